@@ -1,0 +1,66 @@
+# The verbs of the project; `make help` lists them.
+# An active conda or virtual environment is used as it is, otherwise .venv is made here.
+
+STUDY ?= demo
+CORES ?= 2
+DATA ?=
+GPUS ?=
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+
+ENVIRONMENT := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX),$(CURDIR)/.venv)
+BIN := $(ENVIRONMENT)/bin
+# The stamp lies in the environment, so that a new environment is filled again; its name holds the
+# checkout, so that two checkouts may share one.
+INSTALLED := $(ENVIRONMENT)/.ssinfnet$(subst /,-,$(subst $() ,_,$(CURDIR)))
+
+export PYTHONPATH := $(CURDIR)
+export SSINFNET_ROOT := $(CURDIR)
+ifneq ($(DATA),)
+export SSINFNET_DATA := $(abspath $(DATA))
+endif
+
+SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --config study="$(STUDY)" \
+	--rerun-incomplete --quiet rules $(if $(GPUS),--resources gpu=$(GPUS))
+
+.DEFAULT_GOAL := help
+.PHONY: help install reproduce test lab lint bench unlock clean
+
+help: ## list the verbs
+	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [GPUS=number of GPUs]"
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED) ## create the environment and install the pinned set
+
+$(INSTALLED): constraints.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no python3 found; install Python 3.11"; exit 1; }
+	@test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(ENVIRONMENT)"
+	@"$(BIN)/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(BIN)/python is older than 3.11; set PYTHON=… or activate another"; exit 1; }
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev]'
+	@touch "$(INSTALLED)"
+
+reproduce: $(INSTALLED) ## run a study: executed notebooks, tables, figures and report
+	$(SNAKEMAKE)
+	@echo "tables and figures: figures/$(notdir $(basename $(STUDY)))/report.html"
+
+test: $(INSTALLED) ## run the tests
+	"$(BIN)/python" -m pytest
+
+lab: $(INSTALLED) ## open JupyterLab in notebooks/
+	cd notebooks && "$(BIN)/jupyter" lab
+
+lint: $(INSTALLED) ## check style of code and notebooks
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+
+bench: $(INSTALLED) ## measure, and write the tables of benchmarks/
+	"$(BIN)/python" benchmarks/networks.py
+	"$(BIN)/python" benchmarks/phantom.py
+	"$(BIN)/python" benchmarks/notebooks.py
+
+unlock: $(INSTALLED) ## clear the lock that a killed run has left
+	$(SNAKEMAKE) --unlock
+
+clean: ## remove what a study has left: executed notebooks, artifacts, tables and figures
+	rm -rf "papermill_runs/$(STUDY)" "figures/$(STUDY)"

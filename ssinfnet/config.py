@@ -1,0 +1,246 @@
+"""A study: everything a run depends on, read from one YAML file into frozen, typed parts.
+
+Every default is the paper's own value with its source (J = journal article, S = supplement,
+V = severity manuscript; D-nn = DECISIONS.md), or says that the sources are silent. Unknown keys,
+wrong types and impossible values are refused with the place in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ssinfnet import paths
+
+__all__ = [
+    "AugmentationConfig",
+    "DataConfig",
+    "NetworkConfig",
+    "PhantomConfig",
+    "ScoreConfig",
+    "SingleConfig",
+    "SourceConfig",
+    "SplitConfig",
+    "Study",
+    "TrainingConfig",
+    "load_study",
+]
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """What all parts of a study have in common: frozen, strictly typed, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SourceConfig(Part):
+    """One folder of raw data and the adapter that reads it."""
+
+    name: Literal["medseg", "covid_semiseg"]
+    folder: str  # below the data folder (make DATA=…), or below the phantom's
+
+
+class PhantomConfig(Part):
+    """Size of the embedded synthetic study; its sites are in `phantom.py`."""
+
+    size: Positive = 128  # pixels, square
+    volumes: int = Field(default=9, ge=0)  # site A: labelled volumes, as Med-Seg's `rp`
+    slices_per_volume: Positive = 12
+    single_slices: int = Field(default=40, ge=0)  # site A: labelled single slices, as `tr`
+    small_site_train: int = Field(default=16, ge=0)  # site B: labelled one-slice patients
+    small_site_test: int = Field(default=12, ge=0)
+    small_site_volumes: int = Field(default=2, ge=0)  # site B: unlabelled volumes
+    seed: int = 2021
+
+
+class DataConfig(Part):
+    """What the study reads."""
+
+    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    phantom: PhantomConfig | None = None  # the embedded data set; None reads real folders
+
+
+class SplitConfig(Part):
+    """Patient-level split (D-01)."""
+
+    train: float = Field(default=6.0, gt=0)  # shares of the slices, 6 : 1 : 1 (J fig 2)
+    validation: float = Field(default=1.0, gt=0)
+    test: float = Field(default=1.0, gt=0)
+    own_test_set: bool = False  # keep the source's test set, divide the rest train : validation
+    seed: int = 2021
+    refuse_near_duplicates: bool = False  # True: near-duplicates across splits stop the run
+    near_duplicate_bits: int = Field(default=4, ge=0, le=64)  # of 64; Hamming distance
+
+
+class AugmentationConfig(Part):
+    """Random changes of a training slice, drawn alike for image, mask and edge (V §V-C)."""
+
+    flip_vertical: Share = 0.5  # probability; sources name the flip, not its probability
+    flip_horizontal: Share = 0.5
+    rotate: Share = 0.0  # probability of a turn by 90, 180 or 270 degrees
+    crop: Share = 0.0  # probability of cropping and enlarging back
+    crop_smallest: float = Field(default=0.75, gt=0, le=1)  # smallest side kept, share of the side
+    cutout: Share = 0.0  # probability of erasing one rectangle
+    cutout_fraction: float = Field(default=0.4, gt=0, lt=1)  # of the area: 0.2, 0.4, 0.5 (V, D)
+
+
+class TrainingConfig(Part):
+    """How a network is fitted (J, Experimental settings)."""
+
+    epochs: Positive = 500
+    batch_size: Positive = 8  # Inf-Net's code
+    learning_rate: float = Field(default=1e-4, gt=0)  # Adam
+    schedule: Literal["constant", "cosine"] = "constant"  # none is stated (D-07)
+    gradient_clamp: float = Field(default=0.5, gt=0)  # each gradient entry into ±0.5; Inf-Net
+    scales: tuple[float, ...] = (0.75, 1.0, 1.25)  # one optimiser step each; Inf-Net
+    patience: Positive | None = None  # epochs without a better validation F1; None never stops
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+    @field_validator("scales")
+    @classmethod
+    def _scales_enlarge_or_shrink(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
+        if not scales or any(not 0 < scale <= 2 for scale in scales):
+            raise ValueError(f"scales must be one or more numbers in (0, 2], got {list(scales)}")
+        return scales
+
+
+class NetworkConfig(Part):
+    """Size and initial weights of the networks."""
+
+    width: float = Field(default=1.0, gt=0, le=1)  # multiplies every channel count; 1 = published
+    imagenet_weights: str | None = None  # local file for the backbone; None starts at random
+
+
+class SingleConfig(Part):
+    """Stage 1: slice to lesion probability."""
+
+    models: tuple[Literal["unet", "sinfnet"], ...] = ("unet", "sinfnet")
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @field_validator("models")
+    @classmethod
+    def _models_differ(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if not models or len(set(models)) < len(models):
+            raise ValueError(f"models must be one or more different names, got {list(models)}")
+        return models
+
+
+class ScoreConfig(Part):
+    """How predictions become tables (spec §4)."""
+
+    threshold: float = Field(default=0.5, gt=0, lt=1)  # probability; no source states another
+    bootstrap_draws: Positive = 2000  # over patients (D-13)
+    permutation_draws: Positive = 10000  # sign flips over patients (D-15)
+    seed: int = 2021
+
+
+class Study(Part):
+    """One study: the unit a user changes."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+    description: str
+    undertrained: bool = False  # the schedule is shorter than the paper's; tables then say so
+    image_size: Positive = 352  # pixels, square (Inf-Net)
+    seeds: tuple[int, ...] = (1,)
+    threads: Positive = 1  # processor threads of one training
+    data: DataConfig
+    split: SplitConfig = SplitConfig()
+    single: SingleConfig = SingleConfig()
+    scores: ScoreConfig = ScoreConfig()
+
+    @field_validator("image_size")
+    @classmethod
+    def _divides_by_32(cls, image_size: int) -> int:
+        if image_size % 32:
+            nearest = max(32, round(image_size / 32) * 32)
+            raise ValueError(
+                f"image_size must be a multiple of 32, the network's coarsest step, got "
+                f"{image_size}; the nearest is {nearest}"
+            )
+        return image_size
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError(f"seeds must be different numbers of at least 0, got {list(seeds)}")
+        return seeds
+
+    @model_validator(mode="after")
+    def _phantom_holds_slices(self) -> Study:
+        phantom = self.data.phantom
+        if phantom and not phantom.volumes + phantom.single_slices + phantom.small_site_train:
+            raise ValueError("data.phantom has no labelled slice; set volumes or single_slices")
+        return self
+
+
+class _StudyLoader(yaml.SafeLoader):
+    """YAML 1.1 with duplicate keys refused and 1e-4 read as a number, as users expect."""
+
+
+# PyYAML follows YAML 1.1, where 1e-4 (no dot) is text.
+_StudyLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def _unique_mapping(loader: _StudyLoader, node: yaml.MappingNode) -> dict[str, Any]:
+    keys = [loader.construct_object(key) for key, _ in node.value]
+    repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+    if repeated:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"key {', '.join(repeated)} is given twice", node.start_mark
+        )
+    return loader.construct_mapping(node, deep=True)
+
+
+_StudyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def load_study(study: str) -> Study:
+    """Read a study by name (``demo``) or by the path of its YAML file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such study.
+    ValueError
+        If the file is not YAML, or has an unknown key, a wrong type or an impossible value; each
+        fault is listed with its key and what was got.
+
+    Examples
+    --------
+    >>> load_study("demo").image_size % 32
+    0
+    """
+    path = paths.study_file(study)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StudyLoader)  # noqa: S506
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a YAML study: {error}") from error
+    try:
+        return Study.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        faults = "\n".join(f"  {_describe(fault)}" for fault in error.errors())
+        raise ValueError(f"{path} is not a valid study:\n{faults}") from error
+    except TypeError as error:  # a date or a set has no JSON form
+        raise ValueError(
+            f"{path} holds a value that is no number, text or list: {error}"
+        ) from error
+
+
+def _describe(fault: Any) -> str:
+    place = ".".join(str(part) for part in fault["loc"]) or "the file"
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: unknown key; check its spelling against ssinfnet/config.py"
+    return f"{place}: {fault['msg']} (got {fault['input']!r:.80})"

@@ -1,0 +1,124 @@
+"""Where a study's inputs, artifacts, executed notebooks and figures lie.
+
+Nothing is created on import, and a missing folder fails where it is used, with the remedy.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["StudyPaths", "project_root", "study_file"]
+
+ROOT_VARIABLE = "SSINFNET_ROOT"
+DATA_VARIABLE = "SSINFNET_DATA"
+
+
+def project_root() -> Path:
+    """Return the checkout that holds `studies/` and `notebooks/`.
+
+    ``SSINFNET_ROOT`` names it; otherwise it is the nearest such folder at or above the working
+    directory, so that the library, papermill and JupyterLab (which start in different folders)
+    agree.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no such folder exists.
+    """
+    named = os.environ.get(ROOT_VARIABLE)
+    candidates = [Path(named).resolve()] if named else [Path.cwd(), *Path.cwd().parents]
+    for folder in candidates:
+        if (folder / "studies").is_dir() and (folder / "notebooks").is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"no folder with studies/ and notebooks/ at or above {candidates[0]}; "
+        f"work inside a checkout of the project, or set {ROOT_VARIABLE} to one"
+    )
+
+
+def study_file(study: str) -> Path:
+    """Return the YAML file of a study, given by name (``demo``) or by path (``my/study.yaml``).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none; the message lists the studies there are.
+    """
+    if study.endswith((".yaml", ".yml")):
+        path = Path(study)
+    else:
+        path = project_root() / "studies" / f"{study}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in (project_root() / "studies").glob("*.yaml"))
+        raise FileNotFoundError(f"no study {study!r} at {path}; the studies here are {known}")
+    return path
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """The folders of one study. Folders are made by whoever writes into them."""
+
+    study: str
+    root: Path
+
+    @classmethod
+    def of(cls, study: str) -> StudyPaths:
+        """Return the folders of the study of that name in this checkout."""
+        return cls(study=study, root=project_root())
+
+    @property
+    def runs(self) -> Path:
+        """Executed notebooks."""
+        return self.root / "papermill_runs" / self.study
+
+    @property
+    def artifacts(self) -> Path:
+        """Tables, arrays and weights that one notebook leaves for the next."""
+        return self.runs / "artifacts"
+
+    @property
+    def figures(self) -> Path:
+        """Published tables and figures."""
+        return self.root / "figures" / self.study
+
+    @property
+    def phantom(self) -> Path:
+        """Raw files of the embedded data set, where the study reads it."""
+        return self.artifacts / "raw"
+
+    @property
+    def cohort(self) -> Path:
+        """The slice table and the prepared slices (01_data_split)."""
+        return self.artifacts / "cohort"
+
+    def single(self, model: str, fold: int, seed: int) -> Path:
+        """Return the folder of one training of a stage-1 model (03_single_segmentation)."""
+        return self.artifacts / "single" / model / f"fold{fold}" / f"seed{seed}"
+
+    @property
+    def single_scores(self) -> Path:
+        """Scores of all stage-1 models (05_segmentation_results)."""
+        return self.artifacts / "scores" / "single"
+
+    @property
+    def data(self) -> Path:
+        """The folder that holds the raw data sets: ``SSINFNET_DATA``, which ``make DATA=…`` sets.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the variable is unset or names no folder.
+        """
+        named = os.environ.get(DATA_VARIABLE)
+        if not named:
+            raise FileNotFoundError(
+                f"study {self.study!r} reads raw data and {DATA_VARIABLE} is not set; "
+                f"run `make reproduce STUDY={self.study} DATA=/folder/of/the/data` or export it"
+            )
+        folder = Path(named).expanduser()
+        folder = folder if folder.is_absolute() else self.root / folder
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{DATA_VARIABLE}={named} is not a folder (looked at {folder})")
+        return folder

@@ -1,0 +1,97 @@
+import pytest
+
+from ssinfnet.config import Study, load_study
+from ssinfnet.paths import project_root
+
+STUDIES = sorted(path.stem for path in (project_root() / "studies").glob("*.yaml"))
+MINIMAL = "name: mine\ndescription: d\ndata:\n  sources: [{name: medseg, folder: m}]\n"
+
+
+def load(tmp_path, text: str) -> Study:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text, encoding="utf-8")
+    return load_study(str(file))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_of_the_project_loads_under_its_own_name(name):
+    assert load_study(name).name == name
+
+
+def test_the_defaults_are_the_papers_settings(tmp_path):
+    study = load(tmp_path, MINIMAL)
+    training = study.single.training
+    assert study.image_size == 352
+    assert (training.epochs, training.batch_size, training.learning_rate) == (500, 8, 1e-4)
+    assert training.scales == (0.75, 1.0, 1.25)
+    assert study.single.network.width == 1
+
+
+def test_the_paper_study_changes_nothing_but_its_data():
+    changed = load_study("paper").model_dump(exclude_unset=True)
+    assert set(changed) == {"name", "description", "data"}
+
+
+def test_an_unknown_key_is_refused_with_its_place(tmp_path):
+    with pytest.raises(ValueError, match=r"single\.training\.epoch: unknown key"):
+        load(tmp_path, MINIMAL + "single: {training: {epoch: 3}}\n")
+
+
+def test_a_wrong_type_is_refused_with_what_was_got(tmp_path):
+    with pytest.raises(ValueError, match=r"epochs.*'many'"):
+        load(tmp_path, MINIMAL + "single: {training: {epochs: many}}\n")
+
+
+def test_a_number_in_quotes_is_no_number(tmp_path):
+    with pytest.raises(ValueError, match="image_size"):
+        load(tmp_path, MINIMAL + "image_size: '352'\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "seeds: []",
+        "seeds: [1, 1]",
+        "single: {training: {learning_rate: 0}}",
+        "single: {training: {scales: [3.0]}}",
+        "single: {models: [unet, unet]}",
+        "single: {models: [resnet]}",
+        "scores: {threshold: 1.5}",
+        "split: {test: -1}",
+        "image_size: 0",
+    ],
+)
+def test_an_impossible_value_is_refused(tmp_path, line):
+    with pytest.raises(ValueError, match="not a valid study"):
+        load(tmp_path, MINIMAL + line + "\n")
+
+
+def test_an_image_size_off_the_grid_is_refused_with_the_nearest(tmp_path):
+    with pytest.raises(ValueError, match="multiple of 32.*got 100.*nearest is 96"):
+        load(tmp_path, MINIMAL + "image_size: 100\n")
+
+
+def test_a_learning_rate_may_be_written_without_a_dot(tmp_path):
+    study = load(tmp_path, MINIMAL + "single: {training: {learning_rate: 1e-3}}\n")
+    assert study.single.training.learning_rate == 0.001
+
+
+def test_a_key_given_twice_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="image_size is given twice"):
+        load(tmp_path, MINIMAL + "image_size: 64\nimage_size: 96\n")
+
+
+@pytest.mark.parametrize("text", ["", "just text", "[1, 2]", "a: [", "name: 2021-01-01"])
+def test_what_is_no_study_is_refused_with_the_files_name(tmp_path, text):
+    with pytest.raises(ValueError, match=r"mine\.yaml"):
+        load(tmp_path, text)
+
+
+def test_an_unknown_study_lists_those_there_are():
+    with pytest.raises(FileNotFoundError, match="'demo'"):
+        load_study("dmeo")
+
+
+def test_a_study_cannot_be_changed(tmp_path):
+    with pytest.raises(ValueError, match="frozen"):
+        load(tmp_path, MINIMAL).image_size = 64
