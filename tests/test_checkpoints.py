@@ -1,0 +1,81 @@
+import errno
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ssinfnet import checkpoints, networks
+
+
+@pytest.fixture
+def network():
+    return networks.build_single("sinfnet", width=0.125)
+
+
+@pytest.fixture
+def saved(tmp_path, network):
+    return checkpoints.save(tmp_path / "w.safetensors", network.state_dict(), {"model": "sinfnet"})
+
+
+def test_weights_and_description_come_back_as_they_were(saved, network):
+    other = networks.build_single("sinfnet", width=0.125)
+    assert checkpoints.load_weights(other, saved) == {"model": "sinfnet"}
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_channels_last_weights_are_stored_alike(tmp_path, network, saved):
+    network.to(memory_format=torch.channels_last)
+    again = checkpoints.save(tmp_path / "l.safetensors", network.state_dict(), {"model": "sinfnet"})
+    assert again.read_bytes() == saved.read_bytes()
+
+
+@pytest.mark.parametrize("model_and_width", [("unet", 0.125), ("sinfnet", 0.25)])
+def test_another_architecture_is_refused(saved, model_and_width):
+    with pytest.raises(ValueError, match="another architecture"):
+        checkpoints.load_weights(networks.build_single(*model_and_width), saved)
+
+
+def test_a_truncated_checkpoint_is_refused(saved):
+    saved.write_bytes(saved.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="truncated"):
+        checkpoints.read(saved)
+
+
+def test_one_altered_byte_is_refused(saved):
+    content = bytearray(saved.read_bytes())
+    content[-1] ^= 1
+    saved.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match="altered"):
+        checkpoints.read(saved)
+
+
+def test_an_altered_description_is_refused(saved):
+    saved.write_bytes(saved.read_bytes().replace(b"sinfnet", b"zinfnet"))
+    with pytest.raises(ValueError, match="altered"):
+        checkpoints.read(saved)
+
+
+def test_a_foreign_safetensors_file_is_refused(tmp_path):
+    save_file({"x": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(ValueError, match="no ssinfnet description"):
+        checkpoints.read(tmp_path / "foreign.safetensors")
+
+
+def test_a_missing_checkpoint_says_to_train(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run the training"):
+        checkpoints.read(tmp_path / "none.safetensors")
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint_intact(saved, network, monkeypatch):
+    before = saved.read_bytes()
+
+    def half_then_full(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", half_then_full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save(saved, network.state_dict(), {})
+    assert saved.read_bytes() == before
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]

@@ -1,0 +1,231 @@
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ssinfnet import checkpoints, inference, training
+from ssinfnet.config import AugmentationConfig, TrainingConfig
+
+CPU = torch.device("cpu")
+CONFIG = TrainingConfig(
+    epochs=4, learning_rate=1e-3, scales=(1.0,), schedule="cosine",
+    augmentation=AugmentationConfig(rotate=0.5, crop=0.5, cutout=0.5),
+)  # fmt: skip
+DESCRIBED = {"model": "sinfnet", "width": 0.125, "image_size": 64}
+
+
+@pytest.fixture
+def slices(square_slices):
+    return training.SliceSet.of(*square_slices)
+
+
+def part(slices, first, last):
+    return training.SliceSet(slices.images[first:last], slices.lesions[first:last])
+
+
+def fit(slices, folder, config=CONFIG, seed=1, **more):
+    network = inference.seeded_single("sinfnet", 0.125, seed)
+    history = training.fit(
+        network, part(slices, 0, 9), part(slices, 9, 12), config,
+        seed=seed, folder=folder, described=DESCRIBED, device=CPU, **more,
+    )  # fmt: skip
+    return network, history
+
+
+def batches(slices, config=CONFIG, seed=1, epoch=0, train=True):
+    made = training.Batches(
+        slices, training.intensity(slices), config, seed, train=train, device=CPU
+    )
+    made.epoch = epoch
+    return made
+
+
+def test_one_epoch_visits_every_slice_once(slices):
+    plain = TrainingConfig(
+        scales=(1.0,),
+        batch_size=5,
+        augmentation=AugmentationConfig(flip_vertical=0, flip_horizontal=0),
+    )
+    seen = torch.cat([x[:, 0] for x, _, _ in batches(slices, plain)])
+    statistics = training.intensity(slices)
+    grey = (seen * statistics["std"] + statistics["mean"]) * 255
+    got = sorted(tuple(row) for row in grey.round().int().flatten(1)[:, :99].tolist())
+    assert got == sorted(tuple(row) for row in slices.images.flatten(1)[:, :99].tolist())
+
+
+def test_a_last_batch_of_one_slice_joins_the_one_before(slices):
+    config = CONFIG.model_copy(update={"batch_size": 11})
+    assert [len(x) for x, _, _ in batches(slices, config)] == [12]
+    assert len(batches(slices, config)) == 1
+
+
+def test_batches_depend_on_seed_and_epoch_alone(slices):
+    def first(**changed):
+        return next(iter(batches(slices, **changed)))[0]
+
+    torch.testing.assert_close(first(), first(), rtol=0, atol=0)
+    assert not torch.equal(first(), first(epoch=1))
+    assert not torch.equal(first(), first(seed=2))
+
+
+def test_each_scale_is_a_step_of_its_own_in_order(slices):
+    config = CONFIG.model_copy(update={"scales": (0.5, 1.0, 1.5)})
+    sizes = [x.shape[-1] for x, _, _ in batches(slices, config)]
+    assert sizes == [32, 64, 96, 32, 64, 96]
+    assert len(batches(slices, config)) == 6
+
+
+def test_validation_batches_are_whole_ordered_and_unchanged(slices):
+    got = torch.cat([lesion for _, lesion, _ in batches(slices, train=False)])
+    torch.testing.assert_close(got, slices.lesions.float())
+
+
+def test_intensity_agrees_with_numpy(slices):
+    grey = slices.images.numpy() / 255
+    assert training.intensity(slices) == pytest.approx({"mean": grey.mean(), "std": grey.std()})
+
+
+def test_the_loss_falls_on_one_batch(slices, tmp_path):
+    config = TrainingConfig(
+        epochs=20, learning_rate=3e-3, scales=(1.0,), batch_size=9,
+        augmentation=AugmentationConfig(flip_vertical=0, flip_horizontal=0),
+    )  # fmt: skip
+    _, history = fit(slices, tmp_path, config)
+    assert history["train_loss"].iloc[-1] < 0.8 * history["train_loss"].iloc[0]
+
+
+def test_validation_f1_agrees_with_scikit_learn(slices, tmp_path):
+    from sklearn.metrics import f1_score
+
+    network, history = fit(slices, tmp_path, CONFIG.model_copy(update={"epochs": 1}))
+    held_out = part(slices, 9, 12)
+    statistics = training.intensity(part(slices, 0, 9))
+    maps = inference.predict(
+        network, held_out.images[:, 0].numpy(), [(64, 64)] * 3, statistics, device=CPU
+    )
+    expected = np.mean(
+        [
+            f1_score(truth.flatten(), probability.flatten() > 0.5)
+            for truth, probability in zip(held_out.lesions.numpy(), maps, strict=True)
+        ]
+    )
+    assert history["validation_f1"].iloc[0] == pytest.approx(expected, abs=2e-3)
+
+
+def test_the_best_validation_weights_are_kept_not_the_last(slices, tmp_path):
+    config = CONFIG.model_copy(
+        update={"epochs": 6, "learning_rate": 0.3, "schedule": "constant"}
+    )  # so large a rate that later epochs are worse
+    network, history = fit(slices, tmp_path, config)
+    best = history[history["best"]].iloc[-1]
+    assert best["validation_f1"] == pytest.approx(history["validation_f1"].max())
+    stored = checkpoints.read(tmp_path / training.WEIGHTS)
+    assert stored.description["finished"]
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, stored.tensors[name], rtol=0, atol=0)
+
+
+def test_patience_stops_early(slices, tmp_path):
+    config = CONFIG.model_copy(update={"epochs": 30, "learning_rate": 1e-9, "patience": 2})
+    _, history = fit(slices, tmp_path, config)
+    last_best = history.loc[history["best"], "epoch"].max()
+    assert len(history) == last_best + 2
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(slices, tmp_path):
+    short = CONFIG.model_copy(update={"epochs": 1})
+    weights = [fit(slices, tmp_path / str(i), short, seed=s)[0] for i, s in enumerate((1, 1, 2))]
+    digests = [checkpoints.digest(network.state_dict()) for network in weights]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_finished_training_is_not_repeated(slices, tmp_path):
+    _, history = fit(slices, tmp_path)
+    written = (tmp_path / training.WEIGHTS).stat().st_mtime_ns
+    _, again = fit(slices, tmp_path)
+    pd.testing.assert_frame_equal(again, history)
+    assert (tmp_path / training.WEIGHTS).stat().st_mtime_ns == written
+    assert not (tmp_path / training.STATE).exists()
+
+
+def test_a_changed_setting_trains_anew(slices, tmp_path):
+    fit(slices, tmp_path)
+    _, again = fit(slices, tmp_path, CONFIG.model_copy(update={"epochs": 2}))
+    assert len(again) == 2
+
+
+def test_an_empty_training_set_is_refused(slices, tmp_path):
+    network = inference.seeded_single("unet", 0.125, 0)
+    with pytest.raises(ValueError, match="training set is empty"):
+        training.fit(
+            network, part(slices, 0, 0), slices, CONFIG, seed=0, folder=tmp_path, described={}
+        )
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(slices, tmp_path):
+    with pytest.raises(ValueError, match="lower training.learning_rate"):
+        fit(slices, tmp_path, loss=lambda output, *_: output.s_3.sum() * np.nan)
+
+
+SCRIPT = textwrap.dedent(
+    """
+    import sys, torch, numpy as np
+    from pathlib import Path
+    from ssinfnet import inference, training
+    from ssinfnet.config import TrainingConfig, AugmentationConfig
+    torch.set_num_threads(1)
+    folder = Path(sys.argv[1])
+    data = np.load(folder / "data.npz")
+    slices = training.SliceSet.of(data["images"], data["masks"])
+    first = training.SliceSet(slices.images[:9], slices.lesions[:9])
+    rest = training.SliceSet(slices.images[9:], slices.lesions[9:])
+    config = TrainingConfig(epochs=6, learning_rate=1e-3, scales=(1.0,), schedule="cosine",
+                            augmentation=AugmentationConfig(rotate=0.5, crop=0.5, cutout=0.5))
+    network = inference.seeded_single("sinfnet", 0.125, 1)
+    training.fit(network, first, rest, config, seed=1, folder=folder, described={},
+                 device=torch.device("cpu"))
+    """
+)
+
+
+def run_script(folder, square_slices, kill_after=None) -> None:
+    folder.mkdir(exist_ok=True)
+    np.savez(folder / "data.npz", images=square_slices[0], masks=square_slices[1])
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)])
+    if kill_after is None:
+        assert process.wait() == 0
+        return
+    history = folder / training.HISTORY
+    for _ in range(1200):  # until `kill_after` epochs are recorded, then a little into the next
+        if history.exists() and len(history.read_text().splitlines()) > kill_after:
+            break
+        time.sleep(0.05)
+    time.sleep(0.05 * kill_after)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+def test_a_killed_training_resumes_to_bit_identical_weights(tmp_path, square_slices):
+    run_script(tmp_path / "whole", square_slices)
+    for kills in (1, 3):
+        run_script(tmp_path / "killed", square_slices, kill_after=kills)
+    state = tmp_path / "killed" / training.STATE
+    assert state.exists(), "the training ended before it was killed; the test proves nothing"
+    assert 3 <= len(checkpoints.read(state).description["history"]) < 6
+    run_script(tmp_path / "killed", square_slices)
+    whole, killed = (
+        checkpoints.read(tmp_path / name / training.WEIGHTS) for name in ("whole", "killed")
+    )
+    assert checkpoints.digest(whole.tensors) == checkpoints.digest(killed.tensors)
+    columns = ["epoch", "train_loss", "validation_loss", "validation_f1", "best"]
+    pd.testing.assert_frame_equal(
+        pd.DataFrame(whole.description["history"])[columns],
+        pd.DataFrame(killed.description["history"])[columns],
+    )
