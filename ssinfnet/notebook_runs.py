@@ -1,0 +1,159 @@
+"""Execute one notebook with parameters: `python -m ssinfnet.notebook_runs`, one process each.
+
+Papermill does the work. What it leaves open is closed here: an unknown parameter is refused
+before anything runs, the executed notebook appears under its name only when every cell has
+succeeded, a failed cell is shown with its error, a dead kernel is told apart from it, and in both
+cases the partly executed notebook is kept as `*.failed.ipynb` for reading.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ssinfnet import artifacts
+
+__all__ = ["KernelDied", "NotebookFailed", "main", "run_notebook"]
+
+log = logging.getLogger("ssinfnet")
+
+
+class NotebookFailed(RuntimeError):
+    """A cell raised; the message holds the cell and its error."""
+
+
+class KernelDied(RuntimeError):
+    """The kernel process ended under the notebook (killed, out of memory, crashed)."""
+
+
+def run_notebook(
+    notebook: Path, output: Path, parameters: Mapping[str, Any], kernel: str | None = None
+) -> Path:
+    """Execute a notebook and return the path of the executed copy.
+
+    Parameters
+    ----------
+    notebook : Path
+        With a cell tagged `parameters`.
+    output : Path
+        Where the executed notebook goes; an earlier one stays until this run has succeeded.
+    parameters : mapping
+        Values for the parameters cell, each of the type of its default there.
+    kernel : str or None
+        Kernel name; the notebook's own if None.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such notebook.
+    ValueError
+        If a parameter is unknown or of another type than its default.
+    NotebookFailed, KernelDied
+        See the module's text.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    if not notebook.is_file():
+        raise FileNotFoundError(f"no notebook at {notebook}")
+    check_parameters(notebook, parameters)
+    failed = output.with_suffix(".failed.ipynb")
+    failed.unlink(missing_ok=True)
+    with artifacts.replacing(output) as temporary:
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(temporary),
+                parameters=dict(parameters),
+                kernel_name=kernel,
+                progress_bar=sys.stderr.isatty(),
+                log_output=True,
+                autosave_cell_every=0,
+                cwd=str(notebook.parent),
+            )
+        except PapermillExecutionError as error:
+            _keep(temporary, failed)
+            raise NotebookFailed(
+                f"{notebook.name} failed in cell {error.exec_count}:\n{_indent(error.source)}\n"
+                f"{error.ename}: {error.evalue}\nRead {failed} for the whole run."
+            ) from error
+        except DeadKernelError as error:
+            _keep(temporary, failed)
+            raise KernelDied(
+                f"the kernel of {notebook.name} died ({error}); it was killed or ran out of "
+                f"memory. Run the same command again: trainings resume. Partial run: {failed}"
+            ) from error
+    return output
+
+
+def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that the notebook does not have, or of another type than their default.
+
+    Papermill itself accepts any name and leaves the default in force.
+    """
+    import ast
+
+    import nbformat
+
+    cells = nbformat.read(notebook, as_version=4).cells
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if not tagged:
+        raise ValueError(f"{notebook} has no cell tagged `parameters`")
+    defaults: dict[str, Any] = {}
+    for node in ast.parse(tagged[0].source).body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            defaults[node.target.id] = ast.literal_eval(node.value)
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            defaults[node.targets[0].id] = ast.literal_eval(node.value)
+    unknown = sorted(set(parameters) - set(defaults))
+    if unknown:
+        raise ValueError(f"{notebook.name} has no parameter {unknown}; it has {sorted(defaults)}")
+    for name, value in parameters.items():
+        if defaults[name] is not None and type(value) is not type(defaults[name]):
+            raise ValueError(
+                f"{notebook.name}: parameter {name} must be {type(defaults[name]).__name__} as its "
+                f"default {defaults[name]!r}, got {value!r}"
+            )
+
+
+def _keep(temporary: Path, failed: Path) -> None:
+    if temporary.exists():
+        temporary.replace(failed)
+
+
+def _indent(source: str) -> str:
+    return "\n".join(f"    {line}" for line in source.splitlines())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one notebook from the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m ssinfnet.notebook_runs", description=__doc__)
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters"
+    )
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("papermill").setLevel(logging.INFO)
+    parameters = {name: yaml.safe_load(value) for name, value in options.parameters}
+    # A study may name few processor threads; libraries read these when the kernel starts.
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    try:
+        run_notebook(options.notebook, options.output, parameters)
+    except (FileNotFoundError, ValueError, NotebookFailed, KernelDied) as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
