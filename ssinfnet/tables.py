@@ -1,0 +1,229 @@
+"""One function a table of the paper: tidy numbers in, tidy numbers out.
+
+Nothing is rounded here but in `display`, which makes the text that notebooks and Markdown show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from ssinfnet import published, scores
+
+__all__ = ["comparison_table", "display", "segmentation_table", "split_table"]
+
+SPLITS = ("train", "validation", "test", "unlabelled", "excluded")
+COUNTED = {
+    "has_lesion": "slices_with_lesion",
+    "has_ggo": "slices_with_ggo",
+    "has_consolidation": "slices_with_consolidation",
+}
+PARTS = ("mean", "error", "low", "high")
+MISSING = "–"
+
+
+def split_table(
+    cohort_slices: pd.DataFrame, excluded_slices: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Count patients and slices of each source in each split (J figure 2D).
+
+    Parameters
+    ----------
+    cohort_slices : DataFrame
+        The cohort table, one row a slice. A slice without split counts as excluded.
+    excluded_slices : DataFrame, optional
+        Further excluded slices that the cohort table does not hold, one a row, with ``source``.
+
+    Returns
+    -------
+    DataFrame
+        source, split, patients, slices, slices_with_lesion, slices_with_ggo,
+        slices_with_consolidation, excluded. Counts of lesion are NA where no slice's answer is
+        known (unlabelled slices; masks without classes). Excluded slices have a row of their own,
+        with split ``excluded``, and are in no other count. Several sources end with rows ``all``.
+
+    Raises
+    ------
+    ValueError
+        If a split has an unknown name.
+    """
+    slices = cohort_slices.assign(split=cohort_slices["split"].fillna("excluded"))
+    unknown = sorted(set(slices["split"]) - set(SPLITS))
+    if unknown:
+        raise ValueError(f"splits must be among {SPLITS}, got {unknown}")
+    sources = list(dict.fromkeys(slices["source"]))
+    if len(sources) > 1:
+        slices = pd.concat([slices, slices.assign(source="all")])
+        sources.append("all")
+    rows = []
+    for source in sources:
+        of_source = slices[slices["source"] == source]
+        elsewhere = _count_excluded(excluded_slices, source)
+        for split in SPLITS:
+            chosen = of_source[of_source["split"] == split]
+            if split == "excluded" and len(chosen) + elsewhere:
+                rows.append({"source": source, "split": split, "excluded": len(chosen) + elsewhere})
+            elif split != "excluded" and len(chosen):
+                rows.append({"source": source, "split": split, **_count(chosen)})
+    table = pd.DataFrame(rows, columns=["source", "split", *_count(slices)])
+    return table.astype(dict.fromkeys(table.columns[2:], "Int64"))
+
+
+def segmentation_table(
+    summary: pd.DataFrame, table: str = "fig3b", metrics: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Lay a summary out as the paper does, ours and the paper's values in rows by turns (J fig 3B).
+
+    Parameters
+    ----------
+    summary : DataFrame
+        From `scores.summarise`, by model, or by model and class.
+    table : str
+        Published table that stands beside ours.
+    metrics : sequence of str, optional
+        Those to show, in that order; by default all of the summary.
+
+    Returns
+    -------
+    DataFrame
+        The groups of the summary (model, …), values (``ours`` or ``paper``), n_slices, n_patients,
+        seeds, then for each metric <metric>_mean, _error, _low, _high, _n, _seed_spread. Rows of
+        the paper hold means and errors only; a model it does not print has no such row.
+
+    Raises
+    ------
+    ValueError
+        If the published table or a metric is missing.
+    """
+    metrics = list(dict.fromkeys(summary["metric"]) if metrics is None else metrics)
+    missing = [metric for metric in metrics if metric not in set(summary["metric"])]
+    if missing:
+        raise ValueError(f"the summary has no {missing}; pass them to scores.summarise")
+    groups = list(summary.columns[: summary.columns.get_loc("metric")])
+    both = published.beside_paper(summary, table)
+    both[["seeds", "seed_spread"]] = summary[["seeds", "seed_spread"]].to_numpy()
+    rows: list[dict[str, Any]] = []
+    for key, group in both.groupby(groups, sort=False):
+        by_metric = group.set_index("metric")
+        named = dict(zip(groups, key, strict=True))
+        ours: dict[str, Any] = {**named, "values": "ours"}
+        ours |= {name: int(group[name].iloc[0]) for name in ("n_slices", "n_patients", "seeds")}
+        paper: dict[str, Any] = {**named, "values": "paper"}
+        for metric in metrics:
+            row = by_metric.loc[metric]
+            ours |= {f"{metric}_{part}": row[f"ours_{part}"] for part in PARTS}
+            ours |= {f"{metric}_n": row["n"], f"{metric}_seed_spread": row["seed_spread"]}
+            paper |= {f"{metric}_{part}": row[f"paper_{part}"] for part in PARTS[:2]}
+        rows.append(ours)
+        if group["paper_mean"].notna().any():
+            rows.append(paper)
+    wide = pd.DataFrame(rows)
+    whole = ["n_slices", "n_patients", "seeds", *(f"{metric}_n" for metric in metrics)]
+    return wide.astype(dict.fromkeys(whole, "Int64"))
+
+
+def comparison_table(
+    slice_scores: pd.DataFrame,
+    reference: str,
+    metrics: Sequence[str] = ("F1", "IoU", "Recall", "Precision", "AUC"),
+    permutation_draws: int = 10000,
+    seed: int = 2021,
+) -> pd.DataFrame:
+    """Test each model against a reference on every metric (D-15).
+
+    Returns
+    -------
+    DataFrame
+        The rows of `scores.compare_models` for one metric after the other, with ``mark`` before
+        ``reason``: ``*`` where the paired t and ``^`` where the Wilcoxon test, both
+        Holm-adjusted, has p < 0.05, as J marks its tables.
+    """
+    compared = pd.concat(
+        [
+            scores.compare_models(slice_scores, reference, metric, permutation_draws, seed)
+            for metric in metrics
+        ],
+        ignore_index=True,
+    )
+    stars = (compared["p_t_holm"] < 0.05).map({True: "*", False: ""})
+    hats = (compared["p_wilcoxon_holm"] < 0.05).map({True: "^", False: ""})
+    compared.insert(compared.columns.get_loc("reason"), "mark", stars + hats)
+    return compared
+
+
+def display(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """Return a table as text to show: rounded, mean and error in one column, words for names.
+
+    A column ``<name>_mean`` with its ``_error`` becomes ``0.612 ± 0.034``, followed by the 95 %
+    interval in brackets and n where there are such columns; p-values below 0.001 say so; what is
+    missing is a dash. The numbers themselves stay in `frame`.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"model": ["unet"], "F1_mean": [0.6123], "F1_error": [0.0341]})
+    >>> display(frame).to_dict("records")
+    [{'model': 'U-Net', 'F1': '0.612 ± 0.034'}]
+    """
+    shown: dict[str, list[str]] = {}
+    for name in frame.columns:
+        stem, _, part = name.rpartition("_")
+        prefix = f"{stem}_" if stem else ""
+        joined = {f"{prefix}mean", f"{prefix}error"} <= set(frame.columns)
+        if part == "mean" and joined:
+            shown[_words(stem or "mean")] = _joined(frame, prefix, digits)
+        elif not (joined and part in PARTS + ("n",) * bool(stem)):  # a tidy summary shows its n
+            texts = [_text(value, digits, is_p=name.startswith("p_")) for value in frame[name]]
+            if part != "spread" or set(texts) != {MISSING}:  # one seed has no spread to show
+                shown[_words(name)] = texts
+    if "metric" in shown:
+        shown["metric"] = [_words(metric) for metric in shown["metric"]]
+    return pd.DataFrame(shown, index=frame.index, dtype="str")
+
+
+def _joined(frame: pd.DataFrame, prefix: str, digits: int) -> list[str]:
+    texts = []
+    for _, row in frame.iterrows():
+        text = _text(row[f"{prefix}mean"], digits)
+        if text != MISSING and pd.notna(row[f"{prefix}error"]):
+            text += f" ± {_text(row[f'{prefix}error'], digits)}"
+        low, high = row.get(f"{prefix}low"), row.get(f"{prefix}high")
+        if pd.notna(low) and pd.notna(high):
+            text += f" [{_text(low, digits)}, {_text(high, digits)}]"
+        n = row.get(f"{prefix}n") if prefix else None
+        texts.append(text if pd.isna(n) else f"{text}, n = {int(n)}")
+    return texts
+
+
+def _words(name: str) -> str:
+    return " ".join({"ggo": "GGO"}.get(word, word) for word in name.split("_"))
+
+
+def _text(value: Any, digits: int, is_p: bool = False) -> str:
+    if pd.isna(value) or value == "":
+        return MISSING
+    if isinstance(value, str):
+        return published.MODEL_NAMES.get(value, value)
+    if pd.api.types.is_bool(value):
+        return "yes" if value else "no"
+    if pd.api.types.is_integer(value):
+        return f"{value:,}"
+    if is_p and value < 10**-digits:
+        return f"<{10**-digits:.{digits}f}"
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def _count(slices: pd.DataFrame) -> dict[str, Any]:
+    counted: dict[str, Any] = {"patients": slices["patient_id"].nunique(), "slices": len(slices)}
+    for flag, name in COUNTED.items():
+        known = slices[flag].astype("boolean").dropna()
+        counted[name] = int(known.sum()) if len(known) else pd.NA
+    return {**counted, "excluded": 0}
+
+
+def _count_excluded(excluded_slices: pd.DataFrame | None, source: str) -> int:
+    if excluded_slices is None:
+        return 0
+    return len(excluded_slices) if source == "all" else (excluded_slices["source"] == source).sum()

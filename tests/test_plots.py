@@ -1,0 +1,165 @@
+"""What the plots draw, read back from their artists; pictures are never compared."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgba
+
+from ssinfnet import plots, scores
+
+IMAGE = np.linspace(0, 1, 36).reshape(6, 6)
+MASK = np.zeros((6, 6), dtype=np.uint8)
+MASK[1:3, 1:3] = 1
+MASK[4, 4] = 2
+
+
+@pytest.fixture(autouse=True)
+def _no_window(monkeypatch):
+    mpl.use("Agg")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def summary():
+    rng = np.random.default_rng(2)
+    rows = [
+        {"model": m, "patient_id": p, "slice_id": p, "F1": rng.uniform(), "IoU": rng.uniform()}
+        for m in ("unet", "sinfnet")
+        for p in "abcdef"
+    ]
+    frame = pd.DataFrame(rows)
+    frame.loc[0, "IoU"] = np.nan
+    return scores.summarise(frame, metrics=["F1", "IoU"])
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(mpl.text.Text)]
+
+
+def test_slice_is_grey_on_a_fixed_scale():
+    ax = plots.plot_slice(IMAGE / 2)
+    assert ax.images[0].get_clim() == (0, 1)
+    np.testing.assert_array_equal(ax.images[0].get_array(), IMAGE / 2)
+
+
+def test_a_given_axes_is_drawn_into_and_returned():
+    _, ax = plt.subplots()
+    assert plots.plot_overlay(IMAGE, MASK, ax) is ax
+
+
+def test_overlay_fills_each_class_in_its_colour_and_nothing_else():
+    ax = plots.plot_overlay(IMAGE, MASK)
+    ggo, consolidation = (picture.get_array() for picture in ax.images[1:])
+    np.testing.assert_array_equal(ggo[..., 3] > 0, MASK == 1)
+    np.testing.assert_array_equal(consolidation[..., 3] > 0, MASK == 2)
+    assert tuple(ggo[1, 1, :3]) == to_rgba(plots.CLASS_COLOURS["GGO"])[:3]
+
+
+@pytest.mark.parametrize("mask", [MASK > 0, np.where(MASK, 255, 0).astype(np.uint8)])
+def test_overlay_draws_lesion_without_class_in_one_colour(mask):
+    ax = plots.plot_overlay(IMAGE, mask)
+    assert len(ax.images) == 2
+    np.testing.assert_array_equal(ax.images[1].get_array()[..., 3] > 0, MASK > 0)
+
+
+def test_overlay_of_an_empty_mask_is_the_slice_alone():
+    assert len(plots.plot_overlay(IMAGE, MASK * 0).images) == 1
+
+
+def test_overlay_refuses_a_mask_of_another_shape():
+    with pytest.raises(ValueError, match="equal shapes"):
+        plots.plot_overlay(IMAGE, MASK[:5])
+
+
+def test_cohort_examples_show_slice_lesion_and_classes_below_each_other():
+    figure = plots.plot_cohort_examples([IMAGE, IMAGE], [MASK, MASK * 0], names=["one", "two"])
+    assert len(figure.axes) == 3 * 2
+    assert [len(ax.images) for ax in figure.axes] == [1, 1, 2, 1, 3, 1]
+    assert {"one", "two", "Consolidation"} <= set(texts(figure))
+
+
+def test_slices_by_model_have_a_column_for_slice_each_model_and_truth():
+    maps = {"unet": [IMAGE, IMAGE], "sinfnet": [IMAGE * 0, IMAGE]}
+    f1 = {"unet": [0.456, 1.0], "sinfnet": [np.nan, 0.5]}
+    figure = plots.plot_slices_by_model([IMAGE] * 2, [MASK] * 2, maps, f1=f1, threshold=0.75)
+    assert len(figure.axes) == 2 * 4
+    assert [ax.get_title() for ax in figure.axes[:4]] == ["CT slice", "U-Net", "SInfNet", "Truth"]
+    assert {"F1 0.46", "F1 1.00", "F1 undefined", "F1 0.50"} <= set(texts(figure))
+    drawn = figure.axes[1].images[1].get_array()[..., 3] > 0
+    np.testing.assert_array_equal(drawn, IMAGE >= 0.75)
+
+
+def test_slices_by_model_refuse_a_model_with_fewer_slices():
+    with pytest.raises(ValueError, match="unet"):
+        plots.plot_slices_by_model([IMAGE] * 2, [MASK] * 2, {"unet": [IMAGE]})
+
+
+def test_scores_are_drawn_at_their_means_with_n_below(summary):
+    ax = plots.plot_scores(summary)
+    drawn = {line.get_ydata()[0] for line in ax.lines if line.get_marker() == "o"}
+    assert drawn == set(summary.loc[summary["metric"] == "F1", "mean"])
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    assert labels == ["F1\nn = 6", "IoU\nn = 5 / 6"]
+
+
+def test_scores_draw_the_error_and_the_interval(summary):
+    ax = plots.plot_scores(summary, metrics=["F1"])
+    ends = np.array([seg[:, 1] for lines in ax.collections for seg in lines.get_segments()])
+    first = summary.iloc[0]
+    np.testing.assert_allclose(
+        ends[0], [first["mean"] - first["error"], first["mean"] + first["error"]]
+    )
+    np.testing.assert_allclose(ends[1], [first["low"], first["high"]])
+
+
+def test_scores_show_the_papers_values_hollow(summary):
+    ax = plots.plot_scores(summary, metrics=["F1"], table="fig3b")
+    hollow = [line for line in ax.lines if line.get_marker() == "s"]
+    assert [line.get_ydata()[0] for line in hollow] == [0.02, 0.39]  # journal figure 3B
+    assert {line.get_markerfacecolor() for line in hollow} == {"white"}
+
+
+def test_scores_refuse_a_metric_that_the_summary_lacks(summary):
+    with pytest.raises(ValueError, match="metrics"):
+        plots.plot_scores(summary, metrics=["AUC"])
+
+
+def test_roc_has_square_axes_the_diagonal_and_the_area_in_the_legend():
+    curve = pd.DataFrame({"false_positive_rate": [0, 0.2, 1], "true_positive_rate": [0, 0.9, 1]})
+    ax = plots.plot_roc({"unet": curve}, {"unet": 0.85})
+    assert ax.get_aspect() == 1
+    assert ax.get_xlim() == ax.get_ylim() == (0, 1)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["Chance (0.5)", "U-Net (AUC 0.850)"]
+
+
+def test_training_shows_losses_left_and_f1_right():
+    history = pd.DataFrame(
+        {
+            "epoch": [1, 2],
+            "train_loss": [2.0, 1.0],
+            "validation_loss": [2.5, 1.5],
+            "validation_f1": [np.nan, 0.4],
+        }
+    )
+    ax = plots.plot_training(history)
+    assert [list(line.get_ydata()) for line in ax.lines] == [[2.0, 1.0], [2.5, 1.5]]
+    right = next(other for other in ax.figure.axes if other is not ax)
+    assert right.lines[0].get_ydata()[1] == 0.4
+    assert right.get_ylim() == (0, 1)
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_as_they_were(summary):
+    before = dict(mpl.rcParams)
+    plots.plot_scores(summary)
+    with plots.style():
+        assert mpl.rcParams["pdf.fonttype"] == 42
+    assert dict(mpl.rcParams) == before
+
+
+def test_every_model_with_a_name_has_a_colour_of_its_own():
+    assert set(plots.MODEL_COLOURS) == set(plots.MODEL_NAMES)
+    assert len(set(plots.MODEL_COLOURS.values())) == len(plots.MODEL_COLOURS)

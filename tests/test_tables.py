@@ -1,0 +1,146 @@
+"""Tables on toy data with numbers counted by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssinfnet import scores, tables
+
+
+@pytest.fixture
+def cohort_slices():
+    rows = [
+        # source, patient, split, has_lesion, has_ggo, has_consolidation
+        ("medseg", "v1", "train", True, True, False),
+        ("medseg", "v1", "train", False, False, False),
+        ("medseg", "v2", "test", True, True, True),
+        ("medseg", "v3", None, True, True, True),
+        ("covid_semiseg", "w1", "train", True, None, None),
+        ("covid_semiseg", "w2", "unlabelled", None, None, None),
+    ]
+    names = ["source", "patient_id", "split", "has_lesion", "has_ggo", "has_consolidation"]
+    flags = dict.fromkeys(names[3:], "boolean")
+    return pd.DataFrame(rows, columns=names).astype(flags)
+
+
+@pytest.fixture
+def slice_scores():
+    rng = np.random.default_rng(3)
+    rows = [
+        {"model": model, "patient_id": patient, "slice_id": patient, "F1": value, "IoU": value / 2}
+        for model, shift in {"unet": 0.1, "sinfnet": 0.4}.items()
+        for patient, value in zip("abcdefgh", shift + rng.uniform(0, 0.2, 8), strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_split_table_counts_patients_slices_and_lesions(cohort_slices):
+    table = tables.split_table(cohort_slices).set_index(["source", "split"])
+    train = table.loc[("medseg", "train")]
+    assert train[["patients", "slices", "slices_with_lesion"]].tolist() == [1, 2, 1]
+    assert train[["slices_with_ggo", "slices_with_consolidation", "excluded"]].tolist() == [1, 0, 0]
+    assert table.loc[("all", "train"), ["patients", "slices"]].tolist() == [2, 3]
+
+
+def test_split_table_does_not_count_the_unknown_as_none(cohort_slices):
+    table = tables.split_table(cohort_slices).set_index(["source", "split"])
+    assert table.loc[("covid_semiseg", "train"), "slices_with_lesion"] == 1
+    assert table.loc[("covid_semiseg", "train"), "slices_with_ggo"] is pd.NA
+    assert table.loc[("covid_semiseg", "unlabelled"), "slices_with_lesion"] is pd.NA
+
+
+def test_split_table_lists_excluded_slices_in_rows_of_their_own(cohort_slices):
+    more = pd.DataFrame({"source": ["medseg", "medseg"], "reason": "unreadable"})
+    table = tables.split_table(cohort_slices, more).set_index(["source", "split"])
+    assert table.loc[("medseg", "excluded"), "excluded"] == 1 + 2
+    assert table.loc[("all", "excluded"), "excluded"] == 3
+    assert ("covid_semiseg", "excluded") not in table.index
+    assert table.loc[("medseg", "excluded"), "slices"] is pd.NA
+
+
+def test_split_table_of_one_source_has_no_rows_for_all(cohort_slices):
+    table = tables.split_table(cohort_slices[cohort_slices["source"] == "medseg"])
+    assert table["source"].unique().tolist() == ["medseg"]
+    assert table["split"].tolist() == ["train", "test", "excluded"]
+
+
+def test_split_table_refuses_an_unknown_split(cohort_slices):
+    with pytest.raises(ValueError, match="validate"):
+        tables.split_table(cohort_slices.assign(split="validate"))
+
+
+def test_segmentation_table_has_our_row_and_the_papers_for_each_model(slice_scores):
+    summary = scores.summarise(slice_scores, metrics=["F1", "IoU"])
+    table = tables.segmentation_table(summary)
+    assert table["model"].tolist() == ["unet", "unet", "sinfnet", "sinfnet"]
+    assert table["values"].tolist() == ["ours", "paper"] * 2
+    ours, paper = table.iloc[2], table.iloc[3]
+    of_sinfnet = slice_scores[slice_scores["model"] == "sinfnet"]
+    assert ours["F1_mean"] == pytest.approx(of_sinfnet["F1"].mean())
+    assert ours["IoU_error"] == pytest.approx(1.96 * of_sinfnet["IoU"].sem())
+    assert (ours["F1_n"], ours["n_patients"]) == (8, 8)
+    assert (paper["F1_mean"], paper["F1_error"]) == (0.39, 0.059)
+    assert paper["F1_n"] is pd.NA
+
+
+def test_segmentation_table_shows_the_metrics_asked_for_in_their_order(slice_scores):
+    summary = scores.summarise(slice_scores, metrics=["F1", "IoU"])
+    table = tables.segmentation_table(summary, metrics=["IoU"])
+    assert [name for name in table if name.startswith("F1")] == []
+    with pytest.raises(ValueError, match="AUC"):
+        tables.segmentation_table(summary, metrics=["AUC"])
+
+
+def test_model_that_the_paper_does_not_print_has_no_row_of_the_paper(slice_scores):
+    renamed = slice_scores.assign(model=slice_scores["model"].replace({"unet": "mine"}))
+    table = tables.segmentation_table(scores.summarise(renamed, metrics=["F1"]))
+    assert table.loc[table["model"] == "mine", "values"].tolist() == ["ours"]
+
+
+def test_comparison_table_marks_tests_below_five_percent(slice_scores):
+    table = tables.comparison_table(slice_scores, "unet", metrics=["F1", "IoU"])
+    assert table["metric"].tolist() == ["F1", "IoU"]
+    assert table["mark"].tolist() == ["*^", "*^"]
+    same = slice_scores.assign(F1=0.5)
+    assert tables.comparison_table(same, "unet", metrics=["F1"])["mark"].tolist() == [""]
+
+
+def test_display_joins_mean_error_interval_and_n():
+    frame = pd.DataFrame(
+        {"model": ["sinfnet"], "F1_mean": 0.61249, "F1_error": 0.0341, "F1_low": 0.5, "F1_n": 12}
+    ).assign(F1_high=0.7)
+    shown = tables.display(frame)
+    assert shown.to_dict("records") == [
+        {"model": "SInfNet", "F1": "0.612 ± 0.034 [0.500, 0.700], n = 12"}
+    ]
+
+
+def test_display_of_a_summary_keeps_n_apart_and_hides_the_spread_of_one_seed(slice_scores):
+    shown = tables.display(scores.summarise(slice_scores, metrics=["F1"]))
+    assert list(shown) == ["model", "metric", "mean", "n", "n slices", "n patients", "seeds"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "text"),
+    [
+        ("p_t", 0.0004, "<0.001"),
+        ("p_t", 0.04, "0.040"),
+        ("difference", -0.25, "−0.250"),
+        ("difference", -0.0001, "0.000"),
+        ("difference", np.nan, "–"),
+        ("slices", 6654, "6,654"),
+        ("overlap", True, "yes"),
+        ("metric", "F1_missed_as_zero", "F1 missed as zero"),
+        ("patient_id", "p_1", "p_1"),
+    ],
+)
+def test_display_writes_a_value_as_a_paper_would(column, value, text):
+    shown = tables.display(pd.DataFrame({column: [value]}))
+    assert shown.iloc[0, 0] == text
+    assert shown.columns[0] == column.replace("_", " ")
+
+
+def test_display_does_not_touch_the_numbers():
+    frame = pd.DataFrame({"x_mean": [1 / 3], "x_error": [0.1]})
+    tables.display(frame)
+    assert frame["x_mean"].tolist() == [1 / 3]
