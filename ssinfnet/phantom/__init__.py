@@ -1,0 +1,26 @@
+"""The embedded data set: synthetic chest CT with lesions, written in the real sources' layouts.
+
+Read in this order: `anatomy` (a chest as distances), `tissues` (its CT numbers), `vessels`,
+`lesions`, `slices` (a patient through a scanner), `clinical` (a table with known causal effects),
+`sites` (raw files).
+"""
+
+from __future__ import annotations
+
+from ssinfnet.phantom.clinical import EffectSizes, clinical_table, population_indirect_effect
+from ssinfnet.phantom.sites import write_phantom, write_site_a, write_site_b
+from ssinfnet.phantom.slices import CTSlice, Findings, Scanner, draw_patient, draw_slice
+
+__all__ = [
+    "CTSlice",
+    "EffectSizes",
+    "Findings",
+    "Scanner",
+    "clinical_table",
+    "draw_patient",
+    "draw_slice",
+    "population_indirect_effect",
+    "write_phantom",
+    "write_site_a",
+    "write_site_b",
+]

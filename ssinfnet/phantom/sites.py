@@ -1,0 +1,256 @@
+"""Write the synthetic patients as raw files in the layouts of the real sources.
+
+Site A is Med-Seg's: NIfTI in HU, one file of single slices and a few labelled volumes. Site B is
+COVID-SemiSeg's: 8-bit JPEG slices, windowed, cropped to the lungs and turned by 90 degrees, from
+another scanner and with more disease. Every patient has a generator of its own, derived from the
+seed, the site and the patient's number, so a larger study keeps the patients of a smaller one.
+
+Sites C (CC-CCII) and D (an iCTCF cohort rendered from `clinical.clinical_table`) can be added as
+further entries of `SITES`; `slices.draw_patient` takes the table's lesion extent and texture.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from ssinfnet import artifacts
+from ssinfnet.config import PhantomConfig
+from ssinfnet.phantom.anatomy import LUNG_HEIGHT_MM, Grid
+from ssinfnet.phantom.lesions import CONSOLIDATION, EFFUSION, GROUND_GLASS
+from ssinfnet.phantom.slices import (
+    SITE_B_SCANNER,
+    CTSlice,
+    Findings,
+    draw_patient,
+)
+
+__all__ = ["GENERATOR_VERSION", "MARKER", "SITES", "patient_rng", "write_phantom", "write_site_a",
+           "write_site_b"]  # fmt: skip
+
+GENERATOR_VERSION = 1  # raise it whenever the same configuration would give other pictures
+MARKER = "phantom.json"
+SITE_NUMBERS = {"site_a": 1, "site_b": 2}
+# Numbers from which each kind of patient counts, so that more of one kind leaves the others alone.
+SINGLES_FROM, TEST_FROM, UNLABELLED_FROM = 10_001, 20_001, 30_001
+HEALTHY_EVERY = 5  # volumes and single slices: every fifth patient of site A has no lesion
+EFFUSION_EVERY = 9
+WINDOW_HU = (-1000.0, 400.0)  # D-03
+CROP_MARGIN_MM = 8.0
+PALETTE = (0, 0, 0, 128, 0, 0, 0, 128, 0)  # background, ground glass, consolidation
+
+
+def patient_rng(config: PhantomConfig, site: str, number: int) -> np.random.Generator:
+    """Return the generator of one patient, the same however many others there are."""
+    return np.random.default_rng([config.seed, SITE_NUMBERS[site], number])
+
+
+def write_phantom(folder: Path, config: PhantomConfig) -> Path:
+    """Write all sites below `folder`, whole or not at all, unless they are there already.
+
+    The files are made in a hidden folder beside it, which then takes its place; the marker in it
+    holds the configuration and the generator's version. A folder with another marker is replaced.
+    One process at a time may write a folder.
+
+    Raises
+    ------
+    ValueError
+        If `folder` holds anything that is not a phantom's; nothing is removed then.
+    """
+    folder = Path(folder)
+    wanted = {"generator_version": GENERATOR_VERSION, "config": config.model_dump(mode="json")}
+    if _marker_of(folder) == wanted:
+        return folder
+    _refuse_foreign(folder)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for site, write in SITES.items():
+        write(partial / site, config)
+    artifacts.write_json(partial / MARKER, wanted)
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
+    return folder
+
+
+def _marker_of(folder: Path) -> dict[str, object] | None:
+    """Return the marker, or None where it is missing or broken and the folder is to be redone."""
+    try:
+        return artifacts.read_json(folder / MARKER)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; name a folder for the phantom")
+    strange = {path.name for path in folder.glob("*")} - {MARKER, *SITE_NUMBERS}
+    if strange:
+        raise ValueError(
+            f"{folder} holds {sorted(strange)[:5]}, which no phantom has, and would be replaced; "
+            "name an empty folder"
+        )
+
+
+def write_site_a(folder: Path, config: PhantomConfig) -> Path:
+    """Write Med-Seg's layout: `tr_im`, `tr_mask`, and volumes in `rp_im`, `rp_msk`, `rp_lung_msk`.
+
+    Masks hold 0 background, 1 ground glass, 2 consolidation, 3 effusion; lung masks 0, 1 right and
+    2 left. Arrays are RAS, as nibabel calls it: the slice ``canonical[::-1, ::-1, z].T`` shows the
+    front on top and the patient's right on the viewer's left.
+    """
+    folder = Path(folder)
+    for number in range(1, config.volumes + 1):
+        rng = patient_rng(config, "site_a", number)
+        levels, spacing = _volume_levels(rng, config.slices_per_volume)
+        drawn = draw_patient(rng, levels, config.size, _site_a_findings(rng, number))
+        _write_nifti(folder / "rp_im" / f"{number}.nii.gz", [s.hu for s in drawn], spacing)
+        _write_nifti(folder / "rp_msk" / f"{number}.nii.gz", [s.label for s in drawn], spacing)
+        _write_nifti(folder / "rp_lung_msk" / f"{number}.nii.gz", [s.lung for s in drawn], spacing)
+    if config.single_slices:
+        singles = [_single_slice(config, "site_a", SINGLES_FROM + i)
+                   for i in range(config.single_slices)]  # fmt: skip
+        _write_nifti(folder / "tr_im.nii.gz", [s.hu for s in singles], 10.0)
+        _write_nifti(folder / "tr_mask.nii.gz", [s.label for s in singles], 10.0)
+    return folder
+
+
+def write_site_b(folder: Path, config: PhantomConfig) -> Path:
+    """Write COVID-SemiSeg's layout: labelled training and test slices, unlabelled volumes.
+
+    As in the source, the multi-class set repeats the training slices, its `Prior` equals the lesion
+    mask (D-05), and a volume's name is the patient's.
+    """
+    folder = Path(folder)
+    single = folder / "TrainingSet" / "LungInfection-Train"
+    multi = folder / "TrainingSet" / "MultiClassInfection-Train"
+    for i in range(config.small_site_train):
+        image, label = _small_site_slice(_single_slice(config, "site_b", 1 + i))
+        _save_jpeg(single / "Doctor-label" / "Imgs" / f"{i}.jpg", image)
+        _save_binary(single / "Doctor-label" / "GT" / f"{i}.png", label > 0)
+        _save_binary(single / "Doctor-label" / "Edge" / f"{i}.png", _edge(label > 0))
+        _save_jpeg(multi / "Imgs" / f"{i}.jpg", image)
+        _save_classes(multi / "GT" / f"{i}.png", label)
+        _save_binary(multi / "Prior" / f"{i}.png", label > 0)
+    _write_test_set(folder / "TestingSet", config)
+    for volume in range(config.small_site_volumes):
+        rng = patient_rng(config, "site_b", UNLABELLED_FROM + volume)
+        levels, _ = _volume_levels(rng, config.slices_per_volume)
+        findings = _site_b_findings(rng)
+        for i, drawn in enumerate(
+            draw_patient(rng, levels, config.size, findings, SITE_B_SCANNER), start=1
+        ):
+            name = f"Data-1_phantom_org_{volume + 1:03d}_{i}.jpg"
+            _save_jpeg(single / "Pseudo-label" / "Imgs" / name, _small_site_slice(drawn)[0])
+    return folder
+
+
+def _write_test_set(folder: Path, config: PhantomConfig) -> None:
+    """Write test slices, numbered on from the training ones as in the source."""
+    single, multi = folder / "LungInfection-Test", folder / "MultiClassInfection-Test"
+    for i in range(config.small_site_test):
+        name = str(config.small_site_train + i)
+        image, label = _small_site_slice(_single_slice(config, "site_b", TEST_FROM + i))
+        for part in (single, multi):
+            _save_jpeg(part / "Imgs" / f"{name}.jpg", image)
+        _save_binary(single / "GT" / f"{name}.png", label > 0)
+        _save_classes(multi / "GT" / f"{name}.png", label)
+        for part, kind in (("GT-1", GROUND_GLASS), ("GT-2", CONSOLIDATION)):
+            _save_image(multi / part / f"{name}.png", Image.fromarray(label == kind))
+
+
+SITES = {"site_a": write_site_a, "site_b": write_site_b}
+
+
+def _site_a_findings(rng: np.random.Generator, number: int) -> Findings:
+    """Return a patient's disease: log-normal extent, mostly ground glass; every fifth healthy."""
+    extent = float(np.clip(np.exp(rng.normal(np.log(0.08), 0.5)), 0.035, 0.4))
+    share = float(rng.beta(1.2, 4))
+    return Findings(
+        extent=0.0 if number % HEALTHY_EVERY == 0 else extent,
+        consolidation_share=share,
+        effusion=number % EFFUSION_EVERY == 4,
+    )
+
+
+def _site_b_findings(rng: np.random.Generator) -> Findings:
+    """Return a patient's disease at the second site, where only the ill are scanned."""
+    extent = float(np.clip(np.exp(rng.normal(np.log(0.14), 0.7)), 0.03, 0.6))
+    return Findings(extent=extent, consolidation_share=float(rng.beta(1.6, 2.6)))
+
+
+def _single_slice(config: PhantomConfig, site: str, number: int) -> CTSlice:
+    """Draw a patient of whom there is one slice."""
+    rng = patient_rng(config, site, number)
+    level = float(rng.uniform(0.25, 0.88))
+    if site == "site_a":
+        return draw_patient(rng, [level], config.size, _site_a_findings(rng, number))[0]
+    return draw_patient(rng, [level], config.size, _site_b_findings(rng), SITE_B_SCANNER)[0]
+
+
+def _volume_levels(rng: np.random.Generator, count: int) -> tuple[NDArray[np.float64], float]:
+    """Return levels from base to apex around the middle of the lungs, and their spacing in mm."""
+    spacing = float(np.clip(0.78 * LUNG_HEIGHT_MM / count, 5, 10))
+    half = min(spacing * (count - 1) / 2 / LUNG_HEIGHT_MM, 0.4)
+    middle = float(np.clip(rng.uniform(0.5, 0.68), 0.1 + half, 0.93 - half))
+    return middle + np.linspace(half, -half, count), spacing
+
+
+def _write_nifti(path: Path, planes: Sequence[NDArray[np.generic]], spacing_mm: float) -> None:
+    """Write display-order slices, base first, as a RAS volume; equal slices give equal bytes."""
+    volume = np.stack(planes)  # (z, row, column)
+    integers = np.rint(volume).astype(np.int16 if volume.dtype == np.float32 else np.uint8)
+    # On display rows run to the back and columns to the patient's left, RAS the other way.
+    canonical = integers[:, ::-1, ::-1].transpose(2, 1, 0)
+    pixel = Grid(volume.shape[1]).spacing_mm
+    affine = np.diag([pixel, pixel, spacing_mm, 1.0])
+    affine[:2, 3] = -pixel * (volume.shape[1] - 1) / 2
+    image = nib.Nifti1Image(np.ascontiguousarray(canonical), affine)
+    image.header.set_xyzt_units("mm")
+    with artifacts.replacing(path) as temporary:
+        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0))
+
+
+def _small_site_slice(drawn: CTSlice) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return image and label as the second site stores them: windowed, cropped, turned."""
+    low, high = WINDOW_HU
+    grey = np.rint(np.clip((drawn.hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    label = np.where(drawn.label == EFFUSION, 0, drawn.label)
+    margin = round(CROP_MARGIN_MM / Grid(grey.shape[0]).spacing_mm)
+    rows, columns = (np.flatnonzero((drawn.lung > 0).any(axis=axis)) for axis in (1, 0))
+    crop = (
+        slice(max(rows[0] - margin, 0), rows[-1] + margin + 1),
+        slice(max(columns[0] - margin, 0), columns[-1] + margin + 1),
+    )
+    return np.rot90(grey[crop]).copy(), np.rot90(label[crop]).astype(np.uint8)
+
+
+def _edge(lesion: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return ndimage.binary_dilation(lesion) & ~ndimage.binary_erosion(lesion)
+
+
+def _save_image(path: Path, image: Image.Image, **options: int) -> None:
+    with artifacts.replacing(path) as temporary:
+        image.save(temporary, **options)
+
+
+def _save_jpeg(path: Path, grey: NDArray[np.uint8]) -> None:
+    _save_image(path, Image.fromarray(grey), quality=95)
+
+
+def _save_binary(path: Path, mask: NDArray[np.bool_]) -> None:
+    _save_image(path, Image.fromarray(mask.astype(np.uint8) * 255))
+
+
+def _save_classes(path: Path, label: NDArray[np.uint8]) -> None:
+    image = Image.fromarray(label).convert("P")
+    image.putpalette(PALETTE)
+    _save_image(path, image)
