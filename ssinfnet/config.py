@@ -48,7 +48,7 @@ class SourceConfig(Part):
 
 
 class PhantomConfig(Part):
-    """Size of the embedded synthetic study; its sites are in `phantom.py`."""
+    """Size of the embedded synthetic study; its sites are in `phantom/sites.py`."""
 
     size: Positive = 128  # pixels, square
     volumes: int = Field(default=9, ge=0)  # site A: labelled volumes, as Med-Seg's `rp`
@@ -76,7 +76,9 @@ class SplitConfig(Part):
     own_test_set: bool = False  # keep the source's test set, divide the rest train : validation
     seed: int = 2021
     refuse_near_duplicates: bool = False  # True: near-duplicates across splits stop the run
-    near_duplicate_bits: int = Field(default=4, ge=0, le=64)  # of 64; Hamming distance
+    near_duplicate_bits: int = Field(default=6, ge=0, le=63)  # of 63 (D-26)
+    near_duplicate_correlation: Share = 0.96  # of 32 px thumbnails, at least (D-26)
+    folds: int = Field(default=3, ge=2)  # of the cross-validation (S tables S2, S3)
 
 
 class AugmentationConfig(Part):

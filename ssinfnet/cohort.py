@@ -1,0 +1,311 @@
+"""The slice table of a study: one row a slice, split so that nothing crosses patients (D-01)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ssinfnet import artifacts, phantom, sources
+from ssinfnet.config import SplitConfig, Study
+from ssinfnet.paths import StudyPaths
+
+__all__ = [
+    "COLUMNS",
+    "Cohort",
+    "assign_folds",
+    "assign_splits",
+    "build",
+    "raw_folder",
+    "refuse_leakage",
+    "validate",
+]
+
+COLUMNS = {**sources.COLUMNS, "split": "str", "fold": "Int64"}
+SPLITS = ("train", "validation", "test")
+DRAWS = 100  # random assignments tried; the most balanced is kept
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """All slices of a study.
+
+    Attributes
+    ----------
+    slices : DataFrame
+        Columns of `COLUMNS`; `split` is train, validation, test or unlabelled, `fold` 1 to K for
+        labelled slices. Row i belongs to image i of the prepared arrays.
+    exclusions : DataFrame
+        Columns source, file, reason.
+    folders : mapping
+        Source name → folder of its raw files.
+    notes : mapping
+        Source name → what it tells about patients.
+    """
+
+    slices: pd.DataFrame
+    exclusions: pd.DataFrame
+    folders: Mapping[str, Path]
+    notes: Mapping[str, str]
+
+    def save(self, folder: Path, made: Mapping[str, Any]) -> Path:
+        """Write `cohort.parquet`, `exclusions.parquet` and `sources.json`; return the folder."""
+        artifacts.write_table(folder / "exclusions.parquet", self.exclusions, made)
+        artifacts.write_json(
+            folder / "sources.json",
+            {name: {"folder": str(self.folders[name]), "note": self.notes[name]}
+             for name in self.folders},
+        )  # fmt: skip
+        artifacts.write_table(folder / "cohort.parquet", self.slices, made)
+        return folder
+
+    @classmethod
+    def load(cls, folder: Path) -> Cohort:
+        """Read what `save` wrote, and check it again."""
+        stored = artifacts.read_json(folder / "sources.json")
+        return cls(
+            slices=validate(artifacts.read_table(folder / "cohort.parquet")),
+            exclusions=artifacts.read_table(folder / "exclusions.parquet"),
+            folders={name: Path(source["folder"]) for name, source in stored.items()},
+            notes={name: source["note"] for name, source in stored.items()},
+        )
+
+    def in_fold(self, fold: int) -> Cohort:
+        """Return the cohort as fold `fold` of the cross-validation splits it.
+
+        Fold 0 is the study's own split. In fold k the test patients are those of part k, and one
+        in seven of the other slices validates.
+
+        Raises
+        ------
+        ValueError
+            If there is no such fold.
+        """
+        folds = int(self.slices["fold"].max())
+        if not 0 <= fold <= folds:
+            raise ValueError(f"fold must be 0 (the study's split) to {folds}, got {fold}")
+        if fold == 0:
+            return self
+        slices = self.slices.copy()
+        labelled = slices["labelled"]
+        held_out = labelled & (slices["fold"] == fold)
+        rest = slices[labelled & ~held_out]
+        parts = _divide(rest, {"train": 6.0, "validation": 1.0}, seed=fold)
+        slices.loc[held_out, "split"] = "test"
+        slices.loc[rest.index, "split"] = rest["patient_id"].map(parts)
+        unseen = slices.loc[slices["split"].isin(SPLITS[1:]), "patient_id"]
+        slices = slices[labelled | ~slices["patient_id"].isin(unseen)]
+        refuse_leakage(slices)
+        return replace(self, slices=slices)
+
+    def of_split(self, *splits: str) -> pd.DataFrame:
+        """Return the rows of these splits, in order; their index points into prepared arrays."""
+        return self.slices[self.slices["split"].isin(splits)]
+
+    def prepared(self, split: str, folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return images and masks (n, size, size) uint8 of one split, as prepared in `folder`."""
+        rows = self.of_split(split).index.to_numpy()
+        return tuple(
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)[rows]
+            for name in ("images", "masks")
+        )
+
+    def read(self, rows: pd.DataFrame) -> Iterator[tuple[Any, NDArray, NDArray | None]]:
+        """Yield (row, image, mask) of these rows from the raw files, at their own size."""
+        return sources.read_slices(self.folders, rows)
+
+    def _repr_html_(self) -> str:
+        counts = self.slices.groupby(["source", "split"], sort=False).agg(
+            patients=("patient_id", "nunique"),
+            slices=("slice_id", "count"),
+            with_lesion=("has_lesion", "sum"),
+        )
+        notes = "".join(f"<li>{name}: {note}</li>" for name, note in self.notes.items())
+        left_out = f"<p>{len(self.exclusions)} files or slices left out.</p>"
+        return counts.to_html() + f"<ul>{notes}</ul>" + left_out
+
+
+def raw_folder(study: Study, places: StudyPaths) -> Path:
+    """Return the folder of raw data: the phantom's, written if need be, or ``SSINFNET_DATA``."""
+    if study.data.phantom is not None:
+        return phantom.write_phantom(places.phantom, study.data.phantom)
+    return places.data
+
+
+def build(study: Study, root: Path) -> Cohort:
+    """List all sources of a study, split the patients, and check the result.
+
+    Parameters
+    ----------
+    study : Study
+    root : Path
+        Folder of the raw data, see `raw_folder`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a source is absent or unusable, a split would be empty, or a patient is in two splits.
+    """
+    listings = {source.name: sources.list_slices(source, root) for source in study.data.sources}
+    slices = pd.concat([listing.slices for listing in listings.values()], ignore_index=True)
+    exclusions = pd.concat([listing.exclusions for listing in listings.values()])
+    slices["split"] = assign_splits(slices, study.split)
+    slices["fold"] = assign_folds(slices, study.split.folds, study.split.seed)
+    slices, overlapping = _without_unseen_patients(slices)
+    exclusions = pd.concat([exclusions, overlapping], ignore_index=True)
+    refuse_leakage(slices)
+    return Cohort(
+        slices=validate(slices.reset_index(drop=True)),
+        exclusions=exclusions,
+        folders={name: listing.folder for name, listing in listings.items()},
+        notes={name: listing.note for name, listing in listings.items()},
+    )
+
+
+def validate(slices: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with its columns and dtypes in order, or say what is wrong.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or of another type, a slice appears twice, a labelled slice has no
+        mask, or a split is unknown.
+    """
+    missing = [column for column in COLUMNS if column not in slices]
+    if missing:
+        raise ValueError(f"the slice table lacks columns {missing}; expected {list(COLUMNS)}")
+    try:
+        typed = slices[list(COLUMNS)].astype(COLUMNS)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the slice table has a column of another type: {error}") from error
+    repeated = typed.loc[typed["slice_id"].duplicated(), "slice_id"].tolist()
+    if repeated:
+        raise ValueError(f"{len(repeated)} slice_ids appear twice: {repeated[:5]}")
+    unmasked = typed.loc[typed["labelled"] & typed["mask_path"].isna(), "slice_id"].tolist()
+    if unmasked:
+        raise ValueError(f"{len(unmasked)} labelled slices have no mask: {unmasked[:5]}")
+    foreign = set(typed["split"].dropna()) - {*SPLITS, "unlabelled"}
+    if foreign or typed["split"].isna().any():
+        raise ValueError(f"every slice needs a split of {SPLITS} or unlabelled, got {foreign}")
+    return typed
+
+
+def assign_splits(slices: pd.DataFrame, config: SplitConfig) -> pd.Series:
+    """Return each slice's split: patients whole, shares and lesion presence balanced (D-01).
+
+    Of many seeded random assignments the one nearest to the asked shares, of slices and of slices
+    with lesion, is kept. The result does not depend on the order of rows.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        With patient_id, labelled, has_lesion, source_split.
+    config : SplitConfig
+        With `own_test_set`, the source's test slices are the test set.
+
+    Raises
+    ------
+    ValueError
+        If a split would be empty.
+    """
+    split = pd.Series("unlabelled", index=slices.index, dtype="str")
+    to_divide = slices["labelled"].astype(bool)
+    shares = {name: getattr(config, name) for name in SPLITS}
+    if config.own_test_set:
+        own = to_divide & (slices["source_split"] == "test")
+        split[own] = "test"
+        to_divide &= ~own
+        del shares["test"]
+    rest = slices[to_divide]
+    split[to_divide] = rest["patient_id"].map(_divide(rest, shares, config.seed))
+    counts = split.value_counts()
+    empty = [name for name in SPLITS if not counts.get(name, 0)]
+    if empty:
+        patients = slices.loc[slices["labelled"], "patient_id"].nunique()
+        raise ValueError(
+            f"the split leaves {empty} empty: {patients} labelled patients"
+            + (", and the source has no test set of its own" if config.own_test_set else "")
+            + "; add labelled patients or change the study's split"
+        )
+    return split
+
+
+def assign_folds(slices: pd.DataFrame, folds: int, seed: int) -> pd.Series:
+    """Return each labelled slice's part 1 to `folds` of the cross-validation, patients whole."""
+    labelled = slices[slices["labelled"].astype(bool)]
+    parts = _divide(labelled, {str(k): 1.0 for k in range(1, folds + 1)}, seed)
+    return slices["patient_id"].map(parts).where(slices["labelled"]).astype("Int64")
+
+
+def refuse_leakage(slices: pd.DataFrame) -> None:
+    """Refuse a table in which one patient is in two splits (D-01).
+
+    Unlabelled slices may share a patient with the training set alone.
+
+    Raises
+    ------
+    ValueError
+        Naming the patients.
+    """
+    role = slices["split"].replace("unlabelled", "train")
+    splits = role.groupby(slices["patient_id"]).unique()
+    crossing = splits[splits.map(len) > 1]
+    if len(crossing):
+        named = "; ".join(f"{p} in {' and '.join(s)}" for p, s in crossing.head(5).items())
+        raise ValueError(f"{len(crossing)} patients are in two splits: {named}")
+
+
+def _without_unseen_patients(slices: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Drop unlabelled slices of validation and test patients; return them as exclusions."""
+    unseen = slices.loc[slices["split"].isin(SPLITS[1:]), "patient_id"]
+    overlapping = (slices["split"] == "unlabelled") & slices["patient_id"].isin(unseen)
+    dropped = slices[overlapping]
+    exclusions = pd.DataFrame(
+        {
+            "source": dropped["source"],
+            "file": dropped["image_path"],
+            "reason": "unlabelled slice of a validation or test patient",
+        }
+    )
+    return slices[~overlapping], exclusions
+
+
+def _divide(slices: pd.DataFrame, shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Return patient → part such that slices, and slices with lesion, follow the shares."""
+    lesion = slices["has_lesion"].fillna(False).astype(int)
+    patients = lesion.groupby(slices["patient_id"]).agg(["size", "sum"]).sort_index()
+    names = list(shares)
+    wanted = np.array([shares[name] for name in names]) / sum(shares.values())
+    best: tuple[float, Sequence[int]] = (np.inf, [])
+    for draw in range(DRAWS):
+        rng = np.random.default_rng([seed, draw])
+        # Large patients first, roughly: small ones then even out what is left.
+        order = np.argsort(-patients["size"].to_numpy() * rng.uniform(0.5, 1.5, len(patients)))
+        parts, imbalance = _fill(patients.to_numpy(), order, wanted)
+        if imbalance < best[0]:
+            best = (imbalance, parts)
+    return {patient: names[part] for patient, part in zip(patients.index, best[1], strict=True)}
+
+
+def _fill(
+    counts: NDArray[np.int64], order: NDArray[np.int64], wanted: NDArray[np.float64]
+) -> tuple[list[int], float]:
+    """Give each patient in turn to the part that lacks most; return parts and imbalance."""
+    totals = counts.sum(axis=0).tolist()
+    lacking = [[share * total for total in totals] for share in wanted.tolist()]
+    weights = [1 / max(total, 1) for total in totals]
+    parts = [0] * len(counts)
+    for patient in order.tolist():
+        sizes = counts[patient].tolist()
+        need = [sum(gap * w for gap, w in zip(gaps, weights, strict=True)) for gaps in lacking]
+        part = need.index(max(need))
+        parts[patient] = part
+        lacking[part] = [gap - size for gap, size in zip(lacking[part], sizes, strict=True)]
+    empty = len(wanted) - len(set(parts))
+    gaps = np.abs(np.array(lacking)) * np.array(weights) / wanted[:, None]
+    return parts, float(gaps.sum()) + 1e3 * empty

@@ -1,0 +1,167 @@
+"""Decode every slice once: arrays of one size for the networks, and near-duplicates on the way.
+
+Slices are streamed, so memory stays flat however many there are. Prepared arrays are 8-bit: the
+256 grey values over the window of D-03 are 5.5 HU apart, below a scanner's noise (D-25).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from ssinfnet import artifacts, images
+from ssinfnet.cohort import Cohort
+from ssinfnet.config import Study
+
+__all__ = ["examples", "near_duplicates", "perceptual_hash", "prepare_slices"]
+
+THUMBNAIL = 32  # pixels, square
+BLOCK = 2048  # slices compared at once, which bounds the memory
+
+
+def prepare_slices(
+    cohort: Cohort, study: Study, folder: Path, made: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Write `images.npy` and `masks.npy` (n, size, size) uint8 in the cohort's row order.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    study : Study
+        Its `image_size` and `split`.
+    folder : Path
+        Receives the arrays, `duplicates.parquet` and `prepared.json`.
+    made : mapping
+        What makes them (`artifacts.made_by`).
+
+    Returns
+    -------
+    DataFrame
+        Near-duplicates across splits, see `near_duplicates`.
+
+    Raises
+    ------
+    ValueError
+        If there are any and the study refuses them.
+    """
+    size, rows = study.image_size, cohort.slices
+    shape = (len(rows), size, size)
+    thumbnails = np.empty((len(rows), THUMBNAIL, THUMBNAIL), np.float32)
+    with ExitStack() as stack:
+        arrays = {
+            name: np.lib.format.open_memmap(
+                stack.enter_context(artifacts.replacing(folder / f"{name}.npy")),
+                mode="w+", dtype=np.uint8, shape=shape,
+            )
+            for name in ("images", "masks")
+        }  # fmt: skip
+        shown = tqdm(cohort.read(rows), total=len(rows), desc="preparing slices", disable=None)
+        for index, (_, image, mask) in enumerate(shown):
+            grey = images.resize_image(image, size)
+            arrays["images"][index] = np.rint(grey * 255)
+            arrays["masks"][index] = 0 if mask is None else images.resize_mask(mask, size)
+            thumbnails[index] = images.resize_image(image, THUMBNAIL)
+        for array in arrays.values():
+            array.flush()
+    duplicates = near_duplicates(
+        rows,
+        thumbnails,
+        study.split.near_duplicate_bits,
+        study.split.near_duplicate_correlation,
+    )
+    artifacts.write_table(folder / "duplicates.parquet", duplicates, made)
+    artifacts.write_json(folder / "prepared.json", {**made, "shape": shape})
+    if len(duplicates) and study.split.refuse_near_duplicates:
+        pairs = duplicates[["slice_a", "slice_b"]].head(5).values.tolist()
+        raise ValueError(
+            f"{len(duplicates)} near-duplicate slices lie in different splits: {pairs}; give them "
+            "one patient_id, or set split.refuse_near_duplicates to false"
+        )
+    return duplicates
+
+
+def perceptual_hash(thumbnails: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return 63 bits a slice: which low frequencies of the cosine transform exceed their median.
+
+    The pHash of Zauner (2010), without the constant term: brightness does not matter.
+
+    Parameters
+    ----------
+    thumbnails : (n, 32, 32) float array
+
+    Returns
+    -------
+    (n, 63) bool array
+    """
+    from scipy.fft import dctn
+
+    low = dctn(thumbnails, axes=(1, 2), norm="ortho")[:, :8, :8].reshape(len(thumbnails), -1)[:, 1:]
+    return low > np.median(low, axis=1, keepdims=True)
+
+
+def near_duplicates(
+    rows: pd.DataFrame,
+    thumbnails: NDArray[np.float32],
+    most_bits: int,
+    least_correlation: float,
+) -> pd.DataFrame:
+    """List pairs of slices in different splits that look like one slice (D-26).
+
+    Their hashes differ by at most `most_bits` bits, and their thumbnails correlate by at least
+    `least_correlation`: the first alone also finds two patients' whole-body slices of one level.
+    Unlabelled slices count as training slices, since stage 1 may train on them.
+
+    Returns
+    -------
+    DataFrame
+        slice_a, slice_b, split_a, split_b, bits, correlation (of the thumbnails).
+    """
+    hashes = perceptual_hash(thumbnails).astype(np.float32)
+    ids, split = rows["slice_id"].to_numpy(), rows["split"].to_numpy()
+    role = rows["split"].replace("unlabelled", "train").to_numpy()
+    found = []
+    for first in range(0, len(rows), BLOCK):
+        block = slice(first, first + BLOCK)
+        # |a − b| over bits = Σa + Σb − 2ab
+        bits = hashes[block].sum(1)[:, None] + hashes.sum(1) - 2 * hashes[block] @ hashes.T
+        near = (bits <= most_bits) & (role[block][:, None] != role)
+        for a, b in np.argwhere(near):
+            if first + a < b:
+                found.append((first + a, b, int(bits[a, b])))
+    pairs = [
+        {
+            "slice_a": ids[a], "slice_b": ids[b], "split_a": split[a], "split_b": split[b],
+            "bits": bits,
+            "correlation": float(np.corrcoef(thumbnails[a].ravel(), thumbnails[b].ravel())[0, 1]),
+        }
+        for a, b, bits in found
+    ]  # fmt: skip
+    columns = ["slice_a", "slice_b", "split_a", "split_b", "bits", "correlation"]
+    table = pd.DataFrame(pairs, columns=columns)
+    table = table[table["correlation"] >= least_correlation]
+    return table.sort_values("correlation", ascending=False, ignore_index=True)
+
+
+def examples(
+    cohort: Cohort, folder: Path, count: int = 4
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return prepared images in [0, 1] and masks of labelled slices of `count` patients.
+
+    The slices with the most lesion of the patients in the middle of the ranking by lesion size, so
+    that a figure shows typical lesions, both classes where there are any.
+    """
+    labelled = cohort.slices[cohort.slices["has_lesion"].fillna(False).astype(bool)]
+    largest = labelled.sort_values("lesion_pixels").groupby("patient_id").tail(1)
+    largest = largest.sort_values(["has_consolidation", "lesion_pixels"])
+    chosen = np.unique(np.linspace(0, len(largest) - 1, min(count, len(largest))).round())
+    rows = largest.index.to_numpy()[chosen.astype(int)]
+    load = (np.load(folder / f"{name}.npy", mmap_mode="r")[rows] for name in ("images", "masks"))
+    grey, masks = load
+    return (grey / np.float32(255)).astype(np.float32), masks

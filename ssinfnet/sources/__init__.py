@@ -1,0 +1,67 @@
+"""Raw files of every source → slices: what is there, and its pixels one slice at a time.
+
+One module a source, with `recognises(folder)`, `list_slices(folder)` and `read(folder, row)`;
+adding a source is one such module and its line in `ADAPTERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ssinfnet.config import SourceConfig
+from ssinfnet.sources import covid_semiseg, medseg
+from ssinfnet.sources.listing import COLUMNS, UNKNOWN_CLASS, Listing
+
+__all__ = ["ADAPTERS", "COLUMNS", "UNKNOWN_CLASS", "Listing", "list_slices", "read_slices"]
+
+ADAPTERS = {"medseg": medseg, "covid_semiseg": covid_semiseg}
+
+
+def list_slices(source: SourceConfig, root: Path) -> Listing:
+    """List the slices of one source of a study.
+
+    Parameters
+    ----------
+    source : SourceConfig
+        Its `folder` lies below `root`; `root` itself will do if it has the source's layout.
+    root : Path
+        The folder of raw data.
+
+    Raises
+    ------
+    FileNotFoundError
+        If neither folder has the source's layout.
+    ValueError
+        If a mask holds a foreign label, or no slice is usable.
+    """
+    adapter = ADAPTERS[source.name]
+    for folder in (root / source.folder, root):
+        if folder.is_dir() and adapter.recognises(folder):
+            return adapter.list_slices(folder)
+    raise FileNotFoundError(
+        f"no {source.name} data at {root / source.folder} or {root}; the layout it needs is at the "
+        f"top of ssinfnet/sources/{source.name}.py"
+    )
+
+
+def read_slices(
+    folders: Mapping[str, Path], slices: pd.DataFrame
+) -> Iterator[tuple[Any, NDArray[np.float32], NDArray[np.uint8] | None]]:
+    """Yield (row, image, mask) for each row of a slice table, holding one volume at a time.
+
+    Yields
+    ------
+    row : namedtuple
+    image : (height, width) float32 array in [0, 1]
+    mask : (height, width) uint8 array or None
+        0 background, 1 GGO, 2 consolidation, 255 lesion of unknown class; None if unlabelled.
+    """
+    for row in slices.itertuples(index=False):
+        image, mask = ADAPTERS[row.source].read(folders[row.source], row)
+        yield row, image, mask

@@ -1,0 +1,130 @@
+"""What every source hands over: one row a slice, and what had to be left out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+__all__ = ["COLUMNS", "EFFUSION", "UNKNOWN_CLASS", "Listing", "Lister", "class_mask"]
+
+GGO, CONSOLIDATION, EFFUSION = 1, 2, 3
+UNKNOWN_CLASS = 255  # lesion in a mask that does not tell GGO from consolidation
+
+# Column → dtype of the slice table, in its order. Paths are relative to the source's folder.
+COLUMNS = {
+    "patient_id": "str",
+    "slice_id": "str",
+    "source": "str",
+    "image_path": "str",
+    "image_index": "Int64",  # position in a volume, missing for a picture
+    "mask_path": "str",  # missing when unlabelled
+    "lung_path": "str",  # missing when the source has no lung mask
+    "height": "int64",
+    "width": "int64",
+    "spacing_row_mm": "float64",  # NaN when unknown
+    "spacing_column_mm": "float64",
+    "labelled": "bool",
+    "has_lesion": "boolean",  # missing when unlabelled
+    "has_ggo": "boolean",  # missing when unlabelled or the mask has no classes
+    "has_consolidation": "boolean",
+    "lesion_pixels": "Int64",
+    "effusion_pixels": "Int64",
+    "source_split": "str",  # the source's own "train" or "test", missing when it has none
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The slices of one source.
+
+    Attributes
+    ----------
+    slices : DataFrame
+        Columns of `COLUMNS`.
+    exclusions : DataFrame
+        Columns source, file, reason: what is there and could not be used.
+    folder : Path
+        Where the source lies; paths in `slices` are relative to it.
+    note : str
+        What the source tells about patients (D-01).
+    """
+
+    slices: pd.DataFrame
+    exclusions: pd.DataFrame
+    folder: Path
+    note: str
+
+
+@dataclass
+class Lister:
+    """Collects rows and exclusions while a source is walked."""
+
+    source: str
+    folder: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    excluded: list[dict[str, str]] = field(default_factory=list)
+
+    def exclude(self, file: Path, reason: str) -> None:
+        """List a file that cannot be used."""
+        name = file.relative_to(self.folder).as_posix()
+        self.excluded.append({"source": self.source, "file": name, "reason": reason})
+
+    def add(
+        self,
+        patient_id: str,
+        slice_name: str,
+        image: Path,
+        size: tuple[int, int],
+        *,
+        mask: tuple[Path, NDArray[np.uint8]] | None = None,
+        **known: Any,
+    ) -> None:
+        """List a slice; `mask` is its file and the label array as stored."""
+        row: dict[str, Any] = {
+            "patient_id": patient_id,
+            "slice_id": re.sub(r"[^A-Za-z0-9._-]", "_", f"{self.source}.{slice_name}"),
+            "source": self.source,
+            "image_path": image.relative_to(self.folder).as_posix(),
+            "height": size[0],
+            "width": size[1],
+            "labelled": mask is not None,
+            **known,
+        }
+        if mask is not None:
+            file, labels = mask
+            classes = UNKNOWN_CLASS not in labels
+            row |= {
+                "mask_path": file.relative_to(self.folder).as_posix(),
+                "lesion_pixels": int(np.isin(labels, (GGO, CONSOLIDATION, UNKNOWN_CLASS)).sum()),
+                "effusion_pixels": int((labels == EFFUSION).sum()),
+                "has_ggo": bool((labels == GGO).any()) if classes else pd.NA,
+                "has_consolidation": bool((labels == CONSOLIDATION).any()) if classes else pd.NA,
+            }
+            row["has_lesion"] = row["lesion_pixels"] > 0
+        self.rows.append(row)
+
+    def listing(self, note: str) -> Listing:
+        """Return what was collected, typed.
+
+        Raises
+        ------
+        ValueError
+            If no slice can be used; the exclusions say why.
+        """
+        if not self.rows:
+            reasons = "; ".join(f"{e['file']}: {e['reason']}" for e in self.excluded[:5])
+            raise ValueError(f"{self.folder} has no usable slice of {self.source} ({reasons})")
+        slices = pd.DataFrame(self.rows).reindex(columns=list(COLUMNS)).astype(COLUMNS)
+        exclusions = pd.DataFrame(self.excluded, columns=["source", "file", "reason"], dtype="str")
+        return Listing(slices, exclusions, self.folder, note)
+
+
+def class_mask(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a mask with pleural effusion as background (D-02): 0, GGO 1, consolidation 2, 255."""
+    return np.where(labels == EFFUSION, 0, labels).astype(np.uint8)

@@ -1,0 +1,139 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssinfnet import cohort, sources
+from ssinfnet.config import SplitConfig
+
+
+def table(sizes, lesion_share=0.5, seed=0) -> pd.DataFrame:
+    """Labelled patients with these numbers of slices."""
+    rng = np.random.default_rng(seed)
+    patients = np.repeat([f"p{i:03d}" for i in range(len(sizes))], sizes)
+    slices = pd.DataFrame(
+        {
+            "patient_id": patients,
+            "slice_id": [f"s{i}" for i in range(len(patients))],
+            "source": "medseg", "image_path": "a", "mask_path": "m",
+            "height": 8, "width": 8, "labelled": True,
+            "has_lesion": rng.random(len(patients)) < lesion_share,
+        }
+    )  # fmt: skip
+    return slices.reindex(columns=list(sources.COLUMNS)).astype(sources.COLUMNS)
+
+
+MEDSEG = [1] * 100 + [39, 47, 60, 66, 75, 93, 110, 121, 218]  # sizes as in Med-Seg: 929 slices
+
+
+def with_splits(slices, config=None):
+    config = config or SplitConfig()
+    slices = slices.assign(split=cohort.assign_splits(slices, config))
+    return slices.assign(fold=cohort.assign_folds(slices, 3, config.seed))
+
+
+def test_the_split_follows_the_papers_proportions_with_patients_whole():
+    slices = with_splits(table(MEDSEG))
+    shares = slices["split"].value_counts(normalize=True)
+    assert shares["train"] == pytest.approx(6 / 8, abs=0.02)
+    assert shares["validation"] == pytest.approx(1 / 8, abs=0.02)
+    assert slices.groupby("patient_id")["split"].nunique().max() == 1
+
+
+def test_lesions_are_spread_evenly_over_the_splits():
+    slices = with_splits(table(MEDSEG, lesion_share=0.3))
+    present = slices.groupby("split")["has_lesion"].mean()
+    assert present.max() - present.min() < 0.05
+
+
+def test_the_split_depends_on_the_seed_and_not_on_the_order_of_rows():
+    slices = table(MEDSEG)
+    first = cohort.assign_splits(slices, SplitConfig())
+    shuffled = slices.sample(frac=1, random_state=3)
+    again = cohort.assign_splits(shuffled, SplitConfig())
+    pd.testing.assert_series_equal(again.sort_index(), first, check_names=False)
+    assert (cohort.assign_splits(slices, SplitConfig(seed=1)) != first).any()
+
+
+def test_a_sources_own_test_set_is_kept():
+    slices = table([1] * 20)
+    slices["source_split"] = ["train"] * 12 + ["test"] * 8
+    split = cohort.assign_splits(slices, SplitConfig(own_test_set=True))
+    assert (split == "test").tolist() == [False] * 12 + [True] * 8
+    assert split.value_counts().to_dict() == {"train": 10, "validation": 2, "test": 8}
+
+
+def test_an_empty_split_is_refused_with_the_number_of_patients():
+    with pytest.raises(ValueError, match=r"\['test'\] empty: 2 labelled patients"):
+        cohort.assign_splits(table([5, 5]), SplitConfig())
+
+
+def test_a_patient_in_two_splits_is_an_error_that_names_the_patient():
+    slices = with_splits(table([2] * 10))
+    slices.loc[0, "split"] = "test" if slices.loc[1, "split"] != "test" else "train"
+    with pytest.raises(ValueError, match="1 patients are in two splits: p000 in"):
+        cohort.refuse_leakage(slices)
+
+
+def test_an_unlabelled_slice_of_a_test_patient_is_leakage_too():
+    slices = with_splits(table([1] * 10))
+    tested = slices.index[slices["split"] == "test"][0]
+    extra = slices.loc[[tested]].assign(split="unlabelled", labelled=False, slice_id="extra")
+    with pytest.raises(ValueError, match="in two splits"):
+        cohort.refuse_leakage(pd.concat([slices, extra]))
+
+
+def test_unlabelled_slices_of_unseen_patients_are_left_out_and_listed():
+    slices = with_splits(table([1] * 10))
+    trained = slices.index[slices["split"] == "train"][0]
+    tested = slices.index[slices["split"] == "test"][0]
+    extra = slices.loc[[trained, tested]].assign(split="unlabelled", slice_id=["a", "b"])
+    kept, exclusions = cohort._without_unseen_patients(pd.concat([slices, extra]))
+    assert "a" in set(kept["slice_id"])
+    assert "b" not in set(kept["slice_id"])
+    assert exclusions["reason"].tolist() == ["unlabelled slice of a validation or test patient"]
+
+
+def test_every_labelled_patient_is_tested_in_exactly_one_fold():
+    slices = with_splits(table(MEDSEG))
+    parts = slices.groupby("patient_id")["fold"].unique()
+    assert parts.map(len).max() == 1
+    assert slices["fold"].value_counts(normalize=True).between(0.3, 0.37).all()
+
+
+def test_a_fold_tests_its_own_part_and_shares_no_patient():
+    whole = cohort.Cohort(with_splits(table([3] * 21)), pd.DataFrame(), {}, {})
+    for fold in (1, 2, 3):
+        slices = whole.in_fold(fold).slices
+        assert (slices.loc[slices["split"] == "test", "fold"] == fold).all()
+        assert set(slices["split"]) == {"train", "validation", "test"}
+        cohort.refuse_leakage(slices)
+    assert whole.in_fold(0) is whole
+    with pytest.raises(ValueError, match="fold must be 0"):
+        whole.in_fold(4)
+
+
+def test_a_saved_cohort_comes_back_as_it_was(tmp_path):
+    slices = cohort.validate(with_splits(table([1] * 10)))
+    exclusions = pd.DataFrame({"source": ["medseg"], "file": ["x"], "reason": ["y"]}, dtype="str")
+    saved = cohort.Cohort(slices, exclusions, {"medseg": tmp_path}, {"medseg": "n"})
+    saved.save(tmp_path / "c", {})
+    loaded = cohort.Cohort.load(tmp_path / "c")
+    pd.testing.assert_frame_equal(loaded.slices, slices)
+    pd.testing.assert_frame_equal(loaded.exclusions, exclusions)
+    assert loaded.folders == saved.folders
+    assert "1 files or slices left out" in loaded._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda t: t.drop(columns="split"), r"lacks columns \['split'\]"),
+        (lambda t: t.assign(slice_id="same"), "9 slice_ids appear twice"),
+        (lambda t: t.assign(height="tall"), "another type"),
+        (lambda t: t.assign(mask_path=pd.NA), "10 labelled slices have no mask"),
+        (lambda t: t.assign(split="holdout"), "holdout"),
+    ],
+)
+def test_a_broken_slice_table_is_refused_with_what_is_wrong(spoil, message):
+    with pytest.raises(ValueError, match=message):
+        cohort.validate(spoil(with_splits(table([1] * 10))))
