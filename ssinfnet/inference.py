@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from ssinfnet import checkpoints, networks, training
+from ssinfnet.cohort import Cohort
 
-__all__ = ["load_single", "predict", "seeded_single"]
+__all__ = ["load_single", "predict", "predict_held_out", "seeded_single"]
 
 
 def seeded_single(
@@ -108,6 +109,34 @@ def predict(
                 )
                 yield enlarged[0, 0].sigmoid().cpu().numpy().astype(np.float16)
             shown.update(len(batch))
+
+
+def predict_held_out(
+    folder: Path, cohort: Cohort, prepared: Path, device: torch.device | None = None
+) -> dict[str, NDArray[np.float16]]:
+    """Return slice_id → lesion probability of all validation and test slices of a cohort.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the training, see `load_single`.
+    cohort : Cohort
+        In the fold of that training.
+    prepared : Path
+        Folder of the prepared arrays.
+    device : torch.device or None
+
+    Returns
+    -------
+    dict
+        (height, width) float16 array in [0, 1] a slice, at the slice's own size.
+    """
+    network, run = load_single(folder)
+    rows = cohort.of_split("validation", "test")
+    stored = np.load(prepared / "images.npy", mmap_mode="r", allow_pickle=False)
+    sizes = list(zip(rows["height"], rows["width"], strict=True))
+    maps = predict(network, stored[rows.index], sizes, run["intensity"], device=device)
+    return dict(zip(rows["slice_id"], maps, strict=True))
 
 
 @torch.inference_mode()

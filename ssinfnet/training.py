@@ -306,7 +306,7 @@ def _train(
         loaders,
         network,
         loss_func=loss,
-        opt_func=partial(OptimWrapper, opt=torch.optim.Adam),
+        opt_func=partial(OptimWrapper, opt=partial(torch.optim.Adam, fused=True)),
         lr=config.learning_rate,
         metrics=[SliceF1()],
         cbs=callbacks,

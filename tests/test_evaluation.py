@@ -1,0 +1,106 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score, roc_auc_score
+
+from ssinfnet import artifacts, evaluation
+from ssinfnet.config import load_study
+from ssinfnet.paths import StudyPaths
+
+
+class TinyCohort:
+    """Six slices of three patients held out; reading yields known masks."""
+
+    def __init__(self, rng):
+        self.slices = pd.DataFrame(
+            {
+                "slice_id": [f"s{i}" for i in range(6)],
+                "patient_id": ["a", "a", "b", "b", "c", "c"],
+                "split": ["test"] * 4 + ["validation"] * 2,
+            }
+        )
+        self.masks = {name: (rng.random((9, 7)) > 0.6) * 1 for name in self.slices["slice_id"]}
+
+    def of_split(self, *splits):
+        return self.slices[self.slices["split"].isin(splits)]
+
+    def read(self, rows):
+        for row in rows.itertuples(index=False):
+            yield row, np.zeros((9, 7), np.float32), self.masks[row.slice_id].astype(np.uint8)
+
+
+@pytest.fixture
+def tiny(rng, tmp_path):
+    cohort = TinyCohort(rng)
+    places = StudyPaths("smoke", tmp_path)
+    study = load_study("smoke")
+    maps = {}
+    for model in study.single.models:
+        maps[model] = {n: rng.random((9, 7)).astype(np.float16) for n in cohort.masks}
+        folder = places.single(model, 0, 1)
+        artifacts.write_arrays(folder / evaluation.PREDICTIONS, maps[model], {})
+    return study, places, cohort, maps
+
+
+def test_scores_agree_with_scikit_learn_slice_by_slice(tiny):
+    study, places, cohort, maps = tiny
+    scored = evaluation.score_single(study, places, cohort)
+    assert len(scored) == 2 * 4
+    for row in scored.itertuples():
+        truth, map_ = cohort.masks[row.slice_id].ravel(), maps[row.model][row.slice_id].ravel()
+        assert row.F1 == pytest.approx(f1_score(truth, map_ >= 0.5))
+        assert row.AUC == pytest.approx(roc_auc_score(truth, map_))
+
+
+def test_thresholds_come_from_validation_slices_alone(tiny):
+    study, places, cohort, maps = tiny
+    before = evaluation.thresholds(study, places, cohort)
+    for name in ("s0", "s1", "s2", "s3"):
+        cohort.masks[name] = 1 - cohort.masks[name]
+    pd.testing.assert_frame_equal(evaluation.thresholds(study, places, cohort), before)
+    best = before.set_index("model").loc["unet", "threshold"]
+    grid = np.arange(1, 100) / 100
+    mean = [
+        np.mean(
+            [f1_score(cohort.masks[n].ravel(), maps["unet"][n].ravel() >= t) for n in ("s4", "s5")]
+        )
+        for t in grid
+    ]
+    assert mean[int(round(best * 100)) - 1] == pytest.approx(max(mean))
+
+
+def test_chosen_thresholds_are_used(tiny):
+    study, places, cohort, _ = tiny
+    chosen = pd.DataFrame({"model": ["unet", "sinfnet"], "seed": 1, "threshold": [0.999, 0.0]})
+    scored = evaluation.score_single(study, places, cohort, chosen).groupby("model")
+    assert (scored["Recall"].mean()["sinfnet"], scored["fn"].sum()["sinfnet"]) == (1, 0)
+    assert scored["tp"].sum()["unet"] < 5
+
+
+def test_pooled_roc_area_agrees_with_scikit_learn(tiny):
+    study, places, cohort, maps = tiny
+    _, areas = evaluation.pooled_rocs(study, places, cohort)
+    names = cohort.of_split("test")["slice_id"]
+    truth = np.concatenate([cohort.masks[n].ravel() for n in names])
+    for model, area in areas.items():
+        pooled = np.concatenate([maps[model][n].ravel() for n in names])
+        assert area == pytest.approx(roc_auc_score(truth, pooled), abs=1e-3)
+
+
+def test_a_slice_without_prediction_is_refused_by_name(tiny):
+    study, places, cohort, maps = tiny
+    del maps["unet"]["s2"]
+    path = places.single("unet", 0, 1) / evaluation.PREDICTIONS
+    artifacts.write_arrays(path, maps["unet"], {})
+    with pytest.raises(ValueError, match=r"no prediction of 1 test slices \['s2'\]"):
+        list(evaluation.held_out(cohort, places.single("unet", 0, 1)))
+
+
+def test_examples_run_from_the_worst_slice_to_the_best(tiny):
+    study, places, cohort, _ = tiny
+    scored = evaluation.score_single(study, places, cohort)
+    shown = evaluation.typical_examples(study, places, cohort, scored, count=3)
+    assert shown.f1["sinfnet"] == sorted(shown.f1["sinfnet"])
+    lowest = scored[scored["model"] == "sinfnet"]["F1"].min()
+    assert shown.f1["sinfnet"][0] == pytest.approx(lowest)
+    assert len(shown.images) == len(shown.probabilities["unet"]) == 3
