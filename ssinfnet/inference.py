@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
-from ssinfnet import checkpoints, networks, training
+from ssinfnet import checkpoints, networks, progress, training
 from ssinfnet.cohort import Cohort
 
 __all__ = ["load_single", "predict", "predict_held_out", "seeded_single"]
@@ -97,18 +96,16 @@ def predict(
         raise ValueError(f"got {len(slices)} slices and {len(sizes)} sizes; one size a slice")
     device = device or training.best_device()
     network = network.to(device, memory_format=torch.channels_last).eval()
-    shown = tqdm(total=len(slices), desc="predicting", unit="slice", leave=False, disable=None)
-    with shown:
-        for first in range(0, len(slices), batch_size):
-            batch = np.ascontiguousarray(slices[first : first + batch_size])
-            for logits, size in zip(
-                _logits(network, batch, statistics, device), sizes[first:], strict=False
-            ):
-                enlarged = F.interpolate(
-                    logits[None], size=tuple(size), mode="bilinear", align_corners=False
-                )
-                yield enlarged[0, 0].sigmoid().cpu().numpy().astype(np.float16)
-            shown.update(len(batch))
+    starts = range(0, len(slices), batch_size)
+    for first in progress.track(starts, "predicting batches of slices"):
+        batch = np.ascontiguousarray(slices[first : first + batch_size])
+        for logits, size in zip(
+            _logits(network, batch, statistics, device), sizes[first:], strict=False
+        ):
+            enlarged = F.interpolate(
+                logits[None], size=tuple(size), mode="bilinear", align_corners=False
+            )
+            yield enlarged[0, 0].sigmoid().cpu().numpy().astype(np.float16)
 
 
 def predict_held_out(

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
-from ssinfnet import artifacts, images
+from ssinfnet import artifacts, images, progress
 from ssinfnet.cohort import Cohort
 from ssinfnet.config import Study
 
@@ -62,7 +61,7 @@ def prepare_slices(
             )
             for name in ("images", "masks")
         }  # fmt: skip
-        shown = tqdm(cohort.read(rows), total=len(rows), desc="preparing slices", disable=None)
+        shown = progress.track(cohort.read(rows), "preparing slices", len(rows))
         for index, (_, image, mask) in enumerate(shown):
             grey = images.resize_image(image, size)
             arrays["images"][index] = np.rint(grey * 255)

@@ -7,7 +7,6 @@ started again ends with the weights of an undisturbed one (same machine and thre
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from fastai.learner import Callback, CancelFitException, Learner, Metric
 from fastai.optimizer import OptimWrapper
 from torch import Tensor, nn
 
-from ssinfnet import artifacts, checkpoints, images, losses
+from ssinfnet import artifacts, checkpoints, images, losses, progress
 from ssinfnet.config import TrainingConfig
 
 __all__ = ["Batches", "SliceSet", "SliceF1", "best_device", "fit", "intensity", "single_loss"]
@@ -36,8 +35,6 @@ WEIGHTS = "weights.safetensors"
 STATE = "training.safetensors"
 HISTORY = "history.csv"
 FREE_SHARE = 0.5  # of the device's free memory that slices may fill; the rest is for training
-
-log = logging.getLogger("ssinfnet")
 
 
 def best_device() -> torch.device:
@@ -277,7 +274,7 @@ def _finished(weights: Path, run: dict[str, Any]) -> pd.DataFrame | None:
     description = checkpoints.read(weights).description
     if description.get("run") != run or not description.get("finished"):
         return None
-    log.info("training finished earlier with the same settings; nothing to do")
+    progress.say("training finished earlier with the same settings; nothing to do")
     return pd.DataFrame(description["history"])
 
 
@@ -313,7 +310,7 @@ def _train(
     )
     learner.create_opt()
     start = keeper.restore(learner)
-    if not _in_jupyter():
+    if not progress.in_jupyter():  # the keeper says a line an epoch instead
         learner.remove_cbs(ProgressCallback)
         learner.logger = lambda values: None
     learner.fit(config.epochs, lr=config.learning_rate, start_epoch=start)
@@ -362,7 +359,7 @@ class Keeper(Callback):
             return 0
         state = checkpoints.read(path)
         if state.description["run"] != self.kept_run:
-            log.info("the state in %s is of other settings or data; starting over", self.folder)
+            progress.say(f"the state in {self.folder} is of other settings or data; starting over")
             return 0
         network = {
             name.removeprefix("network."): value
@@ -379,7 +376,7 @@ class Keeper(Callback):
         learner.opt.load_state_dict(optimiser)
         self.history = state.description["history"]
         self.start = len(self.history)
-        log.info("resuming after epoch %d", self.start)
+        progress.say(f"resuming after epoch {self.start}")
         return self.start
 
     def before_epoch(self) -> None:
@@ -472,20 +469,12 @@ class Keeper(Callback):
             pd.DataFrame(self.history).to_csv(temporary, index=False)
 
     def _say(self) -> None:
+        if progress.in_jupyter():  # fastai's table shows it
+            return
         row = self.history[-1]
-        shown = "–" if row["validation_f1"] is None else f"{row['validation_f1']:.3f}"
-        log.info(
-            "epoch %d/%d: train loss %.4f, validation loss %.4f, validation F1 %s, %.1f s%s",
-            row["epoch"], self.n_epoch, row["train_loss"], row["validation_loss"], shown,
-            row["seconds"], ", best so far" if row["best"] else "",
-        )  # fmt: skip
-
-
-def _in_jupyter() -> bool:
-    """Say whether a person may be watching fastai's bars in a notebook."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    shell = get_ipython()
-    return shell is not None and "IPKernelApp" in shell.config
+        f1 = "–" if row["validation_f1"] is None else f"{row['validation_f1']:.3f}"
+        progress.say(
+            f"epoch {row['epoch']}/{self.n_epoch}: train loss {row['train_loss']:.4f}, validation "
+            f"loss {row['validation_loss']:.4f}, validation F1 {f1}, {row['seconds']:.1f} s"
+            + (", best so far" if row["best"] else "")
+        )

@@ -2,7 +2,6 @@
 
 from ssinfnet.scores.curves import (
     choose_threshold,
-    mean_dice_over_thresholds,
     pooled_auc,
     pooled_roc,
 )
@@ -16,6 +15,7 @@ from ssinfnet.scores.slices import (
     f1_missed_as_zero,
     iou,
     mean_absolute_error,
+    mean_dice_over_thresholds,
     precision,
     recall,
     score_slices,

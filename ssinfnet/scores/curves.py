@@ -1,4 +1,4 @@
-"""Scores over many thresholds: the pooled ROC curve, the choice of a threshold, mean Dice."""
+"""Scores over many thresholds: the pooled ROC curve and the choice of a threshold."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssinfnet.scores.slices import Counts, Slice, checked, f1, ratio
+from ssinfnet.scores.slices import Slice, checked, counts_at, f1, ratio
 
-__all__ = ["choose_threshold", "mean_dice_over_thresholds", "pooled_auc", "pooled_roc"]
+__all__ = ["choose_threshold", "pooled_auc", "pooled_roc"]
 
 
 def pooled_roc(
@@ -79,31 +79,9 @@ def choose_threshold(slices: Iterable[Slice]) -> float:
         If F1 is undefined everywhere: no slices, or neither lesion nor prediction in any.
     """
     grid = np.arange(1, 100) / 100
-    scores = [f1(*_counts_at(truth, map_, grid)) for _, _, truth, map_ in slices]
+    scores = [f1(*counts_at(truth, map_, grid)) for _, _, truth, map_ in slices]
     mean = pd.DataFrame(scores, columns=grid, dtype=np.float64).mean()
     if mean.isna().all():
         raise ValueError("F1 is undefined on all validation slices; they need slices with lesion")
     best = grid[np.isclose(mean, mean.max(), rtol=0, atol=1e-12)]
     return float(best[np.argmin(np.abs(best - 0.5))])
-
-
-def mean_dice_over_thresholds(truth: NDArray[Any], probability: NDArray[np.floating]) -> float:
-    """Return the mean Dice of one slice over 256 thresholds, as Inf-Net publishes it (D-13).
-
-    The thresholds are k / 255 for k = 0 … 255; thresholds where Dice is 0/0 are left out.
-    """
-    return float(np.nanmean(f1(*_counts_at(truth, probability, np.arange(256) / 255))))
-
-
-def _counts_at(
-    truth: NDArray[Any], probability: NDArray[np.floating], thresholds: NDArray[np.float64]
-) -> Counts:
-    """Count one slice at many rising thresholds at once; the counts are arrays."""
-    lesion, probability = checked(truth, probability)
-    reached = np.searchsorted(thresholds, probability, side="right")  # thresholds it is at least
-    predicted = [
-        np.bincount(reached[chosen], minlength=len(thresholds) + 1)[::-1].cumsum()[-2::-1]
-        for chosen in (lesion, ~lesion)
-    ]
-    tp, fp = predicted
-    return Counts(tp, fp, lesion.sum() - tp, (~lesion).sum() - fp)

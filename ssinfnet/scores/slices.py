@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from tqdm import tqdm
+
+from ssinfnet import progress
 
 __all__ = [
     "METRICS",
@@ -25,7 +26,9 @@ __all__ = [
     "f1",
     "f1_missed_as_zero",
     "iou",
+    "counts_at",
     "mean_absolute_error",
+    "mean_dice_over_thresholds",
     "precision",
     "ratio",
     "recall",
@@ -36,6 +39,7 @@ __all__ = [
 
 METRICS = (
     "F1", "IoU", "Recall", "Precision", "AUC", "Specificity", "MAE", "F1_missed_as_zero",
+    "MeanDice",
 )  # fmt: skip
 
 # patient_id, slice_id, truth, probability
@@ -138,6 +142,28 @@ def auc(truth: NDArray[np.bool_], probability: NDArray[np.floating]) -> float:
     return float(roc_auc_score(truth.ravel(), probability.ravel()))
 
 
+def mean_dice_over_thresholds(truth: NDArray[Any], probability: NDArray[np.floating]) -> float:
+    """Return the mean Dice of one slice over 256 thresholds, as Inf-Net publishes it (D-13).
+
+    The thresholds are k / 255 for k = 0 … 255; thresholds where Dice is 0/0 are left out.
+    """
+    return float(np.nanmean(f1(*counts_at(truth, probability, np.arange(256) / 255))))
+
+
+def counts_at(
+    truth: NDArray[Any], probability: NDArray[np.floating], thresholds: NDArray[np.float64]
+) -> Counts:
+    """Count one slice at many rising thresholds at once; the counts are arrays."""
+    lesion, probability = checked(truth, probability)
+    reached = np.searchsorted(thresholds, probability, side="right")  # thresholds it is at least
+    predicted = [
+        np.bincount(reached[chosen], minlength=len(thresholds) + 1)[::-1].cumsum()[-2::-1]
+        for chosen in (lesion, ~lesion)
+    ]
+    tp, fp = predicted
+    return Counts(tp, fp, lesion.sum() - tp, (~lesion).sum() - fp)
+
+
 def slice_scores(
     truth: NDArray[Any], probability: NDArray[np.floating], threshold: float
 ) -> dict[str, float]:
@@ -176,6 +202,7 @@ def slice_scores(
         "Specificity": float(specificity(*four)),
         "MAE": mean_absolute_error(lesion, probability),
         "F1_missed_as_zero": float(f1_missed_as_zero(*four)),
+        "MeanDice": mean_dice_over_thresholds(truth, probability),
     }
 
 
@@ -197,7 +224,7 @@ def score_slices(slices: Iterable[Slice], threshold: float, **labels: Any) -> pd
     DataFrame
         One row a slice: the labels, patient_id, slice_id and the entries of `slice_scores`.
     """
-    shown = tqdm(slices, desc="scoring", unit="slice", leave=False, disable=None)
+    shown = progress.track(slices, "scoring slices")
     rows = [
         {**labels, "patient_id": patient, "slice_id": name, **slice_scores(truth, map_, threshold)}
         for patient, name, truth, map_ in shown

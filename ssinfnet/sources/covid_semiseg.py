@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
+from ssinfnet import progress
 from ssinfnet.sources.files import UnreadableFile, read_labels, read_picture
 from ssinfnet.sources.listing import Lister, Listing, class_mask
 
@@ -52,11 +52,9 @@ def list_slices(folder: Path) -> Listing:
         pictures = {path.stem: path for path in _pictures(folder / part / "Imgs")}
         for stem in sorted(masks.keys() - pictures.keys()):
             lister.exclude(masks[stem], "no image of that name")
-        for stem, image in tqdm(
-            pictures.items(), desc=f"listing {split}", leave=False, disable=None
-        ):
+        for stem, image in progress.track(pictures.items(), f"listing {split} slices"):
             _list_labelled(lister, image, masks.get(stem), folder / classes / f"{stem}.png", split)
-    for image in tqdm(_pictures(folder / UNLABELLED), desc="listing", leave=False, disable=None):
+    for image in progress.track(_pictures(folder / UNLABELLED), "listing unlabelled slices"):
         _list_unlabelled(lister, image)
     return lister.listing(NOTE)
 

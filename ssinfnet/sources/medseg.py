@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
-from ssinfnet import images
+from ssinfnet import images, progress
 from ssinfnet.sources.files import UnreadableFile, Volume, check_labels, read_volume
 from ssinfnet.sources.listing import EFFUSION, Lister, Listing, class_mask
 
@@ -48,7 +47,7 @@ def list_slices(folder: Path) -> Listing:
     names = {path.name for part in ("rp_im", "rp_msk") for path in (folder / part).glob("*.nii.gz")}
     for name in sorted(names, key=lambda name: (len(name), name)):
         pairs.append((folder / "rp_im" / name, folder / "rp_msk" / name, name))
-    for image, mask, name in tqdm(pairs, desc="listing Med-Seg", leave=False, disable=None):
+    for image, mask, name in progress.track(pairs, "listing volumes of Med-Seg"):
         if not image.is_file() and not mask.is_file() and name is None:
             continue
         _list_volume(lister, image, mask, name)
