@@ -23,7 +23,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --config st
 	--rerun-incomplete --quiet rules $(if $(GPUS),--resources gpu=$(GPUS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test lab lint bench unlock clean
+.PHONY: help install reproduce test checks lab lint bench unlock clean
 
 help: ## list the verbs
 	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [GPUS=number of GPUs]"
@@ -46,6 +46,13 @@ reproduce: $(INSTALLED) ## run a study: executed notebooks, tables, figures and 
 
 test: $(INSTALLED) ## run the tests
 	"$(BIN)/python" -m pytest
+
+checks: $(INSTALLED) ## store the outputs that nbval compares, after a deliberate change
+	$(MAKE) reproduce STUDY=smoke
+	@for book in notebooks/*.ipynb; do \
+		run=$$(ls papermill_runs/smoke/$$(basename $$book .ipynb)*.ipynb | head -n 1); \
+		"$(BIN)/python" -m ssinfnet.notebook_runs $$book $$run --store-checks; \
+	done
 
 lab: $(INSTALLED) ## open JupyterLab in notebooks/
 	cd notebooks && "$(BIN)/jupyter" lab

@@ -18,9 +18,9 @@ from typing import Any
 
 import yaml
 
-from ssinfnet import artifacts
+from ssinfnet import artifacts, progress
 
-__all__ = ["KernelDied", "NotebookFailed", "main", "run_notebook"]
+__all__ = ["KernelDied", "NotebookFailed", "main", "run_notebook", "store_checks"]
 
 log = logging.getLogger("ssinfnet")
 
@@ -124,6 +124,34 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
             )
 
 
+def store_checks(notebook: Path, executed: Path) -> None:
+    """Copy the outputs of the check cells of an executed notebook into its source.
+
+    These are the outputs that nbval compares (tag `nbval-check-output`); `make checks` calls this
+    after a deliberate change.
+    """
+    import nbformat
+
+    source = nbformat.read(notebook, as_version=4)
+    by_id = {cell.id: cell for cell in nbformat.read(executed, as_version=4).cells}
+    for cell in source.cells:
+        if cell.cell_type == "code":
+            checked = "nbval-check-output" in cell.metadata.get("tags", [])
+            cell.outputs = by_id[cell.id].outputs if checked else []
+            cell.execution_count = 1 if checked else None
+            for output in cell.outputs:
+                if "execution_count" in output:
+                    output.execution_count = 1
+    with artifacts.replacing(notebook) as temporary:
+        nbformat.write(source, temporary)
+
+
+def _only_what_the_cells_say(record: logging.LogRecord) -> bool:
+    """Drop papermill's own two lines a cell and ipykernel's notice on local sockets."""
+    text = record.getMessage()
+    return not text.startswith(("Executing Cell", "Ending Cell", "[IPKernelApp] WARNING | Kernel"))
+
+
 def _keep(temporary: Path, failed: Path) -> None:
     if temporary.exists():
         temporary.replace(failed)
@@ -141,12 +169,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters"
     )
+    parser.add_argument(
+        "--store-checks", action="store_true", help="copy check outputs of OUTPUT into NOTEBOOK"
+    )
     options = parser.parse_args(arguments)
+    if options.store_checks:
+        store_checks(options.notebook, options.output)
+        return 0
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("papermill").setLevel(logging.INFO)
+    logging.getLogger("papermill").addFilter(_only_what_the_cells_say)
+    os.environ[progress.BATCH_VARIABLE] = "1"
     parameters = {name: yaml.safe_load(value) for name, value in options.parameters}
-    # A study may name few processor threads; libraries read these when the kernel starts.
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
         run_notebook(options.notebook, options.output, parameters)
     except (FileNotFoundError, ValueError, NotebookFailed, KernelDied) as error:

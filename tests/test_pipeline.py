@@ -1,0 +1,95 @@
+"""The smoke study from raw files to the report, as `make reproduce` runs it, then the notebooks."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ssinfnet import artifacts
+from ssinfnet.paths import StudyPaths
+
+pytestmark = pytest.mark.slow
+PLACES = StudyPaths.of("smoke")
+
+
+def snakemake(*arguments: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.run(
+        [
+            sys.executable, "-m", "snakemake", "--cores", "2", "--config", "study=smoke",
+            "--rerun-incomplete", *arguments,
+        ],
+        cwd=PLACES.root, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def executed():
+    run = snakemake("--forceall")
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return run
+
+
+def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
+    assert len(list(PLACES.runs.glob("*.ipynb"))) == 5
+    for name in ("table_2d_split.csv", "table_3b.csv", "table_3b.md", "figure_2.png",
+                 "figure_3a.pdf", "figure_3b.png", "figure_s4.pdf", "report.html"):  # fmt: skip
+        assert (PLACES.figures / name).stat().st_size > 0
+    assert not list(PLACES.runs.rglob("*.partial*"))
+
+
+def test_what_the_table_shows_follows_from_the_scores_of_the_run(executed):
+    table = pd.read_csv(PLACES.figures / "table_3b.csv")
+    per_slice = artifacts.read_table(PLACES.single_scores / "slices.parquet")
+    ours = table[table["values"] == "ours"].set_index("model")
+    for model, rows in per_slice.groupby("model"):
+        assert ours.loc[model, "F1_mean"] == pytest.approx(rows["F1"].mean())
+        assert ours.loc[model, "AUC_mean"] == pytest.approx(rows["AUC"].mean())
+        assert ours.loc[model, "F1_n"] == rows["F1"].notna().sum()
+
+
+def test_the_papers_numbers_stand_beside_ours(executed):
+    table = pd.read_csv(PLACES.figures / "table_3b.csv")
+    paper = table[table["values"] == "paper"].set_index("model")
+    assert paper.loc["sinfnet", "F1_mean"] == 0.39
+    assert paper.loc["unet", "AUC_mean"] == 0.4243
+
+
+def test_no_patient_is_in_two_splits(executed):
+    slices = artifacts.read_table(PLACES.cohort / "cohort.parquet")
+    assert slices.groupby("patient_id")["split"].nunique().max() == 1
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(executed):
+    page = (PLACES.figures / "report.html").read_text(encoding="utf-8")
+    assert "undertrained" in page
+    assert not re.search(r'src="(?!data:)', page)
+    assert not re.search(r'href="https?:[^"]*\.(css|js)', page)
+
+
+def test_a_second_call_has_nothing_to_do(executed):
+    assert "Nothing to be done" in (lambda run: run.stdout + run.stderr)(snakemake())
+
+
+def test_a_changed_setting_reruns_what_depends_on_it_alone(executed, tmp_path):
+    study = (PLACES.root / "studies" / "smoke.yaml").read_text()
+    changed = tmp_path / "smoke.yaml"
+    changed.write_text(study.replace("bootstrap_draws: 200", "bootstrap_draws: 300"))
+    run = snakemake("--dry-run", "--config", f"study={changed}")
+    planned = set(re.findall(r"^rule (\w+):", run.stdout, flags=re.MULTILINE))
+    assert "segmentation_results" in planned
+    assert "data_split" not in planned
+
+
+def test_nbval_finds_the_stored_outputs_in_every_notebook(executed):
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider",
+         "-o", "addopts=", "-o", "filterwarnings=", "notebooks"],
+        cwd=PLACES.root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout[-4000:]
+    assert re.search(r"\d+ passed", run.stdout)
