@@ -101,6 +101,9 @@ class Cohort:
         unseen = slices.loc[slices["split"].isin(SPLITS[1:]), "patient_id"]
         slices = slices[labelled | ~slices["patient_id"].isin(unseen)]
         refuse_leakage(slices)
+        empty = sorted(set(SPLITS) - set(slices["split"]))
+        if empty:
+            raise ValueError(f"fold {fold} leaves {empty} empty; use fewer folds or more patients")
         return replace(self, slices=slices)
 
     def of_split(self, *splits: str) -> pd.DataFrame:
@@ -152,6 +155,8 @@ def build(study: Study, root: Path) -> Cohort:
         If a source is absent or unusable, a split would be empty, or a patient is in two splits.
     """
     listings = {source.name: sources.list_slices(source, root) for source in study.data.sources}
+    if study.data.phantom is None:
+        _refuse_shared_slices(listings)
     slices = pd.concat([listing.slices for listing in listings.values()], ignore_index=True)
     exclusions = pd.concat([listing.exclusions for listing in listings.values()])
     slices["split"] = assign_splits(slices, study.split)
@@ -165,6 +170,18 @@ def build(study: Study, root: Path) -> Cohort:
         folders={name: listing.folder for name, listing in listings.items()},
         notes={name: listing.note for name, listing in listings.items()},
     )
+
+
+def _refuse_shared_slices(listings: Mapping[str, sources.Listing]) -> None:
+    """Refuse two sources whose labelled slices are the same slices (D-18)."""
+    if not {"medseg", "covid_semiseg"} <= listings.keys():
+        return
+    singles = listings["medseg"].slices["patient_id"].str.startswith("tr_").any()
+    if singles and listings["covid_semiseg"].slices["labelled"].any():
+        raise ValueError(
+            "Med-Seg's single slices (tr_im) and COVID-SemiSeg's labelled slices are the same "
+            "slices of the same patients (D-18); leave out tr_im.nii.gz or COVID-SemiSeg"
+        )
 
 
 def validate(slices: pd.DataFrame) -> pd.DataFrame:
@@ -189,9 +206,17 @@ def validate(slices: pd.DataFrame) -> pd.DataFrame:
     unmasked = typed.loc[typed["labelled"] & typed["mask_path"].isna(), "slice_id"].tolist()
     if unmasked:
         raise ValueError(f"{len(unmasked)} labelled slices have no mask: {unmasked[:5]}")
+    outside = typed["image_path"].str.match(r"/|.*(^|/)\.\.(/|$)")
+    if outside.any():
+        raise ValueError(
+            f"image paths must lie below the source: {typed['image_path'][outside][:3]}"
+        )
     foreign = set(typed["split"].dropna()) - {*SPLITS, "unlabelled"}
     if foreign or typed["split"].isna().any():
         raise ValueError(f"every slice needs a split of {SPLITS} or unlabelled, got {foreign}")
+    unused = typed.loc[typed["labelled"] & (typed["split"] == "unlabelled"), "slice_id"].tolist()
+    if unused:
+        raise ValueError(f"{len(unused)} labelled slices have split unlabelled: {unused[:5]}")
     return typed
 
 

@@ -66,6 +66,14 @@ class DataConfig(Part):
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     phantom: PhantomConfig | None = None  # the embedded data set; None reads real folders
 
+    @field_validator("sources")
+    @classmethod
+    def _sources_differ(cls, sources: tuple[SourceConfig, ...]) -> tuple[SourceConfig, ...]:
+        names = [source.name for source in sources]
+        if len(set(names)) < len(names):
+            raise ValueError(f"each source may be named once, got {names}; join their folders")
+        return sources
+
 
 class SplitConfig(Part):
     """Patient-level split (D-01)."""

@@ -123,6 +123,10 @@ def near_duplicates(
         slice_a, slice_b, split_a, split_b, bits, correlation (of the thumbnails).
     """
     hashes = perceptual_hash(thumbnails).astype(np.float32)
+    unit = thumbnails.reshape(len(rows), -1)
+    unit = unit - unit.mean(axis=1, keepdims=True)
+    # A blank slice has no pattern to share: its correlation with anything counts as 0.
+    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
     ids, split = rows["slice_id"].to_numpy(), rows["split"].to_numpy()
     role = rows["split"].replace("unlabelled", "train").to_numpy()
     found = []
@@ -130,21 +134,17 @@ def near_duplicates(
         block = slice(first, first + BLOCK)
         # |a − b| over bits = Σa + Σb − 2ab
         bits = hashes[block].sum(1)[:, None] + hashes.sum(1) - 2 * hashes[block] @ hashes.T
-        near = (bits <= most_bits) & (role[block][:, None] != role)
+        correlation = unit[block] @ unit.T
+        near = (bits <= most_bits) & (correlation >= least_correlation)
+        near &= role[block][:, None] != role
         for a, b in np.argwhere(near):
             if first + a < b:
-                found.append((first + a, b, int(bits[a, b])))
+                found.append((first + a, b, int(bits[a, b]), float(correlation[a, b])))
     pairs = [
-        {
-            "slice_a": ids[a], "slice_b": ids[b], "split_a": split[a], "split_b": split[b],
-            "bits": bits,
-            "correlation": float(np.corrcoef(thumbnails[a].ravel(), thumbnails[b].ravel())[0, 1]),
-        }
-        for a, b, bits in found
-    ]  # fmt: skip
+        (ids[a], ids[b], split[a], split[b], bits, correlation) for a, b, bits, correlation in found
+    ]
     columns = ["slice_a", "slice_b", "split_a", "split_b", "bits", "correlation"]
     table = pd.DataFrame(pairs, columns=columns)
-    table = table[table["correlation"] >= least_correlation]
     return table.sort_values("correlation", ascending=False, ignore_index=True)
 
 

@@ -74,9 +74,10 @@ def test_a_patient_in_two_splits_is_an_error_that_names_the_patient():
         cohort.refuse_leakage(slices)
 
 
-def test_an_unlabelled_slice_of_a_test_patient_is_leakage_too():
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_an_unlabelled_slice_of_an_unseen_patient_is_leakage_too(split):
     slices = with_splits(table([1] * 10))
-    tested = slices.index[slices["split"] == "test"][0]
+    tested = slices.index[slices["split"] == split][0]
     extra = slices.loc[[tested]].assign(split="unlabelled", labelled=False, slice_id="extra")
     with pytest.raises(ValueError, match="in two splits"):
         cohort.refuse_leakage(pd.concat([slices, extra]))
@@ -112,6 +113,36 @@ def test_a_fold_tests_its_own_part_and_shares_no_patient():
         whole.in_fold(4)
 
 
+def test_a_fold_drops_unlabelled_slices_of_the_patients_it_does_not_train_on():
+    slices = with_splits(table([3] * 21))
+    extra = slices.groupby("patient_id").head(1).assign(labelled=False, split="unlabelled")
+    extra["slice_id"] = "u" + extra["slice_id"]
+    whole = cohort.Cohort(pd.concat([slices, extra], ignore_index=True), pd.DataFrame(), {}, {})
+    kept = whole.in_fold(1).slices
+    unlabelled = set(kept.loc[kept["split"] == "unlabelled", "patient_id"])
+    assert unlabelled == set(kept.loc[kept["split"] == "train", "patient_id"])
+
+
+def test_a_fold_without_patients_is_refused():
+    slices = with_splits(table([1] * 10))
+    whole = cohort.Cohort(slices.assign(fold=slices["fold"].replace(3, 4)), pd.DataFrame(), {}, {})
+    with pytest.raises(ValueError, match=r"fold 3 leaves \['test'\] empty"):
+        whole.in_fold(3)
+
+
+def test_the_same_slices_under_two_sources_are_refused():
+    med, semi = table([1] * 4), table([1] * 4).assign(source="covid_semiseg")
+    med["patient_id"] = "tr_" + med["slice_id"]
+    listings = {
+        name: sources.Listing(slices, pd.DataFrame(), None, "")
+        for name, slices in (("medseg", med), ("covid_semiseg", semi))
+    }
+    with pytest.raises(ValueError, match="same slices of the same patients"):
+        cohort._refuse_shared_slices(listings)
+    med["patient_id"] = "rp_1"
+    cohort._refuse_shared_slices(listings)
+
+
 def test_a_saved_cohort_comes_back_as_it_was(tmp_path):
     slices = cohort.validate(with_splits(table([1] * 10)))
     exclusions = pd.DataFrame({"source": ["medseg"], "file": ["x"], "reason": ["y"]}, dtype="str")
@@ -132,6 +163,9 @@ def test_a_saved_cohort_comes_back_as_it_was(tmp_path):
         (lambda t: t.assign(height="tall"), "another type"),
         (lambda t: t.assign(mask_path=pd.NA), "10 labelled slices have no mask"),
         (lambda t: t.assign(split="holdout"), "holdout"),
+        (lambda t: t.assign(split="unlabelled"), "10 labelled slices have split unlabelled"),
+        (lambda t: t.assign(image_path="../a"), "must lie below the source's folder"),
+        (lambda t: t.assign(image_path="/a"), "must lie below the source's folder"),
     ],
 )
 def test_a_broken_slice_table_is_refused_with_what_is_wrong(spoil, message):

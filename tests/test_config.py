@@ -59,6 +59,7 @@ def test_a_number_in_quotes_is_no_number(tmp_path):
         "scores: {threshold: 1.5}",
         "split: {test: -1}",
         "image_size: 0",
+        "split: {folds: 1}",
     ],
 )
 def test_an_impossible_value_is_refused(tmp_path, line):
@@ -90,6 +91,12 @@ def test_what_is_no_study_is_refused_with_the_files_name(tmp_path, text):
 def test_an_unknown_study_lists_those_there_are():
     with pytest.raises(FileNotFoundError, match="'demo'"):
         load_study("dmeo")
+
+
+def test_a_source_named_twice_is_refused(tmp_path):
+    text = MINIMAL.replace("folder: m}]", "folder: m}, {name: medseg, folder: n}]")
+    with pytest.raises(ValueError, match="named once"):
+        load(tmp_path, text)
 
 
 def test_a_study_cannot_be_changed(tmp_path):

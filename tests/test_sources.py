@@ -104,11 +104,36 @@ def test_a_mask_that_does_not_overlie_its_image_is_listed(med, mask, affine, rea
     assert reason in medseg.list_slices(med[0]).exclusions["reason"][0]
 
 
-def test_nan_intensities_are_listed(med):
+def test_nan_intensities_exclude_their_slice_alone(med):
     hu = np.zeros((8, 6, 3), np.float32)
-    hu[0, 0, 0] = np.nan
+    hu[0, 0, 1] = np.nan
     nifti(med[0] / "rp_im" / "1.nii.gz", hu)
-    assert "1 intensities are NaN" in medseg.list_slices(med[0]).exclusions["reason"][0]
+    listing = medseg.list_slices(med[0])
+    (reason,) = listing.exclusions["reason"]
+    assert reason == "slice 1: 1 intensities are NaN or infinite"
+    assert listing.slices["image_index"].tolist() == [0, 1, 0, 2]
+
+
+def test_a_lung_mask_of_another_shape_is_listed_and_not_used(med):
+    nifti(med[0] / "rp_lung_msk" / "1.nii.gz", np.ones((8, 6, 2), np.uint8))
+    listing = medseg.list_slices(med[0])
+    assert "lung mask (8, 6, 2)" in listing.exclusions["reason"][0]
+    assert listing.slices["lung_path"].isna().all()
+
+
+def test_a_file_that_is_written_again_is_read_again(med):
+    folder, hu, _ = med
+    row = next(medseg.list_slices(folder).slices.itertuples(index=False))
+    first, _ = medseg.read(folder, row)
+    nifti(folder / "tr_im.nii.gz", np.full((8, 6, 2), 400, np.int16))
+    again, _ = medseg.read(folder, row)
+    assert again.min() == 1
+    assert first.min() < 1
+
+
+def test_exclusions_name_no_folder_of_this_machine(med):
+    truncate(med[0] / "rp_im" / "1.nii.gz")
+    assert str(med[0]) not in medseg.list_slices(med[0]).exclusions.to_csv()
 
 
 def test_a_foreign_label_stops_the_run_and_names_file_and_label(med):
@@ -174,9 +199,33 @@ def test_a_palette_mask_is_read_by_index_and_a_binary_one_as_unknown_class(semis
 
 def test_image_without_mask_and_mask_without_image_are_listed(semiseg):
     (semiseg / covid_semiseg.TRAIN / "GT" / "0.png").unlink()
+    (semiseg / covid_semiseg.TRAIN_CLASSES / "0.png").unlink()
     (semiseg / covid_semiseg.TRAIN / "Imgs" / "12.jpg").unlink()
     reasons = covid_semiseg.list_slices(semiseg).exclusions["reason"].tolist()
     assert reasons == ["no image of that name", "no mask of that name"]
+
+
+def test_a_class_mask_alone_is_enough_and_one_without_image_is_listed(semiseg):
+    (semiseg / covid_semiseg.TRAIN / "GT" / "0.png").unlink()
+    save(semiseg / covid_semiseg.TRAIN_CLASSES / "77.png", np.zeros((9, 7)))
+    listing = covid_semiseg.list_slices(semiseg)
+    assert listing.exclusions["reason"].tolist() == ["no image of that name"]
+    assert listing.slices["lesion_pixels"][0] == 28
+
+
+def test_two_pictures_of_one_name_are_not_both_used(semiseg):
+    save(semiseg / covid_semiseg.TRAIN / "Imgs" / "0.png", np.zeros((9, 7)))
+    listing = covid_semiseg.list_slices(semiseg)
+    assert "has the same name" in listing.exclusions["reason"][0]
+    assert len(listing.slices) == 6
+
+
+def test_names_in_other_alphabets_stay_apart(semiseg):
+    for name in ("é", "ü"):
+        save(semiseg / covid_semiseg.UNLABELLED / f"{name}_1.jpg", np.zeros((4, 4)))
+    names = covid_semiseg.list_slices(semiseg).slices["slice_id"]
+    assert names.is_unique
+    assert names.str.fullmatch(r"[A-Za-z0-9._-]+").all()
 
 
 def test_sizes_that_differ_are_listed(semiseg):

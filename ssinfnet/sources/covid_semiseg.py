@@ -48,12 +48,13 @@ def list_slices(folder: Path) -> Listing:
     """
     lister = Lister(NAME, folder)
     for part, classes, split in ((TRAIN, TRAIN_CLASSES, "train"), (TEST, TEST_CLASSES, "test")):
-        masks = {path.stem: path for path in _pictures(folder / part / "GT")}
-        pictures = {path.stem: path for path in _pictures(folder / part / "Imgs")}
-        for stem in sorted(masks.keys() - pictures.keys()):
-            lister.exclude(masks[stem], "no image of that name")
+        lesions = _by_stem(lister, folder / part / "GT")
+        labels = _by_stem(lister, folder / classes)
+        pictures = _by_stem(lister, folder / part / "Imgs")
+        for stem in sorted((lesions | labels).keys() - pictures.keys()):
+            lister.exclude((labels | lesions)[stem], "no image of that name")
         for stem, image in progress.track(pictures.items(), f"listing {split} slices"):
-            _list_labelled(lister, image, masks.get(stem), folder / classes / f"{stem}.png", split)
+            _list_labelled(lister, image, lesions.get(stem), labels.get(stem), split)
     for image in progress.track(_pictures(folder / UNLABELLED), "listing unlabelled slices"):
         _list_unlabelled(lister, image)
     return lister.listing(NOTE)
@@ -66,16 +67,27 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (len(path.stem), path.stem))
 
 
+def _by_stem(lister: Lister, folder: Path) -> dict[str, Path]:
+    """Return name without ending → picture; a second picture of one name is listed."""
+    found: dict[str, Path] = {}
+    for path in _pictures(folder):
+        if path.stem in found:
+            lister.exclude(path, f"{found[path.stem].name} has the same name")
+        else:
+            found[path.stem] = path
+    return found
+
+
 def _list_labelled(
-    lister: Lister, image: Path, lesion: Path | None, classes: Path, split: str
+    lister: Lister, image: Path, lesion: Path | None, classes: Path | None, split: str
 ) -> None:
-    if lesion is None:
+    if lesion is None and classes is None:
         lister.exclude(image, "no mask of that name")
         return
     try:
         grey = read_picture(image)
-        binary = read_labels(lesion, binary=True)
-        labels = read_labels(classes) if classes.is_file() else binary
+        labels = read_labels(classes) if classes else read_labels(lesion, binary=True)
+        binary = read_labels(lesion, binary=True) if lesion else labels
     except UnreadableFile as error:
         lister.exclude(image, str(error))
         return
@@ -91,7 +103,7 @@ def _list_labelled(
         slice_name=f"{split}.{image.stem}",
         image=image,
         size=grey.shape,
-        mask=(classes if classes.is_file() else lesion, labels),
+        mask=(classes or lesion, labels),
         source_split=split,
     )
 

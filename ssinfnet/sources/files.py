@@ -69,8 +69,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     UnreadableFile
         If it is truncated, no picture, or in colour.
     """
-    pixels = _decode(path, "L")
-    return pixels
+    return _decode(path, "L")
 
 
 def read_labels(path: Path, *, binary: bool = False) -> NDArray[np.uint8]:
@@ -118,8 +117,8 @@ def _decode(path: Path, mode: str | None) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as picture:
             picture.load()
-            if mode == "L" and picture.mode in ("RGB", "RGBA"):
-                channels = np.asarray(picture)[..., :3]
+            if mode == "L" and picture.mode in ("RGB", "RGBA", "P"):
+                channels = np.asarray(picture.convert("RGB"))
                 if not (channels == channels[..., :1]).all():
                     raise UnreadableFile(f"{path} is in colour; expected a grey CT slice")
                 return np.ascontiguousarray(channels[..., 0])

@@ -73,6 +73,8 @@ class Lister:
     def exclude(self, file: Path, reason: str) -> None:
         """List a file that cannot be used."""
         name = file.relative_to(self.folder).as_posix()
+        # Tables are published: they name files below the source's folder, not this machine's.
+        reason = reason.replace(f"{self.folder}/", "")
         self.excluded.append({"source": self.source, "file": name, "reason": reason})
 
     def add(
@@ -88,7 +90,7 @@ class Lister:
         """List a slice; `mask` is its file and the label array as stored."""
         row: dict[str, Any] = {
             "patient_id": patient_id,
-            "slice_id": re.sub(r"[^A-Za-z0-9._-]", "_", f"{self.source}.{slice_name}"),
+            "slice_id": _plain(f"{self.source}.{slice_name}"),
             "source": self.source,
             "image_path": image.relative_to(self.folder).as_posix(),
             "height": size[0],
@@ -123,6 +125,11 @@ class Lister:
         slices = pd.DataFrame(self.rows).reindex(columns=list(COLUMNS)).astype(COLUMNS)
         exclusions = pd.DataFrame(self.excluded, columns=["source", "file", "reason"], dtype="str")
         return Listing(slices, exclusions, self.folder, note)
+
+
+def _plain(name: str) -> str:
+    """Spell a name in letters, digits and ``._-``; different names stay different."""
+    return re.sub(r"[^A-Za-z0-9._-]", lambda found: f"_{ord(found.group()):x}_", name)
 
 
 def class_mask(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -3,8 +3,9 @@
     tr_im.nii.gz  tr_mask.nii.gz              100 single slices, stacked
     rp_im/N.nii.gz  rp_msk/N.nii.gz  rp_lung_msk/N.nii.gz      9 Radiopaedia volumes
 
-A fault of one volume (unreadable, without its mask, of another shape) excludes that volume and is
-listed; labels outside 0 to 3 stop the run, because they may mean another coding altogether.
+A fault of one volume (unreadable, without its mask, of another shape) excludes that volume, NaN
+intensities exclude their slice, and both are listed; labels outside 0 to 3 stop the run, because
+they may mean another coding altogether.
 """
 
 from __future__ import annotations
@@ -67,9 +68,13 @@ def _list_volume(lister: Lister, image: Path, mask: Path, name: str | None) -> N
         lister.exclude(image, str(error))
         return
     check_labels(mask, labels.slices, {0, 1, 2, EFFUSION})
-    lung = lister.folder / "rp_lung_msk" / name if name else None
+    lung_path = _lung_path(lister, volume, name) if name else None
     stem = image.name.removesuffix(".nii.gz")
     for index, (grey, label) in enumerate(zip(volume.slices, labels.slices, strict=True)):
+        bad = int((~np.isfinite(grey)).sum())
+        if bad:
+            lister.exclude(image, f"slice {index}: {bad} intensities are NaN or infinite")
+            continue
         lister.add(
             patient_id=f"rp_{stem}" if name else f"tr_{index:03d}",
             slice_name=f"rp_{stem}.{index:03d}" if name else f"tr.{index:03d}",
@@ -77,12 +82,26 @@ def _list_volume(lister: Lister, image: Path, mask: Path, name: str | None) -> N
             size=grey.shape,
             mask=(mask, label.astype(np.uint8)),
             image_index=index,
-            lung_path=lung.relative_to(lister.folder).as_posix()
-            if lung and lung.is_file()
-            else None,
+            lung_path=lung_path,
             spacing_row_mm=volume.spacing_mm[0],
             spacing_column_mm=volume.spacing_mm[1],
         )
+
+
+def _lung_path(lister: Lister, volume: Volume, name: str) -> str | None:
+    """Return the lung mask's path where there is one of the volume's shape."""
+    lung = lister.folder / "rp_lung_msk" / name
+    if not lung.is_file():
+        return None
+    try:
+        shape = read_volume(lung).shape
+    except UnreadableFile as error:
+        lister.exclude(lung, str(error))
+        return None
+    if shape != volume.shape:
+        lister.exclude(lung, f"image has shape {volume.shape} and lung mask {shape}")
+        return None
+    return lung.relative_to(lister.folder).as_posix()
 
 
 def _check_pair(volume: Volume, labels: Volume) -> None:
@@ -90,9 +109,6 @@ def _check_pair(volume: Volume, labels: Volume) -> None:
         raise UnreadableFile(f"image has shape {volume.shape} and mask {labels.shape}")
     if not np.allclose(volume.affine, labels.affine, atol=1e-3):
         raise UnreadableFile("image and mask have different affines, so they may not overlie")
-    bad = int((~np.isfinite(volume.slices)).sum())
-    if bad:
-        raise UnreadableFile(f"{bad} intensities are NaN or infinite")
 
 
 def read(folder: Path, row: Any) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
@@ -102,5 +118,11 @@ def read(folder: Path, row: Any) -> tuple[NDArray[np.float32], NDArray[np.uint8]
     return images.window_hu(hu.astype(np.float32)), class_mask(labels.astype(np.uint8))
 
 
-# Rows come volume by volume: an image and its mask are decoded once, and no more is held.
-_volume = lru_cache(maxsize=2)(read_volume)
+def _volume(path: Path) -> Volume:
+    return _decoded(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _decoded(path: Path, modified_ns: int) -> Volume:
+    """Decode a volume; rows come volume by volume, so an image and its mask are decoded once."""
+    return read_volume(path)
