@@ -24,6 +24,9 @@ from ssinfnet import artifacts
 __all__ = ["Checkpoint", "architecture", "digest", "load_weights", "read", "save"]
 
 
+HEADER = "ssinfnet"
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Tensors by name, and the description stored with them."""
@@ -45,9 +48,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, An
         JSON-ready; read back as it was given.
     """
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = {"description": json.dumps(description), "sha256": digest(stored, description)}
+    header = {"description": dict(description), "sha256": digest(stored, description)}
     with artifacts.replacing(path) as temporary:
-        save_file(stored, temporary, metadata=header)
+        # One entry, because safetensors writes several in random order.
+        save_file(stored, temporary, metadata={HEADER: json.dumps(header)})
     return path
 
 
@@ -65,14 +69,14 @@ def read(path: Path) -> Checkpoint:
         raise FileNotFoundError(f"no checkpoint at {path}; run the training that writes it first")
     try:
         with safe_open(path, framework="pt", device="cpu") as stored:
-            header = stored.metadata() or {}
+            metadata = stored.metadata() or {}
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is truncated or no checkpoint ({error}); train again") from error
     try:
-        description = json.loads(header["description"])
-        expected = header["sha256"]
-    except (KeyError, ValueError) as error:
+        header = json.loads(metadata[HEADER])
+        description, expected = header["description"], header["sha256"]
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} has no ssinfnet description; expected a file written by checkpoints.save"
         ) from error

@@ -208,9 +208,8 @@ def validate(slices: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"{len(unmasked)} labelled slices have no mask: {unmasked[:5]}")
     outside = typed["image_path"].str.match(r"/|.*(^|/)\.\.(/|$)")
     if outside.any():
-        raise ValueError(
-            f"image paths must lie below the source: {typed['image_path'][outside][:3]}"
-        )
+        shown = typed.loc[outside, "image_path"].tolist()[:3]
+        raise ValueError(f"image paths must lie below the source's folder, got {shown}")
     foreign = set(typed["split"].dropna()) - {*SPLITS, "unlabelled"}
     if foreign or typed["split"].isna().any():
         raise ValueError(f"every slice needs a split of {SPLITS} or unlabelled, got {foreign}")

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ssinfnet import checkpoints, networks, progress, training
+from ssinfnet.batches import network_input
 from ssinfnet.cohort import Cohort
 
 __all__ = ["load_single", "predict", "predict_held_out", "seeded_single"]
@@ -145,6 +146,6 @@ def _logits(
 ) -> torch.Tensor:
     """Return the prediction's logits (batch, 1, size, size) in float32."""
     grey = torch.from_numpy(batch)[:, None].to(device).float() / 255
-    inputs = training.network_input(grey, statistics).contiguous(memory_format=torch.channels_last)
+    inputs = network_input(grey, statistics).contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         return network(inputs).segmentations[-1].float()

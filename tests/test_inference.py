@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssinfnet import inference, training
+from ssinfnet import batches, inference, training
 from ssinfnet.config import TrainingConfig
 
 CPU = torch.device("cpu")
@@ -54,7 +54,7 @@ def test_sizes_must_match_slices():
 
 
 def test_a_trained_network_comes_back_with_what_made_it(square_slices, tmp_path):
-    slices = training.SliceSet.of(*square_slices)
+    slices = batches.SliceSet.of(*square_slices)
     network = inference.seeded_single("unet", 0.125, 3)
     training.fit(
         network, slices, slices, TrainingConfig(epochs=1, scales=(1.0,)), seed=3, device=CPU,

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ssinfnet import checkpoints, inference, training
+from ssinfnet import batches, checkpoints, inference, training
 from ssinfnet.config import AugmentationConfig, TrainingConfig
 
 CPU = torch.device("cpu")
@@ -22,11 +22,11 @@ DESCRIBED = {"model": "sinfnet", "width": 0.125, "image_size": 64}
 
 @pytest.fixture
 def slices(square_slices):
-    return training.SliceSet.of(*square_slices)
+    return batches.SliceSet.of(*square_slices)
 
 
 def part(slices, first, last):
-    return training.SliceSet(slices.images[first:last], slices.lesions[first:last])
+    return batches.SliceSet(slices.images[first:last], slices.lesions[first:last])
 
 
 def fit(slices, folder, config=CONFIG, seed=1, **more):
@@ -38,10 +38,8 @@ def fit(slices, folder, config=CONFIG, seed=1, **more):
     return network, history
 
 
-def batches(slices, config=CONFIG, seed=1, epoch=0, train=True):
-    made = training.Batches(
-        slices, training.intensity(slices), config, seed, train=train, device=CPU
-    )
+def epoch_of(slices, config=CONFIG, seed=1, epoch=0, train=True):
+    made = batches.Batches(slices, batches.intensity(slices), config, seed, train=train, device=CPU)
     made.epoch = epoch
     return made
 
@@ -52,8 +50,8 @@ def test_one_epoch_visits_every_slice_once(slices):
         batch_size=5,
         augmentation=AugmentationConfig(flip_vertical=0, flip_horizontal=0),
     )
-    seen = torch.cat([x[:, 0] for x, _, _ in batches(slices, plain)])
-    statistics = training.intensity(slices)
+    seen = torch.cat([x[:, 0] for x, _, _ in epoch_of(slices, plain)])
+    statistics = batches.intensity(slices)
     grey = (seen * statistics["std"] + statistics["mean"]) * 255
     got = sorted(tuple(row) for row in grey.round().int().flatten(1)[:, :99].tolist())
     assert got == sorted(tuple(row) for row in slices.images.flatten(1)[:, :99].tolist())
@@ -61,13 +59,13 @@ def test_one_epoch_visits_every_slice_once(slices):
 
 def test_a_last_batch_of_one_slice_joins_the_one_before(slices):
     config = CONFIG.model_copy(update={"batch_size": 11})
-    assert [len(x) for x, _, _ in batches(slices, config)] == [12]
-    assert len(batches(slices, config)) == 1
+    assert [len(x) for x, _, _ in epoch_of(slices, config)] == [12]
+    assert len(epoch_of(slices, config)) == 1
 
 
 def test_batches_depend_on_seed_and_epoch_alone(slices):
     def first(**changed):
-        return next(iter(batches(slices, **changed)))[0]
+        return next(iter(epoch_of(slices, **changed)))[0]
 
     torch.testing.assert_close(first(), first(), rtol=0, atol=0)
     assert not torch.equal(first(), first(epoch=1))
@@ -76,19 +74,19 @@ def test_batches_depend_on_seed_and_epoch_alone(slices):
 
 def test_each_scale_is_a_step_of_its_own_in_order(slices):
     config = CONFIG.model_copy(update={"scales": (0.5, 1.0, 1.5)})
-    sizes = [x.shape[-1] for x, _, _ in batches(slices, config)]
+    sizes = [x.shape[-1] for x, _, _ in epoch_of(slices, config)]
     assert sizes == [32, 64, 96, 32, 64, 96]
-    assert len(batches(slices, config)) == 6
+    assert len(epoch_of(slices, config)) == 6
 
 
 def test_validation_batches_are_whole_ordered_and_unchanged(slices):
-    got = torch.cat([lesion for _, lesion, _ in batches(slices, train=False)])
+    got = torch.cat([lesion for _, lesion, _ in epoch_of(slices, train=False)])
     torch.testing.assert_close(got, slices.lesions.float())
 
 
 def test_intensity_agrees_with_numpy(slices):
     grey = slices.images.numpy() / 255
-    assert training.intensity(slices) == pytest.approx({"mean": grey.mean(), "std": grey.std()})
+    assert batches.intensity(slices) == pytest.approx({"mean": grey.mean(), "std": grey.std()})
 
 
 def test_the_loss_falls_on_one_batch(slices, tmp_path):
@@ -105,7 +103,7 @@ def test_validation_f1_agrees_with_scikit_learn(slices, tmp_path):
 
     network, history = fit(slices, tmp_path, CONFIG.model_copy(update={"epochs": 1}))
     held_out = part(slices, 9, 12)
-    statistics = training.intensity(part(slices, 0, 9))
+    statistics = batches.intensity(part(slices, 0, 9))
     maps = inference.predict(
         network, held_out.images[:, 0].numpy(), [(64, 64)] * 3, statistics, device=CPU
     )
@@ -177,14 +175,14 @@ SCRIPT = textwrap.dedent(
     """
     import sys, torch, numpy as np
     from pathlib import Path
-    from ssinfnet import inference, training
+    from ssinfnet import batches, inference, training
     from ssinfnet.config import TrainingConfig, AugmentationConfig
     torch.set_num_threads(1)
     folder = Path(sys.argv[1])
     data = np.load(folder / "data.npz")
-    slices = training.SliceSet.of(data["images"], data["masks"])
-    first = training.SliceSet(slices.images[:9], slices.lesions[:9])
-    rest = training.SliceSet(slices.images[9:], slices.lesions[9:])
+    slices = batches.SliceSet.of(data["images"], data["masks"])
+    first = batches.SliceSet(slices.images[:9], slices.lesions[:9])
+    rest = batches.SliceSet(slices.images[9:], slices.lesions[9:])
     config = TrainingConfig(epochs=6, learning_rate=1e-3, scales=(1.0,), schedule="cosine",
                             augmentation=AugmentationConfig(rotate=0.5, crop=0.5, cutout=0.5))
     network = inference.seeded_single("sinfnet", 0.125, 1)
