@@ -156,13 +156,23 @@ def _describe_run(
 
 def _finished(weights: Path, run: dict[str, Any]) -> pd.DataFrame | None:
     """Return the history of a finished equal run, or None."""
-    if not weights.is_file():
+    stored = _readable(weights)
+    if stored is None or stored.description["run"] != run or not stored.description["finished"]:
         return None
-    description = checkpoints.read(weights).description
-    if description.get("run") != run or not description.get("finished"):
-        return None
+    description = stored.description
     progress.say("training finished earlier with the same settings; nothing to do")
     return pd.DataFrame(description["history"])
+
+
+def _readable(path: Path) -> checkpoints.Checkpoint | None:
+    """Return a checkpoint of an earlier call, or None: one that is damaged is trained again."""
+    if not path.is_file():
+        return None
+    try:
+        return checkpoints.read(path)
+    except ValueError as error:
+        progress.say(f"starting over: {error}")
+        return None
 
 
 def _train(
@@ -241,10 +251,9 @@ class Keeper(Callback):
 
     def restore(self, learner: Learner) -> int:
         """Load the state in the folder if it is of this run; return the epoch to start at."""
-        path = self.folder / STATE
-        if not path.is_file():
+        state = _readable(self.folder / STATE)
+        if state is None:
             return 0
-        state = checkpoints.read(path)
         if state.description["run"] != self.kept_run:
             progress.say(f"the state in {self.folder} is of other settings or data; starting over")
             return 0

@@ -158,6 +158,20 @@ def test_a_changed_setting_trains_anew(slices, tmp_path):
     assert len(again) == 2
 
 
+@pytest.mark.parametrize("file", [training.WEIGHTS, training.STATE])
+def test_a_damaged_file_of_an_earlier_call_is_said_and_trained_again(
+    slices, tmp_path, capsys, file
+):
+    short = CONFIG.model_copy(update={"epochs": 1})
+    network, _ = fit(slices, tmp_path / "whole", short)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / file).write_bytes(b"\x08" + bytes(20))
+    again, _ = fit(slices, tmp_path / "damaged", short)
+    assert "starting over" in capsys.readouterr().err
+    digests = [checkpoints.digest(n.state_dict()) for n in (network, again)]
+    assert digests[0] == digests[1]
+
+
 def test_an_empty_training_set_is_refused(slices, tmp_path):
     network = inference.seeded_single("unet", 0.125, 0)
     with pytest.raises(ValueError, match="training set is empty"):
