@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ssinfnet import artifacts, losses, networks
+from ssinfnet import artifacts, networks, training
 
 SIZE = 352
 LAYOUTS = {"eager": torch.contiguous_format, "channels-last": torch.channels_last}
@@ -22,9 +22,7 @@ LAYOUTS = {"eager": torch.contiguous_format, "channels-last": torch.channels_las
 
 def step(network, inputs, lesion, optimiser) -> None:
     """Do one training step as `training` does."""
-    output = network(inputs)
-    edge = getattr(output, "edge", None)
-    losses.stage1_loss(output.segmentations, lesion, edge, lesion).backward()
+    training.single_loss(network(inputs), lesion, lesion).backward()
     torch.nn.utils.clip_grad_value_(network.parameters(), 0.5)
     optimiser.step()
     optimiser.zero_grad()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ssinfnet import artifacts
 
-__all__ = ["Checkpoint", "architecture", "digest", "load_weights", "read", "save"]
+__all__ = ["Checkpoint", "architecture", "digest", "fill", "load_weights", "read", "save"]
 
 
 HEADER = "ssinfnet"
@@ -29,8 +29,9 @@ HEADER = "ssinfnet"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors by name, and the description stored with them."""
+    """A file's tensors by name, and the description stored with them."""
 
+    path: Path
     tensors: dict[str, Tensor]
     description: dict[str, Any]
 
@@ -82,7 +83,7 @@ def read(path: Path) -> Checkpoint:
         ) from error
     if digest(tensors, description) != expected:
         raise ValueError(f"{path} was altered after it was written (hash differs); train again")
-    return Checkpoint(tensors, description)
+    return Checkpoint(path, tensors, description)
 
 
 def architecture(network: nn.Module) -> dict[str, list[int]]:
@@ -95,10 +96,22 @@ def load_weights(network: nn.Module, path: Path) -> dict[str, Any]:
 
     Raises
     ------
+    FileNotFoundError, ValueError
+        As `read` and `fill` raise them.
+    """
+    checkpoint = read(path)
+    fill(network, checkpoint)
+    return checkpoint.description
+
+
+def fill(network: nn.Module, checkpoint: Checkpoint) -> None:
+    """Give a network the weights of a checkpoint of the same architecture.
+
+    Raises
+    ------
     ValueError
         If a weight is missing, left over or of another shape; the first few are named.
     """
-    checkpoint = read(path)
     want = architecture(network)
     have = {name: list(value.shape) for name, value in checkpoint.tensors.items()}
     if want != have:
@@ -106,12 +119,11 @@ def load_weights(network: nn.Module, path: Path) -> dict[str, Any]:
         foreign = sorted(have.keys() - want.keys())
         reshaped = sorted(n for n in want.keys() & have.keys() if want[n] != have[n])
         raise ValueError(
-            f"{path} holds another architecture than {type(network).__name__}: "
+            f"{checkpoint.path} holds another architecture than {type(network).__name__}: "
             f"{len(missing)} weights missing {missing[:3]}, {len(foreign)} foreign {foreign[:3]}, "
             f"{len(reshaped)} of another shape {reshaped[:3]}; check model and width of the study"
         )
     network.load_state_dict(checkpoint.tensors)
-    return checkpoint.description
 
 
 def digest(tensors: Mapping[str, Tensor], description: Mapping[str, Any] | None = None) -> str:

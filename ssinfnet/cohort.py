@@ -21,6 +21,7 @@ __all__ = [
     "assign_folds",
     "assign_splits",
     "build",
+    "prepared_array",
     "raw_folder",
     "refuse_leakage",
     "validate",
@@ -98,8 +99,7 @@ class Cohort:
         parts = _divide(rest, {"train": 6.0, "validation": 1.0}, seed=fold)
         slices.loc[held_out, "split"] = "test"
         slices.loc[rest.index, "split"] = rest["patient_id"].map(parts)
-        unseen = slices.loc[slices["split"].isin(SPLITS[1:]), "patient_id"]
-        slices = slices[labelled | ~slices["patient_id"].isin(unseen)]
+        slices, _ = _without_unseen_patients(slices)
         refuse_leakage(slices)
         empty = sorted(set(SPLITS) - set(slices["split"]))
         if empty:
@@ -112,11 +112,8 @@ class Cohort:
 
     def prepared(self, split: str, folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return images and masks (n, size, size) uint8 of one split, as prepared in `folder`."""
-        rows = self.of_split(split).index.to_numpy()
-        return tuple(
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)[rows]
-            for name in ("images", "masks")
-        )
+        rows = self.of_split(split)
+        return prepared_array(folder, "images", rows), prepared_array(folder, "masks", rows)
 
     def read(self, rows: pd.DataFrame) -> Iterator[tuple[Any, NDArray, NDArray | None]]:
         """Yield (row, image, mask) of these rows from the raw files, at their own size."""
@@ -131,6 +128,12 @@ class Cohort:
         notes = "".join(f"<li>{name}: {note}</li>" for name, note in self.notes.items())
         left_out = f"<p>{len(self.exclusions)} files or slices left out.</p>"
         return counts.to_html() + f"<ul>{notes}</ul>" + left_out
+
+
+def prepared_array(folder: Path, name: str, rows: pd.DataFrame) -> NDArray[np.uint8]:
+    """Return (n, size, size) of the prepared "images" or "masks" of some rows of a cohort."""
+    stored = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    return stored[rows.index.to_numpy()]
 
 
 def raw_folder(study: Study, places: StudyPaths) -> Path:

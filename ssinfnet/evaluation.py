@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, tee
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,10 @@ def score_single(
 def thresholds(study: Study, places: StudyPaths, cohort: Cohort) -> pd.DataFrame:
     """Return model, seed, threshold: the best mean F1 on validation patients (D-14).
 
-    NaN where F1 is undefined on every validation slice.
+    Raises
+    ------
+    ValueError
+        If F1 is undefined on every validation slice of a training.
     """
     rows = []
     for model in study.single.models:
@@ -114,12 +118,14 @@ def pooled_rocs(
     """Return each model's ROC curve over all test pixels, of all its seeds, and its area."""
     curves = {}
     for model in study.single.models:
-        truths, maps = [], []
-        for seed in study.seeds:
-            for _, _, truth, probability in held_out(cohort, places.single(model, 0, seed)):
-                truths.append(truth > 0)
-                maps.append(probability)
-        curves[model] = scores.pooled_roc(truths, maps)
+        slices = chain.from_iterable(
+            held_out(cohort, places.single(model, 0, seed)) for seed in study.seeds
+        )
+        # Read in step, the two hold one slice between them, so memory stays flat.
+        for_truth, for_map = tee(slices)
+        curves[model] = scores.pooled_roc(
+            (truth for _, _, truth, _ in for_truth), (map_ for _, _, _, map_ in for_map)
+        )
     return curves, {model: scores.pooled_auc(curve) for model, curve in curves.items()}
 
 

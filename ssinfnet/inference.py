@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ssinfnet import checkpoints, networks, progress, training
 from ssinfnet.batches import network_input
-from ssinfnet.cohort import Cohort
+from ssinfnet.cohort import Cohort, prepared_array
 
 __all__ = ["load_single", "predict", "predict_held_out", "seeded_single"]
 
@@ -46,13 +46,12 @@ def load_single(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     FileNotFoundError, ValueError
         If the weights are absent, truncated, altered, or the training was never finished.
     """
-    path = folder / training.WEIGHTS
-    description = checkpoints.read(path).description
-    if not description.get("finished"):
+    stored = checkpoints.read(folder / training.WEIGHTS)
+    if not stored.description.get("finished"):
         raise ValueError(f"the training in {folder} was not finished; run it again to go on")
-    run = description["run"]
+    run = stored.description["run"]
     network = networks.build_single(run["model"], run["width"])
-    checkpoints.load_weights(network, path)
+    checkpoints.fill(network, stored)
     return network.eval(), run
 
 
@@ -131,9 +130,9 @@ def predict_held_out(
     """
     network, run = load_single(folder)
     rows = cohort.of_split("validation", "test")
-    stored = np.load(prepared / "images.npy", mmap_mode="r", allow_pickle=False)
+    slices = prepared_array(prepared, "images", rows)
     sizes = list(zip(rows["height"], rows["width"], strict=True))
-    maps = predict(network, stored[rows.index], sizes, run["intensity"], device=device)
+    maps = predict(network, slices, sizes, run["intensity"], device=device)
     return dict(zip(rows["slice_id"], maps, strict=True))
 
 

@@ -9,6 +9,7 @@ cases the partly executed notebook is kept as `*.failed.ipynb` for reading.
 from __future__ import annotations
 
 import argparse
+import ast
 import logging
 import os
 import sys
@@ -99,20 +100,12 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
 
     Papermill itself accepts any name and leaves the default in force.
     """
-    import ast
+    import papermill
 
-    import nbformat
-
-    cells = nbformat.read(notebook, as_version=4).cells
-    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    if not tagged:
+    found = papermill.inspect_notebook(str(notebook))
+    if not found:
         raise ValueError(f"{notebook} has no cell tagged `parameters`")
-    defaults: dict[str, Any] = {}
-    for node in ast.parse(tagged[0].source).body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-            defaults[node.target.id] = ast.literal_eval(node.value)
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            defaults[node.targets[0].id] = ast.literal_eval(node.value)
+    defaults = {name: ast.literal_eval(known["default"]) for name, known in found.items()}
     unknown = sorted(set(parameters) - set(defaults))
     if unknown:
         raise ValueError(f"{notebook.name} has no parameter {unknown}; it has {sorted(defaults)}")

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssinfnet import artifacts, images, progress
-from ssinfnet.cohort import Cohort
+from ssinfnet.cohort import Cohort, prepared_array
 from ssinfnet.config import Study
 
 __all__ = ["examples", "near_duplicates", "perceptual_hash", "prepare_slices"]
@@ -160,7 +160,6 @@ def examples(
     largest = labelled.sort_values("lesion_pixels").groupby("patient_id").tail(1)
     largest = largest.sort_values(["has_consolidation", "lesion_pixels"])
     chosen = np.unique(np.linspace(0, len(largest) - 1, min(count, len(largest))).round())
-    rows = largest.index.to_numpy()[chosen.astype(int)]
-    load = (np.load(folder / f"{name}.npy", mmap_mode="r")[rows] for name in ("images", "masks"))
-    grey, masks = load
-    return (grey / np.float32(255)).astype(np.float32), masks
+    rows = largest.iloc[chosen.astype(int)]
+    grey = prepared_array(folder, "images", rows)
+    return (grey / np.float32(255)).astype(np.float32), prepared_array(folder, "masks", rows)

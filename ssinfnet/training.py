@@ -121,37 +121,34 @@ def fit(
         if not len(slices):
             raise ValueError(f"the {name} set is empty; see the split in 01_data_split")
     device = device or best_device()
-    statistics = intensity(train)
-    run = _describe_run(network, train, validation, config, seed, described, statistics)
-    finished = _finished(folder / WEIGHTS, run)
-    if finished is None:
-        finished = _train(network, train, validation, config, seed, folder, run, device, loss)
+    run = {
+        **described,
+        "training": config.model_dump(mode="json"),
+        "seed": seed,
+        "intensity": intensity(train),
+        "start_and_data": _fingerprint(network, train, validation),
+    }
+    history = _finished(folder / WEIGHTS, run)
+    if history is None:
+        batches = partial(
+            Batches, statistics=run["intensity"], config=config, seed=seed, device=device
+        )
+        loaders = DataLoaders(batches(train, train=True), batches(validation, train=False))
+        loaders.device = device
+        keeper = Keeper(folder, run, config.patience)
+        history = _train(network, loaders, config, keeper, loss)
     checkpoints.load_weights(network, folder / WEIGHTS)
-    return finished
+    return history
 
 
-def _describe_run(
-    network: nn.Module,
-    train: SliceSet,
-    validation: SliceSet,
-    config: TrainingConfig,
-    seed: int,
-    described: dict[str, Any],
-    statistics: dict[str, float],
-) -> dict[str, Any]:
-    """Return what a stored state must equal to be continued."""
+def _fingerprint(network: nn.Module, train: SliceSet, validation: SliceSet) -> str:
+    """Return a hash of the random start and the data: a run of others is another run."""
     tensors = {
         "train_images": train.images, "train_lesions": train.lesions,
         "validation_images": validation.images, "validation_lesions": validation.lesions,
         **{f"start.{name}": value for name, value in network.state_dict().items()},
     }  # fmt: skip
-    return {
-        **described,
-        "training": config.model_dump(mode="json"),
-        "seed": seed,
-        "intensity": statistics,
-        "start_and_data": checkpoints.digest(tensors),
-    }
+    return checkpoints.digest(tensors)
 
 
 def _finished(weights: Path, run: dict[str, Any]) -> pd.DataFrame | None:
@@ -159,9 +156,8 @@ def _finished(weights: Path, run: dict[str, Any]) -> pd.DataFrame | None:
     stored = _readable(weights)
     if stored is None or stored.description["run"] != run or not stored.description["finished"]:
         return None
-    description = stored.description
     progress.say("training finished earlier with the same settings; nothing to do")
-    return pd.DataFrame(description["history"])
+    return pd.DataFrame(stored.description["history"])
 
 
 def _readable(path: Path) -> checkpoints.Checkpoint | None:
@@ -177,20 +173,14 @@ def _readable(path: Path) -> checkpoints.Checkpoint | None:
 
 def _train(
     network: nn.Module,
-    train: SliceSet,
-    validation: SliceSet,
+    loaders: DataLoaders,
     config: TrainingConfig,
-    seed: int,
-    folder: Path,
-    run: dict[str, Any],
-    device: torch.device,
+    keeper: Keeper,
     loss: Callable[..., Tensor],
 ) -> pd.DataFrame:
+    """Run the epochs that are left; return the history of all."""
+    device = loaders.device
     network.to(device, memory_format=torch.channels_last)
-    batches = partial(Batches, statistics=run["intensity"], config=config, seed=seed, device=device)
-    loaders = DataLoaders(batches(train, train=True), batches(validation, train=False))
-    loaders.device = device
-    keeper = Keeper(folder, run, config.patience)
     callbacks: list[Callback] = [keeper, ClampGradients(config.gradient_clamp)]
     if config.schedule == "cosine":
         callbacks.append(ParamScheduler({"lr": SchedCos(config.learning_rate, 0.0)}))
@@ -365,8 +355,7 @@ class Keeper(Callback):
             tensors |= {f"optimiser.{index}.{key}": value for key, value in entries.items()}
         description = {"run": self.kept_run, "history": self.history}
         checkpoints.save(self.folder / STATE, tensors, description)
-        with artifacts.replacing(self.folder / HISTORY) as temporary:
-            pd.DataFrame(self.history).to_csv(temporary, index=False)
+        artifacts.write_text(self.folder / HISTORY, pd.DataFrame(self.history).to_csv(index=False))
 
     def _say(self) -> None:
         if progress.in_jupyter():  # fastai's table shows it

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from ssinfnet import artifacts
+from ssinfnet import artifacts, images
 from ssinfnet.config import PhantomConfig
 from ssinfnet.phantom.anatomy import LUNG_HEIGHT_MM, Grid
 from ssinfnet.phantom.lesions import CONSOLIDATION, EFFUSION, GROUND_GLASS
@@ -43,7 +43,6 @@ SITE_NUMBERS = {"site_a": 1, "site_b": 2}
 SINGLES_FROM, TEST_FROM, UNLABELLED_FROM = 10_001, 20_001, 30_001
 HEALTHY_EVERY = 5  # volumes and single slices: every fifth patient of site A has no lesion
 EFFUSION_EVERY = 9
-WINDOW_HU = (-1000.0, 400.0)  # D-03
 CROP_MARGIN_MM = 8.0
 PALETTE = (0, 0, 0, 128, 0, 0, 0, 128, 0)  # background, ground glass, consolidation
 
@@ -221,8 +220,7 @@ def _write_nifti(path: Path, planes: Sequence[NDArray[np.generic]], spacing_mm: 
 
 def _small_site_slice(drawn: CTSlice) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return image and label as the second site stores them: windowed, cropped, turned."""
-    low, high = WINDOW_HU
-    grey = np.rint(np.clip((drawn.hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    grey = np.rint(images.window_hu(drawn.hu) * 255).astype(np.uint8)
     label = np.where(drawn.label == EFFUSION, 0, drawn.label)
     margin = round(CROP_MARGIN_MM / Grid(grey.shape[0]).spacing_mm)
     rows, columns = (np.flatnonzero((drawn.lung > 0).any(axis=axis)) for axis in (1, 0))

@@ -142,8 +142,6 @@ def read(folder: Path, row: Any) -> tuple[NDArray[np.float32], NDArray[np.uint8]
     grey = read_picture(folder / row.image_path).astype(np.float32) / 255
     if not row.labelled:
         return grey, None
-    binary = TRAIN_CLASSES.as_posix() not in row.mask_path and (
-        TEST_CLASSES.as_posix() not in row.mask_path
-    )
+    binary = Path(row.mask_path).parent not in (TRAIN_CLASSES, TEST_CLASSES)
     labels = read_labels(folder / row.mask_path, binary=binary)
     return grey, labels if binary else class_mask(labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ class UnreadableFile(ValueError):
     """The file is truncated or is not what its name says."""
 
 
+@dataclass(frozen=True)
 class Volume:
     """A NIfTI volume as axial slices: anterior on top, the patient's right on the viewer's left.
 
@@ -26,26 +28,14 @@ class Volume:
     slices : (n, height, width) array
         From the lowest slice upwards.
     spacing_mm : (row, column)
-    affine : (4, 4) float array
+    shape, affine : tuple, (4, 4) float array
         As stored, before reorientation.
     """
 
-    def __init__(self, path: Path) -> None:
-        import nibabel
-
-        try:
-            image = nibabel.load(path)
-            self.affine = np.asarray(image.affine)
-            self.shape = image.shape
-            if len(image.shape) != 3:
-                raise UnreadableFile(f"{path} has shape {image.shape}; expected three dimensions")
-            canonical = nibabel.as_closest_canonical(image)
-            # Canonical axes run to the patient's right… left, back… front, feet… head.
-            self.slices = np.asanyarray(canonical.dataobj)[::-1, ::-1].transpose(2, 1, 0)
-        except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-            raise UnreadableFile(f"{path} is truncated or no NIfTI file ({error})") from error
-        column, row, _ = (float(size) for size in canonical.header.get_zooms()[:3])
-        self.spacing_mm = (row, column)
+    slices: NDArray[np.generic]
+    spacing_mm: tuple[float, float]
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
 
 
 def read_volume(path: Path) -> Volume:
@@ -56,7 +46,19 @@ def read_volume(path: Path) -> Volume:
     UnreadableFile
         If it is truncated, no NIfTI file, or not three-dimensional.
     """
-    return Volume(path)
+    import nibabel
+
+    try:
+        image = nibabel.load(path)
+        if len(image.shape) != 3:
+            raise UnreadableFile(f"{path} has shape {image.shape}; expected three dimensions")
+        canonical = nibabel.as_closest_canonical(image)
+        # Canonical axes run to the patient's right, front and head.
+        slices = np.asanyarray(canonical.dataobj)[::-1, ::-1].transpose(2, 1, 0)
+    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise UnreadableFile(f"{path} is truncated or no NIfTI file ({error})") from error
+    column, row, _ = (float(size) for size in canonical.header.get_zooms()[:3])
+    return Volume(slices, (row, column), image.shape, np.asarray(image.affine))
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
