@@ -41,6 +41,7 @@ def main() -> None:
             nbformat.v4.new_code_cell("study"),
         ]
         book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        book.metadata["language_info"] = {"name": "python"}
         path = Path(folder) / "empty.ipynb"
         nbformat.write(book, path)
         run = [sys.executable, "-m", "ssinfnet.notebook_runs", str(path), f"{folder}/out.ipynb"]
