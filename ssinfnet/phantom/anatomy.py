@@ -1,7 +1,7 @@
 """The chest of one synthetic patient as distances in millimetres.
 
 Axial plane: x grows to the viewer's right (the patient's left), y towards the back, both from the
-centre of the field of view; the level t runs from 0 (apex) to 1 (base). A distance is negative
+middle of the chest; the level t runs from 0 (apex) to 1 (base). A distance is negative
 inside a structure and approximate outside, which is all that partial volume needs. Every function
 takes a grid or scattered points, so lesions can be planned in the lungs before a slice is drawn.
 The proportions are invented to look right, not measured on patients.
@@ -43,9 +43,10 @@ Points = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixel centres of a square slice."""
+    """The pixel centres of a square slice, in the patient's millimetres."""
 
     size: int
+    centre: tuple[float, float] = (0.0, 0.0)  # where in the patient the field's centre lies
 
     @property
     def spacing_mm(self) -> float:
@@ -55,13 +56,20 @@ class Grid:
     @property
     def x(self) -> Points:
         """(1, size) array, mm, growing to the patient's left."""
-        centres = (np.arange(self.size, dtype=np.float32) + 0.5) / self.size - 0.5
-        return (centres * np.float32(FIELD_MM))[None, :]
+        return self._along(0)[None, :]
 
     @property
     def y(self) -> Points:
         """(size, 1) array, mm, growing to the back."""
-        return self.x.T
+        return self._along(1)[:, None]
+
+    def pixels(self, mm: Points) -> Points:
+        """Return where points (…, 2) in mm lie, in pixels from the upper left corner."""
+        return (mm - np.asarray(self.centre, np.float32)) / self.spacing_mm + self.size / 2
+
+    def _along(self, axis: int) -> Points:
+        centres = (np.arange(self.size, dtype=np.float32) + 0.5) / self.size - 0.5
+        return centres * np.float32(FIELD_MM) + np.float32(self.centre[axis])
 
 
 @dataclass(frozen=True)
@@ -125,10 +133,12 @@ class Anatomy:
     wobble: float  # radians, phase of the outline's irregularity
     effusion: float  # greatest depth of fluid behind the lungs, 0 without
     effusion_side: float  # -1 patient's right, 1 left
+    lies: tuple[float, float]  # where in the patient the centre of the scan lies
 
 
 def draw_anatomy(rng: np.random.Generator, *, effusion: bool = False) -> Anatomy:
     """Draw one patient's measures; `effusion` adds fluid behind one lung."""
+    scan = rng.spawn(1)[0]  # of its own: where a patient lies decides nothing else about them
     return Anatomy(
         half_width=rng.uniform(118, 136),
         half_depth=rng.uniform(90, 106),
@@ -148,6 +158,7 @@ def draw_anatomy(rng: np.random.Generator, *, effusion: bool = False) -> Anatomy
         wobble=rng.uniform(0, 2 * np.pi),
         effusion=float(effusion) * rng.uniform(20, 36),
         effusion_side=float(rng.choice([-1, 1])),
+        lies=(scan.uniform(-10, 10), scan.uniform(-18, 18)),  # no patient is centred exactly
     )
 
 

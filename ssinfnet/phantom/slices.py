@@ -128,7 +128,7 @@ def draw_patient(
         mosaic=draw_field(rng, 38),
         parenchyma=draw_field(rng, 4.5),
     )
-    grid = Grid(size)
+    grid = Grid(size, anatomy.lies)
     return [_scan(rng, scanner, *_render(patient, grid, level)) for level in levels]
 
 

@@ -126,13 +126,13 @@ def _stamp(
     """Raise `share`, in place, to the share of each pixel covered by a capsule."""
     step = grid.spacing_mm
     margin = radius + step
-    low = np.floor((np.minimum(start, end) - margin) / step + grid.size / 2).astype(int)
-    high = np.ceil((np.maximum(start, end) + margin) / step + grid.size / 2).astype(int)
+    low = np.floor(grid.pixels(np.minimum(start, end) - margin)).astype(int)
+    high = np.ceil(grid.pixels(np.maximum(start, end) + margin)).astype(int)
     (left, top), (right, bottom) = np.clip(low, 0, grid.size), np.clip(high, 0, grid.size)
     if left >= right or top >= bottom:
         return
-    x = (np.arange(left, right, dtype=np.float32) + 0.5 - grid.size / 2) * step - start[0]
-    y = (np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5 - grid.size / 2) * step - start[1]
+    x = grid.x[:, left:right] - start[0]
+    y = grid.y[top:bottom] - start[1]
     run_x, run_y = end - start
     along = np.clip((x * run_x + y * run_y) / max(run_x**2 + run_y**2, 1e-6), 0, 1)
     distance = np.hypot(x - along * run_x, y - along * run_y)
