@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from ssinfnet.config import load_study
+from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
 
 NAME = str(config.get("study", "demo"))
 if NAME.endswith((".yaml", ".yml")):
@@ -19,13 +20,52 @@ STUDY = load_study(NAME)
 RUNS = f"papermill_runs/{STUDY.name}"
 COHORT = f"{RUNS}/artifacts/cohort"
 SINGLE = f"{RUNS}/artifacts/single"
+MULTI = f"{RUNS}/artifacts/multi"
 FIGURES = f"figures/{STUDY.name}"
 RUN = "OMP_NUM_THREADS={threads} python -m ssinfnet.notebook_runs {input.notebook} {output.run}"
 
 
-def settings(*parts):
-    """The part of the study a rule depends on: when it changes, the rule runs again."""
-    return json.dumps({part: json.loads(STUDY.model_dump_json())[part] for part in parts})
+wildcard_constraints:
+    fold=r"\d+",
+    seed=r"\d+",
+    part=r"\d+",
+    stage="single|multi",
+    prior="predicted|ground_truth",
+
+
+def settings(*parts, within=None):
+    """The part of the study a rule depends on: when it changes, the rule runs again.
+
+    `within` names what counts of the first part.
+    """
+    chosen = {part: json.loads(STUDY.model_dump_json())[part] for part in parts}
+    if within:
+        chosen[parts[0]] = {name: chosen[parts[0]][name] for name in within}
+    return json.dumps(chosen)
+
+
+def reads_prior(wildcards):
+    """Whether a stage-2 model reads stage 1's predictions."""
+    return wildcards.prior == "predicted" and MULTI_MODELS[wildcards.model].prior
+
+
+def prior_files(wildcards):
+    """Stage 1's predictions of all slices: of the whole network and of the cross-fitted ones."""
+    at = {"fold": wildcards.fold, "seed": wildcards.seed}
+    whole = rules.single_segmentation.output.predictions
+    parts = range(1, STUDY.multi.prior_parts + 1)
+    return {
+        "prior": expand(whole, model=PRIOR_MODEL, **at),
+        "priors": expand(rules.cross_fitting.output.predictions, part=parts, **at),
+    }
+
+
+def pretrained_files(wildcards, stage, models):
+    """What a model that starts from inpainting waits for."""
+    if not models[wildcards.model].pretrained:
+        return {}
+    at = {"stage": stage, "fold": wildcards.fold, "seed": wildcards.seed}
+    return {"pretrained": expand(rules.pretraining.output.table, **at)}
 
 
 rule all:
@@ -47,8 +87,30 @@ rule data_split:
         RUN + " -p study {NAME}"
 
 
+rule pretraining:
+    input:
+        unpack(lambda wildcards: prior_files(wildcards) if wildcards.stage == "multi" else {}),
+        notebook="notebooks/02_pretraining.ipynb",
+        cohort=rules.data_split.output.cohort,
+        images=rules.data_split.output.images,
+    output:
+        run=f"{RUNS}/02_pretraining.{{stage}}.fold{{fold}}.seed{{seed}}.ipynb",
+        table=f"{FIGURES}/table_pretraining_{{stage}}_fold{{fold}}_seed{{seed}}.csv",
+    params:
+        settings=lambda wildcards: settings(
+            wildcards.stage, "image_size", "threads", within=("network", "pretext")
+        ),
+    threads: STUDY.threads
+    resources:
+        gpu=1,
+    shell:
+        RUN + " -p study {NAME} -p stage {wildcards.stage} -p fold {wildcards.fold}"
+        " -p seed {wildcards.seed}"
+
+
 rule single_segmentation:
     input:
+        unpack(lambda wildcards: pretrained_files(wildcards, "single", SINGLE_MODELS)),
         notebook="notebooks/03_single_segmentation.ipynb",
         cohort=rules.data_split.output.cohort,
         images=rules.data_split.output.images,
@@ -57,10 +119,7 @@ rule single_segmentation:
         run=f"{RUNS}/03_single_segmentation.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
         predictions=f"{SINGLE}/{{model}}/fold{{fold}}/seed{{seed}}/predictions.npz",
     params:
-        settings=settings("single", "image_size", "threads"),
-    wildcard_constraints:
-        fold=r"\d+",
-        seed=r"\d+",
+        settings=settings("single", "image_size", "threads", within=("network", "training")),
     threads: STUDY.threads
     resources:
         gpu=1,
@@ -69,19 +128,88 @@ rule single_segmentation:
         " -p seed {wildcards.seed}"
 
 
+rule cross_fitting:
+    input:
+        notebook="notebooks/03_single_segmentation.ipynb",
+        cohort=rules.data_split.output.cohort,
+        images=rules.data_split.output.images,
+        masks=rules.data_split.output.masks,
+    output:
+        run=f"{RUNS}/03_single_segmentation.{PRIOR_MODEL}.fold{{fold}}.seed{{seed}}.part{{part}}.ipynb",
+        predictions=f"{SINGLE}/{PRIOR_MODEL}/fold{{fold}}/seed{{seed}}/part{{part}}/predictions.npz",
+    params:
+        settings=settings("single", "image_size", "threads", within=("network", "training")),
+        parts=STUDY.multi.prior_parts,
+    threads: STUDY.threads
+    resources:
+        gpu=1,
+    shell:
+        RUN + " -p study {NAME} -p model {PRIOR_MODEL} -p fold {wildcards.fold}"
+        " -p seed {wildcards.seed} -p part {wildcards.part}"
+
+
+rule multi_segmentation:
+    input:
+        unpack(lambda wildcards: pretrained_files(wildcards, "multi", MULTI_MODELS)),
+        unpack(lambda wildcards: prior_files(wildcards) if reads_prior(wildcards) else {}),
+        notebook="notebooks/04_multi_segmentation.ipynb",
+        cohort=rules.data_split.output.cohort,
+        images=rules.data_split.output.images,
+        masks=rules.data_split.output.masks,
+    output:
+        run=f"{RUNS}/04_multi_segmentation.{{prior}}.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
+        predictions=f"{MULTI}/{{prior}}/{{model}}/fold{{fold}}/seed{{seed}}/predictions.npz",
+    params:
+        settings=settings("multi", "image_size", "threads", within=("network", "training")),
+    threads: STUDY.threads
+    resources:
+        gpu=1,
+    shell:
+        RUN + " -p study {NAME} -p model {wildcards.model} -p fold {wildcards.fold}"
+        " -p prior {wildcards.prior} -p seed {wildcards.seed}"
+
+
 rule segmentation_results:
     input:
         notebook="notebooks/05_segmentation_results.ipynb",
         cohort=rules.data_split.output.cohort,
-        predictions=expand(
+        single=expand(
             rules.single_segmentation.output.predictions,
             model=STUDY.single.models,
+            fold=0,
+            seed=STUDY.seeds,
+        ),
+        multi=expand(
+            rules.multi_segmentation.output.predictions,
+            prior="predicted",
+            model=STUDY.multi.models,
+            fold=0,
+            seed=STUDY.seeds,
+        ),
+        oracle=expand(
+            rules.multi_segmentation.output.predictions,
+            prior="ground_truth",
+            model=STUDY.multi.oracle_models,
             fold=0,
             seed=STUDY.seeds,
         ),
     output:
         run=f"{RUNS}/05_segmentation_results.ipynb",
         table=f"{FIGURES}/table_3b.csv",
+        scores=f"{RUNS}/artifacts/scores/multi/slices.parquet",
+    params:
+        settings=settings("scores", "undertrained"),
+    shell:
+        RUN + " -p study {NAME}"
+
+
+rule ablation:
+    input:
+        notebook="notebooks/08_ablation.ipynb",
+        scores=rules.segmentation_results.output.scores,
+    output:
+        run=f"{RUNS}/08_ablation.ipynb",
+        table=f"{FIGURES}/table_s7.csv",
     params:
         settings=settings("scores", "undertrained"),
     shell:
@@ -91,7 +219,7 @@ rule segmentation_results:
 rule report:
     input:
         notebook="notebooks/13_report.ipynb",
-        table=rules.segmentation_results.output.table,
+        tables=[rules.segmentation_results.output.table, rules.ablation.output.table],
     output:
         run=f"{RUNS}/13_report.ipynb",
         page=f"{FIGURES}/report.html",

@@ -7,56 +7,94 @@ before: that is what makes a training resumable to the bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ssinfnet import images
-from ssinfnet.config import TrainingConfig
+from ssinfnet.config import AugmentationConfig
 
-__all__ = ["Batches", "SliceSet", "intensity", "network_input"]
+__all__ = [
+    "Batches",
+    "SliceSet",
+    "classes_of",
+    "inpainting_view",
+    "intensity",
+    "lesion_view",
+    "multi_view",
+    "network_input",
+]
 
 FREE_SHARE = 0.5  # of the device's free memory that slices may fill; the rest is for training
+COACH_STRIDE = 16  # pixels a side of the cells that a mask of the inpainting task erases
 
 
 @dataclass(frozen=True)
 class SliceSet:
-    """Slices held in memory, in one order.
+    """Slices held in memory, in one order; every field is (n, 1, size, size) uint8.
 
     Attributes
     ----------
-    images : (n, 1, size, size) uint8 tensor
+    images : Tensor
         Grey values, 255 is the top of the window.
-    lesions : (n, 1, size, size) uint8 tensor
-        1 where lesion.
+    labels : Tensor or None
+        0 background, 1 GGO, 2 consolidation; None without masks.
+    priors : Tensor or None
+        Stage 1's lesion probability times 255; None where it is not an input.
     """
 
     images: Tensor
-    lesions: Tensor
+    labels: Tensor | None = None
+    priors: Tensor | None = None
 
     @classmethod
-    def of(cls, images: np.ndarray, masks: np.ndarray) -> SliceSet:
-        """Build from prepared arrays (n, size, size) uint8; every label above 0 is lesion."""
-        if images.shape != masks.shape or images.ndim != 3:
-            raise ValueError(f"images {images.shape} and masks {masks.shape} must be equal and 3-D")
+    def of(
+        cls, images: np.ndarray, masks: np.ndarray | None = None, priors: np.ndarray | None = None
+    ) -> SliceSet:
+        """Build from prepared arrays (n, size, size) uint8.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ, or an array is not of such slices.
+        """
+        given = {"images": images, "masks": masks, "priors": priors}
+        for name, array in given.items():
+            if array is None:
+                continue
+            if array.shape != images.shape or array.ndim != 3 or array.dtype != np.uint8:
+                raise ValueError(
+                    f"{name} are {array.dtype} {array.shape}; expected uint8 arrays "
+                    f"(n, size, size), all of one shape as images {images.shape}"
+                )
         return cls(
-            images=torch.from_numpy(np.ascontiguousarray(images))[:, None],
-            lesions=torch.from_numpy((masks > 0).astype(np.uint8))[:, None],
+            *(
+                None if array is None else torch.from_numpy(np.ascontiguousarray(array))[:, None]
+                for array in given.values()
+            )
         )
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what there is, by name."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
     def to(self, device: torch.device) -> SliceSet:
         """Move to the device if the slices fit in half of its free memory, else stay."""
+        tensors = self.tensors()
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
-            if self.images.nbytes + self.lesions.nbytes > free * FREE_SHARE:
+            if sum(tensor.nbytes for tensor in tensors.values()) > free * FREE_SHARE:
                 return self
-        return SliceSet(self.images.to(device), self.lesions.to(device))
+        return SliceSet(**{name: tensor.to(device) for name, tensor in tensors.items()})
 
 
 def intensity(slices: SliceSet) -> dict[str, float]:
@@ -68,42 +106,126 @@ def intensity(slices: SliceSet) -> dict[str, float]:
     return {"mean": mean.item(), "std": max(math.sqrt(variance.item()), 1e-3)}
 
 
-def network_input(grey: Tensor, statistics: dict[str, float]) -> Tensor:
-    """Turn grey values (batch, 1, size, size) in [0, 1] into the network's three equal channels."""
-    return ((grey - statistics["mean"]) / statistics["std"]).expand(-1, 3, -1, -1)
+def network_input(
+    grey: Tensor, statistics: dict[str, float], prior: Tensor | None = None
+) -> Tensor:
+    """Turn slices into what a network is given.
+
+    Parameters
+    ----------
+    grey : (batch, 1, size, size) float tensor in [0, 1]
+    statistics : dict
+        From `intensity`.
+    prior : tensor of that shape in [0, 1], or None
+
+    Returns
+    -------
+    (batch, 3, size, size) float tensor of equal channels, or 6 channels with the prior's three
+    """
+    shown = ((grey - statistics["mean"]) / statistics["std"]).expand(-1, 3, -1, -1)
+    if prior is None:
+        return shown
+    return torch.cat([shown, prior.expand(-1, 3, -1, -1)], dim=1)
+
+
+def classes_of(labels: Tensor) -> Tensor:
+    """Return one channel a class, (batch, 3, size, size), of labels (batch, 1, size, size)."""
+    return torch.cat([labels == value for value in range(3)], dim=1).float()
+
+
+class Shown(NamedTuple):
+    """Slices of a batch after augmentation, at one scale: floats, or None where there are none."""
+
+    grey: Tensor
+    labels: Tensor | None
+    priors: Tensor | None
+
+
+# How a batch looks to a network: inputs first, targets last.
+View = Callable[[Shown, dict[str, float], np.random.Generator], tuple[Tensor, ...]]
+
+
+def lesion_view(
+    shown: Shown, statistics: dict[str, float], rng: np.random.Generator
+) -> tuple[Tensor, ...]:
+    """Return stage 1's batch: input, lesion, edge."""
+    lesion = (shown.labels > 0.5).float()
+    return network_input(shown.grey, statistics), lesion, images.lesion_edge(lesion)
+
+
+def multi_view(
+    shown: Shown, statistics: dict[str, float], rng: np.random.Generator
+) -> tuple[Tensor, ...]:
+    """Return stage 2's batch: input with prior where there is one, and the three classes."""
+    return network_input(shown.grey, statistics, shown.priors), classes_of(shown.labels)
+
+
+def inpainting_view(
+    shown: Shown,
+    statistics: dict[str, float],
+    rng: np.random.Generator,
+    kind: str = "mse",
+) -> tuple[Tensor, ...]:
+    """Return the inpainting task's batch: input, random scores of its cells, what to restore.
+
+    What is restored is the input itself, or, with ``kind="bce"``, slice and prior in [0, 1].
+    """
+    given = network_input(shown.grey, statistics, shown.priors)
+    cells = given.shape[-1] // COACH_STRIDE
+    scores = torch.from_numpy(rng.random((len(given), 1, cells, cells), dtype=np.float32))
+    plain = {"mean": 0.0, "std": 1.0}
+    target = given if kind == "mse" else network_input(shown.grey, plain, shown.priors)
+    return given, scores.to(given.device), target
 
 
 class Batches:
-    """What fastai iterates over: (input, lesion, edge) batches of one epoch, made on the device.
+    """What fastai iterates over: the batches of one epoch, made on the device.
 
     Order, augmentation and scale are functions of (seed, epoch): set `epoch` before iterating.
     Several scales give several batches of the same slices, one optimiser step each (spec §3).
     A last batch of one slice joins the batch before it, since batch norm needs two.
-    """
 
-    n_inp = 1  # fastai asks how many of the three are the network's input
+    Parameters
+    ----------
+    slices : SliceSet
+    view : callable
+        `lesion_view`, `multi_view` or `inpainting_view`.
+    statistics : dict
+        From `intensity`, of the training slices.
+    batch_size, seed : int
+    device : torch.device
+    inputs : int
+        How many tensors of a batch are the network's input; the others are targets.
+    augmentation : AugmentationConfig or None
+        None for validation: slices come whole, unchanged and in order.
+    scales : sequence of float
+        Factors on the slices' size.
+    """
 
     def __init__(
         self,
         slices: SliceSet,
+        view: View,
         statistics: dict[str, float],
-        config: TrainingConfig,
-        seed: int,
         *,
-        train: bool,
+        batch_size: int,
+        seed: int,
         device: torch.device,
+        inputs: int = 1,
+        augmentation: AugmentationConfig | None = None,
+        scales: tuple[float, ...] = (1.0,),
     ) -> None:
         self.slices = slices.to(device)
+        self.view = view
         self.statistics = statistics
-        self.config = config
         self.seed = seed
-        self.train = train
         self.device = device
+        self.n_inp = inputs  # fastai's name
+        self.augmentation = augmentation
         self.epoch = 0
         size = slices.images.shape[-1]
-        scales = config.scales if train else (1.0,)
         self.sizes = [images.scaled_size(size, scale) for scale in scales]
-        starts = list(range(0, len(slices), config.batch_size))
+        starts = list(range(0, len(slices), batch_size))
         if len(starts) > 1 and len(slices) - starts[-1] == 1:
             starts.pop()
         self._bounds = list(zip(starts, [*starts[1:], len(slices)], strict=True))
@@ -115,18 +237,36 @@ class Batches:
         """Fastai asks loaders to move; batches are made on the device from the start."""
         return self
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(len(self.slices)) if self.train else np.arange(len(self.slices))
+        augmented = self.augmentation is not None
+        order = rng.permutation(len(self.slices)) if augmented else np.arange(len(self.slices))
         for first, last in self._bounds:
-            chosen = torch.from_numpy(order[first:last]).to(self.slices.images.device)
-            grey = self.slices.images[chosen].to(self.device, non_blocking=True).float() / 255
-            lesion = self.slices.lesions[chosen].to(self.device, non_blocking=True).float()
-            if self.train:
-                draw = images.draw_augmentation(rng, last - first, self.config.augmentation)
-                grey = images.augment(grey, draw, labels=False)
-                lesion = images.augment(lesion, draw, labels=True)
+            shown = self._pick(order[first:last])
+            if augmented:
+                draw = images.draw_augmentation(rng, last - first, self.augmentation)
+                shown = _each(shown, partial(images.augment, draw=draw))
             for size in self.sizes:
-                scaled = images.resize_slices(lesion, size, labels=True)
-                shown = images.resize_slices(grey, size, labels=False)
-                yield network_input(shown, self.statistics), scaled, images.lesion_edge(scaled)
+                scaled = _each(shown, partial(images.resize_slices, size=size))
+                yield self.view(scaled, self.statistics, rng)
+
+    def _pick(self, chosen: np.ndarray) -> Shown:
+        rows = torch.from_numpy(chosen).to(self.slices.images.device)
+
+        def floats(tensor: Tensor | None, top: int) -> Tensor | None:
+            if tensor is None:
+                return None
+            return tensor[rows].to(self.device, non_blocking=True).float() / top
+
+        own = self.slices
+        return Shown(floats(own.images, 255), floats(own.labels, 1), floats(own.priors, 255))
+
+
+def _each(shown: Shown, change: Callable[..., Tensor]) -> Shown:
+    """Apply the same change to what there is, as its kind asks for it."""
+    return Shown(
+        *(
+            None if tensor is None else change(tensor, kind=kind)
+            for tensor, kind in zip(shown, ("image", "labels", "prior"), strict=True)
+        )
+    )

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,7 +21,16 @@ from torch import Tensor, nn
 
 from ssinfnet import artifacts
 
-__all__ = ["Checkpoint", "architecture", "digest", "fill", "load_weights", "read", "save"]
+__all__ = [
+    "Checkpoint",
+    "Transfer",
+    "architecture",
+    "digest",
+    "fill",
+    "load_weights",
+    "read",
+    "save",
+]
 
 
 HEADER = "ssinfnet"
@@ -104,16 +113,37 @@ def load_weights(network: nn.Module, path: Path) -> dict[str, Any]:
     return checkpoint.description
 
 
-def fill(network: nn.Module, checkpoint: Checkpoint) -> None:
+class Transfer(NamedTuple):
+    """What `fill` did: names of weights."""
+
+    loaded: list[str]
+    left_as_they_were: list[str]
+    not_used: list[str]
+
+
+def fill(
+    network: nn.Module, checkpoint: Checkpoint, *, but: Callable[[str], bool] | None = None
+) -> Transfer:
     """Give a network the weights of a checkpoint of the same architecture.
+
+    Parameters
+    ----------
+    network : Module
+    checkpoint : Checkpoint
+    but : callable or None
+        Tells by name which weights may differ: they are neither loaded nor used, as the heads
+        after pretraining. None compares and loads all.
 
     Raises
     ------
     ValueError
-        If a weight is missing, left over or of another shape; the first few are named.
+        If any other weight is missing, left over or of another shape; the first few are named.
+        The network is unchanged then.
     """
-    want = architecture(network)
-    have = {name: list(value.shape) for name, value in checkpoint.tensors.items()}
+    but = but or (lambda name: False)
+    own = architecture(network)
+    want = {name: shape for name, shape in own.items() if not but(name)}
+    have = {name: list(t.shape) for name, t in checkpoint.tensors.items() if not but(name)}
     if want != have:
         missing = sorted(want.keys() - have.keys())
         foreign = sorted(have.keys() - want.keys())
@@ -123,7 +153,10 @@ def fill(network: nn.Module, checkpoint: Checkpoint) -> None:
             f"{len(missing)} weights missing {missing[:3]}, {len(foreign)} foreign {foreign[:3]}, "
             f"{len(reshaped)} of another shape {reshaped[:3]}; check model and width of the study"
         )
-    network.load_state_dict(checkpoint.tensors)
+    network.load_state_dict({name: checkpoint.tensors[name] for name in want}, strict=False)
+    return Transfer(
+        sorted(want), sorted(own.keys() - want.keys()), sorted(checkpoint.tensors.keys() - have)
+    )
 
 
 def digest(tensors: Mapping[str, Tensor], description: Mapping[str, Any] | None = None) -> str:

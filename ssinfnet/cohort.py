@@ -17,6 +17,7 @@ from ssinfnet.paths import StudyPaths
 
 __all__ = [
     "COLUMNS",
+    "LEFT_OUT",
     "Cohort",
     "assign_folds",
     "assign_splits",
@@ -29,6 +30,7 @@ __all__ = [
 
 COLUMNS = {**sources.COLUMNS, "split": "str", "fold": "Int64"}
 SPLITS = ("train", "validation", "test")
+LEFT_OUT = "left out"  # of a cross-fitting network's training; never stored
 DRAWS = 100  # random assignments tried; the most balanced is kept
 
 
@@ -106,14 +108,38 @@ class Cohort:
             raise ValueError(f"fold {fold} leaves {empty} empty; use fewer folds or more patients")
         return replace(self, slices=slices)
 
+    def leaving_out(self, part: int, parts: int) -> Cohort:
+        """Return the cohort with one part of the training patients left out of training (D-12).
+
+        Priors of training slices are cross-fitted: each comes from a network that did not train
+        on the slice's patient. Of `parts` parts of the labelled training patients, those of part
+        `part` get split "left out".
+
+        Raises
+        ------
+        ValueError
+            If there is no such part, or a part would be empty.
+        """
+        if not 1 <= part <= parts:
+            raise ValueError(f"part must be 1 to {parts}, got {part}")
+        train = self.slices[self.slices["split"] == "train"]
+        patients = train["patient_id"].nunique()
+        if patients < parts:
+            raise ValueError(f"{patients} training patients cannot make {parts} parts")
+        divided = _divide(train, {str(k): 1.0 for k in range(1, parts + 1)}, seed=parts)
+        left_out = train["patient_id"].map(divided) == str(part)
+        slices = self.slices.copy()
+        slices.loc[left_out[left_out].index, "split"] = LEFT_OUT
+        return replace(self, slices=slices)
+
     def of_split(self, *splits: str) -> pd.DataFrame:
         """Return the rows of these splits, in order; their index points into prepared arrays."""
         return self.slices[self.slices["split"].isin(splits)]
 
-    def prepared(self, split: str, folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return images and masks (n, size, size) uint8 of one split, as prepared in `folder`."""
-        rows = self.of_split(split)
-        return prepared_array(folder, "images", rows), prepared_array(folder, "masks", rows)
+    def with_classes(self, *splits: str) -> pd.DataFrame:
+        """Return the rows of these splits whose masks tell GGO from consolidation."""
+        rows = self.of_split(*splits)
+        return rows[rows["labelled"] & rows["has_ggo"].notna()]
 
     def read(self, rows: pd.DataFrame) -> Iterator[tuple[Any, NDArray, NDArray | None]]:
         """Yield (row, image, mask) of these rows from the raw files, at their own size."""

@@ -19,8 +19,12 @@ from ssinfnet import paths
 __all__ = [
     "AugmentationConfig",
     "DataConfig",
+    "MultiConfig",
+    "MultiTrainingConfig",
     "NetworkConfig",
     "PhantomConfig",
+    "PhaseConfig",
+    "PretextConfig",
     "ScoreConfig",
     "SingleConfig",
     "SourceConfig",
@@ -32,6 +36,11 @@ __all__ = [
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+SingleName = Literal["unet", "sinfnet", "ssinfnet"]
+MultiName = Literal[
+    "unet", "fcn8s", "sinfnet", "ssinfnet",
+    "ssinfnet_no_focal_no_lookahead", "ssinfnet_no_lookahead", "ssinfnet_no_focal",
+]  # fmt: skip
 
 
 class Part(BaseModel):
@@ -102,13 +111,15 @@ class AugmentationConfig(Part):
 
 
 class TrainingConfig(Part):
-    """How a network is fitted (J, Experimental settings)."""
+    """How a network is fitted; the defaults are stage 1's (J, Experimental settings)."""
 
     epochs: Positive = 500
     batch_size: Positive = 8  # Inf-Net's code
-    learning_rate: float = Field(default=1e-4, gt=0)  # Adam
+    optimiser: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(default=1e-4, gt=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)  # of SGD
     schedule: Literal["constant", "cosine"] = "constant"  # none is stated (D-07)
-    gradient_clamp: float = Field(default=0.5, gt=0)  # each gradient entry into ±0.5; Inf-Net
+    gradient_clamp: float | None = Field(default=0.5, gt=0)  # each entry into ±0.5; Inf-Net
     scales: tuple[float, ...] = (0.75, 1.0, 1.25)  # one optimiser step each; Inf-Net
     patience: Positive | None = None  # epochs without a better validation F1; None never stops
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -121,6 +132,19 @@ class TrainingConfig(Part):
         return scales
 
 
+class MultiTrainingConfig(TrainingConfig):
+    """How a stage-2 network is fitted (J, Experimental settings)."""
+
+    optimiser: Literal["adam", "sgd"] = "sgd"
+    learning_rate: float = Field(default=0.01, gt=0)
+    momentum: float = Field(default=0.7, ge=0, lt=1)
+    gradient_clamp: float | None = Field(default=None, gt=0)  # only stage 1's code clamps
+    scales: tuple[float, ...] = (1.0,)  # multi-scale is stage 1's
+    focal_gamma: float = Field(default=2.0, ge=0)  # J eq 7, of the models with focal loss
+    lookahead_steps: Positive = 5  # k, of the models with Lookahead
+    lookahead_share: float = Field(default=0.5, gt=0, le=1)  # α
+
+
 class NetworkConfig(Part):
     """Size and initial weights of the networks."""
 
@@ -128,18 +152,77 @@ class NetworkConfig(Part):
     imagenet_weights: str | None = None  # local file for the backbone; None starts at random
 
 
+class PhaseConfig(Part):
+    """One turn of the alternation: who learns, and for how long."""
+
+    train: Literal["network", "coach"]
+    epochs: Positive
+
+
+# J: 200 epochs each, then 100 each by turns, 2,000 in all (D-21)
+PAPER_PHASES = (
+    PhaseConfig(train="network", epochs=200),
+    PhaseConfig(train="coach", epochs=200),
+    *(PhaseConfig(train=turn, epochs=100) for turn in ("network", "coach") * 8),
+)
+
+
+class PretextConfig(Part):
+    """Inpainting against a coach (J eq 1–3, Experimental settings)."""
+
+    phases: tuple[PhaseConfig, ...] = Field(default=PAPER_PHASES, min_length=1)
+    batch_size: Positive = 8
+    kept: float = Field(default=0.75, gt=0, lt=1)  # k: share of the slice that is not erased
+    reconstruction: Literal["mse", "bce"] = "mse"  # D-11
+    network_learning_rate: float = Field(default=0.1, gt=0)  # SGD; falls at 40, 80, 90 % (D-22)
+    network_momentum: float = Field(default=0.9, ge=0, lt=1)
+    network_weight_decay: float = Field(default=5e-4, ge=0)
+    coach_learning_rate: float = Field(default=1e-5, gt=0)  # Adam
+    divergence_weight: float = Field(default=1e-6, ge=0)  # of the coach's bottleneck; its code
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+    @field_validator("phases")
+    @classmethod
+    def _network_opens(cls, phases: tuple[PhaseConfig, ...]) -> tuple[PhaseConfig, ...]:
+        if phases[0].train != "network":
+            raise ValueError("the first phase must train the network: a coach needs one to judge")
+        return phases
+
+
 class SingleConfig(Part):
     """Stage 1: slice to lesion probability."""
 
-    models: tuple[Literal["unet", "sinfnet"], ...] = ("unet", "sinfnet")
+    models: tuple[SingleName, ...] = ("unet", "sinfnet", "ssinfnet")
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
+    pretext: PretextConfig = PretextConfig()
 
     @field_validator("models")
     @classmethod
     def _models_differ(cls, models: tuple[str, ...]) -> tuple[str, ...]:
         if not models or len(set(models)) < len(models):
             raise ValueError(f"models must be one or more different names, got {list(models)}")
+        return models
+
+
+class MultiConfig(Part):
+    """Stage 2: slice and prior to background, ground-glass opacity and consolidation."""
+
+    models: tuple[MultiName, ...] = (
+        "unet", "fcn8s", "sinfnet", "ssinfnet",
+        "ssinfnet_no_focal_no_lookahead", "ssinfnet_no_lookahead", "ssinfnet_no_focal",
+    )  # fmt: skip
+    oracle_models: tuple[MultiName, ...] = ("sinfnet", "ssinfnet")  # with true priors, V table IV
+    prior_parts: int = Field(default=3, ge=2)  # K of the cross-fitting (D-12)
+    network: NetworkConfig = NetworkConfig()
+    training: MultiTrainingConfig = MultiTrainingConfig()
+    pretext: PretextConfig = PretextConfig()
+
+    @field_validator("models", "oracle_models")
+    @classmethod
+    def _models_differ(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(models)) < len(models):
+            raise ValueError(f"models must be different names, got {list(models)}")
         return models
 
 
@@ -164,6 +247,7 @@ class Study(Part):
     data: DataConfig
     split: SplitConfig = SplitConfig()
     single: SingleConfig = SingleConfig()
+    multi: MultiConfig = MultiConfig()
     scores: ScoreConfig = ScoreConfig()
 
     @field_validator("image_size")

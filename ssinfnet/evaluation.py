@@ -6,7 +6,7 @@ the slices' own size. No torch here, so that the notebook starts fast.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, tee
 from pathlib import Path
@@ -18,22 +18,30 @@ from numpy.typing import NDArray
 from ssinfnet import artifacts, scores
 from ssinfnet.cohort import Cohort
 from ssinfnet.config import Study
-from ssinfnet.paths import StudyPaths
+from ssinfnet.paths import PREDICTIONS, StudyPaths
 
 __all__ = [
     "Examples",
-    "PREDICTIONS",
     "held_out",
     "pooled_rocs",
+    "read_predictions",
+    "score_multi",
     "score_single",
     "thresholds",
+    "typical_class_examples",
     "typical_examples",
 ]
 
-PREDICTIONS = "predictions.npz"
+
+def read_predictions(folder: Path) -> dict[str, NDArray[np.float16]]:
+    """Return slice_id → probability: (height, width) in stage 1, (3, height, width) in stage 2."""
+    stored = artifacts.read_arrays(folder / PREDICTIONS)
+    return {name: maps[0] if len(maps) == 1 else maps for name, maps in stored.items()}
 
 
-def held_out(cohort: Cohort, folder: Path, split: str = "test") -> Iterator[scores.Slice]:
+def held_out(
+    cohort: Cohort, folder: Path, split: str = "test", *, classes: bool = False
+) -> Iterator[scores.Slice]:
     """Yield (patient_id, slice_id, truth, probability) of one training's held-out slices.
 
     Parameters
@@ -44,19 +52,21 @@ def held_out(cohort: Cohort, folder: Path, split: str = "test") -> Iterator[scor
         Of the training; holds `predictions.npz`.
     split : str
         "test", or "validation" for whatever is chosen (D-14).
+    classes : bool
+        True leaves out slices whose masks do not tell GGO from consolidation.
 
     Raises
     ------
     ValueError
         If a slice has no prediction: the training saw another split.
     """
-    predictions = artifacts.read_arrays(folder / PREDICTIONS)
-    rows = cohort.of_split(split)
+    predictions = read_predictions(folder)
+    rows = cohort.with_classes(split) if classes else cohort.of_split(split)
     missing = sorted(set(rows["slice_id"]) - predictions.keys())
     if missing:
         raise ValueError(
             f"{folder} has no prediction of {len(missing)} {split} slices {missing[:3]}; the "
-            "cohort has changed since, run 03_single_segmentation again"
+            "cohort has changed since, run its training notebook again"
         )
     for row, _, mask in cohort.read(rows):
         yield row.patient_id, row.slice_id, mask, predictions[row.slice_id]
@@ -92,6 +102,37 @@ def score_single(
             labels = {"model": model, "seed": seed, "fold": 0, "class": "lesion"}
             tables.append(scores.score_slices(slices, threshold, **labels))
     return pd.concat(tables, ignore_index=True)
+
+
+def score_multi(
+    study: Study,
+    places: StudyPaths,
+    cohort: Cohort,
+    models: Sequence[str],
+    prior: str = "predicted",
+) -> pd.DataFrame:
+    """Score every test slice of some stage-2 models and all seeds of a study.
+
+    Parameters
+    ----------
+    study, places, cohort
+    models : sequence of str
+        Of `study.multi.models`, or with ``prior="ground_truth"`` of its oracle models.
+    prior : {"predicted", "ground_truth"}
+
+    Returns
+    -------
+    DataFrame
+        model, seed, fold, prior, class, patient_id, slice_id, the four counts and
+        `scores.CLASS_METRICS`; classes as `scores.with_averages` leaves them.
+    """
+    tables = []
+    for model in models:
+        for seed in study.seeds:
+            slices = held_out(cohort, places.multi(model, 0, seed, prior), classes=True)
+            labels = {"model": model, "seed": seed, "fold": 0, "prior": prior}
+            tables.append(scores.score_class_slices(slices, **labels))
+    return scores.with_averages(pd.concat(tables, ignore_index=True))
 
 
 def thresholds(study: Study, places: StudyPaths, cohort: Cohort) -> pd.DataFrame:
@@ -135,7 +176,7 @@ class Examples:
 
     images: Sequence[NDArray[np.float32]]
     truths: Sequence[NDArray[np.uint8]]
-    probabilities: dict[str, list[NDArray[np.float16]]]
+    predictions: dict[str, list[NDArray[np.uint8]]]
     f1: dict[str, list[float]]
     names: Sequence[str]
 
@@ -143,32 +184,67 @@ class Examples:
 def typical_examples(
     study: Study, places: StudyPaths, cohort: Cohort, per_slice: pd.DataFrame, count: int = 4
 ) -> Examples:
-    """Return test slices that span what the last model does, from its worst F1 to its best.
+    """Return test slices that span what stage 1's last model does, from its worst F1 to its best.
 
     Slices with lesion are ranked by the F1 of the study's last model and first seed, and `count`
-    of them taken at equal distances, so that nobody picks the flattering ones.
+    of them taken at equal distances, so that nobody picks the flattering ones. Masks hold 255
+    where lesion.
+    """
+    seed, models = study.seeds[0], study.single.models
+    folders = {model: places.single(model, 0, seed) for model in models}
+    shown = per_slice[per_slice["seed"] == seed]
+    threshold = study.scores.threshold
+    return _examples(
+        cohort, folders, shown, count, lambda maps: np.where(maps >= threshold, 255, 0)
+    )
+
+
+def typical_class_examples(
+    study: Study,
+    places: StudyPaths,
+    cohort: Cohort,
+    per_class: pd.DataFrame,
+    prior: str = "predicted",
+    count: int = 4,
+) -> Examples:
+    """Return test slices that span what stage 2's last model does, as `typical_examples`.
+
+    They are ranked by the mean F1 of GGO and consolidation; masks hold 1 and 2.
     """
     seed = study.seeds[0]
-    of_seed = per_slice[(per_slice["seed"] == seed)].set_index(["model", "slice_id"])
-    ranked = of_seed.loc[study.single.models[-1]]
+    macro = per_class[(per_class["class"] == "lesion_macro") & (per_class["seed"] == seed)]
+    models = list(dict.fromkeys(macro["model"]))
+    folders = {model: places.multi(model, 0, seed, prior) for model in models}
+    return _examples(cohort, folders, macro, count, lambda maps: maps.argmax(0))
+
+
+def _examples(
+    cohort: Cohort,
+    folders: dict[str, Path],
+    scored: pd.DataFrame,
+    count: int,
+    mask_of: Callable[[NDArray[np.float16]], NDArray[np.integer]],
+) -> Examples:
+    of_slice = scored.set_index(["model", "slice_id"])
+    ranked = of_slice.loc[list(folders)[-1]]
     ranked = ranked[ranked["tp"] + ranked["fn"] > 0].sort_values("F1_missed_as_zero")
     if ranked.empty:
         raise ValueError("no test slice has lesion, so there is nothing to show")
-    places_in_rank = np.unique(np.linspace(0, len(ranked) - 1, count).round().astype(int))
-    chosen = ranked.index[places_in_rank].tolist()
+    at = np.unique(np.linspace(0, len(ranked) - 1, count).round().astype(int))
+    chosen = ranked.index[at].tolist()
     by_id = cohort.slices.set_index("slice_id", drop=False)
     read = [(image, mask) for _, image, mask in cohort.read(by_id.loc[chosen])]
-    stored = {
-        model: artifacts.read_arrays(places.single(model, 0, seed) / PREDICTIONS)
-        for model in study.single.models
-    }
+    stored = {model: read_predictions(folder) for model, folder in folders.items()}
     return Examples(
         images=[image for image, _ in read],
         truths=[mask for _, mask in read],
-        probabilities={model: [maps[name] for name in chosen] for model, maps in stored.items()},
+        predictions={
+            model: [mask_of(maps[name]).astype(np.uint8) for name in chosen]
+            for model, maps in stored.items()
+        },
         f1={
-            model: [float(of_seed.loc[(model, name), "F1_missed_as_zero"]) for name in chosen]
-            for model in stored
+            model: [float(of_slice.loc[(model, name), "F1_missed_as_zero"]) for name in chosen]
+            for model in folders
         },
         names=[by_id.loc[name, "patient_id"] for name in chosen],
     )

@@ -8,7 +8,7 @@ on. Random code draws parameters (`draw_augmentation`), deterministic code appli
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 LUNG_WINDOW_HU = (-1000.0, 400.0)
+
+Kind = Literal["image", "prior", "labels"]  # of slices in a batch: labels must not be mixed
 
 
 def window_hu(
@@ -114,7 +116,7 @@ def scaled_size(size: int, scale: float) -> int:
     return max(32, int(size * scale / 32 + 0.5) * 32)
 
 
-def resize_slices(slices: torch.Tensor, size: int, *, labels: bool) -> torch.Tensor:
+def resize_slices(slices: torch.Tensor, size: int, *, kind: Kind) -> torch.Tensor:
     """Resize a batch to (batch, channels, size, size): nearest for labels, else bilinear.
 
     Parameters
@@ -122,14 +124,14 @@ def resize_slices(slices: torch.Tensor, size: int, *, labels: bool) -> torch.Ten
     slices : (batch, channels, height, width) float tensor
     size : int
         Side of the result in pixels.
-    labels : bool
-        True for masks, whose values must not be mixed.
+    kind : {"image", "prior", "labels"}
+        Labels must not be mixed.
     """
     from torch.nn import functional as F
 
     if slices.shape[-2:] == (size, size):
         return slices
-    if labels:
+    if kind == "labels":
         return F.interpolate(slices, size=(size, size), mode="nearest-exact")
     return F.interpolate(
         slices, size=(size, size), mode="bilinear", align_corners=False, antialias=True
@@ -204,18 +206,18 @@ def draw_augmentation(
     )
 
 
-def augment(slices: torch.Tensor, draw: Augmentation, *, labels: bool) -> torch.Tensor:
+def augment(slices: torch.Tensor, draw: Augmentation, *, kind: Kind) -> torch.Tensor:
     """Apply one draw to a batch, on the device the batch lies on.
 
     Parameters
     ----------
     slices : (batch, channels, size, size) float tensor
-        Images in [0, 1], or label masks.
+        Images or priors in [0, 1], or label masks.
     draw : Augmentation
         The same object for image, mask and prior, which keeps them aligned.
-    labels : bool
-        True for masks: crops use nearest neighbour and cutout leaves them as they are, because
-        erased tissue is still diseased.
+    kind : {"image", "prior", "labels"}
+        Labels are cropped with nearest neighbour. Cutout erases images alone: erased tissue is
+        still diseased, and the prior is what stage 1 said of the whole slice.
 
     Returns
     -------
@@ -236,8 +238,8 @@ def augment(slices: torch.Tensor, draw: Augmentation, *, labels: bool) -> torch.
     for turns in np.unique(draw.quarter_turns[draw.quarter_turns > 0]):
         slices = choose(draw.quarter_turns == turns, torch.rot90(slices, int(turns), (-2, -1)))
     if (draw.crop[:, 0] < 1).any():
-        slices = _crop(slices, on_device(draw.crop), labels=labels)
-    if not labels and (draw.cutout[:, 2] > 0).any():
+        slices = _crop(slices, on_device(draw.crop), labels=kind == "labels")
+    if kind == "image" and (draw.cutout[:, 2] > 0).any():
         slices = _erase(slices, on_device(draw.cutout))
     return slices
 

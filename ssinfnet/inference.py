@@ -1,45 +1,83 @@
-"""Trained networks and slices in, lesion probabilities at the slices' own sizes out."""
+"""Trained networks and slices in, probabilities at the slices' own sizes out; priors of stage 2."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from ssinfnet import checkpoints, networks, progress, training
-from ssinfnet.batches import network_input
+from ssinfnet import artifacts, checkpoints, images, networks, progress, training
+from ssinfnet.batches import SliceSet, network_input
 from ssinfnet.cohort import Cohort, prepared_array
+from ssinfnet.config import Study
+from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL
+from ssinfnet.paths import PREDICTIONS, StudyPaths
 
-__all__ = ["load_single", "predict", "predict_held_out", "seeded_single"]
+__all__ = [
+    "load",
+    "multi_slices",
+    "predict",
+    "predict_rows",
+    "pretext_slices",
+    "prior_maps",
+    "seeded",
+    "single_slices",
+    "start_from_pretraining",
+]
 
 
-def seeded_single(
-    model: str, width: float, seed: int, imagenet_weights: str | None = None
-) -> nn.Module:
-    """Build a stage-1 network whose random start depends on the seed alone.
+def seeded(seed: int, build: Callable[..., nn.Module], *arguments: Any) -> nn.Module:
+    """Build a network whose random start depends on the seed alone.
 
     The global generator is left as it was.
+
+    Parameters
+    ----------
+    seed : int
+    build : callable
+        Such as `networks.build_single`, called with the other arguments.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return networks.build_single(model, width, imagenet_weights)
+        return build(*arguments)
 
 
-def load_single(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Load a trained stage-1 network from the folder of its training.
+def start_from_pretraining(network: nn.Module, folder: Path) -> checkpoints.Transfer:
+    """Give a network all pretrained weights but the heads; return what was loaded.
+
+    Parameters
+    ----------
+    network : Module
+        With its own heads.
+    folder : Path
+        Of the pretraining (02_pretraining).
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the weights are absent, damaged, or differ in anything but the heads.
+    """
+    stored = checkpoints.read(folder / training.WEIGHTS)
+    return checkpoints.fill(network, stored, but=lambda name: networks.is_head(network, name))
+
+
+def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Load a trained network from the folder of its training.
 
     Returns
     -------
     network : Module
         In evaluation mode, on the CPU.
     run : dict
-        What made it: model, width, image size, intensity statistics, seed, settings.
+        What made it: stage, model, width, intensity statistics, seed, settings.
 
     Raises
     ------
@@ -50,21 +88,25 @@ def load_single(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     if not stored.description.get("finished"):
         raise ValueError(f"the training in {folder} was not finished; run it again to go on")
     run = stored.description["run"]
-    network = networks.build_single(run["model"], run["width"])
+    if run["stage"] == "single":
+        network = networks.build_single(run["model"], run["width"])
+    else:
+        model = MULTI_MODELS[run["model"]]
+        network = networks.build_multi(model.network, model.prior, run["width"])
     checkpoints.fill(network, stored)
     return network.eval(), run
 
 
 def predict(
     network: nn.Module,
-    slices: NDArray[np.uint8],
+    slices: SliceSet,
     sizes: Sequence[tuple[int, int]],
     statistics: dict[str, float],
     *,
     batch_size: int = 8,
     device: torch.device | None = None,
 ) -> Iterator[NDArray[np.float16]]:
-    """Yield each slice's lesion probability at its own size.
+    """Yield each slice's probabilities at its own size.
 
     The network's logits, not its probabilities, are enlarged, and nothing is min–max normalised:
     a healthy slice may come out empty (D-08).
@@ -72,9 +114,9 @@ def predict(
     Parameters
     ----------
     network : Module
-        A stage-1 network.
-    slices : (n, size, size) uint8 array
-        Prepared slices.
+        Of either stage.
+    slices : SliceSet
+        Prepared slices, with priors where the network reads them.
     sizes : n pairs (height, width)
         The slices' own sizes in pixels.
     statistics : dict
@@ -85,7 +127,8 @@ def predict(
 
     Yields
     ------
-    (height, width) float16 array in [0, 1]
+    (channels, height, width) float16 array in [0, 1]
+        One channel, lesion, in stage 1; background, GGO and consolidation in stage 2.
 
     Raises
     ------
@@ -98,53 +141,183 @@ def predict(
     network = network.to(device, memory_format=torch.channels_last).eval()
     starts = range(0, len(slices), batch_size)
     for first in progress.track(starts, "predicting batches of slices"):
-        batch = np.ascontiguousarray(slices[first : first + batch_size])
-        for logits, size in zip(
-            _logits(network, batch, statistics, device), sizes[first:], strict=False
-        ):
+        batch = slice(first, first + batch_size)
+        logits = _logits(network, slices, batch, statistics, device)
+        for own, size in zip(logits, sizes[batch], strict=True):
             enlarged = F.interpolate(
-                logits[None], size=tuple(size), mode="bilinear", align_corners=False
+                own[None], size=tuple(size), mode="bilinear", align_corners=False
             )
-            yield enlarged[0, 0].sigmoid().cpu().numpy().astype(np.float16)
+            yield enlarged[0].sigmoid().cpu().numpy().astype(np.float16)
 
 
-def predict_held_out(
-    folder: Path, cohort: Cohort, prepared: Path, device: torch.device | None = None
+def predict_rows(
+    folder: Path, rows: pd.DataFrame, slices: SliceSet, device: torch.device | None = None
 ) -> dict[str, NDArray[np.float16]]:
-    """Return slice_id → lesion probability of all validation and test slices of a cohort.
+    """Return slice_id → probabilities of some rows of a cohort, by the network of a training.
 
     Parameters
     ----------
     folder : Path
-        Of the training, see `load_single`.
-    cohort : Cohort
-        In the fold of that training.
-    prepared : Path
-        Folder of the prepared arrays.
+        Of the training, see `load`.
+    rows : DataFrame
+        Of the cohort, in the order of `slices`.
+    slices : SliceSet
+        From `single_slices` or `multi_slices`.
     device : torch.device or None
 
     Returns
     -------
     dict
-        (height, width) float16 array in [0, 1] a slice, at the slice's own size.
+        As `predict` yields them.
     """
-    network, run = load_single(folder)
-    rows = cohort.of_split("validation", "test")
-    slices = prepared_array(prepared, "images", rows)
+    network, run = load(folder)
     sizes = list(zip(rows["height"], rows["width"], strict=True))
     maps = predict(network, slices, sizes, run["intensity"], device=device)
     return dict(zip(rows["slice_id"], maps, strict=True))
 
 
+def single_slices(rows: pd.DataFrame, places: StudyPaths) -> SliceSet:
+    """Hold some rows of a cohort in memory for stage 1, as 01_data_split prepared them.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of the cohort, index untouched.
+    places : StudyPaths
+    """
+    stored = (prepared_array(places.cohort, name, rows) for name in ("images", "masks"))
+    return SliceSet.of(*stored)
+
+
+def multi_slices(
+    rows: pd.DataFrame, study: Study, places: StudyPaths, fold: int, seed: int, prior: str | None
+) -> SliceSet:
+    """Hold some rows of a cohort in memory for stage 2, with priors.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of the cohort in `fold`, index untouched, from `Cohort.with_classes`.
+    study, places
+    fold, seed : int
+        Of the stage-1 trainings that made the priors.
+    prior : {"predicted", "ground_truth"} or None
+        As for `prior_maps`; None leaves priors out.
+    """
+    slices = single_slices(rows, places)
+    if prior is None:
+        return slices
+    maps = prior_maps(
+        rows, prior, places, fold=fold, seed=seed, parts=study.multi.prior_parts,
+        size=study.image_size,
+    )  # fmt: skip
+    return replace(slices, priors=SliceSet.of(maps).images)
+
+
+def pretext_slices(
+    cohort: Cohort, split: str, stage: str, study: Study, places: StudyPaths, fold: int, seed: int
+) -> SliceSet:
+    """Hold what a stage's pretraining sees of a split in memory: no labels.
+
+    Stage 1 trains on unlabelled slices too; stage 2 only on those that have a prior (J).
+
+    Parameters
+    ----------
+    cohort : Cohort
+        In `fold`.
+    split : {"train", "validation"}
+    stage : {"single", "multi"}
+    study, places, fold, seed
+        As for `multi_slices`.
+    """
+    if stage == "multi":
+        rows = cohort.with_classes(split)
+        return replace(multi_slices(rows, study, places, fold, seed, "predicted"), labels=None)
+    rows = cohort.of_split(*(("train", "unlabelled") if split == "train" else (split,)))
+    return replace(single_slices(rows, places), labels=None)
+
+
+def prior_maps(
+    rows: pd.DataFrame,
+    kind: Literal["predicted", "ground_truth"],
+    places: StudyPaths,
+    *,
+    fold: int,
+    seed: int,
+    parts: int,
+    size: int,
+) -> NDArray[np.uint8]:
+    """Return stage 1's lesion probability of some slices, times 255, as stage 2 reads it (D-12).
+
+    A training slice's prior comes from the network that left its patient out; that of any other
+    slice from the network of all training patients.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of the cohort in `fold`, index untouched.
+    kind : {"predicted", "ground_truth"}
+        The second is the lesion mask itself: an oracle, labelled so wherever it appears (V).
+    places : StudyPaths
+    fold, seed : int
+        Of the stage-1 trainings.
+    parts : int
+        K of the cross-fitting.
+    size : int
+        Side of the prepared slices in pixels.
+
+    Returns
+    -------
+    (n, size, size) uint8 array
+
+    Raises
+    ------
+    FileNotFoundError
+        If a stage-1 training has not run.
+    ValueError
+        If a slice has no prior, or a training slice has more than one.
+    """
+    if kind == "ground_truth":
+        return (prepared_array(places.cohort, "masks", rows) > 0).astype(np.uint8) * 255
+    if kind != "predicted":
+        raise ValueError(f"a prior is 'predicted' or 'ground_truth', got {kind!r}")
+    training_rows = rows["split"] == "train"
+    whole = places.single(PRIOR_MODEL, fold, seed)
+    lefts = [places.single(PRIOR_MODEL, fold, seed, part) for part in range(1, parts + 1)]
+    maps: dict[str, NDArray[np.float16]] = {}
+    for wanted, folders in ((~training_rows, [whole]), (training_rows, lefts)):
+        names = set(rows.loc[wanted, "slice_id"])
+        for folder in folders if names else ():
+            stored = artifacts.read_arrays(folder / PREDICTIONS)
+            found = {name: array for name, array in stored.items() if name in names}
+            if repeated := sorted(found.keys() & maps.keys()):
+                raise ValueError(f"slices {repeated[:3]} have two priors; remove {folder.parent}")
+            maps |= found
+    missing = sorted(set(rows["slice_id"]) - maps.keys())
+    if missing:
+        raise ValueError(
+            f"{len(missing)} slices have no prior, such as {missing[:3]}; the cohort has changed "
+            f"since {PRIOR_MODEL} was trained, run 03_single_segmentation again"
+        )
+    resized = [
+        images.resize_image(maps[name][0].astype(np.float32), size) for name in rows["slice_id"]
+    ]
+    return np.rint(np.stack(resized) * 255).astype(np.uint8)
+
+
 @torch.inference_mode()
 def _logits(
     network: nn.Module,
-    batch: NDArray[np.uint8],
+    slices: SliceSet,
+    batch: slice,
     statistics: dict[str, float],
     device: torch.device,
 ) -> torch.Tensor:
-    """Return the prediction's logits (batch, 1, size, size) in float32."""
-    grey = torch.from_numpy(batch)[:, None].to(device).float() / 255
-    inputs = network_input(grey, statistics).contiguous(memory_format=torch.channels_last)
+    """Return the prediction's logits (batch, channels, size, size) in float32."""
+    grey, prior = (
+        None if stored is None else stored[batch].to(device).float() / 255
+        for stored in (slices.images, slices.priors)
+    )
+    inputs = network_input(grey, statistics, prior).contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         return network(inputs).segmentations[-1].float()

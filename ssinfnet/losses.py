@@ -1,16 +1,30 @@
-"""The losses of stage 1, as pure functions of logits and masks (J eq 4 and 5).
+"""The losses, as pure functions: stage 1 (J eq 4, 5), stage 2 (J eq 6, 7), inpainting (D-11).
 
-The weights of D-06 stay per pixel. All maps are (batch, 1, height, width).
+The weights of D-06 stay per pixel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["boundary_weights", "edge_loss", "segmentation_loss", "stage1_loss"]
+__all__ = [
+    "boundary_weights",
+    "edge_loss",
+    "focal_loss",
+    "reconstruction_error",
+    "reconstruction_loss",
+    "segmentation_loss",
+    "sobel_magnitude",
+    "stage1_loss",
+]
+
+ERASED_WEIGHT, KEPT_WEIGHT = 0.99, 0.01  # of the reconstruction error, D-11
+LARGEST_ERROR = 2.0  # at which the squared error is clipped, D-11
 
 
 def boundary_weights(lesion: Tensor, window: int = 31, gain: float = 5.0) -> Tensor:
@@ -99,3 +113,89 @@ def stage1_loss(
     weights = boundary_weights(lesion)
     total = sum(segmentation_loss(logits, lesion, weights) for logits in segmentations)
     return total if edge_map is None else total + edge_loss(edge_map, edge)
+
+
+def focal_loss(logits: Tensor, classes: Tensor, gamma: float = 2.0) -> Tensor:
+    """Return the mean over pixels and classes of (1 − p_t)^γ · BCE on sigmoids (J eq 7, α_t = 1).
+
+    p_t is the probability that the network gives to what is true of a class. γ = 0 is the binary
+    cross-entropy of J eq 6, with the minus sign it lacks in print.
+
+    Parameters
+    ----------
+    logits : (batch, classes, height, width) float tensor
+    classes : float tensor of the same shape
+        1 where the pixel is of the class, else 0.
+    gamma : float
+        At least 0; how much less a pixel counts that is already right.
+    """
+    bce = F.binary_cross_entropy_with_logits(logits, classes, reduction="none")
+    if gamma == 0:
+        return bce.mean()
+    # 1 − p_t = sigmoid of minus the logit of the truth: stable, where 1 − exp(−bce) cancels.
+    wrong = torch.where(classes > 0.5, -logits, logits).sigmoid()
+    return (wrong**gamma * bce).mean()
+
+
+def sobel_magnitude(slices: Tensor) -> Tensor:
+    """Return the length of the Sobel gradient, scaled so that a step of 1 gives 1 beside it.
+
+    Parameters
+    ----------
+    slices : (batch, channels, height, width) float tensor
+        Continued beyond the border by its last pixels.
+
+    Returns
+    -------
+    Tensor of the same shape, at least 0, in the slices' unit
+    """
+    kernel = slices.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
+    both = torch.stack([kernel, kernel.T])[:, None]
+    flat = F.pad(slices.flatten(0, 1)[:, None], (1, 1, 1, 1), mode="replicate")
+    return F.conv2d(flat, both).norm(dim=1).view_as(slices)
+
+
+def reconstruction_error(
+    reconstruction: Tensor, target: Tensor, kind: Literal["mse", "bce"] = "mse"
+) -> Tensor:
+    """Return each pixel's error of an inpainting, averaged over its channels (D-11).
+
+    Parameters
+    ----------
+    reconstruction : (..., channels, height, width) float tensor
+        As it leaves the linear head.
+    target : float tensor of the same shape
+        Normalised for "mse", in [0, 1] for "bce".
+    kind : {"mse", "bce"}
+        Squared error clipped at 2, or the cross-entropy that Algorithm 1 of S names.
+
+    Returns
+    -------
+    (..., height, width) float tensor, at least 0
+    """
+    if kind == "bce":
+        error = F.binary_cross_entropy_with_logits(reconstruction, target, reduction="none")
+    else:
+        error = (reconstruction - target).square().clamp(max=LARGEST_ERROR)
+    return error.mean(-3)
+
+
+def reconstruction_loss(error: Tensor, mask: Tensor) -> Tensor:
+    """Return L_rec, the weighted mean error of each slice: erased 0.99, kept 0.01 (D-11).
+
+    The mean is over pixels and outputs. Dividing by the weights' sum keeps L_rec an error: a
+    coach cannot raise it by erasing more, only by erasing what is hard.
+
+    Parameters
+    ----------
+    error : (batch, outputs, height, width) float tensor
+        From `reconstruction_error`.
+    mask : (batch, 1, height, width) float tensor
+        1 where kept, 0 where erased; between them while the coach trains.
+
+    Returns
+    -------
+    (batch,) float tensor
+    """
+    weights = (ERASED_WEIGHT + (KEPT_WEIGHT - ERASED_WEIGHT) * mask).expand_as(error)
+    return (weights * error).sum((1, 2, 3)) / weights.sum((1, 2, 3))

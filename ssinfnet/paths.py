@@ -9,10 +9,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["StudyPaths", "project_root", "study_file"]
+__all__ = ["PREDICTIONS", "StudyPaths", "project_root", "study_file"]
 
 ROOT_VARIABLE = "SSINFNET_ROOT"
 DATA_VARIABLE = "SSINFNET_DATA"
+PREDICTIONS = "predictions.npz"  # in the folder of a training: slice_id → probabilities
 
 
 def project_root() -> Path:
@@ -93,14 +94,31 @@ class StudyPaths:
         """The slice table and the prepared slices (01_data_split)."""
         return self.artifacts / "cohort"
 
-    def single(self, model: str, fold: int, seed: int) -> Path:
-        """Return the folder of one training of a stage-1 model (03_single_segmentation)."""
-        return self.artifacts / "single" / model / f"fold{fold}" / f"seed{seed}"
+    def pretraining(self, stage: str, fold: int, seed: int) -> Path:
+        """Return the folder of one pretraining by inpainting (02_pretraining)."""
+        return self.artifacts / "pretraining" / stage / f"fold{fold}" / f"seed{seed}"
+
+    def single(self, model: str, fold: int, seed: int, part: int = 0) -> Path:
+        """Return the folder of one training of a stage-1 model (03_single_segmentation).
+
+        `part` above 0 is a cross-fitting network, trained without that part's patients (D-12).
+        """
+        folder = self.artifacts / "single" / model / f"fold{fold}" / f"seed{seed}"
+        return folder / f"part{part}" if part else folder
+
+    def multi(self, model: str, fold: int, seed: int, prior: str = "predicted") -> Path:
+        """Return the folder of one training of a stage-2 model (04_multi_segmentation)."""
+        return self.artifacts / "multi" / prior / model / f"fold{fold}" / f"seed{seed}"
 
     @property
     def single_scores(self) -> Path:
         """Scores of all stage-1 models (05_segmentation_results)."""
         return self.artifacts / "scores" / "single"
+
+    @property
+    def multi_scores(self) -> Path:
+        """Scores of all stage-2 models (05_segmentation_results)."""
+        return self.artifacts / "scores" / "multi"
 
     @property
     def data(self) -> Path:

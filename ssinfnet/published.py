@@ -11,17 +11,19 @@ from pathlib import Path
 
 import pandas as pd
 
+from ssinfnet.models import MULTI_MODELS, SINGLE_MODELS
+
 __all__ = ["MODEL_NAMES", "PUBLISHED_NAMES", "beside_paper", "published_values"]
 
-# Our name of a stage-1 model to the name in published_values.csv
+# The name in published_values.csv to our name of a model
 PUBLISHED_NAMES = {
-    "unet": "single_unet",
-    "sinfnet": "single_sinfnet",
-    "ssinfnet": "single_ssinfnet",
+    model.published: name
+    for models in (SINGLE_MODELS, MULTI_MODELS)
+    for name, model in models.items()
 }
 
 # Our name of a model to the name that tables and figures show
-MODEL_NAMES = {"unet": "U-Net", "sinfnet": "SInfNet", "ssinfnet": "SSInfNet"}
+MODEL_NAMES = {name: model.shown for name, model in (SINGLE_MODELS | MULTI_MODELS).items()}
 
 
 def published_values(table: str | None = None) -> pd.DataFrame:
@@ -78,8 +80,7 @@ def beside_paper(summary: pd.DataFrame, table: str) -> pd.DataFrame:
         If there is no such table, or it needs a class and the summary has none.
     """
     paper = published_values(table)
-    ours_of = {published: ours for ours, published in PUBLISHED_NAMES.items()}
-    paper["model"] = paper["model"].replace(ours_of)
+    paper["model"] = paper["model"].replace(PUBLISHED_NAMES)
     keys = ["model", "class", "metric"]
     if "class" not in summary:
         if paper["class"].nunique(dropna=False) > 1:

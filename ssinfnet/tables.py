@@ -12,7 +12,13 @@ import pandas as pd
 
 from ssinfnet import published, scores
 
-__all__ = ["comparison_table", "display", "segmentation_table", "split_table"]
+__all__ = [
+    "class_comparison_table",
+    "comparison_table",
+    "display",
+    "segmentation_table",
+    "split_table",
+]
 
 SPLITS = ("train", "validation", "test", "unlabelled", "excluded")
 COUNTED = {
@@ -137,8 +143,8 @@ def comparison_table(
     -------
     DataFrame
         The rows of `scores.compare_models` for one metric after the other, with ``mark`` before
-        ``reason``: ``*`` where the paired t and ``^`` where the Wilcoxon test, both
-        Holm-adjusted, has p < 0.05, as J marks its tables.
+        ``reason``: ``*`` where the paired t and ``^`` where the Wilcoxon test has p < 0.05 as it
+        is, which is how J marks its tables; the Holm-adjusted p stand beside.
     """
     compared = pd.concat(
         [
@@ -147,10 +153,43 @@ def comparison_table(
         ],
         ignore_index=True,
     )
-    stars = (compared["p_t_holm"] < 0.05).map({True: "*", False: ""})
-    hats = (compared["p_wilcoxon_holm"] < 0.05).map({True: "^", False: ""})
+    stars = (compared["p_t"] < 0.05).map({True: "*", False: ""})
+    hats = (compared["p_wilcoxon"] < 0.05).map({True: "^", False: ""})
     compared.insert(compared.columns.get_loc("reason"), "mark", stars + hats)
     return compared
+
+
+def class_comparison_table(
+    slice_scores: pd.DataFrame,
+    reference: str,
+    metrics: Sequence[str] = ("F1", "IoU", "Recall", "Precision"),
+    permutation_draws: int = 10000,
+    seed: int = 2021,
+) -> pd.DataFrame:
+    """Test each stage-2 model against a reference, class by class (D-15; J figure 3D, table S4).
+
+    Parameters
+    ----------
+    slice_scores : DataFrame
+        From `scores.with_averages`.
+    reference, metrics, permutation_draws, seed
+        As for `comparison_table`.
+
+    Returns
+    -------
+    DataFrame
+        class and the columns of `comparison_table`; background is left out. Holm's family is the
+        other models within a class and metric.
+    """
+    tables = [
+        comparison_table(rows, reference, metrics, permutation_draws, seed).assign(
+            **{"class": name}
+        )
+        for name, rows in slice_scores.groupby("class", sort=False)
+        if name != "background"
+    ]
+    both = pd.concat(tables, ignore_index=True)
+    return both[["class", *both.columns.drop("class")]]
 
 
 def display(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:

@@ -8,35 +8,222 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.callback.progress import ProgressCallback
-from fastai.callback.schedule import ParamScheduler, SchedCos
+from fastai.callback.schedule import ParamScheduler
 from fastai.data.core import DataLoaders
 from fastai.learner import Callback, CancelFitException, Learner, Metric
 from fastai.optimizer import OptimWrapper
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ssinfnet import artifacts, checkpoints, losses, progress
-from ssinfnet.batches import Batches, SliceSet, intensity
-from ssinfnet.config import TrainingConfig
+from ssinfnet.batches import Batches, SliceSet, View, intensity, lesion_view, multi_view
+from ssinfnet.config import MultiTrainingConfig, TrainingConfig
+from ssinfnet.models import MultiModel
+from ssinfnet.optimizers import Lookahead
 
-__all__ = ["SliceF1", "best_device", "fit", "single_loss"]
+__all__ = [
+    "Recipe",
+    "SliceF1",
+    "best_device",
+    "class_masks",
+    "finished",
+    "fingerprint",
+    "fit",
+    "fit_multi",
+    "fit_single",
+    "refuse_empty",
+    "single_loss",
+    "subseed",
+]
 
 WEIGHTS = "weights.safetensors"
 STATE = "training.safetensors"
 HISTORY = "history.csv"
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is fitted, whatever its data.
+
+    Attributes
+    ----------
+    epochs : int
+    optimiser : callable
+        (parameters, lr) → Optimizer.
+    rate : callable
+        Share of the training that is done, 0 to 1 → learning rate.
+    loss : callable
+        (what the network returns, *targets) → scalar.
+    score : callable or None
+        (what the network returns, *targets) → predicted and true masks, (batch, classes, height,
+        width) bool. The epoch with the best validation F1 is kept, ties by the lower validation
+        loss (D-14). None keeps the last epoch.
+    gradient_clamp : float or None
+        Bound of each gradient entry.
+    patience : int or None
+        Epochs without a better one after which the training stops.
+    """
+
+    epochs: int
+    optimiser: Callable[[Iterable[nn.Parameter], float], Optimizer]
+    rate: Callable[[float], float]
+    loss: Callable[..., Tensor]
+    score: Callable[..., tuple[Tensor, Tensor]] | None = None
+    gradient_clamp: float | None = None
+    patience: int | None = None
+
+
 def best_device() -> torch.device:
     """Return the CUDA device where there is one, else the processor."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def subseed(*parts: int) -> int:
+    """Return a seed that is a function of several, such as (seed, epoch)."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def fit_single(
+    network: nn.Module,
+    train: SliceSet,
+    validation: SliceSet,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    folder: Path,
+    described: dict[str, Any],
+    device: torch.device | None = None,
+    loss: Callable[..., Tensor] | None = None,
+) -> pd.DataFrame:
+    """Train a stage-1 network on slices of train, and keep its best on validation patients.
+
+    Parameters
+    ----------
+    network : Module
+        Already initialised; holds the kept weights afterwards.
+    train, validation : SliceSet
+        With labels, of different patients (D-01).
+    config : TrainingConfig
+    seed : int
+        Order and augmentation of every epoch derive from it.
+    folder, described, device
+        As `fit` takes them.
+    loss : callable or None
+        `single_loss` if None.
+
+    Returns
+    -------
+    DataFrame
+        As `fit` returns it.
+    """
+    recipe = _recipe(config, loss or single_loss, _lesion_masks)
+    return _fit_slices(
+        network, train, validation, lesion_view, config, recipe, seed, folder, described, device
+    )
+
+
+def fit_multi(
+    network: nn.Module,
+    train: SliceSet,
+    validation: SliceSet,
+    config: MultiTrainingConfig,
+    model: MultiModel,
+    *,
+    seed: int,
+    folder: Path,
+    described: dict[str, Any],
+    device: torch.device | None = None,
+) -> pd.DataFrame:
+    """Train a stage-2 network, with focal loss and Lookahead where its model has them.
+
+    Parameters and result are those of `fit_single`; slices carry priors where the model has a
+    prior.
+    """
+    gamma = config.focal_gamma if model.focal else 0.0
+    recipe = _recipe(
+        config,
+        partial(multi_loss, gamma=gamma),
+        class_masks,
+        lookahead=(config.lookahead_steps, config.lookahead_share) if model.lookahead else None,
+    )
+    described = {**described, "focal": model.focal, "lookahead": model.lookahead}
+    return _fit_slices(
+        network, train, validation, multi_view, config, recipe, seed, folder, described, device
+    )
+
+
+def _fit_slices(
+    network: nn.Module,
+    train: SliceSet,
+    validation: SliceSet,
+    view: View,
+    config: TrainingConfig,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    described: dict[str, Any],
+    device: torch.device | None,
+) -> pd.DataFrame:
+    """Fit a network that segments slices."""
+    refuse_empty(train, validation)
+    device = device or best_device()
+    statistics = intensity(train)
+    described = {
+        **described,
+        "training": config.model_dump(mode="json"),
+        "seed": seed,
+        "intensity": statistics,
+    }
+    loaders = [
+        Batches(
+            slices, view, statistics, batch_size=config.batch_size, seed=seed, device=device, **more
+        )
+        for slices, more in (
+            (train, {"augmentation": config.augmentation, "scales": config.scales}),
+            (validation, {}),
+        )
+    ]
+    return fit(network, *loaders, recipe, folder=folder, described=described)
+
+
+def _recipe(
+    config: TrainingConfig,
+    loss: Callable[..., Tensor],
+    score: Callable[..., tuple[Tensor, Tensor]],
+    lookahead: tuple[int, float] | None = None,
+) -> Recipe:
+    def optimiser(parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:
+        if config.optimiser == "adam":
+            inner: Optimizer = torch.optim.Adam(parameters, lr=lr, fused=True)
+        else:
+            inner = torch.optim.SGD(parameters, lr=lr, momentum=config.momentum, fused=True)
+        return Lookahead(inner, *lookahead) if lookahead else inner
+
+    def rate(done: float) -> float:
+        falls = (1 + math.cos(math.pi * done)) / 2 if config.schedule == "cosine" else 1.0
+        return config.learning_rate * falls
+
+    return Recipe(
+        epochs=config.epochs,
+        optimiser=optimiser,
+        rate=rate,
+        loss=loss,
+        score=score,
+        gradient_clamp=config.gradient_clamp,
+        patience=config.patience,
+    )
 
 
 def single_loss(prediction: Any, lesion: Tensor, edge: Tensor) -> Tensor:
@@ -45,10 +232,26 @@ def single_loss(prediction: Any, lesion: Tensor, edge: Tensor) -> Tensor:
     return losses.stage1_loss(prediction.segmentations, lesion, edge_map, edge)
 
 
-class SliceF1(Metric):
-    """Mean F1 over slices at probability 0.5 and network size; slices without any are left out."""
+def multi_loss(prediction: Any, classes: Tensor, gamma: float) -> Tensor:
+    """Return J eq 7 for the output of any stage-2 network; eq 6 with γ = 0."""
+    return losses.focal_loss(prediction.segmentations[-1], classes, gamma)
 
-    def __init__(self) -> None:
+
+def _lesion_masks(prediction: Any, lesion: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:
+    return prediction.segmentations[-1] > 0, lesion > 0.5
+
+
+def class_masks(prediction: Any, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return GGO and consolidation as argmax finds them, and as they are."""
+    found = prediction.segmentations[-1].argmax(1, keepdim=True)
+    return torch.cat([found == 1, found == 2], dim=1), classes[:, 1:] > 0.5
+
+
+class SliceF1(Metric):
+    """Mean F1 over slices and classes at network size; 0/0 is left out."""
+
+    def __init__(self, masks: Callable[..., tuple[Tensor, Tensor]]) -> None:
+        self.masks = masks
         self.reset()
 
     def reset(self) -> None:
@@ -57,10 +260,9 @@ class SliceF1(Metric):
 
     def accumulate(self, learn: Learner) -> None:
         """Add a batch."""
-        predicted = learn.pred.segmentations[-1] > 0
-        lesion = learn.yb[0] > 0.5
-        twice_both = 2 * (predicted & lesion).sum((1, 2, 3))
-        self._scores.append(twice_both / (predicted.sum((1, 2, 3)) + lesion.sum((1, 2, 3))))
+        predicted, true = self.masks(learn.pred, *learn.yb)
+        twice_both = 2 * (predicted & true).sum((2, 3))
+        self._scores.append(twice_both / (predicted.sum((2, 3)) + true.sum((2, 3))))
 
     @property
     def value(self) -> float:
@@ -75,89 +277,75 @@ class SliceF1(Metric):
 
 def fit(
     network: nn.Module,
-    train: SliceSet,
-    validation: SliceSet,
-    config: TrainingConfig,
+    train: Batches,
+    validation: Batches,
+    recipe: Recipe,
     *,
-    seed: int,
     folder: Path,
     described: dict[str, Any],
-    device: torch.device | None = None,
-    loss: Callable[..., Tensor] = single_loss,
 ) -> pd.DataFrame:
-    """Train a network, or go on where an earlier call was killed; leave its best weights.
+    """Train a network, or go on where an earlier call was killed.
 
     Parameters
     ----------
     network : Module
-        Already initialised; holds the best validation weights afterwards.
-    train, validation : SliceSet
-        Of different patients (D-01); the best epoch is the one with the highest validation F1,
-        ties by the lower validation loss (D-14).
-    config : TrainingConfig
-    seed : int
-        Order and augmentation of every epoch derive from it.
+        Already initialised; holds the kept weights afterwards.
+    train, validation : Batches
+        On the device to train on. On CUDA: bf16 autocast. Everywhere: channels-last.
+    recipe : Recipe
     folder : Path
         Receives `weights.safetensors`, `history.csv` and, until finished, `training.safetensors`.
     described : dict
-        What defines this run (study, model, width …), JSON-ready. A state found in `folder` is
-        continued only if its description, data and settings equal this run's.
-    device : torch.device or None
-        `best_device()` if None. On CUDA: bf16 autocast and channels-last.
-    loss : callable
-        (prediction, lesion, edge) → scalar.
+        What defines this run (study, model, settings, seed …), JSON-ready. A state found in
+        `folder` is continued only if its description, start and data equal this run's.
 
     Returns
     -------
     DataFrame
-        One row an epoch: epoch, train_loss, validation_loss, validation_f1, seconds, best.
+        One row an epoch: epoch, train_loss, validation_loss, validation_f1 (where the recipe has
+        a score), seconds, best.
 
     Raises
     ------
     ValueError
-        If a set is empty, or the loss stops being finite.
+        If the loss stops being finite.
     """
-    for name, slices in (("training", train), ("validation", validation)):
-        if not len(slices):
-            raise ValueError(f"the {name} set is empty; see the split in 01_data_split")
-    device = device or best_device()
-    run = {
-        **described,
-        "training": config.model_dump(mode="json"),
-        "seed": seed,
-        "intensity": intensity(train),
-        "start_and_data": _fingerprint(network, train, validation),
-    }
-    history = _finished(folder / WEIGHTS, run)
-    if history is None:
-        batches = partial(
-            Batches, statistics=run["intensity"], config=config, seed=seed, device=device
-        )
-        loaders = DataLoaders(batches(train, train=True), batches(validation, train=False))
-        loaders.device = device
-        keeper = Keeper(folder, run, config.patience)
-        history = _train(network, loaders, config, keeper, loss)
+    data = train.slices, validation.slices
+    run = {**described, "start_and_data": fingerprint(network, *data)}
+    if earlier := finished(folder / WEIGHTS, run):
+        history = pd.DataFrame(earlier.description["history"])
+    else:
+        loaders = DataLoaders(train, validation)
+        loaders.device = train.device
+        cuda = [train.device] if train.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):  # a coach draws noise, seeded anew every epoch
+            history = _train(network, loaders, recipe, Keeper(folder, run, recipe))
     checkpoints.load_weights(network, folder / WEIGHTS)
     return history
 
 
-def _fingerprint(network: nn.Module, train: SliceSet, validation: SliceSet) -> str:
-    """Return a hash of the random start and the data: a run of others is another run."""
-    tensors = {
-        "train_images": train.images, "train_lesions": train.lesions,
-        "validation_images": validation.images, "validation_lesions": validation.lesions,
-        **{f"start.{name}": value for name, value in network.state_dict().items()},
-    }  # fmt: skip
+def refuse_empty(train: SliceSet, validation: SliceSet) -> None:
+    """Raise ValueError if there is nothing to train or to validate on."""
+    for name, slices in (("training", train), ("validation", validation)):
+        if not len(slices):
+            raise ValueError(f"the {name} set is empty; see the split in 01_data_split")
+
+
+def fingerprint(network: nn.Module, train: SliceSet, validation: SliceSet) -> str:
+    """Return a hash of the start and the data: a run of others is another run."""
+    tensors = {f"start.{name}": value for name, value in network.state_dict().items()}
+    for name, slices in (("train", train), ("validation", validation)):
+        tensors |= {f"{name}.{key}": value for key, value in slices.tensors().items()}
     return checkpoints.digest(tensors)
 
 
-def _finished(weights: Path, run: dict[str, Any]) -> pd.DataFrame | None:
-    """Return the history of a finished equal run, or None."""
+def finished(weights: Path, run: dict[str, Any]) -> checkpoints.Checkpoint | None:
+    """Return what an equal run has finished, or None."""
     stored = _readable(weights)
     if stored is None or stored.description["run"] != run or not stored.description["finished"]:
         return None
     progress.say("training finished earlier with the same settings; nothing to do")
-    return pd.DataFrame(stored.description["history"])
+    return stored
 
 
 def _readable(path: Path) -> checkpoints.Checkpoint | None:
@@ -172,27 +360,22 @@ def _readable(path: Path) -> checkpoints.Checkpoint | None:
 
 
 def _train(
-    network: nn.Module,
-    loaders: DataLoaders,
-    config: TrainingConfig,
-    keeper: Keeper,
-    loss: Callable[..., Tensor],
+    network: nn.Module, loaders: DataLoaders, recipe: Recipe, keeper: Keeper
 ) -> pd.DataFrame:
     """Run the epochs that are left; return the history of all."""
-    device = loaders.device
-    network.to(device, memory_format=torch.channels_last)
-    callbacks: list[Callback] = [keeper, ClampGradients(config.gradient_clamp)]
-    if config.schedule == "cosine":
-        callbacks.append(ParamScheduler({"lr": SchedCos(config.learning_rate, 0.0)}))
-    if device.type == "cuda":
+    network.to(loaders.device, memory_format=torch.channels_last)
+    callbacks: list[Callback] = [keeper, SlowWeights(), ParamScheduler({"lr": recipe.rate})]
+    if recipe.gradient_clamp is not None:
+        callbacks.append(ClampGradients(recipe.gradient_clamp))
+    if loaders.device.type == "cuda":
         callbacks.append(Bf16(AMPMode.BF16))
     learner = Learner(
         loaders,
         network,
-        loss_func=loss,
-        opt_func=partial(OptimWrapper, opt=partial(torch.optim.Adam, fused=True)),
-        lr=config.learning_rate,
-        metrics=[SliceF1()],
+        loss_func=recipe.loss,
+        opt_func=partial(OptimWrapper, opt=recipe.optimiser),
+        lr=recipe.rate(0.0),
+        metrics=[] if recipe.score is None else [SliceF1(recipe.score)],
         cbs=callbacks,
     )
     learner.create_opt()
@@ -200,8 +383,8 @@ def _train(
     if not progress.in_jupyter():  # the keeper says a line an epoch instead
         learner.remove_cbs(ProgressCallback)
         learner.logger = lambda values: None
-    learner.fit(config.epochs, lr=config.learning_rate, start_epoch=start)
-    return keeper.finish()
+    learner.fit(recipe.epochs, lr=recipe.rate(0.0), start_epoch=start)
+    return keeper.finish(learner)
 
 
 class ClampGradients(Callback):
@@ -223,6 +406,22 @@ class Bf16(MixedPrecision):
         self.learn.pred = type(self.pred)(*(logits.float() for logits in self.pred))
 
 
+class SlowWeights(Callback):
+    """Validate with Lookahead's slow weights, where the optimiser is Lookahead."""
+
+    order = 95  # gives the fast weights back after the keeper has taken the slow ones
+
+    def before_validate(self) -> None:
+        """Swap them in."""
+        self.swapped = ExitStack()
+        if isinstance(self.opt.opt, Lookahead):
+            self.swapped.enter_context(self.opt.opt.slow_weights())
+
+    def after_validate(self) -> None:
+        """Swap them out."""
+        self.swapped.close()
+
+
 class Keeper(Callback):
     """Keep the best weights and, every epoch, the whole training state; say how it goes.
 
@@ -232,10 +431,10 @@ class Keeper(Callback):
 
     order = 90  # after fastai's Recorder, which completes the epoch's losses
 
-    def __init__(self, folder: Path, run: dict[str, Any], patience: int | None) -> None:
+    def __init__(self, folder: Path, run: dict[str, Any], recipe: Recipe) -> None:
         self.folder = folder
         self.kept_run = run
-        self.patience = patience
+        self.recipe = recipe
         self.history: list[dict[str, Any]] = []
         self.start = 0
 
@@ -272,6 +471,7 @@ class Keeper(Callback):
     def before_epoch(self) -> None:
         """Tell the loader its epoch; stop where an earlier call stopped early."""
         self.dls.train.epoch = self.epoch
+        torch.manual_seed(subseed(self.dls.train.seed, self.epoch))
         self.batch_losses: list[Tensor] = []
         self.began = time.perf_counter()
         if self.epoch == self.start and self._out_of_patience():
@@ -294,54 +494,60 @@ class Keeper(Callback):
             bad = int(losses_of_epoch.isfinite().logical_not().nonzero()[0])
             raise ValueError(
                 f"the loss is {losses_of_epoch[bad].item()} in epoch {self.epoch + 1}, batch "
-                f"{bad + 1}; lower training.learning_rate"
+                f"{bad + 1}; lower the learning rate"
             )
         self.train_loss = losses_of_epoch.mean().item()
 
-    def after_epoch(self) -> None:
-        """Record the epoch and write what must survive."""
+    def after_validate(self) -> None:
+        """Judge the epoch by what was validated, and keep that if it is the best so far."""
         if self.epoch < self.start:
             return
-        _, validation_loss, f1 = (float(value) for value in self.recorder.values[-1])
-        best = self._rank(f1, validation_loss) > max(
-            (self._rank(row["validation_f1"], row["validation_loss"]) for row in self.history),
-            default=(-2.0, 0.0),
-        )
-        self.history.append(
-            {
-                "epoch": self.epoch + 1,
-                "train_loss": self.train_loss,
-                "validation_loss": validation_loss,
-                "validation_f1": None if math.isnan(f1) else f1,
-                "seconds": round(time.perf_counter() - self.began, 3),
-                "best": best,
-            }
-        )
-        if best:
-            self._write_weights(self.model.state_dict(), finished=False)
+        _, _, validation_loss, *scores = self.recorder.log
+        row: dict[str, Any] = {
+            "epoch": self.epoch + 1,
+            "train_loss": self.train_loss,
+            "validation_loss": float(validation_loss),
+        }
+        if self.recipe.score is not None:
+            (f1,) = scores
+            row["validation_f1"] = None if math.isnan(f1) else f1
+            row["best"] = all(self._rank(row) > self._rank(earlier) for earlier in self.history)
+            if row["best"]:
+                self._write_weights(self.model.state_dict(), finished=False)
+        self.row = row
+
+    def after_epoch(self) -> None:
+        """Record the epoch and write the state to go on from."""
+        if self.epoch < self.start:
+            return
+        seconds = round(time.perf_counter() - self.began, 3)
+        self.history.append({**self.row, "seconds": seconds})
         self._write_state()
         self._say()
         if self._out_of_patience():
             raise CancelFitException
 
-    def finish(self) -> pd.DataFrame:
-        """Mark the best weights as final, drop the state and return the history."""
-        best = checkpoints.read(self.folder / WEIGHTS)
-        self._write_weights(best.tensors, finished=True)
+    def finish(self, learner: Learner) -> pd.DataFrame:
+        """Mark the kept weights as final, drop the state and return the history."""
+        if self.recipe.score is None:
+            kept = learner.model.state_dict()
+        else:
+            kept = checkpoints.read(self.folder / WEIGHTS).tensors
+        self._write_weights(kept, finished=True)
         (self.folder / STATE).unlink(missing_ok=True)
         return pd.DataFrame(self.history)
 
     @staticmethod
-    def _rank(f1: float | None, validation_loss: float) -> tuple[float, float]:
-        # A NaN F1 (no lesion anywhere) ranks below every number, and then the loss decides.
-        known = f1 is not None and not math.isnan(f1)
-        return (f1 if known else -1.0, -validation_loss)
+    def _rank(row: dict[str, Any]) -> tuple[float, float]:
+        # No F1 (no lesion anywhere) ranks below every number, and then the loss decides.
+        f1 = row["validation_f1"]
+        return (-1.0 if f1 is None else f1, -row["validation_loss"])
 
     def _out_of_patience(self) -> bool:
-        if self.patience is None or not self.history:
+        if self.recipe.patience is None or not self.history:
             return False
         last_best = max(row["epoch"] for row in self.history if row["best"])
-        return self.history[-1]["epoch"] - last_best >= self.patience
+        return self.history[-1]["epoch"] - last_best >= self.recipe.patience
 
     def _write_weights(self, tensors: dict[str, Tensor], *, finished: bool) -> None:
         description: dict[str, Any] = {"run": self.kept_run, "finished": finished}
@@ -361,9 +567,12 @@ class Keeper(Callback):
         if progress.in_jupyter():  # fastai's table shows it
             return
         row = self.history[-1]
-        f1 = "–" if row["validation_f1"] is None else f"{row['validation_f1']:.3f}"
-        progress.say(
+        text = (
             f"epoch {row['epoch']}/{self.n_epoch}: train loss {row['train_loss']:.4f}, validation "
-            f"loss {row['validation_loss']:.4f}, validation F1 {f1}, {row['seconds']:.1f} s"
-            + (", best so far" if row["best"] else "")
+            f"loss {row['validation_loss']:.4f}"
         )
+        if "validation_f1" in row:
+            f1 = row["validation_f1"]
+            text += f", validation F1 {'–' if f1 is None else format(f1, '.3f')}"
+        best = ", best so far" if row.get("best") else ""
+        progress.say(f"{text}, {row['seconds']:.1f} s{best}")

@@ -79,3 +79,42 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_intact(saved, network, monkey
         checkpoints.save(saved, network.state_dict(), {})
     assert saved.read_bytes() == before
     assert [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+@pytest.mark.parametrize("stage", ["single", "multi"])
+def test_a_transfer_loads_all_but_the_heads_and_says_so(tmp_path, stage):
+    from ssinfnet import inference
+
+    pretrained = networks.build_inpainter(stage, 0.125)
+    path = tmp_path / "weights.safetensors"
+    checkpoints.save(path, pretrained.state_dict(), {})
+    if stage == "single":
+        network = networks.build_single("ssinfnet", 0.125)
+    else:
+        network = networks.build_multi("unet", True, 0.125)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    transfer = inference.start_from_pretraining(network, tmp_path)
+    heads = {name for name in before if networks.is_head(network, name)}
+    assert set(transfer.left_as_they_were) == heads
+    assert set(transfer.loaded) == before.keys() - heads
+    assert all(networks.is_head(pretrained, name) for name in transfer.not_used)
+    after = network.state_dict()
+    for name, value in after.items():
+        source = before if name in heads else pretrained.state_dict()
+        torch.testing.assert_close(value, source[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("wrong", ["width", "stage", "missing"])
+def test_a_transfer_refuses_anything_but_other_heads(tmp_path, wrong):
+    from ssinfnet import inference
+
+    width, stage = (0.25 if wrong == "width" else 0.125), "multi" if wrong == "stage" else "single"
+    weights = dict(networks.build_inpainter(stage, width).state_dict())
+    if wrong == "missing":
+        del weights["backbone.bn1.weight"]
+    checkpoints.save(tmp_path / "weights.safetensors", weights, {})
+    network = networks.build_single("ssinfnet", 0.125)
+    before = checkpoints.digest(network.state_dict())
+    with pytest.raises(ValueError, match="holds another architecture than InfNet"):
+        inference.start_from_pretraining(network, tmp_path)
+    assert checkpoints.digest(network.state_dict()) == before

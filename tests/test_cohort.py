@@ -171,3 +171,40 @@ def test_a_saved_cohort_comes_back_as_it_was(tmp_path):
 def test_a_broken_slice_table_is_refused_with_what_is_wrong(spoil, message):
     with pytest.raises(ValueError, match=message):
         cohort.validate(spoil(with_splits(table([1] * 10))))
+
+
+def a_cohort(slices):
+    return cohort.Cohort(slices, pd.DataFrame(), {}, {})
+
+
+def test_every_training_patient_is_left_out_of_exactly_one_cross_fitting_part():
+    whole = a_cohort(with_splits(table([3] * 20)))
+    train = whole.of_split("train")
+    left = []
+    for part in (1, 2, 3):
+        parted = whole.leaving_out(part, 3)
+        out, kept = parted.of_split(cohort.LEFT_OUT), parted.of_split("train")
+        assert not set(out["patient_id"]) & set(kept["patient_id"])
+        assert sorted([*out["slice_id"], *kept["slice_id"]]) == sorted(train["slice_id"])
+        for split in ("validation", "test"):
+            assert parted.of_split(split).equals(whole.of_split(split))
+        left += out["slice_id"].tolist()
+    assert sorted(left) == sorted(train["slice_id"])
+
+
+@pytest.mark.parametrize("part", [0, 4])
+def test_a_part_that_does_not_exist_is_refused(part):
+    with pytest.raises(ValueError, match="part must be 1 to 3"):
+        a_cohort(with_splits(table([3] * 20))).leaving_out(part, 3)
+
+
+def test_more_parts_than_training_patients_are_refused():
+    with pytest.raises(ValueError, match="cannot make 30 parts"):
+        a_cohort(with_splits(table([3] * 20))).leaving_out(1, 30)
+
+
+def test_slices_whose_masks_have_no_classes_are_left_out_of_stage_2():
+    slices = with_splits(table([1] * 20))
+    slices["has_ggo"] = slices["has_lesion"].where(np.arange(20) % 2 == 0)
+    rows = a_cohort(slices).with_classes("train", "validation", "test")
+    assert set(rows["slice_id"]) == {f"s{i}" for i in range(0, 20, 2)}

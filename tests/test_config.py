@@ -27,6 +27,33 @@ def test_the_defaults_are_the_papers_settings(tmp_path):
     assert study.single.network.width == 1
 
 
+def test_the_defaults_of_stage_2_are_the_papers_settings(tmp_path):
+    multi = load(tmp_path, MINIMAL).multi
+    how = multi.training
+    assert (how.optimiser, how.learning_rate, how.momentum, how.epochs) == ("sgd", 0.01, 0.7, 500)
+    assert (how.gradient_clamp, how.scales) == (None, (1.0,))
+    assert (how.focal_gamma, how.lookahead_steps, how.lookahead_share) == (2, 5, 0.5)
+    assert multi.prior_parts == 3
+    partly = load(tmp_path, MINIMAL + "multi: {training: {epochs: 3}}\n").multi.training
+    assert (partly.epochs, partly.optimiser) == (3, "sgd")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("single: {pretext: {phases: [{train: coach, epochs: 1}]}}", "first phase must train"),
+        ("single: {pretext: {phases: [{train: both, epochs: 1}]}}", "'network' or 'coach'"),
+        ("single: {pretext: {kept: 1.0}}", "less than 1"),
+        ("multi: {models: [unet, unet]}", "different names"),
+        ("multi: {models: [resnet]}", "multi.models.0"),
+        ("multi: {prior_parts: 1}", "greater than or equal to 2"),
+    ],
+)
+def test_impossible_values_of_stage_2_and_pretraining_are_refused(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path, MINIMAL + text + "\n")
+
+
 def test_the_paper_study_changes_nothing_but_its_data():
     changed = load_study("paper").model_dump(exclude_unset=True)
     assert set(changed) == {"name", "description", "data"}

@@ -5,7 +5,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from ssinfnet import artifacts, evaluation
 from ssinfnet.config import load_study
-from ssinfnet.paths import StudyPaths
+from ssinfnet.paths import PREDICTIONS, StudyPaths
 
 
 class TinyCohort:
@@ -38,14 +38,14 @@ def tiny(rng, tmp_path):
     for model in study.single.models:
         maps[model] = {n: rng.random((9, 7)).astype(np.float16) for n in cohort.masks}
         folder = places.single(model, 0, 1)
-        artifacts.write_arrays(folder / evaluation.PREDICTIONS, maps[model], {})
+        artifacts.write_arrays(folder / PREDICTIONS, maps[model], {})
     return study, places, cohort, maps
 
 
 def test_scores_agree_with_scikit_learn_slice_by_slice(tiny):
     study, places, cohort, maps = tiny
     scored = evaluation.score_single(study, places, cohort)
-    assert len(scored) == 2 * 4
+    assert len(scored) == 3 * 4
     for row in scored.itertuples():
         truth, map_ = cohort.masks[row.slice_id].ravel(), maps[row.model][row.slice_id].ravel()
         assert row.F1 == pytest.approx(f1_score(truth, map_ >= 0.5))
@@ -71,7 +71,9 @@ def test_thresholds_come_from_validation_slices_alone(tiny):
 
 def test_chosen_thresholds_are_used(tiny):
     study, places, cohort, _ = tiny
-    chosen = pd.DataFrame({"model": ["unet", "sinfnet"], "seed": 1, "threshold": [0.999, 0.0]})
+    chosen = pd.DataFrame(
+        {"model": list(study.single.models), "seed": 1, "threshold": [0.999, 0.0, 0.5]}
+    )
     scored = evaluation.score_single(study, places, cohort, chosen).groupby("model")
     assert (scored["Recall"].mean()["sinfnet"], scored["fn"].sum()["sinfnet"]) == (1, 0)
     assert scored["tp"].sum()["unet"] < 5
@@ -90,7 +92,7 @@ def test_pooled_roc_area_agrees_with_scikit_learn(tiny):
 def test_a_slice_without_prediction_is_refused_by_name(tiny):
     study, places, cohort, maps = tiny
     del maps["unet"]["s2"]
-    path = places.single("unet", 0, 1) / evaluation.PREDICTIONS
+    path = places.single("unet", 0, 1) / PREDICTIONS
     artifacts.write_arrays(path, maps["unet"], {})
     with pytest.raises(ValueError, match=r"no prediction of 1 test slices \['s2'\]"):
         list(evaluation.held_out(cohort, places.single("unet", 0, 1)))
@@ -100,7 +102,23 @@ def test_examples_run_from_the_worst_slice_to_the_best(tiny):
     study, places, cohort, _ = tiny
     scored = evaluation.score_single(study, places, cohort)
     shown = evaluation.typical_examples(study, places, cohort, scored, count=3)
-    assert shown.f1["sinfnet"] == sorted(shown.f1["sinfnet"])
-    lowest = scored[scored["model"] == "sinfnet"]["F1"].min()
-    assert shown.f1["sinfnet"][0] == pytest.approx(lowest)
-    assert len(shown.images) == len(shown.probabilities["unet"]) == 3
+    last = study.single.models[-1]
+    assert shown.f1[last] == sorted(shown.f1[last])
+    assert shown.f1[last][0] == pytest.approx(scored[scored["model"] == last]["F1"].min())
+    assert len(shown.images) == len(shown.predictions["unet"]) == 3
+
+
+def test_stage_2_is_scored_by_class_on_slices_whose_masks_have_classes(tiny, rng):
+    study, places, cohort, _ = tiny
+    cohort.with_classes = lambda split: cohort.of_split(split).iloc[1:]
+    maps = {name: rng.random((3, 9, 7)).astype(np.float16) for name in cohort.masks}
+    artifacts.write_arrays(places.multi("unet", 0, 1) / PREDICTIONS, maps, {})
+    scored = evaluation.score_multi(study, places, cohort, ["unet"])
+    assert set(scored["slice_id"]) == {"s1", "s2", "s3"}
+    row = scored[(scored["slice_id"] == "s1") & (scored["class"] == "ggo")].iloc[0]
+    truth, found = cohort.masks["s1"] == 1, maps["s1"].argmax(0) == 1
+    assert row["F1"] == pytest.approx(f1_score(truth.ravel(), found.ravel()))
+    shown = evaluation.typical_class_examples(study, places, cohort, scored, count=2)
+    macro = scored[scored["class"] == "lesion_macro"]["F1_missed_as_zero"]
+    assert shown.f1["unet"] == pytest.approx([macro.min(), macro.max()])
+    assert set(np.unique(shown.predictions["unet"])) <= {0, 1, 2}

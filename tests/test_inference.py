@@ -1,26 +1,35 @@
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from ssinfnet import batches, inference, training
+from ssinfnet import artifacts, batches, inference, networks, training
 from ssinfnet.config import TrainingConfig
+from ssinfnet.paths import PREDICTIONS, StudyPaths
 
 CPU = torch.device("cpu")
 STATISTICS = {"mean": 0.3, "std": 0.2}
 
 
+def random_slices(count, size):
+    rng = np.random.default_rng(0)
+    return batches.SliceSet.of(rng.integers(0, 255, (count, size, size)).astype(np.uint8))
+
+
 def test_probabilities_come_at_each_slices_own_size():
-    network = inference.seeded_single("sinfnet", 0.125, 0)
-    slices = np.random.default_rng(0).integers(0, 255, (3, 64, 64)).astype(np.uint8)
+    network = inference.seeded(0, networks.build_single, "sinfnet", 0.125)
+    slices = random_slices(3, 64)
     sizes = [(50, 70), (64, 64), (130, 33)]
     maps = list(inference.predict(network, slices, sizes, STATISTICS, batch_size=2, device=CPU))
-    assert [m.shape for m in maps] == sizes
+    assert [m.shape for m in maps] == [(1, *size) for size in sizes]
     assert all(m.dtype == np.float16 and m.min() >= 0 and m.max() <= 1 for m in maps)
 
 
 def test_batch_size_does_not_change_the_prediction():
-    network = inference.seeded_single("unet", 0.125, 0)
-    slices = np.random.default_rng(0).integers(0, 255, (5, 64, 64)).astype(np.uint8)
+    network = inference.seeded(0, networks.build_single, "unet", 0.125)
+    slices = random_slices(5, 64)
     one, five = (
         np.stack(
             list(
@@ -42,25 +51,25 @@ def test_a_network_without_evidence_predicts_no_lesion():
 
             return UNetOutput(-5 + x[:, :1] * 0.01)
 
-    slices = np.random.default_rng(0).integers(0, 255, (1, 32, 32)).astype(np.uint8)
+    slices = random_slices(1, 32)
     (probability,) = inference.predict(Healthy(), slices, [(32, 32)], STATISTICS, device=CPU)
     assert probability.max() < 0.01
 
 
 def test_sizes_must_match_slices():
-    network = inference.seeded_single("unet", 0.125, 0)
+    network = inference.seeded(0, networks.build_single, "unet", 0.125)
     with pytest.raises(ValueError, match="2 slices and 1 sizes"):
-        list(inference.predict(network, np.zeros((2, 32, 32), np.uint8), [(9, 9)], STATISTICS))
+        list(inference.predict(network, random_slices(2, 32), [(9, 9)], STATISTICS))
 
 
 def test_a_trained_network_comes_back_with_what_made_it(square_slices, tmp_path):
     slices = batches.SliceSet.of(*square_slices)
-    network = inference.seeded_single("unet", 0.125, 3)
-    training.fit(
+    network = inference.seeded(3, networks.build_single, "unet", 0.125)
+    training.fit_single(
         network, slices, slices, TrainingConfig(epochs=1, scales=(1.0,)), seed=3, device=CPU,
-        folder=tmp_path, described={"model": "unet", "width": 0.125},
+        folder=tmp_path, described={"stage": "single", "model": "unet", "width": 0.125},
     )  # fmt: skip
-    loaded, run = inference.load_single(tmp_path)
+    loaded, run = inference.load(tmp_path)
     assert (run["model"], run["seed"]) == ("unet", 3)
     assert not loaded.training
     x = torch.rand(1, 3, 64, 64)
@@ -71,5 +80,84 @@ def test_building_a_seeded_network_leaves_the_global_generator_alone():
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
-    inference.seeded_single("unet", 0.125, 0)
+    inference.seeded(0, networks.build_single, "unet", 0.125)
     assert torch.equal(torch.rand(1), expected)
+
+
+class Traced:
+    """Two training patients in two parts and one test patient, with maps that name their maker."""
+
+    def __init__(self, root):
+        self.places = StudyPaths("smoke", root)
+        self.rows = pd.DataFrame(
+            {
+                "slice_id": ["a1", "a2", "b1", "t1"],
+                "patient_id": ["a", "a", "b", "t"],
+                "split": ["train", "train", "train", "test"],
+            }
+        )
+        self.write(0, {name: 0.9 for name in ("t1",)})
+        self.write(1, {"a1": 0.1, "a2": 0.1})
+        self.write(2, {"b1": 0.2})
+
+    def write(self, part, made):
+        maps = {name: np.full((1, 40, 50), value, np.float16) for name, value in made.items()}
+        folder = self.places.single("sinfnet", 0, 1, part)
+        artifacts.write_arrays(folder / PREDICTIONS, maps, {})
+
+    def maps(self, **changed):
+        given = {"kind": "predicted", "fold": 0, "seed": 1, "parts": 2, "size": 32} | changed
+        kind = given.pop("kind")
+        return inference.prior_maps(self.rows, kind, self.places, **given)
+
+
+def test_each_slices_prior_comes_from_the_network_that_did_not_see_its_patient(tmp_path):
+    maps = Traced(tmp_path).maps()
+    assert maps.shape == (4, 32, 32)
+    assert maps.dtype == np.uint8
+    assert [int(m[0, 0]) for m in maps] == [25, 25, 51, 229]  # 0.1, 0.1, 0.2, 0.9 in half precision
+
+
+def test_a_training_slice_never_gets_the_prior_of_the_network_of_all_patients(tmp_path):
+    traced = Traced(tmp_path)
+    traced.write(0, {"t1": 0.9, "a1": 0.9, "a2": 0.9, "b1": 0.9})  # as if it had predicted all
+    assert [int(m[0, 0]) for m in traced.maps()][:3] == [25, 25, 51]
+
+
+def test_a_slice_without_prior_or_with_two_is_refused(tmp_path):
+    traced = Traced(tmp_path)
+    traced.write(2, {})
+    with pytest.raises(ValueError, match=r"1 slices have no prior, such as \['b1'\]"):
+        traced.maps()
+    traced.write(2, {"b1": 0.2, "a2": 0.2})
+    with pytest.raises(ValueError, match=r"slices \['a2'\] have two priors"):
+        traced.maps()
+
+
+def test_the_oracles_prior_is_the_lesion_itself(tmp_path):
+    traced = Traced(tmp_path)
+    masks = np.zeros((4, 32, 32), np.uint8)
+    masks[0, 0, 0], masks[1, 0, 0] = 1, 2
+    traced.places.cohort.mkdir(parents=True)
+    np.save(traced.places.cohort / "masks.npy", masks)
+    maps = traced.maps(kind="ground_truth")
+    np.testing.assert_array_equal(maps, np.where(masks > 0, 255, 0))
+
+
+def test_another_kind_of_prior_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="'predicted' or 'ground_truth'"):
+        Traced(tmp_path).maps(kind="guessed")
+
+
+def test_stage_2_predicts_three_classes_with_the_prior_as_input():
+    network = inference.seeded(0, networks.build_multi, "unet", True, 0.125)
+    slices = random_slices(2, 64)
+    blank, full = (
+        replace(slices, priors=torch.full_like(slices.images, value)) for value in (0, 255)
+    )
+    one, other = (
+        np.stack(list(inference.predict(network, s, [(50, 70)] * 2, STATISTICS, device=CPU)))
+        for s in (blank, full)
+    )
+    assert one.shape == (2, 3, 50, 70)
+    assert not np.array_equal(one, other)

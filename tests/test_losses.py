@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,3 +79,69 @@ def test_the_total_adds_every_map_and_the_edge():
 def test_maps_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="equal shapes"):
         losses.segmentation_loss(torch.zeros(2, 1, 4, 4), half())
+
+
+def test_focal_loss_by_hand():
+    # p = 0.8 for a pixel of the class, 0.3 for one that is not: p_t is 0.8 and 0.7.
+    logits = torch.tensor([0.8, 0.3]).logit().view(1, 1, 1, 2)
+    classes = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
+    expected = (0.2**2 * -math.log(0.8) + 0.3**2 * -math.log(0.7)) / 2
+    assert losses.focal_loss(logits, classes).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0, 3.5])
+def test_focal_loss_agrees_with_monai(gamma):
+    from monai.losses import FocalLoss
+
+    logits = 4 * torch.randn(2, 3, 8, 8)
+    classes = (torch.rand(2, 3, 8, 8) > 0.5).float()
+    expected = FocalLoss(gamma=gamma)(logits, classes)
+    torch.testing.assert_close(losses.focal_loss(logits, classes, gamma), expected)
+
+
+def test_focal_loss_with_gamma_zero_is_cross_entropy():
+    logits, classes = torch.randn(2, 3, 8, 8), (torch.rand(2, 3, 8, 8) > 0.5).float()
+    bce = torch.nn.BCEWithLogitsLoss()(logits, classes)
+    torch.testing.assert_close(losses.focal_loss(logits, classes, gamma=0), bce)
+
+
+def test_focal_loss_stays_finite_for_extreme_logits():
+    logits = torch.tensor([[-200.0, 200.0]], requires_grad=True)
+    loss = losses.focal_loss(logits, torch.tensor([[1.0, 1.0]]))
+    loss.backward()
+    assert loss.item() == pytest.approx(100)  # one pixel wrong by 200, one right
+    assert logits.grad.isfinite().all()
+
+
+def test_sobel_magnitude_agrees_with_scipy():
+    from scipy import ndimage
+
+    slices = torch.rand(2, 3, 12, 9)
+    got = losses.sobel_magnitude(slices)[1, 2].numpy()
+    plane = slices[1, 2].numpy()
+    both = (ndimage.sobel(plane, axis=axis, mode="nearest") / 4 for axis in (0, 1))
+    expected = np.hypot(*both)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_reconstruction_error_is_clipped_and_averaged_over_channels():
+    target = torch.zeros(1, 2, 1, 2)
+    restored = torch.tensor([[[[1.0, 0.5]], [[3.0, 0.1]]]])
+    got = losses.reconstruction_error(restored, target)
+    torch.testing.assert_close(got, torch.tensor([[[(1 + 2) / 2, (0.25 + 0.01) / 2]]]))
+
+
+def test_reconstruction_loss_weighs_erased_pixels_99_to_1():
+    error = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
+    erased = torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]])
+    kept = torch.tensor([[[[1.0, 0.0], [1.0, 1.0]]]])
+    total = 0.99 + 3 * 0.01
+    assert losses.reconstruction_loss(error, erased).item() == pytest.approx(0.99 / total)
+    assert losses.reconstruction_loss(error, kept).item() == pytest.approx(0.01 / total)
+
+
+def test_cross_entropy_of_a_perfect_intensity_is_its_entropy():
+    grey = torch.full((1, 1, 2, 2), 0.3)
+    expected = -(0.3 * math.log(0.3) + 0.7 * math.log(0.7))
+    got = losses.reconstruction_error(grey.logit(), grey, "bce")
+    torch.testing.assert_close(got, torch.full((1, 2, 2), expected))

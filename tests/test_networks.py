@@ -114,5 +114,127 @@ def test_a_missing_imagenet_file_says_what_to_do(tmp_path):
 
 
 def test_an_unknown_model_is_refused():
-    with pytest.raises(ValueError, match="'unet' or 'sinfnet'"):
+    with pytest.raises(ValueError, match="'unet', 'sinfnet'"):
         networks.build_single("resnet")
+
+
+def test_stage_2_networks_have_the_published_sizes():
+    assert parameters(networks.build_multi("unet", True)) == 17_269_251
+    # 18.64 M as published, with three input channels; S asks for six (spec §3).
+    assert parameters(networks.build_multi("fcn8s", False)) == 18_643_779
+    assert parameters(networks.build_multi("fcn8s", True)) == 18_643_779 + 3 * 64 * 9
+
+
+@pytest.mark.parametrize(("network", "prior"), [("unet", True), ("unet", False), ("fcn8s", True)])
+def test_stage_2_networks_map_slices_to_three_classes(network, prior):
+    built = networks.build_multi(network, prior, width=0.125)
+    logits = built(torch.rand(2, 6 if prior else 3, 64, 96)).logits
+    assert logits.shape == (2, 3, 64, 96)
+    logits.square().mean().backward()
+    dead = [name for name, p in built.named_parameters() if p.grad is None]
+    assert not dead
+
+
+def published_vgg16() -> dict[str, torch.Tensor]:
+    """Name and shape of the official vgg16 file, rebuilt from its definition."""
+    widths = {0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256}
+    widths |= dict.fromkeys((17, 19, 21, 24, 26, 28), 512)
+    weights, before = {}, 3
+    for index, width in widths.items():
+        weights[f"features.{index}.weight"] = torch.rand(width, before, 3, 3)
+        weights[f"features.{index}.bias"] = torch.rand(width)
+        before = width
+    return weights | {"classifier.0.weight": torch.zeros(4096, 25088)[:1]}
+
+
+def test_vgg_weights_load_by_the_published_names_with_a_wider_first_layer(tmp_path):
+    published = published_vgg16()
+    torch.save(published, tmp_path / "vgg16.pth")
+    fcn = networks.build_multi("fcn8s", True, 1.0, str(tmp_path / "vgg16.pth"))
+    torch.testing.assert_close(fcn.features[28].weight, published["features.28.weight"])
+    # The prior's channels start at zero: at first the network sees the slice alone.
+    x = torch.rand(1, 3, 8, 8)
+    first = torch.nn.functional.conv2d(
+        x, published["features.0.weight"], published["features.0.bias"], padding=1
+    )
+    torch.testing.assert_close(fcn.features[0](torch.cat([x, torch.rand(1, 3, 8, 8)], 1)), first)
+
+
+def test_another_file_is_no_vgg(tmp_path):
+    torch.save({"features.0.weight": torch.zeros(2, 3, 3, 3)}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="does not hold VGG16"):
+        networks.build_multi("fcn8s", False, 1.0, str(tmp_path / "other.pth"))
+
+
+def test_the_coachs_backbone_is_resnet_18_without_max_pool():
+    coach = networks.Coach()
+    added = parameters(coach.bottleneck) + parameters(coach.score)
+    assert parameters(coach) - added == 11_689_512 - 513_000  # torchvision's, less its classifier
+    names = {name.rpartition(".")[0] for name, _ in coach.named_parameters()}
+    assert {"conv1", "bn1", "layer1.0.conv1", "layer4.1.bn2", "layer2.0.downsample.0"} <= names
+    assert not [name for name in names if name.startswith("layer1.0.downsample")]
+    assert coach(torch.rand(1, 3, 64, 96)).scores.shape == (1, 1, 4, 6)  # 1/16
+
+
+def test_the_coachs_divergence_agrees_with_torch_distributions():
+    from torch.distributions import Normal, kl_divergence
+
+    coach = networks.Coach(width=0.125).eval()
+    x = torch.rand(2, 3, 64, 64)
+    caught = []
+    coach.bottleneck.register_forward_hook(lambda module, given, result: caught.append(result))
+    got = coach(x).divergence
+    mean, log_variance = caught[0].chunk(2, dim=1)
+    expected = kl_divergence(Normal(mean, (log_variance / 2).exp()), Normal(0.0, 1.0))
+    torch.testing.assert_close(got, expected.sum(1).mean((1, 2)))
+
+
+@pytest.mark.parametrize(("stage", "given", "outputs"), [("single", 3, 5), ("multi", 6, 1)])
+def test_inpainters_restore_their_input_with_linear_heads(stage, given, outputs):
+    network = networks.build_inpainter(stage, width=0.125)
+    restored = network(torch.rand(2, given, 64, 64))
+    assert [tuple(r.shape) for r in restored] == [(2, given, 64, 64)] * outputs
+    for name in network.heads:
+        assert type(network.get_submodule(name)) is torch.nn.Conv2d
+
+
+def test_reverse_attention_of_a_reconstruction_looks_at_its_channel_mean():
+    torch.manual_seed(0)
+    one, three = networks.InfNet(0.125).eval(), networks.build_inpainter("single", 0.125).eval()
+    block = one.attention5
+    x = torch.rand(1, one.backbone.channels[3], 2, 2)
+    coarser, guidance = torch.randn(1, 3, 2, 2), torch.rand(1, 8, 4, 4)
+    caught = []
+    block.reduce.register_forward_hook(lambda module, given, result: caught.append(given[0]))
+    block(x, coarser, guidance)
+    attention = 1 - torch.sigmoid(coarser.mean(1, keepdim=True))
+    torch.testing.assert_close(caught[0], attention * x)
+    assert three.attention5.head.out_channels == 3
+
+
+def test_a_diagram_is_read_off_the_network():
+    drawn = networks.diagram(networks.InfNet(), 3, 352)
+    blocks = {block.name: block for block in drawn.blocks}
+    assert drawn.parameters == 31_072_721
+    assert blocks["backbone.layer4"].shape == (2048, 11, 11)  # 1/32
+    assert blocks["output:s_3"].shape == (1, 352, 352)
+    edges = set(drawn.edges)
+    # Reverse attention refines the decoder's map with x4 and the edge guidance.
+    assert {("decoder", "attention5"), ("backbone.layer4", "attention5"), ("edge", "attention5"),
+            ("attention5", "attention4"), ("attention3", "output:s_3")} <= edges  # fmt: skip
+    assert ("backbone.layer1", "decoder") not in edges
+    heads = {name for name, block in blocks.items() if block.head}
+    assert heads == {"decoder", "edge", "attention5", "attention4", "attention3"}
+
+
+def test_the_u_nets_diagram_has_its_four_skips():
+    drawn = networks.diagram(networks.build_multi("unet", True, 0.125), 6, 64)
+    skips = {("first", "up.3"), ("down.0", "up.2"), ("down.1", "up.1"), ("down.2", "up.0")}
+    assert skips <= set(drawn.edges)
+
+
+def test_every_part_of_ssinfnet_can_be_drawn():
+    assert {block.name for block in networks.diagram(networks.Coach(6, 0.125), 6, 64).blocks} == {
+        "input", "conv1", "layer1", "layer2", "layer3", "layer4", "bottleneck", "score",
+        "output:scores",
+    }  # fmt: skip

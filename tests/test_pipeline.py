@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet import artifacts
-from ssinfnet.paths import StudyPaths
+from ssinfnet.paths import PREDICTIONS, StudyPaths
 
 pytestmark = pytest.mark.slow
 PLACES = StudyPaths.of("smoke")
@@ -35,9 +35,11 @@ def executed():
 
 
 def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
-    assert len(list(PLACES.runs.glob("*.ipynb"))) == 5
+    assert len(list(PLACES.runs.glob("*.ipynb"))) == 19
     for name in ("table_2d_split.csv", "table_3b.csv", "table_3b.md", "figure_2.png",
-                 "figure_3a.pdf", "figure_3b.png", "figure_s4.pdf", "report.html"):  # fmt: skip
+                 "figure_3a.pdf", "figure_3b.png", "figure_s4.pdf", "table_3d_s4.csv",
+                 "figure_3c.png", "figure_3d.pdf", "table_v4_oracle.csv", "table_s7.csv", "figure_1.pdf",
+                 "figure_inpainting_single_fold0_seed1.png", "report.html"):  # fmt: skip
         assert (PLACES.figures / name).stat().st_size > 0
     assert not list(PLACES.runs.rglob("*.partial*"))
 
@@ -57,6 +59,36 @@ def test_the_papers_numbers_stand_beside_ours(executed):
     paper = table[table["values"] == "paper"].set_index("model")
     assert paper.loc["sinfnet", "F1_mean"] == 0.39
     assert paper.loc["unet", "AUC_mean"] == 0.4243
+
+
+def test_stage_2s_tables_follow_from_the_scores_of_the_run(executed):
+    per_class = artifacts.read_table(PLACES.multi_scores / "slices.parquet")
+    for name in ("table_3d_s4", "table_s7"):
+        table = pd.read_csv(PLACES.figures / f"{name}.csv")
+        ours = table[table["values"] == "ours"].set_index(["model", "class"])
+        for (model, own), row in ours.iterrows():
+            if own in ("background", "ggo", "consolidation"):
+                rows = per_class[(per_class["model"] == model) & (per_class["class"] == own)]
+                assert row["F1_mean"] == pytest.approx(rows["F1"].mean(), nan_ok=True)
+        means = ours["F1_mean"].unstack("class")
+        overall = means[["background", "ggo", "consolidation"]].mean(axis=1, skipna=False)
+        assert means["overall"].to_numpy() == pytest.approx(overall.to_numpy(), nan_ok=True)
+    paper = table[table["values"] == "paper"].set_index(["model", "class"])
+    assert paper.loc[("ssinfnet", "overall"), "F1_mean"] == 0.63
+
+
+def test_every_training_slice_was_predicted_by_a_network_that_left_its_patient_out(executed):
+    slices = artifacts.read_table(PLACES.cohort / "cohort.parquet").set_index("slice_id")
+    predicted = [
+        set(artifacts.read_arrays(PLACES.single("sinfnet", 0, 1, part) / PREDICTIONS))
+        for part in (1, 2)
+    ]
+    train = slices[slices["split"] == "train"]
+    assert predicted[0] | predicted[1] == set(train.index)
+    patients = [set(train.loc[sorted(names), "patient_id"]) for names in predicted]
+    assert not patients[0] & patients[1]
+    whole = set(artifacts.read_arrays(PLACES.single("sinfnet", 0, 1) / PREDICTIONS))
+    assert not whole & set(train.index)
 
 
 def test_no_patient_is_in_two_splits(executed):

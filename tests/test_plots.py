@@ -82,14 +82,23 @@ def test_cohort_examples_show_slice_lesion_and_classes_below_each_other():
 
 
 def test_slices_by_model_have_a_column_for_slice_each_model_and_truth():
-    maps = {"unet": [IMAGE, IMAGE], "sinfnet": [IMAGE * 0, IMAGE]}
+    found = np.where(IMAGE >= 0.75, 255, 0).astype(np.uint8)
+    maps = {"unet": [found, found], "sinfnet": [found * 0, found]}
     f1 = {"unet": [0.456, 1.0], "sinfnet": [np.nan, 0.5]}
-    figure = plots.plot_slices_by_model([IMAGE] * 2, [MASK] * 2, maps, f1=f1, threshold=0.75)
+    figure = plots.plot_slices_by_model([IMAGE] * 2, [MASK] * 2, maps, f1=f1)
     assert len(figure.axes) == 2 * 4
     assert [ax.get_title() for ax in figure.axes[:4]] == ["CT slice", "U-Net", "SInfNet", "Truth"]
     assert {"F1 0.46", "F1 1.00", "F1 undefined", "F1 0.50"} <= set(texts(figure))
     drawn = figure.axes[1].images[1].get_array()[..., 3] > 0
     np.testing.assert_array_equal(drawn, IMAGE >= 0.75)
+
+
+def test_slices_by_model_show_classes_where_the_models_tell_them_apart():
+    classes = np.zeros_like(MASK)
+    classes[0], classes[1] = 1, 2
+    figure = plots.plot_slices_by_model([IMAGE], [classes], {"ssinfnet": [classes]})
+    assert [len(ax.images) for ax in figure.axes] == [1, 3, 3]
+    assert {"Ground-glass opacity (GGO)", "Consolidation"} <= set(texts(figure))
 
 
 def test_slices_by_model_refuse_a_model_with_fewer_slices():
@@ -102,7 +111,7 @@ def test_scores_are_drawn_at_their_means_with_n_below(summary):
     drawn = {line.get_ydata()[0] for line in ax.lines if line.get_marker() == "o"}
     assert drawn == set(summary.loc[summary["metric"] == "F1", "mean"])
     labels = [label.get_text() for label in ax.get_xticklabels()]
-    assert labels == ["F1\nn = 6", "IoU\nn = 5 / 6"]
+    assert labels == ["F1\nn = 6", "IoU\nn = 5–6"]
 
 
 def test_scores_draw_the_error_and_the_interval(summary):
@@ -163,3 +172,75 @@ def test_drawing_leaves_the_settings_of_matplotlib_as_they_were(summary):
 def test_every_model_with_a_name_has_a_colour_of_its_own():
     assert set(plots.MODEL_COLOURS) == set(plots.MODEL_NAMES)
     assert len(set(plots.MODEL_COLOURS.values())) == len(plots.MODEL_COLOURS)
+
+
+def test_class_scores_have_a_panel_a_class_and_the_papers_where_it_has_them():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"model": model, "class": name, "metric": metric, "mean": rng.random(), "error": 0.1,
+         "low": 0.2, "high": 0.8, "n": 9, "n_slices": 9, "n_patients": 9}
+        for model in ("unet", "ssinfnet")
+        for name in ("background", "ggo", "consolidation", "overall", "lesion_macro")
+        for metric in ("F1", "IoU")
+    ]  # fmt: skip
+    figure = plots.plot_class_scores(pd.DataFrame(rows), ["F1", "IoU"], table="s4")
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles == ["Background", "GGO", "Consolidation", "Overall", "Lesion macro", ""]
+    hollow = [
+        sum(line.get_markerfacecolor() == "white" for line in ax.get_lines()) for ax in figure.axes
+    ]
+    assert hollow == [2, 2, 2, 2, 0, 0]
+
+
+def pretrained():
+    turns = ("network", "network", "coach", "network")
+    return pd.DataFrame(
+        {"phase": [1, 1, 2, 3], "train": turns, "epoch": [1, 2, 1, 1],
+         "train_loss": [0.9, 0.7, 0.2, 0.6], "validation_loss": [0.95, 0.8, 0.25, 0.7]}
+    )  # fmt: skip
+
+
+def test_pretraining_draws_each_turn_in_the_panel_of_its_learner():
+    figure = plots.plot_pretraining(pretrained())
+    network, coach = ([line.get_xdata().tolist() for line in ax.get_lines()] for ax in figure.axes)
+    assert network == [[1, 2], [1, 2], [4], [4]]  # training and validation of phases 1 and 3
+    assert coach == [[3], [3]]
+
+
+def test_inpainting_has_a_row_a_phase_and_hides_what_is_erased():
+    mask = np.ones((2, 8, 8), np.float32)
+    mask[:, :4] = 0
+    examples = {"slice": np.random.default_rng(0).normal(size=(2, 8, 8))}
+    for phase in ("phase01", "phase02"):
+        examples |= {f"{phase}.mask": mask, f"{phase}.restored": examples["slice"] / 2}
+    figure = plots.plot_inpainting(examples, which=1)
+    assert len(figure.axes) == 8
+    shown = figure.axes[2].images[0].get_array()
+    assert np.isnan(np.ma.filled(shown, np.nan)[:4]).all()
+    np.testing.assert_allclose(shown[4:], examples["slice"][1, 4:])
+
+
+def test_a_networks_figure_has_a_box_a_block_and_marks_swapped_heads():
+    networks = pytest.importorskip("ssinfnet.networks")
+    drawn = networks.diagram(networks.build_inpainter("multi", 0.125), 6, 64)
+    figure = plots.plot_networks({"A": drawn})
+    boxes = figure.axes[0].patches
+    assert len([p for p in boxes if type(p).__name__ == "FancyBboxPatch"]) == len(drawn.blocks)
+    assert "6 × 64 × 64" in texts(figure)
+    assert figure.legends
+
+
+def test_the_system_shows_the_size_of_each_network():
+    from types import SimpleNamespace
+
+    names = (
+        "coach_single",
+        "inpainter_single",
+        "single",
+        "coach_multi",
+        "inpainter_multi",
+        "multi",
+    )
+    sizes = {name: SimpleNamespace(parameters=1_000_000 * n) for n, name in enumerate(names, 1)}
+    figure = plots.plot_system(sizes)
+    assert any("Single\nSSInfNet\n3.00 M" in text for text in texts(figure))

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from ssinfnet import cohort, images, preparation
+from ssinfnet.cohort import prepared_array
 from ssinfnet.config import load_study
 
 
@@ -43,9 +44,10 @@ def test_prepared_arrays_hold_every_slice_in_row_order(pictures, study, tmp_path
         expected = np.rint(images.resize_image(image, 64) * 255)
         np.testing.assert_array_equal(stored[index], expected)
         np.testing.assert_array_equal(masks[index], images.resize_mask(mask, 64))
-    train, truth = pictures.prepared("train", tmp_path)
+    rows = pictures.of_split("train")
+    train = prepared_array(tmp_path, "images", rows)
     np.testing.assert_array_equal(train[3], stored[8])
-    assert len(truth) == 15
+    assert len(prepared_array(tmp_path, "masks", rows)) == 15
 
 
 def test_a_copy_across_splits_is_reported_and_within_a_split_is_not(pictures, study, tmp_path):

@@ -105,6 +105,25 @@ def test_comparison_table_marks_tests_below_five_percent(slice_scores):
     assert tables.comparison_table(same, "unet", metrics=["F1"])["mark"].tolist() == [""]
 
 
+def test_marks_are_of_the_tests_as_they_are_and_holms_stand_beside(slice_scores):
+    third = slice_scores[slice_scores["model"] == "unet"].assign(model="ssinfnet")
+    noise = np.random.default_rng(1).normal(0.03, 0.035, len(third))
+    three = pd.concat([slice_scores, third.assign(F1=third["F1"] + noise)])
+    row = tables.comparison_table(three, "unet", metrics=["F1"]).set_index("model").loc["ssinfnet"]
+    assert row["p_t_holm"] >= row["p_t"]
+    assert ("*" in row["mark"]) == (row["p_t"] < 0.05)
+    assert ("^" in row["mark"]) == (row["p_wilcoxon"] < 0.05)
+
+
+def test_class_comparisons_leave_background_out(slice_scores):
+    classes = ("background", "ggo", "overall")
+    stacked = pd.concat([slice_scores.assign(**{"class": name}) for name in classes])
+    table = tables.class_comparison_table(stacked, "unet", metrics=["F1"])
+    assert table["class"].tolist() == ["ggo", "overall"]
+    alone = tables.comparison_table(slice_scores, "unet", metrics=["F1"])
+    assert table["p_t"].tolist() == pytest.approx(alone["p_t"].tolist() * 2)
+
+
 def test_display_joins_mean_error_interval_and_n():
     frame = pd.DataFrame(
         {"model": ["sinfnet"], "F1_mean": 0.61249, "F1_error": 0.0341, "F1_low": 0.5, "F1_n": 12}

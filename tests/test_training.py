@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from ssinfnet import batches, checkpoints, inference, training
-from ssinfnet.config import AugmentationConfig, TrainingConfig
+from ssinfnet import batches, checkpoints, inference, networks, pretext, training
+from ssinfnet.config import AugmentationConfig, MultiTrainingConfig, TrainingConfig
+from ssinfnet.models import MULTI_MODELS
+from ssinfnet.networks.unet import UNetOutput
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(
@@ -26,12 +28,12 @@ def slices(square_slices):
 
 
 def part(slices, first, last):
-    return batches.SliceSet(slices.images[first:last], slices.lesions[first:last])
+    return batches.SliceSet(slices.images[first:last], slices.labels[first:last])
 
 
 def fit(slices, folder, config=CONFIG, seed=1, **more):
-    network = inference.seeded_single("sinfnet", 0.125, seed)
-    history = training.fit(
+    network = inference.seeded(seed, networks.build_single, "sinfnet", 0.125)
+    history = training.fit_single(
         network, part(slices, 0, 9), part(slices, 9, 12), config,
         seed=seed, folder=folder, described=DESCRIBED, device=CPU, **more,
     )  # fmt: skip
@@ -39,7 +41,11 @@ def fit(slices, folder, config=CONFIG, seed=1, **more):
 
 
 def epoch_of(slices, config=CONFIG, seed=1, epoch=0, train=True):
-    made = batches.Batches(slices, batches.intensity(slices), config, seed, train=train, device=CPU)
+    made = batches.Batches(
+        slices, batches.lesion_view, batches.intensity(slices), seed=seed, device=CPU,
+        batch_size=config.batch_size, augmentation=config.augmentation if train else None,
+        scales=config.scales if train else (1.0,),
+    )  # fmt: skip
     made.epoch = epoch
     return made
 
@@ -81,7 +87,7 @@ def test_each_scale_is_a_step_of_its_own_in_order(slices):
 
 def test_validation_batches_are_whole_ordered_and_unchanged(slices):
     got = torch.cat([lesion for _, lesion, _ in epoch_of(slices, train=False)])
-    torch.testing.assert_close(got, slices.lesions.float())
+    torch.testing.assert_close(got, slices.labels.float())
 
 
 def test_intensity_agrees_with_numpy(slices):
@@ -104,13 +110,11 @@ def test_validation_f1_agrees_with_scikit_learn(slices, tmp_path):
     network, history = fit(slices, tmp_path, CONFIG.model_copy(update={"epochs": 1}))
     held_out = part(slices, 9, 12)
     statistics = batches.intensity(part(slices, 0, 9))
-    maps = inference.predict(
-        network, held_out.images[:, 0].numpy(), [(64, 64)] * 3, statistics, device=CPU
-    )
+    maps = inference.predict(network, held_out, [(64, 64)] * 3, statistics, device=CPU)
     expected = np.mean(
         [
             f1_score(truth.flatten(), probability.flatten() > 0.5)
-            for truth, probability in zip(held_out.lesions.numpy(), maps, strict=True)
+            for truth, probability in zip(held_out.labels.numpy(), maps, strict=True)
         ]
     )
     assert history["validation_f1"].iloc[0] == pytest.approx(expected, abs=2e-3)
@@ -173,49 +177,128 @@ def test_a_damaged_file_of_an_earlier_call_is_said_and_trained_again(
 
 
 def test_an_empty_training_set_is_refused(slices, tmp_path):
-    network = inference.seeded_single("unet", 0.125, 0)
+    network = inference.seeded(0, networks.build_single, "unet", 0.125)
     with pytest.raises(ValueError, match="training set is empty"):
-        training.fit(
+        training.fit_single(
             network, part(slices, 0, 0), slices, CONFIG, seed=0, folder=tmp_path, described={}
         )
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(slices, tmp_path):
-    with pytest.raises(ValueError, match="lower training.learning_rate"):
+    with pytest.raises(ValueError, match="lower the learning rate"):
         fit(slices, tmp_path, loss=lambda output, *_: output.s_3.sum() * np.nan)
+
+
+MULTI = MultiTrainingConfig(epochs=4, learning_rate=0.1, batch_size=4, lookahead_steps=2)
+
+
+def fit_multi(slices, folder, model="ssinfnet", config=MULTI, seed=1):
+    network = inference.seeded(seed, networks.build_multi, "unet", True, 0.125)
+    train, validation = (
+        batches.SliceSet.of(images, masks, masks * 255)
+        for images, masks in (
+            (slices.images[part, 0].numpy(), slices.labels[part, 0].numpy())
+            for part in (slice(0, 8), slice(8, 12))
+        )
+    )
+    history = training.fit_multi(
+        network, train, validation, config, MULTI_MODELS[model],
+        seed=seed, folder=folder, described={}, device=CPU,
+    )  # fmt: skip
+    return network, history
+
+
+def test_every_switch_of_stage_2_changes_the_training(slices, tmp_path):
+    names = ("sinfnet", "ssinfnet_no_lookahead", "ssinfnet_no_focal", "ssinfnet")
+    digests = {
+        checkpoints.digest(fit_multi(slices, tmp_path / name, name)[0].state_dict())
+        for name in names
+    }
+    assert len(digests) == len(names)
+
+
+def test_the_weights_kept_with_lookahead_are_the_slow_ones(slices, tmp_path, monkeypatch):
+    validated = []
+
+    def spied(self, learn):
+        validated.append(checkpoints.digest(learn.model.state_dict()))
+        return accumulate(self, learn)
+
+    accumulate = training.SliceF1.accumulate
+    monkeypatch.setattr(training.SliceF1, "accumulate", spied)
+    # 2 steps an epoch and k = 3: after the first epoch the slow weights are still the start's.
+    config = MULTI.model_copy(update={"epochs": 1, "lookahead_steps": 3})
+    start = inference.seeded(1, networks.build_multi, "unet", True, 0.125)
+    network, _ = fit_multi(slices, tmp_path, config=config)
+    kept = dict(network.named_parameters())
+    for name, value in start.named_parameters():
+        torch.testing.assert_close(kept[name].detach(), value.detach(), rtol=0, atol=0)
+    assert set(validated) == {checkpoints.digest(network.state_dict())}
+
+
+def test_stage_2_validation_f1_is_over_ggo_and_consolidation_by_argmax():
+    logits = torch.zeros(1, 3, 2, 2)
+    logits[0, 1, 0] = 5.0  # upper row predicted GGO, the rest background by the first index
+    classes = batches.classes_of(torch.tensor([[[[1, 0], [2, 0]]]]))
+    predicted, true = training.class_masks(UNetOutput(logits), classes)
+    assert predicted[0, 0].tolist() == [[True, True], [False, False]]
+    assert not predicted[0, 1].any()
+    assert true[0].tolist() == [[[True, False], [False, False]], [[False, False], [True, False]]]
 
 
 SCRIPT = textwrap.dedent(
     """
     import sys, torch, numpy as np
     from pathlib import Path
-    from ssinfnet import batches, inference, training
-    from ssinfnet.config import TrainingConfig, AugmentationConfig
+    from ssinfnet import batches, inference, networks, pretext, training
+    from ssinfnet.config import (
+        AugmentationConfig, MultiTrainingConfig, PhaseConfig, PretextConfig, TrainingConfig,
+    )
+    from ssinfnet.models import MULTI_MODELS
     torch.set_num_threads(1)
-    folder = Path(sys.argv[1])
+    folder, kind = Path(sys.argv[1]), sys.argv[2]
     data = np.load(folder / "data.npz")
-    slices = batches.SliceSet.of(data["images"], data["masks"])
-    first = batches.SliceSet(slices.images[:9], slices.lesions[:9])
-    rest = batches.SliceSet(slices.images[9:], slices.lesions[9:])
-    config = TrainingConfig(epochs=6, learning_rate=1e-3, scales=(1.0,), schedule="cosine",
-                            augmentation=AugmentationConfig(rotate=0.5, crop=0.5, cutout=0.5))
-    network = inference.seeded_single("sinfnet", 0.125, 1)
-    training.fit(network, first, rest, config, seed=1, folder=folder, described={},
-                 device=torch.device("cpu"))
+    images, masks = data["images"], data["masks"]
+    changes = AugmentationConfig(rotate=0.5, crop=0.5, cutout=0.5)
+    shared = dict(seed=1, folder=folder, described={}, device=torch.device("cpu"))
+    if kind == "single":
+        parts = [batches.SliceSet.of(images[p], masks[p]) for p in (slice(0, 9), slice(9, 12))]
+        config = TrainingConfig(epochs=6, learning_rate=1e-3, scales=(1.0,), schedule="cosine",
+                                augmentation=changes)
+        network = inference.seeded(1, networks.build_single, "sinfnet", 0.125)
+        training.fit_single(network, *parts, config, **shared)
+    elif kind == "multi":
+        parts = [batches.SliceSet.of(images[p], masks[p], masks[p] * 200)
+                 for p in (slice(0, 9), slice(9, 12))]
+        config = MultiTrainingConfig(epochs=6, batch_size=2, learning_rate=0.1,
+                                     lookahead_steps=3, augmentation=changes)
+        network = inference.seeded(1, networks.build_multi, "unet", True, 0.125)
+        training.fit_multi(network, *parts, config, MULTI_MODELS["ssinfnet"], **shared)
+    else:
+        parts = [batches.SliceSet.of(images[p]) for p in (slice(0, 9), slice(9, 12))]
+        turns = [PhaseConfig(train=t, epochs=2) for t in ("network", "coach", "network")]
+        config = PretextConfig(phases=tuple(turns), coach_learning_rate=1e-3,
+                               augmentation=changes)
+        network = inference.seeded(1, networks.build_inpainter, "single", 0.125)
+        coach = inference.seeded(1, networks.Coach, 3, 0.125)
+        pretext.pretrain(network, coach, *parts, config, **shared)
     """
 )
 
 
-def run_script(folder, square_slices, kill_after=None) -> None:
+def epochs_done(folder):
+    return sum(len(path.read_text().splitlines()) - 1 for path in folder.rglob(training.HISTORY))
+
+
+def run_script(folder, square_slices, kind, kill_after=None) -> None:
     folder.mkdir(exist_ok=True)
     np.savez(folder / "data.npz", images=square_slices[0], masks=square_slices[1])
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)])
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), kind])
     if kill_after is None:
         assert process.wait() == 0
         return
-    history = folder / training.HISTORY
     for _ in range(1200):  # until `kill_after` epochs are recorded, then a little into the next
-        if history.exists() and len(history.read_text().splitlines()) > kill_after:
+        if epochs_done(folder) >= kill_after:
             break
         time.sleep(0.05)
     time.sleep(0.05 * kill_after)
@@ -224,18 +307,26 @@ def run_script(folder, square_slices, kill_after=None) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_training_resumes_to_bit_identical_weights(tmp_path, square_slices):
-    run_script(tmp_path / "whole", square_slices)
+@pytest.mark.parametrize("kind", ["single", "multi", "pretext"])
+def test_a_killed_training_resumes_to_bit_identical_weights(tmp_path, square_slices, kind):
+    run_script(tmp_path / "whole", square_slices, kind)
     for kills in (1, 3):
-        run_script(tmp_path / "killed", square_slices, kill_after=kills)
-    state = tmp_path / "killed" / training.STATE
-    assert state.exists(), "the training ended before it was killed; the test proves nothing"
-    assert 3 <= len(checkpoints.read(state).description["history"]) < 6
-    run_script(tmp_path / "killed", square_slices)
+        run_script(tmp_path / "killed", square_slices, kind, kill_after=kills)
+    states = list((tmp_path / "killed").rglob(training.STATE))
+    assert states, "the training ended before it was killed; the test proves nothing"
+    assert 3 <= epochs_done(tmp_path / "killed") < 6
+    run_script(tmp_path / "killed", square_slices, kind)
     whole, killed = (
         checkpoints.read(tmp_path / name / training.WEIGHTS) for name in ("whole", "killed")
     )
     assert checkpoints.digest(whole.tensors) == checkpoints.digest(killed.tensors)
+    if kind == "pretext":
+        coaches = [
+            checkpoints.read(tmp_path / name / pretext.COACH_WEIGHTS).tensors
+            for name in ("whole", "killed")
+        ]
+        assert checkpoints.digest(coaches[0]) == checkpoints.digest(coaches[1])
+        return
     columns = ["epoch", "train_loss", "validation_loss", "validation_f1", "best"]
     pd.testing.assert_frame_equal(
         pd.DataFrame(whole.description["history"])[columns],

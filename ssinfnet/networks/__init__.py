@@ -1,40 +1,134 @@
 """The networks, each module in the order of its figure."""
 
+from torch import nn
+
+from ssinfnet.networks.coach import Coach, CoachOutput
+from ssinfnet.networks.diagram import Diagram, diagram
+from ssinfnet.networks.fcn8 import FCN8s
+from ssinfnet.networks.heads import is_head, swap_heads
 from ssinfnet.networks.infnet import InfNet
 from ssinfnet.networks.unet import UNet
 
-__all__ = ["InfNet", "UNet", "build_single"]
+__all__ = [
+    "Coach",
+    "CoachOutput",
+    "Diagram",
+    "FCN8s",
+    "InfNet",
+    "UNet",
+    "build_inpainter",
+    "build_multi",
+    "build_single",
+    "diagram",
+    "diagrams",
+    "is_head",
+    "swap_heads",
+]
 
 
-def build_single(model: str, width: float = 1.0, imagenet_weights: str | None = None):
+def build_single(model: str, width: float = 1.0, imagenet_weights: str | None = None) -> nn.Module:
     """Build a stage-1 network, which maps a slice to lesion logits.
 
     Parameters
     ----------
-    model : {"unet", "sinfnet"}
-        Name as in a study's `single.models`.
+    model : {"unet", "sinfnet", "ssinfnet"}
+        Name as in a study's `single.models`; SInfNet and SSInfNet are one network.
     width : float
         Factor on every channel count; 1 is the published network.
     imagenet_weights : str or None
-        Local file with ImageNet weights for Inf-Net's backbone.
+        Local file with ImageNet weights for Inf-Net's backbone. The U-Net has no ImageNet
+        counterpart: it starts at random beside a pretrained Inf-Net.
 
     Returns
     -------
-    torch.nn.Module
+    Module
         Maps (batch, 3, size, size) to a tuple of logits (batch, 1, size, size), the prediction
         last among the segmentations: see `InfNet` and `UNet`.
 
     Raises
     ------
     ValueError
-        If the name is unknown, or ImageNet weights are given to a network without a backbone.
+        If the name is unknown.
     """
-    if model == "sinfnet":
+    if model in ("sinfnet", "ssinfnet"):
         network = InfNet(width=width)
         if imagenet_weights is not None:
             network.backbone.load_imagenet(imagenet_weights)
         return network
     if model == "unet":
-        # The U-Net has no ImageNet counterpart: it starts at random beside a pretrained Inf-Net.
         return UNet(in_channels=3, out_channels=1, width=width)
-    raise ValueError(f"unknown stage-1 model {model!r}; expected 'unet' or 'sinfnet'")
+    raise ValueError(f"unknown stage-1 model {model!r}; expected 'unet', 'sinfnet' or 'ssinfnet'")
+
+
+def build_multi(
+    network: str, prior: bool, width: float = 1.0, imagenet_weights: str | None = None
+) -> nn.Module:
+    """Build a stage-2 network, which maps a slice, and its prior, to class logits.
+
+    Parameters
+    ----------
+    network : {"unet", "fcn8s"}
+        Multi SInfNet and SSInfNet are the U-Net with prior (D-09).
+    prior : bool
+        Whether three channels of prior follow the slice's three.
+    width : float
+        Factor on every channel count; 1 is the published network.
+    imagenet_weights : str or None
+        Local file with ImageNet weights for the FCN8s' VGG16.
+
+    Returns
+    -------
+    Module
+        Maps (batch, 3 or 6, size, size) to logits (batch, 3, size, size) of background, GGO and
+        consolidation.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    channels = 6 if prior else 3
+    if network == "unet":
+        return UNet(in_channels=channels, out_channels=3, width=width)
+    if network == "fcn8s":
+        fcn = FCN8s(in_channels=channels, out_channels=3, width=width)
+        if imagenet_weights is not None:
+            fcn.load_imagenet(imagenet_weights)
+        return fcn
+    raise ValueError(f"unknown stage-2 network {network!r}; expected 'unet' or 'fcn8s'")
+
+
+def build_inpainter(
+    stage: str, width: float = 1.0, imagenet_weights: str | None = None
+) -> nn.Module:
+    """Build the network that inpainting pretrains: that of the stage, with linear heads.
+
+    Parameters
+    ----------
+    stage : {"single", "multi"}
+        Inf-Net, which restores the slice, or the U-Net of stage 2, which restores slice and prior.
+    width, imagenet_weights
+        As for `build_single`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such stage.
+    """
+    if stage == "single":
+        return swap_heads(build_single("ssinfnet", width, imagenet_weights), 3)
+    if stage == "multi":
+        return swap_heads(build_multi("unet", True, width), 6)
+    raise ValueError(f"a stage is 'single' or 'multi', got {stage!r}")
+
+
+def diagrams() -> dict[str, Diagram]:
+    """Trace every network of SSInfNet at its published size, to be drawn (J figure 1)."""
+    return {
+        "coach_single": diagram(Coach(3)),
+        "inpainter_single": diagram(build_inpainter("single")),
+        "single": diagram(build_single("ssinfnet")),
+        "coach_multi": diagram(Coach(6), 6),
+        "inpainter_multi": diagram(build_inpainter("multi"), 6),
+        "multi": diagram(build_multi("unet", True), 6),
+    }

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ConvNorm", "PartialDecoder", "ReceptiveFieldBlock", "Res2Net50", "scaled"]
+__all__ = [
+    "ConvNorm",
+    "PartialDecoder",
+    "ReceptiveFieldBlock",
+    "Res2Net50",
+    "read_published",
+    "scaled",
+]
 
 
 def scaled(channels: int, width: float) -> int:
@@ -148,23 +155,12 @@ class Res2Net50(nn.Module):
         ValueError
             If a weight is missing, left over or of another shape; all are listed.
         """
-        path = Path(file)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"no ImageNet weights at {path}; download Res2Net-50 v1b 26w 4s, or set "
-                "imagenet_weights to null to start at random"
-            )
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            published = load_file(path)
-        else:
-            published = torch.load(path, map_location="cpu", weights_only=True)
+        published = read_published(file, "Res2Net-50 v1b 26w 4s")
         published = {name: value for name, value in published.items() if name[:3] != "fc."}
         try:
             self.load_state_dict(published)
         except RuntimeError as error:
-            raise ValueError(f"{path} does not hold Res2Net-50 v1b 26w 4s: {error}") from error
+            raise ValueError(f"{file} does not hold Res2Net-50 v1b 26w 4s: {error}") from error
 
 
 class ReceptiveFieldBlock(nn.Module):
@@ -220,6 +216,27 @@ class PartialDecoder(nn.Module):
         d = self.k4(torch.cat([b1, self.k5(up_a)], dim=1))
         e = self.k6(torch.cat([c1, self.k7(up(d))], dim=1))
         return self.head(self.smooth(e))
+
+
+def read_published(file: str | Path, network: str) -> dict[str, Tensor]:
+    """Return published weights of a network by name, from a local .pth or .safetensors file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no ImageNet weights at {path}; download {network}, or set imagenet_weights to null "
+            "to start at random"
+        )
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _start_as_published(network: nn.Module) -> None:

@@ -79,13 +79,14 @@ class ReverseAttention(nn.Module):
         ----------
         x : (batch, in, h, w)
             Backbone feature.
-        coarser : (batch, 1, h', w')
-            Logits of the coarser map.
+        coarser : (batch, channels, h', w')
+            Logits of the coarser map, one channel; its reconstruction in pretraining.
         guidance : (batch, 64, h'', w'')
             Edge guidance.
         """
         coarser = _resize(coarser, x.shape[-2:])
-        attention = 1 - torch.sigmoid(coarser)
+        # In pretraining the coarser map is a reconstruction of several channels (spec §3).
+        attention = 1 - torch.sigmoid(coarser.mean(1, keepdim=True))
         attended = self.reduce(attention * x)
         refined = self.refine(torch.cat([attended, _resize(guidance, x.shape[-2:])], dim=1))
         return self.head(refined) + coarser
@@ -99,6 +100,8 @@ class InfNet(nn.Module):
     width : float
         Factor on every channel count; 1 is the published network.
     """
+
+    heads = ("decoder.head", "attention5.head", "attention4.head", "attention3.head", "edge.head")
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()

@@ -37,6 +37,8 @@ class UNet(nn.Module):
         Factor on every channel count; 1 is the published network.
     """
 
+    heads = ("head",)
+
     def __init__(self, in_channels: int, out_channels: int, width: float = 1.0) -> None:
         super().__init__()
         c = [scaled(channels, width) for channels in (64, 128, 256, 512, 512)]

@@ -6,6 +6,8 @@ from ssinfnet.scores.curves import (
     pooled_roc,
 )
 from ssinfnet.scores.slices import (
+    CLASS_METRICS,
+    CLASSES,
     METRICS,
     Counts,
     Slice,
@@ -18,13 +20,22 @@ from ssinfnet.scores.slices import (
     mean_dice_over_thresholds,
     precision,
     recall,
+    score_class_slices,
     score_slices,
     slice_scores,
     specificity,
 )
-from ssinfnet.scores.summary import compare_models, holm, summarise
+from ssinfnet.scores.summary import (
+    compare_models,
+    holm,
+    summarise,
+    summarise_classes,
+    with_averages,
+)
 
 __all__ = [
+    "CLASSES",
+    "CLASS_METRICS",
     "METRICS",
     "Counts",
     "Slice",
@@ -42,8 +53,11 @@ __all__ = [
     "pooled_roc",
     "precision",
     "recall",
+    "score_class_slices",
     "score_slices",
     "slice_scores",
     "specificity",
     "summarise",
+    "summarise_classes",
+    "with_averages",
 ]

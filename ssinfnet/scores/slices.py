@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from ssinfnet import progress
 
 __all__ = [
+    "CLASSES",
+    "CLASS_METRICS",
     "METRICS",
     "Counts",
     "Slice",
@@ -27,16 +29,20 @@ __all__ = [
     "f1_missed_as_zero",
     "iou",
     "counts_at",
+    "mask_scores",
     "mean_absolute_error",
     "mean_dice_over_thresholds",
     "precision",
     "ratio",
     "recall",
+    "score_class_slices",
     "score_slices",
     "slice_scores",
     "specificity",
 ]
 
+CLASSES = ("background", "ggo", "consolidation")  # of stage 2, by label
+CLASS_METRICS = ("F1", "IoU", "Recall", "Precision", "Specificity", "F1_missed_as_zero")
 METRICS = (
     "F1", "IoU", "Recall", "Precision", "AUC", "Specificity", "MAE", "F1_missed_as_zero",
     "MeanDice",
@@ -191,19 +197,64 @@ def slice_scores(
     lesion, probability = checked(truth, probability)
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must be a probability in [0, 1], got {threshold}")
-    four = counts(lesion, probability >= threshold)
+    return {
+        **mask_scores(lesion, probability >= threshold),
+        "AUC": auc(lesion, probability),
+        "MAE": mean_absolute_error(lesion, probability),
+        "MeanDice": mean_dice_over_thresholds(truth, probability),
+    }
+
+
+def mask_scores(truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> dict[str, float]:
+    """Return tp, fp, fn, tn in pixels and the scores named in `CLASS_METRICS` of one slice."""
+    four = counts(truth, prediction)
     return {
         **four._asdict(),
         "F1": float(f1(*four)),
         "IoU": float(iou(*four)),
         "Recall": float(recall(*four)),
         "Precision": float(precision(*four)),
-        "AUC": auc(lesion, probability),
         "Specificity": float(specificity(*four)),
-        "MAE": mean_absolute_error(lesion, probability),
         "F1_missed_as_zero": float(f1_missed_as_zero(*four)),
-        "MeanDice": mean_dice_over_thresholds(truth, probability),
     }
+
+
+def score_class_slices(slices: Iterable[Slice], **labels: Any) -> pd.DataFrame:
+    """Score stage 2's slices, each class against the others; a pixel is of its likeliest class.
+
+    Parameters
+    ----------
+    slices : iterable of (patient_id, slice_id, truth, probabilities)
+        Truth (height, width) of 0 background, 1 GGO, 2 consolidation; probabilities (3, height,
+        width). They are read once.
+    **labels
+        Columns that are the same in every row.
+
+    Returns
+    -------
+    DataFrame
+        Three rows a slice: the labels, patient_id, slice_id, class and the entries of
+        `mask_scores`.
+
+    Raises
+    ------
+    ValueError
+        If a truth has another label, or shapes differ.
+    """
+    rows = []
+    for patient, name, truth, maps in progress.track(slices, "scoring slices"):
+        if maps.shape != (len(CLASSES), *truth.shape) or truth.max() >= len(CLASSES):
+            raise ValueError(
+                f"slice {name}: truth {truth.shape} with labels up to {truth.max()} and "
+                f"probabilities {maps.shape}; expected labels 0, 1, 2 and one map a class"
+            )
+        found = maps.argmax(0)
+        for label, own in enumerate(CLASSES):
+            scored = mask_scores(truth == label, found == label)
+            rows.append({**labels, "patient_id": patient, "slice_id": name, "class": own, **scored})
+    if not rows:
+        raise ValueError("no slices to score; the split or the predictions are empty")
+    return pd.DataFrame(rows)
 
 
 def score_slices(slices: Iterable[Slice], threshold: float, **labels: Any) -> pd.DataFrame:

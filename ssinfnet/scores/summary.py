@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ssinfnet.scores.slices import METRICS, ratio
+from ssinfnet.scores.slices import CLASS_METRICS, CLASSES, METRICS, ratio
 
-__all__ = ["compare_models", "holm", "summarise"]
+__all__ = ["compare_models", "holm", "summarise", "summarise_classes", "with_averages"]
 
+COUNTED = ("tp", "fp", "fn", "tn")
+AVERAGES = {"overall": CLASSES, "lesion_macro": CLASSES[1:]}
 EXACT_PATIENTS = 12  # up to here all 2^n sign patterns are enumerated
 
 
@@ -65,25 +67,126 @@ def summarise(
     _need_columns(slice_scores, [*by, "patient_id", "slice_id", *metrics])
     rows = []
     for key, group in slice_scores.groupby(list(by), sort=False, dropna=False):
-        values, seed_means, seeds = _per_slice(group, metrics)
-        patients = values.index.get_level_values("patient_id")
-        low, high = _bootstrap(values, patients, bootstrap_draws, np.random.default_rng(seed))
-        for position, metric in enumerate(metrics):
-            value = values[metric]
-            row = {
-                "metric": metric,
-                "mean": value.mean(),
-                "error": 1.96 * value.std(ddof=1) / np.sqrt(max(value.count(), 1)),
-                "n": int(value.count()),
-                "n_slices": len(value),
-                "n_patients": patients.nunique(),
-                "low": low[position],
-                "high": high[position],
-                "seeds": seeds,
-                "seed_spread": seed_means[metric].std(ddof=1),
-            }
-            rows.append({**dict(zip(by, key, strict=True)), **row})
-    return pd.DataFrame(rows)
+        rows.append(_summary(group, metrics, bootstrap_draws, seed)[0])
+        for position, (name, value) in enumerate(zip(by, key, strict=True)):
+            rows[-1].insert(position, name, value)
+    return pd.concat(rows, ignore_index=True)
+
+
+def with_averages(slice_scores: pd.DataFrame) -> pd.DataFrame:
+    """Add to each slice's classes the rows *overall* and *lesion_macro*.
+
+    Their scores are unweighted means over the classes defined on the slice, their counts sums.
+    Paired tests and rankings of slices need them; the tables' averages are means of the classes'
+    means (`summarise_classes`), which differ where a class is undefined on some slices.
+
+    Parameters
+    ----------
+    slice_scores : DataFrame
+        From `score_class_slices`.
+    """
+    keys = [name for name in slice_scores if name not in (*COUNTED, *CLASS_METRICS, "class")]
+    tables = [slice_scores]
+    for name, joined in AVERAGES.items():
+        own = slice_scores[slice_scores["class"].isin(joined)].groupby(keys, sort=False)
+        averaged = own[list(CLASS_METRICS)].mean().join(own[list(COUNTED)].sum())
+        tables.append(averaged.reset_index().assign(**{"class": name}))
+    return pd.concat(tables, ignore_index=True)[list(slice_scores)]
+
+
+def summarise_classes(
+    slice_scores: pd.DataFrame,
+    metrics: Sequence[str] = CLASS_METRICS,
+    bootstrap_draws: int = 2000,
+    seed: int = 2021,
+) -> pd.DataFrame:
+    """Average stage 2's scores over slices by model and class, then over classes.
+
+    *overall* is the unweighted mean of the three classes' means, and its error the mean of their
+    errors, as J prints it; *lesion_macro* is the same of GGO and consolidation alone, since
+    background lifts overall (D-13). Their intervals come from resampling patients once for all
+    classes, so they know that classes share slices.
+
+    Parameters
+    ----------
+    slice_scores : DataFrame
+        From `score_class_slices`, one row for each model, class, slice and seed; averages of
+        slices (`with_averages`) are not used.
+    metrics, bootstrap_draws, seed
+        As for `summarise`.
+
+    Returns
+    -------
+    DataFrame
+        model, class and the columns of `summarise`. n of overall and lesion macro is the smallest
+        of their classes', and so is n_slices.
+
+    Raises
+    ------
+    ValueError
+        As `summarise` does, or if a model lacks a class.
+    """
+    _need_columns(slice_scores, ["model", "class", "patient_id", "slice_id", *metrics])
+    tables = []
+    for model, group in slice_scores.groupby("model", sort=False):
+        parts = {
+            name: _summary(group[group["class"] == name], metrics, bootstrap_draws, seed)
+            for name in CLASSES
+            if (group["class"] == name).any()
+        }
+        if missing := [name for name in CLASSES if name not in parts]:
+            raise ValueError(f"model {model!r} has no scores of {missing}")
+        tables += [
+            table.assign(model=model, **{"class": name}) for name, (table, *_) in parts.items()
+        ]
+        for name, joined in AVERAGES.items():
+            tables.append(
+                _average([parts[own] for own in joined]).assign(model=model, **{"class": name})
+            )
+    both = pd.concat(tables, ignore_index=True)
+    return both[["model", "class", *both.columns.drop(["model", "class"])]]
+
+
+def _average(
+    parts: Sequence[tuple[pd.DataFrame, pd.DataFrame, NDArray[np.float64]]],
+) -> pd.DataFrame:
+    """Return the unweighted mean of several classes' summaries."""
+    tables, seed_means, resampled = zip(*parts, strict=True)
+    average = tables[0].copy()
+    for name in ("mean", "error"):
+        average[name] = np.mean([table[name] for table in tables], axis=0)
+    for name in ("n", "n_slices", "n_patients"):
+        average[name] = np.min([table[name] for table in tables], axis=0)
+    alone = np.any([table["low"].isna() for table in tables], axis=0)
+    average["low"], average["high"] = _interval(np.mean(resampled, axis=0), alone)
+    spread = sum(seed_means) / len(seed_means)
+    average["seed_spread"] = spread.std(ddof=1).to_numpy()
+    return average
+
+
+def _summary(
+    group: pd.DataFrame, metrics: Sequence[str], draws: int, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame, NDArray[np.float64]]:
+    """Return a group's summary, each seed's means, and its resampled means (draws, metrics)."""
+    values, seed_means, seeds = _per_slice(group, metrics)
+    patients = values.index.get_level_values("patient_id")
+    resampled, alone = _bootstrap(values, patients, draws, np.random.default_rng(seed))
+    low, high = _interval(resampled, alone)
+    table = pd.DataFrame(
+        {
+            "metric": metrics,
+            "mean": values.mean().to_numpy(),
+            "error": (1.96 * values.std(ddof=1) / np.sqrt(values.count().clip(lower=1))).to_numpy(),
+            "n": values.count().to_numpy(),
+            "n_slices": len(values),
+            "n_patients": patients.nunique(),
+            "low": low,
+            "high": high,
+            "seeds": seeds,
+            "seed_spread": seed_means.std(ddof=1).to_numpy(),
+        }
+    )
+    return table, seed_means, resampled
 
 
 def compare_models(
@@ -177,16 +280,23 @@ def _per_slice(
 
 def _bootstrap(
     values: pd.DataFrame, patients: pd.Index, draws: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the 2.5 and 97.5 % points of each column's mean, patients drawn whole."""
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return each column's resampled means (draws, columns), and which have one patient alone."""
     by_patient = values.groupby(patients)
     sums, left_in = by_patient.sum().to_numpy(), by_patient.count().to_numpy()
     n = len(sums)
     # how often each patient is drawn, (draws, patients): the mean then is two matrix products
     drawn = rng.multinomial(n, np.full(n, 1 / n), size=draws)
     means = ratio(drawn @ sums, drawn @ left_in)
+    # One patient resampled is always the same patient.
+    return means, (left_in > 0).sum(axis=0) < 2
+
+
+def _interval(
+    means: NDArray[np.float64], alone: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the 2.5 and 97.5 % points of resampled means, NaN where a patient is alone."""
     low, high = pd.DataFrame(means).quantile([0.025, 0.975]).to_numpy()
-    alone = (left_in > 0).sum(axis=0) < 2  # one patient resampled is always the same patient
     return np.where(alone, np.nan, low), np.where(alone, np.nan, high)
 
 

@@ -1,0 +1,90 @@
+"""The models of the paper's tables: what each is made of, and what the tables call it.
+
+A model is a row of switches, so that an ablation differs from its neighbour in exactly one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+
+__all__ = ["MULTI_MODELS", "PRIOR_MODEL", "SINGLE_MODELS", "MultiModel", "SingleModel", "ablation"]
+
+
+@dataclass(frozen=True)
+class SingleModel:
+    """A stage-1 model: slice → lesion probability."""
+
+    shown: str  # in tables and figures
+    published: str  # in published_values.csv
+    pretrained: bool = False  # starts from inpainting
+
+
+@dataclass(frozen=True)
+class MultiModel:
+    """A stage-2 model: slice, and prior, → background, GGO, consolidation."""
+
+    shown: str
+    published: str
+    network: str = "unet"  # or "fcn8s"
+    prior: bool = True
+    pretrained: bool = False
+    focal: bool = False
+    lookahead: bool = False
+
+
+SINGLE_MODELS = {
+    "unet": SingleModel("U-Net", "single_unet"),
+    "sinfnet": SingleModel("SInfNet", "single_sinfnet"),
+    "ssinfnet": SingleModel("SSInfNet", "single_ssinfnet", pretrained=True),
+}
+
+PRIOR_MODEL = "sinfnet"  # whose probability maps stage 2 reads (J, M; D-12)
+
+MULTI_MODELS = {
+    "unet": MultiModel("U-Net", "multi_unet", prior=False),
+    "fcn8s": MultiModel("FCN8s", "multi_fcn8", network="fcn8s"),
+    "sinfnet": MultiModel("SInfNet", "multi_sinfnet"),
+    "ssinfnet": MultiModel(
+        "SSInfNet", "multi_ssinfnet", pretrained=True, focal=True, lookahead=True
+    ),
+    "ssinfnet_no_focal_no_lookahead": MultiModel(
+        "SSInfNet − focal − Lookahead", "multi_ssinfnet-focal-lookahead", pretrained=True
+    ),
+    "ssinfnet_no_lookahead": MultiModel(
+        "SSInfNet − Lookahead", "multi_ssinfnet-lookahead", pretrained=True, focal=True
+    ),
+    "ssinfnet_no_focal": MultiModel(
+        "SSInfNet − focal", "multi_ssinfnet-focal", pretrained=True, lookahead=True
+    ),
+}
+
+ABLATION = (
+    "sinfnet",
+    "ssinfnet_no_focal_no_lookahead",
+    "ssinfnet_no_lookahead",
+    "ssinfnet_no_focal",
+    "ssinfnet",
+)
+
+
+def ablation(trained: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of S table S7 that were trained, with the switches of each.
+
+    Returns
+    -------
+    DataFrame
+        Index model; shown, pretrained, focal, lookahead.
+
+    Raises
+    ------
+    ValueError
+        If the full model was not trained: there is nothing to compare with.
+    """
+    if "ssinfnet" not in trained:
+        raise ValueError(f"an ablation needs multi.models to name ssinfnet, got {list(trained)}")
+    rows = {name: asdict(MULTI_MODELS[name]) for name in ABLATION if name in trained}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table[["shown", "pretrained", "focal", "lookahead"]].rename_axis("model")

@@ -1,0 +1,38 @@
+"""One function a figure panel: data in, Axes out (or the Figure, where a figure is many panels).
+
+Nothing here computes, saves or shows. Every function draws in `STYLE`, whatever the caller's
+settings; `style()` gives the same look to what a notebook draws itself.
+"""
+
+from ssinfnet.plots.architecture import plot_network, plot_networks, plot_system
+from ssinfnet.plots.scores import plot_class_scores, plot_roc, plot_scores
+from ssinfnet.plots.slices import (
+    CLASS_COLOURS,
+    plot_cohort_examples,
+    plot_overlay,
+    plot_slice,
+    plot_slices_by_model,
+)
+from ssinfnet.plots.style import MODEL_COLOURS, MODEL_NAMES, STYLE, style
+from ssinfnet.plots.training import plot_inpainting, plot_pretraining, plot_training
+
+__all__ = [
+    "CLASS_COLOURS",
+    "MODEL_COLOURS",
+    "MODEL_NAMES",
+    "STYLE",
+    "plot_class_scores",
+    "plot_cohort_examples",
+    "plot_inpainting",
+    "plot_network",
+    "plot_networks",
+    "plot_overlay",
+    "plot_pretraining",
+    "plot_roc",
+    "plot_scores",
+    "plot_slice",
+    "plot_slices_by_model",
+    "plot_system",
+    "plot_training",
+    "style",
+]

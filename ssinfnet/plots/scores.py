@@ -1,0 +1,178 @@
+"""Scores of models beside the paper's, and ROC curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from ssinfnet.plots.style import HOLLOW, MODEL_NAMES, STYLE, model_colour
+from ssinfnet.published import beside_paper
+
+__all__ = ["plot_class_scores", "plot_roc", "plot_scores"]
+
+
+@mpl.rc_context(STYLE)
+def plot_scores(
+    summary: pd.DataFrame,
+    metrics: Sequence[str] | None = None,
+    table: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw mean scores of models with their errors, and the paper's beside them (J figure 3B).
+
+    Parameters
+    ----------
+    summary : DataFrame
+        From `scores.summarise`, by model and of one class.
+    metrics : sequence of str, optional
+        Those to show, in that order; by default all of the summary.
+    table : str, optional
+        Published table whose means and errors are drawn as hollow squares.
+    ax : Axes, optional
+        A new figure's by default.
+
+    Notes
+    -----
+    The thick bar is mean ± 1.96 SE over slices (J eq 13), the thin capped line the 95 % bootstrap
+    interval over patients, n below a metric the number of slices on which it is defined (from the
+    least to the most where models differ).
+    """
+    metrics = list(dict.fromkeys(summary["metric"]) if metrics is None else metrics)
+    models = list(dict.fromkeys(summary["model"]))
+    shown = summary[summary["metric"].isin(metrics)]
+    if len(shown) != len(models) * len(metrics):
+        raise ValueError(
+            f"{len(shown)} rows for {len(models)} models and {len(metrics)} metrics; pass metrics "
+            "that the summary has, of one class"
+        )
+    if ax is None:
+        ax = plt.figure(figsize=(max(3.2, 1.15 * len(metrics) + 0.6), 3.1)).subplots()
+    paper = None if table is None else beside_paper(shown, table).set_index(["model", "metric"])
+    rows = shown.set_index(["model", "metric"])
+    step = 0.7 / len(models)
+    for position, model in enumerate(models):
+        x = np.arange(len(metrics)) + (position - (len(models) - 1) / 2) * step
+        ours = rows.loc[model].loc[metrics]
+        _draw_ours(ax, x - (0.1 * step if table else 0), ours, model_colour(model))
+        if paper is not None:
+            _draw_paper(ax, x + 0.28 * step, paper.loc[model].loc[metrics], model_colour(model))
+    ax.set_xticks(range(len(metrics)), [_metric_label(shown, metric) for metric in metrics])
+    ax.tick_params(axis="x", length=0)
+    for border in np.arange(len(metrics) - 1) + 0.5:
+        ax.axvline(border, color="0.9", linewidth=0.7, zorder=0)
+    ax.set(ylabel="Mean over slices", ylim=(-0.03, 1.03), xlim=(-0.5, len(metrics) - 0.5))
+    handles = _score_handles(models, with_paper=table is not None)
+    ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    return ax
+
+
+@mpl.rc_context(STYLE)
+def plot_class_scores(
+    summary: pd.DataFrame,
+    metrics: Sequence[str] = ("F1", "IoU", "Recall", "Precision"),
+    table: str | None = None,
+) -> Figure:
+    """Draw stage 2's mean scores, one panel a class, as `plot_scores` does (J figure 3D).
+
+    Parameters
+    ----------
+    summary : DataFrame
+        From `scores.summarise_classes`.
+    metrics : sequence of str
+        Those to show, in that order.
+    table : str, optional
+        Published table whose means and errors are drawn as hollow squares; lesion macro is ours
+        alone.
+    """
+    names = list(dict.fromkeys(summary["class"]))
+    figure = plt.figure(figsize=(7.2, 2.5 * ((len(names) + 1) // 2)))
+    panels = figure.subplots((len(names) + 1) // 2, 2, sharey=True, squeeze=False).flatten()
+    for ax, name in zip(panels, names, strict=False):
+        rows = summary[summary["class"] == name]
+        plot_scores(rows, metrics, None if name == "lesion_macro" else table, ax)
+        ax.get_legend().remove()
+        ax.set_title({"ggo": "GGO"}.get(name, name.replace("_", " ").capitalize()), loc="left")
+    for ax in panels[len(names) :]:
+        ax.set_axis_off()
+    handles = _score_handles(list(dict.fromkeys(summary["model"])), with_paper=table is not None)
+    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def plot_roc(
+    roc: Mapping[str, pd.DataFrame], auc: Mapping[str, float], ax: Axes | None = None
+) -> Axes:
+    """Draw ROC curves of all pixels of the test slices (S figure 4).
+
+    Parameters
+    ----------
+    roc : mapping of model to DataFrame
+        false_positive_rate and true_positive_rate, from `scores.pooled_roc`.
+    auc : mapping of model to float
+        Area under each curve, for the legend.
+    ax : Axes, optional
+        A new figure's by default.
+    """
+    ax = ax if ax is not None else plt.figure(figsize=(3.4, 3.4)).subplots()
+    ax.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=(0, (4, 3)), label="Chance (0.5)")
+    for model, curve in roc.items():
+        ax.plot(
+            curve["false_positive_rate"],
+            curve["true_positive_rate"],
+            color=model_colour(model),
+            label=f"{MODEL_NAMES.get(model, model)} (AUC {auc[model]:.3f})",
+            clip_on=False,
+        )
+    ax.set(
+        xlabel="False-positive rate (1 − specificity)",
+        ylabel="True-positive rate (recall)",
+        xlim=(0, 1),
+        ylim=(0, 1),
+        aspect="equal",
+    )
+    ax.legend(loc="lower right")
+    return ax
+
+
+def _draw_ours(ax: Axes, x: NDArray[np.floating], rows: pd.DataFrame, colour: str) -> None:
+    low, mean, high = rows["low"], rows["mean"], rows["high"]
+    ax.vlines(x, mean - rows["error"], mean + rows["error"], color=colour, lw=4.5, alpha=0.4)
+    ax.vlines(x, low, high, color=colour, lw=0.9)
+    for end in (low, high):
+        ax.plot(x, end, marker="_", color=colour, markersize=6, linestyle="none")
+    ax.plot(x, mean, marker="o", color=colour, markersize=4.5, linestyle="none", clip_on=False)
+
+
+def _draw_paper(ax: Axes, x: NDArray[np.floating], rows: pd.DataFrame, colour: str) -> None:
+    mean, error = rows["paper_mean"], rows["paper_error"]
+    ax.vlines(x, mean - error, mean + error, color=colour, lw=0.9)
+    ax.plot(x, mean, color=colour, markersize=4.5, clip_on=False, **HOLLOW)
+
+
+def _metric_label(summary: pd.DataFrame, metric: str) -> str:
+    numbers = summary.loc[summary["metric"] == metric, "n"]
+    n = f"{numbers.iloc[0]}" if numbers.nunique() == 1 else f"{numbers.min()}–{numbers.max()}"
+    return f"{metric.replace('_', ' ')}\nn = {n}"
+
+
+def _score_handles(models: Sequence[str], with_paper: bool) -> list[Line2D]:
+    full: dict[str, Any] = {"marker": "o", "linestyle": "none"}
+    handles = [
+        Line2D([], [], color=model_colour(model), label=MODEL_NAMES.get(model, model), **full)
+        for model in models
+    ]
+    handles.append(Line2D([], [], color="0.3", lw=4.5, alpha=0.4, label="± 1.96 SE, slices"))
+    handles.append(Line2D([], [], color="0.3", lw=0.9, label="95 % bootstrap, patients"))
+    if with_paper:
+        handles.append(Line2D([], [], color="0.3", label="Paper ± 1.96 SE", **HOLLOW))
+    return handles

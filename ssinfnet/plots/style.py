@@ -1,0 +1,99 @@
+"""The look of every figure: style, colours, small shared pieces.
+
+Colours are Okabe and Ito's (2008), which readers with colour-blindness tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ssinfnet.published import MODEL_NAMES
+
+__all__ = [
+    "HOLLOW",
+    "MODEL_COLOURS",
+    "MODEL_NAMES",
+    "PANEL",
+    "STYLE",
+    "grid",
+    "model_colour",
+    "name_row",
+    "same_number",
+    "style",
+]
+
+MODEL_COLOURS = {
+    "unet": "#E69F00",
+    "fcn8s": "#CC79A7",
+    "sinfnet": "#0072B2",
+    "ssinfnet": "#009E73",
+    "ssinfnet_no_focal_no_lookahead": "#56B4E9",
+    "ssinfnet_no_lookahead": "#D55E00",
+    "ssinfnet_no_focal": "#000000",
+}
+OTHER_COLOUR = "#999999"
+HOLLOW: dict[str, Any] = {"marker": "s", "markerfacecolor": "white", "linestyle": "none"}
+PANEL = 1.55  # inches, side of one slice in a grid
+
+STYLE: dict[str, Any] = {
+    "figure.figsize": (4.5, 3.2),
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 120,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.prop_cycle": mpl.cycler(
+        color=["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000"]
+    ),
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "image.cmap": "gray",
+    "image.interpolation": "nearest",
+}
+
+
+def style() -> AbstractContextManager[None]:
+    """Return a context in which Matplotlib draws in `STYLE`; the settings before come back."""
+    return mpl.rc_context(STYLE)
+
+
+def model_colour(model: str) -> str:
+    """Return the colour of a model in every figure."""
+    return MODEL_COLOURS.get(model, OTHER_COLOUR)
+
+
+def same_number(**sequences: Sequence[Any]) -> None:
+    """Raise ValueError unless all have one entry a slice, and at least one."""
+    numbers = {name: len(sequence) for name, sequence in sequences.items()}
+    if len(set(numbers.values())) != 1 or 0 in numbers.values():
+        raise ValueError(f"one entry a slice is needed in each, got {numbers}")
+
+
+def grid(rows: int, columns: int, legend: float = 0.0) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure of square panels, with `legend` inches below them."""
+    figure = plt.figure(figsize=(PANEL * columns + 0.25, PANEL * rows + 0.25 + legend))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    return figure, axes
+
+
+def name_row(ax: Axes, name: str) -> None:
+    """Write the name of a row of panels beside its first."""
+    ax.set_ylabel(name, fontsize=STYLE["axes.titlesize"])

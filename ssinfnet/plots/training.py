@@ -1,0 +1,130 @@
+"""How trainings went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from ssinfnet.plots.style import STYLE, grid, name_row
+
+__all__ = ["plot_inpainting", "plot_pretraining", "plot_training"]
+
+TURNS = {"network": "#0072B2", "coach": "#D55E00"}
+
+
+@mpl.rc_context(STYLE)
+def plot_training(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the losses of one training and, on the right axis, its validation F1.
+
+    Parameters
+    ----------
+    history : DataFrame
+        epoch (from 1), train_loss, validation_loss, validation_f1 (NaN where undefined).
+    ax : Axes, optional
+        A new figure's by default.
+
+    Returns
+    -------
+    Axes
+        That of the losses; the F1 axis is its twin.
+    """
+    ax = ax if ax is not None else plt.figure().subplots()
+    marker = "o" if len(history) < 25 else None
+    shared: dict[str, Any] = {"marker": marker, "markersize": 2.5}
+    ax.plot(history["epoch"], history["train_loss"], color="#000000", **shared)
+    ax.plot(history["epoch"], history["validation_loss"], color="#CC79A7", **shared)
+    ax.set(xlabel="Epoch", ylabel="Loss", ylim=(0, None))
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    right = ax.twinx()
+    right.plot(
+        history["epoch"], history["validation_f1"], color="#009E73", linestyle="--", **shared
+    )
+    right.set(ylabel="Validation F1 (mean over slices)", ylim=(0, 1))
+    right.spines["right"].set_visible(True)
+    right.spines["right"].set_color("#009E73")
+    right.tick_params(axis="y", colors="#009E73")
+    right.yaxis.label.set_color("#009E73")
+    handles = [*ax.get_lines(), Line2D([], [], color="#009E73", linestyle="--")]
+    ax.legend(
+        handles,
+        ["Training loss", "Validation loss", "Validation F1"],
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
+        ncols=3,
+    )
+    return ax
+
+
+@mpl.rc_context(STYLE)
+def plot_pretraining(history: pd.DataFrame) -> Figure:
+    """Draw what network and coach made of their turns: L_rec above, L_coach below.
+
+    Parameters
+    ----------
+    history : DataFrame
+        phase, train ("network" or "coach"), epoch (from 1 in each phase), train_loss and
+        validation_loss, as `pretext.pretrain` returns them.
+    """
+    figure = plt.figure(figsize=(4.8, 3.6))
+    panels = dict(zip(TURNS, figure.subplots(2, 1, sharex=True), strict=True))
+    done = np.arange(1, len(history) + 1)
+    for turn, ax in panels.items():
+        for phase, rows in history.groupby("phase"):
+            at = done[history["phase"] == phase]
+            ax.axvspan(at[0] - 0.5, at[-1] + 0.5, color="0.94" if phase % 2 else "white", zorder=0)
+            if (rows["train"] == turn).all():
+                shared: dict[str, Any] = {"color": TURNS[turn], "marker": "o", "markersize": 2.5}
+                ax.plot(at, rows["train_loss"], **shared)
+                ax.plot(at, rows["validation_loss"], **{**shared, "linestyle": "--"})
+        ax.margins(x=0)
+    panels["network"].set(ylabel="$L_{rec}$\nwhile the network learns")
+    panels["coach"].set(ylabel="$L_{coach}$\nwhile the coach learns")
+    panels["coach"].set(xlabel="Epoch of the alternation (phases shaded by turns)")
+    panels["coach"].xaxis.get_major_locator().set_params(integer=True)
+    handles = [
+        Line2D([], [], color="0.3", label="Training slices"),
+        Line2D([], [], color="0.3", linestyle="--", label="Validation slices"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def plot_inpainting(examples: Mapping[str, NDArray[np.floating]], which: int = 0) -> Figure:
+    """Draw one slice, and after each phase its mask, what is left of it, and what is restored.
+
+    Parameters
+    ----------
+    examples : mapping
+        As `pretext.pretrain` returns them: "slice", "<phase>.mask", "<phase>.restored".
+    which : int
+        Position of the slice among the examples.
+    """
+    whole = examples["slice"][which]
+    phases = sorted({name.partition(".")[0] for name in examples if name != "slice"})
+    shown = {"cmap": "gray", "vmin": whole.min(), "vmax": whole.max()}
+    figure, axes = grid(len(phases), 4)
+    for row, phase in zip(axes, phases, strict=True):
+        mask = examples[f"{phase}.mask"][which]
+        row[0].imshow(whole, **shown)
+        row[1].imshow(mask, cmap="gray", vmin=0, vmax=1)
+        row[2].imshow(np.where(mask > 0.5, whole, np.nan), **shown)
+        row[2].set_facecolor(TURNS["coach"])
+        row[3].imshow(examples[f"{phase}.restored"][which], **shown)
+        name_row(row[0], f"After phase {int(phase.removeprefix('phase'))}")
+        for ax in row:
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+    titles = ("Slice", "Mask (white is kept)", "Masked slice", "Restored")
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title)
+    return figure

@@ -1,0 +1,35 @@
+from dataclasses import asdict
+from itertools import pairwise
+from typing import get_args
+
+from ssinfnet import config
+from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
+
+NAMES = ("shown", "published")
+
+
+def differing(one, other):
+    a, b = asdict(MULTI_MODELS[one]), asdict(MULTI_MODELS[other])
+    return [key for key in a if key not in NAMES and a[key] != b[key]]
+
+
+def test_every_ablation_switches_exactly_one_thing():
+    chain = ("sinfnet", "ssinfnet_no_focal_no_lookahead", "ssinfnet_no_lookahead", "ssinfnet")
+    switched = [differing(a, b) for a, b in pairwise(chain)]
+    assert switched == [["pretrained"], ["focal"], ["lookahead"]]
+    assert differing("ssinfnet_no_focal_no_lookahead", "ssinfnet_no_focal") == ["lookahead"]
+    assert differing("ssinfnet_no_focal", "ssinfnet") == ["focal"]
+
+
+def test_the_baselines_differ_from_sinfnet_in_one_thing():
+    assert differing("unet", "sinfnet") == ["prior"]
+    assert differing("fcn8s", "sinfnet") == ["network"]
+
+
+def test_a_study_may_name_every_model_and_no_other():
+    assert set(get_args(config.SingleName)) == set(SINGLE_MODELS)
+    assert set(get_args(config.MultiName)) == set(MULTI_MODELS)
+
+
+def test_priors_come_from_a_supervised_model():
+    assert not SINGLE_MODELS[PRIOR_MODEL].pretrained
