@@ -63,6 +63,7 @@ lint: $(INSTALLED) ## check style of code and notebooks
 
 bench: $(INSTALLED) ## measure, and write the tables of benchmarks/
 	"$(BIN)/python" benchmarks/networks.py
+	"$(BIN)/python" benchmarks/steps.py
 	"$(BIN)/python" benchmarks/phantom.py
 	"$(BIN)/python" benchmarks/notebooks.py
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -38,3 +39,28 @@ def write_phantom(
         typer.echo(f"study {study!r} reads real data; it has no phantom", err=True)
         raise typer.Exit(1)
     typer.echo(phantom.write_phantom(folder, settings))
+
+
+@app.command("train")
+def train(
+    name: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],
+    data: Annotated[Path | None, typer.Option(help="folder of the raw data")] = None,
+) -> None:
+    """Run a whole study in this process, without papermill and Snakemake.
+
+    For a bare GPU machine; where both are installed, `make reproduce` runs the same notebooks in
+    parallel and keeps them as executed.
+    """
+    from ssinfnet import paths, plain_runs
+
+    if data is not None:
+        os.environ[paths.DATA_VARIABLE] = str(data.resolve())
+    try:
+        plain_runs.run_study(config.load_study(name), name)
+    except (FileNotFoundError, ValueError, RuntimeError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+
+
+if __name__ == "__main__":
+    app()

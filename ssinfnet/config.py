@@ -172,6 +172,7 @@ class PretextConfig(Part):
 
     phases: tuple[PhaseConfig, ...] = Field(default=PAPER_PHASES, min_length=1)
     batch_size: Positive = 8
+    unlabelled_slices: int | None = Field(default=None, ge=0)  # of stage 1, at most; None: all
     kept: float = Field(default=0.75, gt=0, lt=1)  # k: share of the slice that is not erased
     reconstruction: Literal["mse", "bce"] = "mse"  # D-11
     network_learning_rate: float = Field(default=0.1, gt=0)  # SGD; falls at 40, 80, 90 % (D-22)

@@ -219,7 +219,8 @@ def pretext_slices(
 ) -> SliceSet:
     """Hold what a stage's pretraining sees of a split in memory: no labels.
 
-    Stage 1 trains on unlabelled slices too; stage 2 only on those that have a prior (J).
+    Stage 1 trains on unlabelled slices too; stage 2 only on those that have a prior (J). Where the
+    study limits the unlabelled slices, they are drawn by the seed.
 
     Parameters
     ----------
@@ -233,7 +234,12 @@ def pretext_slices(
     if stage == "multi":
         rows = cohort.with_classes(split)
         return replace(multi_slices(rows, study, places, fold, seed, "predicted"), labels=None)
-    rows = cohort.of_split(*(("train", "unlabelled") if split == "train" else (split,)))
+    rows = cohort.of_split(split)
+    if split == "train":
+        unlabelled, most = cohort.of_split("unlabelled"), study.single.pretext.unlabelled_slices
+        if most is not None and most < len(unlabelled):
+            unlabelled = unlabelled.sample(most, random_state=seed).sort_index()
+        rows = pd.concat([rows, unlabelled])
     return replace(single_slices(rows, places), labels=None)
 
 

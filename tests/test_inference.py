@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ssinfnet import artifacts, batches, inference, networks, training
-from ssinfnet.config import TrainingConfig
+from ssinfnet.config import TrainingConfig, load_study
 from ssinfnet.paths import PREDICTIONS, StudyPaths
 
 CPU = torch.device("cpu")
@@ -161,3 +161,63 @@ def test_stage_2_predicts_three_classes_with_the_prior_as_input():
     )
     assert one.shape == (2, 3, 50, 70)
     assert not np.array_equal(one, other)
+
+
+class Unlabelled:
+    """A cohort of two training slices, one for validation, five without labels."""
+
+    splits = ["train", "train", "validation", *["unlabelled"] * 5]
+
+    def __init__(self):
+        self.slices = pd.DataFrame({"split": self.splits})
+
+    def of_split(self, *splits):
+        return self.slices[self.slices["split"].isin(splits)]
+
+    with_classes = of_split
+
+
+@pytest.fixture
+def unlabelled(tmp_path):
+    places = StudyPaths("smoke", tmp_path)
+    places.cohort.mkdir(parents=True)
+    numbered = np.arange(8, dtype=np.uint8)[:, None, None] * np.ones((1, 32, 32), np.uint8)
+    np.save(places.cohort / "images.npy", numbered)
+    np.save(places.cohort / "masks.npy", numbered * 0)
+    return places
+
+
+def seen(places, split, most, seed=1):
+    study = load_study("smoke")
+    pretext = study.single.pretext.model_copy(update={"unlabelled_slices": most})
+    study = study.model_copy(
+        update={"single": study.single.model_copy(update={"pretext": pretext})}
+    )
+    slices = inference.pretext_slices(Unlabelled(), split, "single", study, places, 0, seed)
+    assert slices.labels is None
+    return slices.images[:, 0, 0, 0].tolist()
+
+
+def test_stage_1s_pretraining_sees_unlabelled_slices_and_validation_does_not(unlabelled):
+    assert seen(unlabelled, "train", None) == [0, 1, 3, 4, 5, 6, 7]
+    assert seen(unlabelled, "validation", None) == [2]
+
+
+def test_a_study_may_limit_the_unlabelled_slices(unlabelled):
+    few = seen(unlabelled, "train", 2)
+    assert few[:2] == [0, 1]
+    assert len(few) == 4
+    assert set(few[2:]) < {3, 4, 5, 6, 7}
+    assert few == seen(unlabelled, "train", 2)
+    assert seen(unlabelled, "train", 0) == [0, 1]
+
+
+def test_stage_2s_pretraining_sees_slices_with_priors_alone(unlabelled, monkeypatch):
+    monkeypatch.setattr(
+        inference, "prior_maps", lambda rows, *_, **__: np.full((len(rows), 32, 32), 9, np.uint8)
+    )
+    study = load_study("smoke")
+    slices = inference.pretext_slices(Unlabelled(), "train", "multi", study, unlabelled, 0, 1)
+    assert len(slices) == 2
+    assert slices.priors.unique().tolist() == [9]
+    assert slices.labels is None

@@ -176,6 +176,22 @@ def test_the_coachs_backbone_is_resnet_18_without_max_pool():
     assert coach(torch.rand(1, 3, 64, 96)).scores.shape == (1, 1, 4, 6)  # 1/16
 
 
+def test_a_residual_blocks_shortcut_is_a_strided_1x1_convolution():
+    block = networks.coach.BasicBlock(8, 16, 2).eval()
+    x = torch.rand(2, 8, 9, 12)
+    inner = torch.relu(block.bn1(block.conv1(x)))
+    shortcut = torch.nn.functional.conv2d(x, block.downsample[0].weight, stride=2)
+    expected = torch.relu(block.bn2(block.conv2(inner)) + block.downsample[1](shortcut))
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_a_narrow_coach_learns_at_128_pixels_without_crashing():
+    # Its shortcut once crashed the process in the backward pass at this size and width.
+    coach = networks.Coach(6, 0.125).to(memory_format=torch.channels_last)
+    coach(torch.rand(8, 6, 128, 128)).scores.sum().backward()
+    assert all(p.grad is not None for p in coach.parameters())
+
+
 def test_the_coachs_divergence_agrees_with_torch_distributions():
     from torch.distributions import Normal, kl_divergence
 

@@ -38,7 +38,8 @@ def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
     assert len(list(PLACES.runs.glob("*.ipynb"))) == 19
     for name in ("table_2d_split.csv", "table_3b.csv", "table_3b.md", "figure_2.png",
                  "figure_3a.pdf", "figure_3b.png", "figure_s4.pdf", "table_3d_s4.csv",
-                 "figure_3c.png", "figure_3d.pdf", "table_v4_oracle.csv", "table_s7.csv", "figure_1.pdf",
+                 "figure_3c.png", "figure_3d.pdf", "table_v4_oracle.csv", "table_s7.csv",
+                 "figure_1.pdf",
                  "figure_inpainting_single_fold0_seed1.png", "report.html"):  # fmt: skip
         assert (PLACES.figures / name).stat().st_size > 0
     assert not list(PLACES.runs.rglob("*.partial*"))

@@ -1,0 +1,68 @@
+import nbformat
+import pytest
+
+from ssinfnet import plain_runs
+from ssinfnet.config import load_study
+from ssinfnet.paths import StudyPaths, project_root
+
+
+def notebook(folder, *cells):
+    book = nbformat.v4.new_notebook()
+    book.cells = [
+        nbformat.v4.new_code_cell("study: str = 'smoke'\ncount: int = 2",
+                                  metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_markdown_cell("words"),
+        *(nbformat.v4.new_code_cell(cell) for cell in cells),
+    ]  # fmt: skip
+    path = folder / "book.ipynb"
+    nbformat.write(book, path)
+    return path
+
+
+def test_cells_run_in_order_with_parameters_in_force(tmp_path):
+    path = notebook(tmp_path, "doubled = 2 * count", "text = f'{study} {doubled}';")
+    assert plain_runs.run_notebook(path, {"count": 5})["text"] == "smoke 10"
+
+
+def test_an_unknown_parameter_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"no parameter \['size'\]"):
+        plain_runs.run_notebook(notebook(tmp_path), {"size": 1})
+
+
+def test_a_failed_cell_is_named_with_its_error(tmp_path):
+    with pytest.raises(RuntimeError, match="book.ipynb failed in code cell 3: division by zero"):
+        plain_runs.run_notebook(notebook(tmp_path, "1", "1 / 0"), {})
+
+
+def test_every_run_names_a_notebook_and_parameters_it_has():
+    for name in ("smoke", "paper"):
+        for book, parameters in plain_runs.runs_of(load_study(name)):
+            path = project_root() / "notebooks" / f"{book}.ipynb"
+            cell = next(
+                c
+                for c in nbformat.read(path, 4).cells
+                if "parameters" in c.metadata.get("tags", [])
+            )
+            for parameter in parameters:
+                assert f"{parameter}: " in cell.source
+
+
+@pytest.mark.slow
+def test_the_plain_runs_are_those_of_the_snakefile():
+    import re
+
+    from test_pipeline import snakemake
+
+    planned = snakemake("--dry-run", "--forceall").stdout
+    jobs = len(re.findall(r"^\s*rule (?!all)\w+:", planned, flags=re.MULTILINE))
+    assert jobs == len(list(plain_runs.runs_of(load_study("smoke"))))
+
+
+@pytest.mark.slow
+def test_a_notebook_that_trains_runs_plainly_too(tmp_path):
+    places = StudyPaths.of("smoke")
+    if not (places.cohort / "cohort.parquet").exists():
+        pytest.skip("the smoke study has not run; test_pipeline runs it")
+    path = project_root() / "notebooks" / "03_single_segmentation.ipynb"
+    left = plain_runs.run_notebook(path, {"study": "smoke", "model": "unet"})
+    assert set(left["predictions"]) == set(left["rows"]["slice_id"])
