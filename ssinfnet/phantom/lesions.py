@@ -65,7 +65,7 @@ def draw_lesions(
     if not 0 <= consolidation_share <= 1:
         raise ValueError(f"consolidation_share must lie in [0, 1], got {consolidation_share}")
     points = chest.lung_points(rng, anatomy, PLANNING_POINTS)
-    count = 1 + rng.poisson(1 + 7 * extent)
+    count = 1 + rng.poisson(0.4 + 5 * extent)
     centres = points[rng.choice(len(points), count, p=_preference(anatomy, points))]
     # Patches are round in the plane within a third, and larger where much of the lung is ill.
     width = rng.uniform(24, 44, count) * (0.75 + 1.2 * extent)
@@ -129,7 +129,7 @@ def _patches(
         inside = (1 - np.sqrt(relative)) * min(rx, ry)
         np.maximum(patch, inside, out=patch)
         np.maximum(dense, inside + lean, out=dense)
-    return patch + 4 * rim, dense + 2 * rim + 2.5 * grain
+    return patch + 3 * rim, dense + 2 * rim + 2.5 * grain
 
 
 def opacities(

@@ -36,7 +36,7 @@ from ssinfnet.phantom.slices import (
 __all__ = ["GENERATOR_VERSION", "MARKER", "SITES", "patient_rng", "write_phantom", "write_site_a",
            "write_site_b"]  # fmt: skip
 
-GENERATOR_VERSION = 2  # raise it whenever the same configuration would give other pictures
+GENERATOR_VERSION = 3  # raise it whenever the same configuration would give other pictures
 MARKER = "phantom.json"
 SITE_NUMBERS = {"site_a": 1, "site_b": 2}
 # Numbers from which each kind of patient counts, so that more of one kind leaves the others alone.
