@@ -29,7 +29,7 @@ MEAN_NOTE = (
     "Mean ± 1.96 standard errors over slices, in brackets the 95 % bootstrap interval over "
     "patients, n the slices on which the score is defined."
 )
-PNG_DPI = 200
+PNG_DPI = 150
 SCREEN_DPI = 120  # a figure on the page is a quarter larger than in print
 # Matplotlib writes the time, and its version, unless told not to.
 NO_METADATA = {
