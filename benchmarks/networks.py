@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ssinfnet import artifacts, networks, training
+from ssinfnet import artifacts, networks, segmentation
 
 SIZE = 352
 LAYOUTS = {"eager": torch.contiguous_format, "channels-last": torch.channels_last}
@@ -22,7 +22,7 @@ LAYOUTS = {"eager": torch.contiguous_format, "channels-last": torch.channels_las
 
 def step(network, inputs, lesion, optimiser) -> None:
     """Do one training step as `training` does."""
-    training.single_loss(network(inputs), lesion, lesion).backward()
+    segmentation.single_loss(network(inputs), lesion, lesion).backward()
     torch.nn.utils.clip_grad_value_(network.parameters(), 0.5)
     optimiser.step()
     optimiser.zero_grad()

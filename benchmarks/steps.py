@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ssinfnet import artifacts, batches, networks, pretext, training
+from ssinfnet import artifacts, batches, networks, pretext, segmentation, training
 from ssinfnet.config import AugmentationConfig, PhaseConfig, PretextConfig
 from ssinfnet.optimizers import Lookahead
 
@@ -73,16 +73,16 @@ def steps(device: torch.device) -> dict[str, tuple[str, Callable, Callable, Call
     u_net = partial(networks.build_multi, "unet", True)
     return {
         "single, plain": ("single", partial(networks.build_single, "sinfnet"), adam,
-                          training.single_loss),
+                          segmentation.single_loss),
         "single, inpainting, random masks": ("single pretext", turn("single", "network", False),
                                              sgd, loss_of(single, "network")),
         "single, inpainting, coach's masks": ("single pretext", turn("single", "network", True),
                                               sgd, loss_of(single, "network")),
         "single, the coach learns": ("single pretext", turn("single", "coach", True), adam,
                                      loss_of(single, "coach")),
-        "multi, plain": ("multi", u_net, sgd, partial(training.multi_loss, gamma=0.0)),
+        "multi, plain": ("multi", u_net, sgd, partial(segmentation.multi_loss, gamma=0.0)),
         "multi, focal and Lookahead": ("multi", u_net, lambda p: Lookahead(sgd(p)),
-                                       partial(training.multi_loss, gamma=2.0)),
+                                       partial(segmentation.multi_loss, gamma=2.0)),
         "multi, inpainting, coach's masks": ("multi pretext", turn("multi", "network", True), sgd,
                                              loss_of(multi, "network")),
         "multi, the coach learns": ("multi pretext", turn("multi", "coach", True), adam,

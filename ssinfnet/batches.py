@@ -28,6 +28,8 @@ __all__ = [
     "lesion_view",
     "multi_view",
     "network_input",
+    "refuse_empty",
+    "subseed",
 ]
 
 FREE_SHARE = 0.5  # of the device's free memory that slices may fill; the rest is for training
@@ -97,6 +99,13 @@ class SliceSet:
         return SliceSet(**{name: tensor.to(device) for name, tensor in tensors.items()})
 
 
+def refuse_empty(train: SliceSet, validation: SliceSet) -> None:
+    """Raise ValueError if there is nothing to train or to validate on."""
+    for name, slices in (("training", train), ("validation", validation)):
+        if not len(slices):
+            raise ValueError(f"the {name} set is empty; see the split in 01_data_split")
+
+
 def intensity(slices: SliceSet) -> dict[str, float]:
     """Return mean and standard deviation of the grey values in [0, 1], for standardising inputs."""
     counts = torch.bincount(slices.images.flatten().to(torch.int64), minlength=256).double()
@@ -104,6 +113,11 @@ def intensity(slices: SliceSet) -> dict[str, float]:
     mean = (counts * grey).sum() / counts.sum()
     variance = (counts * (grey - mean) ** 2).sum() / counts.sum()
     return {"mean": mean.item(), "std": max(math.sqrt(variance.item()), 1e-3)}
+
+
+def subseed(*parts: int) -> int:
+    """Return a seed that is a function of several, such as (seed, epoch)."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
 def network_input(

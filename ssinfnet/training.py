@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from fastai.callback.fp16 import AMPMode, MixedPrecision
@@ -27,26 +26,11 @@ from fastai.optimizer import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ssinfnet import artifacts, checkpoints, losses, progress
-from ssinfnet.batches import Batches, SliceSet, View, intensity, lesion_view, multi_view
-from ssinfnet.config import MultiTrainingConfig, TrainingConfig
-from ssinfnet.models import MultiModel
+from ssinfnet import artifacts, checkpoints, progress
+from ssinfnet.batches import Batches, SliceSet, subseed
 from ssinfnet.optimizers import Lookahead
 
-__all__ = [
-    "Recipe",
-    "SliceF1",
-    "best_device",
-    "class_masks",
-    "finished",
-    "fingerprint",
-    "fit",
-    "fit_multi",
-    "fit_single",
-    "refuse_empty",
-    "single_loss",
-    "subseed",
-]
+__all__ = ["Recipe", "SliceF1", "best_device", "finished", "fingerprint", "fit"]
 
 WEIGHTS = "weights.safetensors"
 STATE = "training.safetensors"
@@ -88,163 +72,6 @@ class Recipe:
 def best_device() -> torch.device:
     """Return the CUDA device where there is one, else the processor."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def subseed(*parts: int) -> int:
-    """Return a seed that is a function of several, such as (seed, epoch)."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
-
-
-def fit_single(
-    network: nn.Module,
-    train: SliceSet,
-    validation: SliceSet,
-    config: TrainingConfig,
-    *,
-    seed: int,
-    folder: Path,
-    described: dict[str, Any],
-    device: torch.device | None = None,
-    loss: Callable[..., Tensor] | None = None,
-) -> pd.DataFrame:
-    """Train a stage-1 network on slices of train, and keep its best on validation patients.
-
-    Parameters
-    ----------
-    network : Module
-        Already initialised; holds the kept weights afterwards.
-    train, validation : SliceSet
-        With labels, of different patients (D-01).
-    config : TrainingConfig
-    seed : int
-        Order and augmentation of every epoch derive from it.
-    folder, described, device
-        As `fit` takes them.
-    loss : callable or None
-        `single_loss` if None.
-
-    Returns
-    -------
-    DataFrame
-        As `fit` returns it.
-    """
-    recipe = _recipe(config, loss or single_loss, _lesion_masks)
-    return _fit_slices(
-        network, train, validation, lesion_view, config, recipe, seed, folder, described, device
-    )
-
-
-def fit_multi(
-    network: nn.Module,
-    train: SliceSet,
-    validation: SliceSet,
-    config: MultiTrainingConfig,
-    model: MultiModel,
-    *,
-    seed: int,
-    folder: Path,
-    described: dict[str, Any],
-    device: torch.device | None = None,
-) -> pd.DataFrame:
-    """Train a stage-2 network, with focal loss and Lookahead where its model has them.
-
-    Parameters and result are those of `fit_single`; slices carry priors where the model has a
-    prior.
-    """
-    gamma = config.focal_gamma if model.focal else 0.0
-    recipe = _recipe(
-        config,
-        partial(multi_loss, gamma=gamma),
-        class_masks,
-        lookahead=(config.lookahead_steps, config.lookahead_share) if model.lookahead else None,
-    )
-    described = {**described, "focal": model.focal, "lookahead": model.lookahead}
-    return _fit_slices(
-        network, train, validation, multi_view, config, recipe, seed, folder, described, device
-    )
-
-
-def _fit_slices(
-    network: nn.Module,
-    train: SliceSet,
-    validation: SliceSet,
-    view: View,
-    config: TrainingConfig,
-    recipe: Recipe,
-    seed: int,
-    folder: Path,
-    described: dict[str, Any],
-    device: torch.device | None,
-) -> pd.DataFrame:
-    """Fit a network that segments slices."""
-    refuse_empty(train, validation)
-    device = device or best_device()
-    statistics = intensity(train)
-    described = {
-        **described,
-        "training": config.model_dump(mode="json"),
-        "seed": seed,
-        "intensity": statistics,
-    }
-    loaders = [
-        Batches(
-            slices, view, statistics, batch_size=config.batch_size, seed=seed, device=device, **more
-        )
-        for slices, more in (
-            (train, {"augmentation": config.augmentation, "scales": config.scales}),
-            (validation, {}),
-        )
-    ]
-    return fit(network, *loaders, recipe, folder=folder, described=described)
-
-
-def _recipe(
-    config: TrainingConfig,
-    loss: Callable[..., Tensor],
-    score: Callable[..., tuple[Tensor, Tensor]],
-    lookahead: tuple[int, float] | None = None,
-) -> Recipe:
-    def optimiser(parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:
-        if config.optimiser == "adam":
-            inner: Optimizer = torch.optim.Adam(parameters, lr=lr, fused=True)
-        else:
-            inner = torch.optim.SGD(parameters, lr=lr, momentum=config.momentum, fused=True)
-        return Lookahead(inner, *lookahead) if lookahead else inner
-
-    def rate(done: float) -> float:
-        falls = (1 + math.cos(math.pi * done)) / 2 if config.schedule == "cosine" else 1.0
-        return config.learning_rate * falls
-
-    return Recipe(
-        epochs=config.epochs,
-        optimiser=optimiser,
-        rate=rate,
-        loss=loss,
-        score=score,
-        gradient_clamp=config.gradient_clamp,
-        patience=config.patience,
-    )
-
-
-def single_loss(prediction: Any, lesion: Tensor, edge: Tensor) -> Tensor:
-    """Return J eq 5 for the output of any stage-1 network."""
-    edge_map = getattr(prediction, "edge", None)
-    return losses.stage1_loss(prediction.segmentations, lesion, edge_map, edge)
-
-
-def multi_loss(prediction: Any, classes: Tensor, gamma: float) -> Tensor:
-    """Return J eq 7 for the output of any stage-2 network; eq 6 with γ = 0."""
-    return losses.focal_loss(prediction.segmentations[-1], classes, gamma)
-
-
-def _lesion_masks(prediction: Any, lesion: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:
-    return prediction.segmentations[-1] > 0, lesion > 0.5
-
-
-def class_masks(prediction: Any, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return GGO and consolidation as argmax finds them, and as they are."""
-    found = prediction.segmentations[-1].argmax(1, keepdim=True)
-    return torch.cat([found == 1, found == 2], dim=1), classes[:, 1:] > 0.5
 
 
 class SliceF1(Metric):
@@ -322,13 +149,6 @@ def fit(
             history = _train(network, loaders, recipe, Keeper(folder, run, recipe))
     checkpoints.load_weights(network, folder / WEIGHTS)
     return history
-
-
-def refuse_empty(train: SliceSet, validation: SliceSet) -> None:
-    """Raise ValueError if there is nothing to train or to validate on."""
-    for name, slices in (("training", train), ("validation", validation)):
-        if not len(slices):
-            raise ValueError(f"the {name} set is empty; see the split in 01_data_split")
 
 
 def fingerprint(network: nn.Module, train: SliceSet, validation: SliceSet) -> str:

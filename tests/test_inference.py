@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ssinfnet import artifacts, batches, inference, networks, training
+from ssinfnet import artifacts, batches, inference, networks, segmentation
 from ssinfnet.config import TrainingConfig, load_study
 from ssinfnet.paths import PREDICTIONS, StudyPaths
 
@@ -65,7 +65,7 @@ def test_sizes_must_match_slices():
 def test_a_trained_network_comes_back_with_what_made_it(square_slices, tmp_path):
     slices = batches.SliceSet.of(*square_slices)
     network = inference.seeded(3, networks.build_single, "unet", 0.125)
-    training.fit_single(
+    segmentation.fit_single(
         network, slices, slices, TrainingConfig(epochs=1, scales=(1.0,)), seed=3, device=CPU,
         folder=tmp_path, described={"stage": "single", "model": "unet", "width": 0.125},
     )  # fmt: skip

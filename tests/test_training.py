@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ssinfnet import batches, checkpoints, inference, networks, pretext, training
+from ssinfnet import batches, checkpoints, inference, networks, pretext, segmentation, training
 from ssinfnet.config import AugmentationConfig, MultiTrainingConfig, TrainingConfig
 from ssinfnet.models import MULTI_MODELS
 from ssinfnet.networks.unet import UNetOutput
@@ -33,7 +33,7 @@ def part(slices, first, last):
 
 def fit(slices, folder, config=CONFIG, seed=1, **more):
     network = inference.seeded(seed, networks.build_single, "sinfnet", 0.125)
-    history = training.fit_single(
+    history = segmentation.fit_single(
         network, part(slices, 0, 9), part(slices, 9, 12), config,
         seed=seed, folder=folder, described=DESCRIBED, device=CPU, **more,
     )  # fmt: skip
@@ -179,14 +179,15 @@ def test_a_damaged_file_of_an_earlier_call_is_said_and_trained_again(
 def test_an_empty_training_set_is_refused(slices, tmp_path):
     network = inference.seeded(0, networks.build_single, "unet", 0.125)
     with pytest.raises(ValueError, match="training set is empty"):
-        training.fit_single(
+        segmentation.fit_single(
             network, part(slices, 0, 0), slices, CONFIG, seed=0, folder=tmp_path, described={}
         )
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(slices, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run(slices, tmp_path, monkeypatch):
+    monkeypatch.setattr(segmentation, "single_loss", lambda output, *_: output.s_3.sum() * np.nan)
     with pytest.raises(ValueError, match="lower the learning rate"):
-        fit(slices, tmp_path, loss=lambda output, *_: output.s_3.sum() * np.nan)
+        fit(slices, tmp_path)
 
 
 MULTI = MultiTrainingConfig(epochs=4, learning_rate=0.1, batch_size=4, lookahead_steps=2)
@@ -201,7 +202,7 @@ def fit_multi(slices, folder, model="ssinfnet", config=MULTI, seed=1):
             for part in (slice(0, 8), slice(8, 12))
         )
     )
-    history = training.fit_multi(
+    history = segmentation.fit_multi(
         network, train, validation, config, MULTI_MODELS[model],
         seed=seed, folder=folder, described={}, device=CPU,
     )  # fmt: skip
@@ -240,7 +241,7 @@ def test_stage_2_validation_f1_is_over_ggo_and_consolidation_by_argmax():
     logits = torch.zeros(1, 3, 2, 2)
     logits[0, 1, 0] = 5.0  # upper row predicted GGO, the rest background by the first index
     classes = batches.classes_of(torch.tensor([[[[1, 0], [2, 0]]]]))
-    predicted, true = training.class_masks(UNetOutput(logits), classes)
+    predicted, true = segmentation.class_masks(UNetOutput(logits), classes)
     assert predicted[0, 0].tolist() == [[True, True], [False, False]]
     assert not predicted[0, 1].any()
     assert true[0].tolist() == [[[True, False], [False, False]], [[False, False], [True, False]]]
@@ -250,7 +251,7 @@ SCRIPT = textwrap.dedent(
     """
     import sys, torch, numpy as np
     from pathlib import Path
-    from ssinfnet import batches, inference, networks, pretext, training
+    from ssinfnet import batches, inference, networks, pretext, segmentation
     from ssinfnet.config import (
         AugmentationConfig, MultiTrainingConfig, PhaseConfig, PretextConfig, TrainingConfig,
     )
@@ -266,14 +267,14 @@ SCRIPT = textwrap.dedent(
         config = TrainingConfig(epochs=6, learning_rate=1e-3, scales=(1.0,), schedule="cosine",
                                 augmentation=changes)
         network = inference.seeded(1, networks.build_single, "sinfnet", 0.125)
-        training.fit_single(network, *parts, config, **shared)
+        segmentation.fit_single(network, *parts, config, **shared)
     elif kind == "multi":
         parts = [batches.SliceSet.of(images[p], masks[p], masks[p] * 200)
                  for p in (slice(0, 9), slice(9, 12))]
         config = MultiTrainingConfig(epochs=6, batch_size=2, learning_rate=0.1,
                                      lookahead_steps=3, augmentation=changes)
         network = inference.seeded(1, networks.build_multi, "unet", True, 0.125)
-        training.fit_multi(network, *parts, config, MULTI_MODELS["ssinfnet"], **shared)
+        segmentation.fit_multi(network, *parts, config, MULTI_MODELS["ssinfnet"], **shared)
     else:
         parts = [batches.SliceSet.of(images[p]) for p in (slice(0, 9), slice(9, 12))]
         turns = [PhaseConfig(train=t, epochs=2) for t in ("network", "coach", "network")]

@@ -1,19 +1,14 @@
-"""Pretraining by inpainting: masks, the task, and the alternation of network and coach.
+"""The inpainting task: masked slice in, slice out; what each phase minimises; how well it goes.
 
-J eq 1–3 and Algorithm 1 of S; spec §3, D-10, D-11, D-21, D-22. The network restores what a mask
-has erased; the coach learns masks that make this hard, under the constraint that a fixed share of
-the slice is kept.
+J eq 1–3 and Algorithm 1 of S; spec §3, D-10, D-11, D-22.
 """
 
 from __future__ import annotations
 
-import math
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,76 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from ssinfnet import artifacts, checkpoints, losses, networks, progress, training
-from ssinfnet.batches import COACH_STRIDE, Batches, SliceSet, inpainting_view, intensity
+from ssinfnet import checkpoints, losses, networks, progress, training
+from ssinfnet.batches import Batches, SliceSet, inpainting_view
 from ssinfnet.config import AugmentationConfig, PhaseConfig, PretextConfig
+from ssinfnet.pretext.masks import hard_mask, local_mean_fill, soft_mask
 
-__all__ = [
-    "Inpainted",
-    "Pretrained",
-    "Task",
-    "Turn",
-    "assess",
-    "hard_mask",
-    "local_mean_fill",
-    "pretrain",
-    "soft_mask",
-    "verdict",
-]
+__all__ = ["Inpainted", "Task", "Turn", "assess", "examples", "verdict"]
 
-COACH_WEIGHTS = "coach.safetensors"
-HISTORY = "history.parquet"
-ASSESSMENT = "assessment.parquet"
-EXAMPLES = "examples.npz"
 EXAMPLE_SLICES = 3
-LOCAL_MEAN_CELLS = 3  # cells a side of the square whose kept pixels fill an erased one
 FALLS_AT = (0.4, 0.8, 0.9)  # shares of a phase at which the network's rate falls tenfold (D-22)
-
-
-def hard_mask(scores: Tensor, kept: float) -> Tensor:
-    """Keep exactly the share `kept` of the cells, those with the highest scores (J eq 3, α → ∞).
-
-    Parameters
-    ----------
-    scores : (batch, 1, cells, cells) float tensor
-        The coach's, or random ones.
-    kept : float
-        k in (0, 1); ⌊k·cells² + ½⌋ cells are kept, at least one and not all. Among equal scores
-        the cell nearer to the top left is kept.
-
-    Returns
-    -------
-    (batch, 1, cells, cells) float tensor of 0 (erased) and 1 (kept)
-    """
-    flat = scores.flatten(1)
-    order = flat.argsort(dim=1, descending=True, stable=True)
-    mask = torch.zeros_like(flat)
-    mask.scatter_(1, order[:, : _count(flat.shape[1], kept)], 1.0)
-    return mask.view_as(scores)
-
-
-def soft_mask(scores: Tensor, kept: float, sharpness: float = 1.0) -> Tensor:
-    """Return M = σ(α·B̂), B̂ the scores less their k-th largest (J eq 2, 3).
-
-    Parameters
-    ----------
-    scores : (batch, 1, cells, cells) float tensor
-    kept : float
-        As for `hard_mask`.
-    sharpness : float
-        α; 1 while the coach trains.
-
-    Returns
-    -------
-    (batch, 1, cells, cells) float tensor in (0, 1), at least ½ where `hard_mask` keeps
-    """
-    flat = scores.flatten(1)
-    last_kept = flat.topk(_count(flat.shape[1], kept), dim=1).values[:, -1:]
-    return torch.sigmoid(sharpness * (flat - last_kept)).view_as(scores)
-
-
-def _count(cells: int, kept: float) -> int:
-    return min(max(math.floor(kept * cells + 0.5), 1), cells - 1)
 
 
 class Inpainted(NamedTuple):
@@ -158,110 +92,6 @@ class Turn(nn.Module):
         mask = F.interpolate(cut(scores, self.kept), size=given.shape[-2:], mode="nearest")
         restored = network(given * mask)
         return Inpainted(torch.stack(tuple(restored), dim=1), mask, divergence)
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """What pretraining leaves beside the weights.
-
-    Attributes
-    ----------
-    history : DataFrame
-        One row an epoch: phase (1, 2, …), train ("network" or "coach"), and the columns of
-        `training.fit`; the losses are L_rec and L_coach = 1 − L_rec.
-    assessment : DataFrame
-        After each phase: phase, train, and the columns of `assess`.
-    examples : dict
-        Arrays (n, size, size) float32 in units of the normalised slice: "slice", and after each
-        phase "<phase>.mask" and "<phase>.restored".
-    """
-
-    history: pd.DataFrame
-    assessment: pd.DataFrame
-    examples: dict[str, NDArray[np.float32]]
-
-
-def pretrain(
-    network: nn.Module,
-    coach: networks.Coach,
-    train: SliceSet,
-    validation: SliceSet,
-    config: PretextConfig,
-    *,
-    seed: int,
-    folder: Path,
-    described: dict[str, Any],
-    device: torch.device | None = None,
-) -> Pretrained:
-    """Train network and coach by turns, or go on where an earlier call was killed.
-
-    Every phase is a training of its own that starts from the weights the phase before left, so
-    the whole alternation resumes as a training does. Before the first phase of the coach masks
-    are random at the same share.
-
-    Parameters
-    ----------
-    network : Module
-        With reconstructing heads; holds the pretrained weights afterwards.
-    coach : Coach
-        With as many input channels as the network.
-    train, validation : SliceSet
-        Of different patients; with priors where the network reads them. Labels are not used.
-    config : PretextConfig
-    seed : int
-    folder : Path
-        Receives `weights.safetensors`, `coach.safetensors`, history, assessment and examples and,
-        until finished, a folder a phase.
-    described : dict
-        What defines this run, JSON-ready.
-    device : torch.device or None
-        `training.best_device()` if None.
-
-    Raises
-    ------
-    ValueError
-        If a set is empty, or a loss stops being finite.
-    """
-    training.refuse_empty(train, validation)
-    device = device or training.best_device()
-    task = Task(config, "edge.head" in network.heads, intensity(train), device)
-    run = {
-        **described,
-        "pretext": config.model_dump(mode="json"),
-        "seed": seed,
-        "intensity": task.statistics,
-        "start_and_data": training.fingerprint(network, train, validation),
-    }
-    if training.finished(folder / training.WEIGHTS, run):
-        checkpoints.load_weights(network, folder / training.WEIGHTS)
-        checkpoints.load_weights(coach, folder / COACH_WEIGHTS)
-        return _read(folder)
-    held_out = task.batches(validation, seed)
-    coached = False
-    histories, assessments, examples = [], [], {}
-    for number, phase in enumerate(config.phases, start=1):
-        coached |= phase.train == "coach"
-        progress.say(f"phase {number} of {len(config.phases)}: the {phase.train} learns")
-        turn = Turn(network, coach if coached else None, phase.train, config.kept, device)
-        history = training.fit(
-            turn,
-            task.batches(train, training.subseed(seed, number), config.augmentation),
-            held_out,
-            task.recipe(phase),
-            folder=folder / f"phase{number:02d}",
-            described={**run, "phase": number, "fixed": turn.digest_of_fixed()},
-        )
-        of_phase = {"phase": number, "train": phase.train}
-        histories.append(history.assign(**of_phase))
-        assessments.append(assess(turn, held_out, task).assign(**of_phase))
-        examples |= _examples(turn, held_out, f"phase{number:02d}")
-    left = Pretrained(
-        pd.concat(histories, ignore_index=True),
-        pd.concat(assessments, ignore_index=True),
-        examples,
-    )
-    _write(folder, left, network, coach, run)
-    return left
 
 
 @dataclass(frozen=True)
@@ -405,30 +235,8 @@ def verdict(assessment: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def local_mean_fill(slices: Tensor, mask: Tensor) -> Tensor:
-    """Fill each erased pixel with the mean of the kept ones around it: the rival of inpainting.
-
-    Around is a square of three cells' side; where it holds no kept pixel, the whole slice.
-
-    Parameters
-    ----------
-    slices : (batch, channels, size, size) float tensor
-    mask : (batch, 1, size, size) float tensor
-        1 kept, 0 erased.
-    """
-    side = LOCAL_MEAN_CELLS * COACH_STRIDE + 1
-
-    def around(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, side, stride=1, padding=side // 2)
-
-    share = around(mask)
-    whole = (slices * mask).mean((2, 3), keepdim=True) / mask.mean((2, 3), keepdim=True)
-    mean = torch.where(share > 0, around(slices * mask) / share.clamp(min=1e-6), whole)
-    return slices * mask + mean * (1 - mask)
-
-
 @torch.no_grad()
-def _examples(turn: Turn, held_out: Batches, phase: str) -> dict[str, NDArray[np.float32]]:
+def examples(turn: Turn, held_out: Batches, phase: str) -> dict[str, NDArray[np.float32]]:
     """Return a few held-out slices, their masks and what is restored, after a phase."""
     given, scores, target = (part[:EXAMPLE_SLICES] for part in next(iter(held_out)))
     inpainted = turn.eval()(given.contiguous(memory_format=torch.channels_last), scores)
@@ -439,25 +247,3 @@ def _examples(turn: Turn, held_out: Batches, phase: str) -> dict[str, NDArray[np
         f"{phase}.restored": finest[:, 0],
     }
     return {name: array.float().cpu().numpy() for name, array in arrays.items()}
-
-
-def _write(
-    folder: Path, left: Pretrained, network: nn.Module, coach: nn.Module, run: dict[str, Any]
-) -> None:
-    """Write what is left, the weights last, since they say that all is there."""
-    made = {"run": run}
-    artifacts.write_table(folder / HISTORY, left.history, made)
-    artifacts.write_table(folder / ASSESSMENT, left.assessment, made)
-    artifacts.write_arrays(folder / EXAMPLES, left.examples, made)
-    checkpoints.save(folder / COACH_WEIGHTS, coach.state_dict(), made)
-    checkpoints.save(folder / training.WEIGHTS, network.state_dict(), {**made, "finished": True})
-    for phase in folder.glob("phase*"):
-        shutil.rmtree(phase)
-
-
-def _read(folder: Path) -> Pretrained:
-    return Pretrained(
-        artifacts.read_table(folder / HISTORY),
-        artifacts.read_table(folder / ASSESSMENT),
-        artifacts.read_arrays(folder / EXAMPLES),
-    )
