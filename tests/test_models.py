@@ -2,8 +2,10 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import get_args
 
+import pytest
+
 from ssinfnet import config
-from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
+from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS, ablation
 
 NAMES = ("shown", "published")
 
@@ -33,3 +35,16 @@ def test_a_study_may_name_every_model_and_no_other():
 
 def test_priors_come_from_a_supervised_model():
     assert not SINGLE_MODELS[PRIOR_MODEL].pretrained
+
+
+def test_the_ablations_rows_are_those_of_table_s7_in_its_order():
+    table = ablation([*MULTI_MODELS])
+    assert table.index.tolist()[0] == "sinfnet"
+    assert table.index.tolist()[-1] == "ssinfnet"
+    assert len(table) == 5
+    assert table.loc["ssinfnet", ["pretrained", "focal", "lookahead"]].tolist() == [True] * 3
+
+
+def test_an_ablation_without_the_full_model_is_refused():
+    with pytest.raises(ValueError, match="name ssinfnet"):
+        ablation(["sinfnet"])

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -246,3 +247,34 @@ def test_the_papers_phases_are_two_thousand_epochs():
     assert [(p.train, p.epochs) for p in papers[:3]] == [
         ("network", 200), ("coach", 200), ("network", 100),
     ]  # fmt: skip
+
+
+def test_the_verdict_compares_masks_and_names_the_smaller_gain():
+    rows = [
+        {"phase": 1, "train": "network", "mask": "random", "l_rec": 0.5, "erased_error": 0.4,
+         "local_mean_error": 0.8},
+        {"phase": 2, "train": "coach", "mask": "random", "l_rec": 0.5, "erased_error": 0.4,
+         "local_mean_error": 0.8},
+        {"phase": 2, "train": "coach", "mask": "coach", "l_rec": 0.7, "erased_error": 0.9,
+         "local_mean_error": 1.0},
+    ]  # fmt: skip
+    verdict = pretext.verdict(pd.DataFrame(rows)).set_index("phase")
+    assert verdict["coach_is_harder"].tolist() == [pd.NA, True]
+    assert verdict["below_local_mean"].tolist() == pytest.approx([0.5, 0.1])
+    assert np.isnan(verdict.loc[1, "l_rec_coach"])
+
+
+def test_inpainting_learns_and_the_coach_makes_it_hard(square_slices, tmp_path):
+    # Bright squares on noise: what a coach finds hard is where they are.
+    images, _ = square_slices
+    slices = batches.SliceSet.of(images[:8]), batches.SliceSet.of(images[8:])
+    config = PretextConfig(
+        phases=(PhaseConfig(train="network", epochs=15), PhaseConfig(train="coach", epochs=15)),
+        batch_size=4, coach_learning_rate=3e-3,
+    )  # fmt: skip
+    left, *_ = pretrain(slices, tmp_path, config)
+    network = left.history[left.history["train"] == "network"]["train_loss"]
+    assert network.iloc[-1] < 0.9 * network.iloc[0]
+    coach = left.history[left.history["train"] == "coach"]["train_loss"]
+    assert coach.iloc[-1] < coach.iloc[0]
+    assert pretext.verdict(left.assessment)["coach_is_harder"].iloc[-1]
