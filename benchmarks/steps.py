@@ -96,7 +96,10 @@ def measure(
     """Return milliseconds a slice of a step, the share that making batches takes, and memory."""
     kind, build, optimise, loss = what
     torch.manual_seed(0)
-    network = build().to(device, memory_format=EAGER if variant == "eager" else LAST).train()
+    network = build().to(device).train()
+    for part in getattr(network, "pair", (network,)):  # both networks of a turn
+        if part is not None:
+            part.to(memory_format=EAGER if variant == "eager" else LAST)
     runs = torch.compile(network) if variant == "compiled" else network
     optimiser = optimise([p for p in network.parameters() if p.requires_grad])
     half = variant in ("bf16", "compiled")

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
+from matplotlib.text import Annotation
 
 from ssinfnet.plots.style import STYLE
 
@@ -63,22 +64,13 @@ def plot_network(drawn: Any, ax: Axes | None = None, title: str | None = None) -
         ax = plt.figure(figsize=(width, height)).subplots()
     for before, after in drawn.edges:
         (x0, y0), (x1, y1) = places[before], places[after]
-        ax.annotate(
-            "",
-            (x1 - WIDTH / 2, y1),
-            (x0 + WIDTH / 2, y0),
-            arrowprops={
-                "arrowstyle": "-|>", "color": "0.45", "lw": 0.7, "mutation_scale": 7,
-                "shrinkA": 0, "shrinkB": 0, "connectionstyle": "arc3,rad=0.06",
-            },
-            zorder=0,
-        )  # fmt: skip
+        ends = (x0 + WIDTH / 2, y0), (x1 - WIDTH / 2, y1)
+        bent = {"connectionstyle": "arc3,rad=0.06", "shrinkA": 0, "shrinkB": 0}
+        _arrow(ax, *ends, color="0.45", lw=0.7, mutation_scale=7, **bent).set_zorder(0)
     for block in drawn.blocks:
         _draw_block(ax, block, *places[block.name])
     xs, ys = zip(*places.values(), strict=True)
-    ax.set(xlim=(min(xs) - WIDTH, max(xs) + WIDTH), ylim=(min(ys) - HEIGHT, max(ys) + HEIGHT))
-    ax.set_aspect("equal")
-    ax.set_axis_off()
+    _frame(ax, (min(xs) - WIDTH, max(xs) + WIDTH), (min(ys) - HEIGHT, max(ys) + HEIGHT))
     if title:
         ax.set_title(title, loc="left")
     return ax
@@ -139,33 +131,27 @@ def plot_system(drawn: Mapping[str, Any]) -> Figure:
             "204 phenotypes", "Mediation",
         ],
     }  # fmt: skip
-    step_x, step_y = WIDTH * 1.3, HEIGHT * 2.1
+    step_x, step_y, half = WIDTH * 1.3, HEIGHT * 2.1, 0.29  # half of a box's height
     figure = plt.figure(figsize=(7.6, 4.2))
     ax = figure.subplots()
-    arrow = {"arrowstyle": "-|>", "color": "0.35", "lw": 0.8, "mutation_scale": 8}
+    arrow = {"lw": 0.8, "mutation_scale": 8}
     for row, (name, steps) in enumerate(rows.items()):
         y = -row * step_y
         ax.text(-0.75 * WIDTH, y, name, ha="right", va="center", fontsize=7.5, weight="bold")
         for column, words in enumerate(steps):
             x = column * step_x
-            box = FancyBboxPatch(
-                (x - WIDTH / 2, y - 0.29), WIDTH, 0.58,
-                boxstyle="round,pad=0,rounding_size=0.06", edgecolor="0.4", lw=0.7,
-                facecolor=PLAIN if words.endswith(" M") else END,
-            )  # fmt: skip
-            ax.add_patch(box)
+            _box(ax, x, y, 2 * half, PLAIN if words.endswith(" M") else END)
             ax.text(x, y, words, ha="center", va="center", fontsize=6.5)
             if column:
-                ends = ((x - WIDTH / 2, y), (x - step_x + WIDTH / 2, y))
-                ax.annotate("", *ends, arrowprops=arrow)
-    below = {**arrow, "color": "#CC79A7"}
+                ends = (x - step_x + WIDTH / 2, y), (x - WIDTH / 2, y)
+                _arrow(ax, *ends, color="0.35", **arrow)
     for row, (source, words) in enumerate(
         [(4, "weights, without heads"), (2, "prior"), (4, "weights, without head")]
     ):
         end = (1 if row != 1 else 0) * step_x
-        top, bottom = -row * step_y - 0.29, -(row + 1) * step_y + 0.29
-        bent = {**below, "connectionstyle": "arc3,rad=0"}
-        ax.annotate("", (end, bottom), (source * step_x, top), arrowprops=bent)
+        top, bottom = -row * step_y - half, -(row + 1) * step_y + half
+        ends = (source * step_x, top), (end, bottom)
+        _arrow(ax, *ends, color="#CC79A7", connectionstyle="arc3,rad=0", **arrow)
         middle = ((end + source * step_x) / 2, (top + bottom) / 2)
         ax.text(
             *middle,
@@ -176,9 +162,7 @@ def plot_system(drawn: Mapping[str, Any]) -> Figure:
             va="center",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )
-    ax.set(xlim=(-2.1 * WIDTH, 5.6 * step_x), ylim=(-3.5 * step_y, 0.6 * step_y))
-    ax.set_aspect("equal")
-    ax.set_axis_off()
+    _frame(ax, (-2.1 * WIDTH, 5.6 * step_x), (-3.5 * step_y, 0.6 * step_y))
     return figure
 
 
@@ -204,17 +188,35 @@ def _extent(places: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
 
 def _draw_block(ax: Axes, block: Any, x: float, y: float) -> None:
     end = block.name == "input" or block.name.startswith("output:")
-    colour = HEAD if block.head else END if end else PLAIN
-    box = FancyBboxPatch(
-        (x - WIDTH / 2, y - HEIGHT / 2), WIDTH, HEIGHT,
-        boxstyle="round,pad=0,rounding_size=0.06", facecolor=colour, edgecolor="0.4", lw=0.7,
-    )  # fmt: skip
-    ax.add_patch(box)
+    _box(ax, x, y, HEIGHT, HEAD if block.head else END if end else PLAIN)
     shape = " × ".join(map(str, block.shape))
     count = f"{block.parameters / 1e6:.2f} M" if block.parameters >= 1e4 else ""
     ax.text(x, y + 0.12, _name(block.name), ha="center", va="center", fontsize=6.5)
     ax.text(x, y - 0.02, shape, ha="center", va="center", fontsize=5.5, color="0.25")
     ax.text(x, y - 0.15, count, ha="center", va="center", fontsize=5.5, color="0.25")
+
+
+def _box(ax: Axes, x: float, y: float, height: float, colour: str) -> None:
+    """Draw a box around (x, y)."""
+    box = FancyBboxPatch(
+        (x - WIDTH / 2, y - height / 2), WIDTH, height,
+        boxstyle="round,pad=0,rounding_size=0.06", facecolor=colour, edgecolor="0.4", lw=0.7,
+    )  # fmt: skip
+    ax.add_patch(box)
+
+
+def _arrow(
+    ax: Axes, start: tuple[float, float], end: tuple[float, float], **style: Any
+) -> Annotation:
+    """Draw an arrow."""
+    return ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", **style})
+
+
+def _frame(ax: Axes, across: tuple[float, float], up: tuple[float, float]) -> None:
+    """Show this part of the plane alone, undistorted."""
+    ax.set(xlim=across, ylim=up)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
 
 
 def _name(name: str) -> str:

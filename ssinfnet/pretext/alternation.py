@@ -120,7 +120,7 @@ def pretrain(
         of_phase = {"phase": number, "train": phase.train}
         histories.append(history.assign(**of_phase))
         assessments.append(assess(turn, held_out, task).assign(**of_phase))
-        shown |= examples(turn, held_out, f"phase{number:02d}")
+        shown |= examples(turn, held_out, task, f"phase{number:02d}")
     left = Pretrained(
         pd.concat(histories, ignore_index=True),
         pd.concat(assessments, ignore_index=True),

@@ -5,7 +5,6 @@ J eq 1–3 and Algorithm 1 of S; spec §3, D-10, D-11, D-22.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -16,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from ssinfnet import checkpoints, losses, networks, progress, training
 from ssinfnet.batches import Batches, SliceSet, inpainting_view
@@ -129,6 +127,10 @@ class Task:
         error = losses.reconstruction_error(inpainted.restored, torch.stack(targets, dim=1), kind)
         return losses.reconstruction_loss(error, inpainted.mask)
 
+    def finest(self, inpainted: Inpainted) -> Tensor:
+        """Return the slice as the network's finest map restores it, (batch, channels, h, w)."""
+        return inpainted.restored[:, -2 if self.edge else -1]
+
     def recipe(self, phase: PhaseConfig) -> training.Recipe:
         """Return how a phase is trained (J, Experimental settings; D-22)."""
         config = self.config
@@ -140,22 +142,19 @@ class Task:
             divergence = config.divergence_weight * inpainted.divergence
             return (1 - self.l_rec(inpainted, target) + divergence).mean()
 
-        def network_optimiser(parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:
-            return torch.optim.SGD(
-                parameters,
-                lr=lr,
-                momentum=config.network_momentum,
-                weight_decay=config.network_weight_decay,
-                fused=True,
-            )
-
         def network_rate(done: float) -> float:
             # The small number forgives that 0.4 of a phase is reached in steps that round.
             falls = sum(done + 1e-9 >= share for share in FALLS_AT)
             return config.network_learning_rate * 0.1**falls
 
         if phase.train == "network":
-            return training.Recipe(phase.epochs, network_optimiser, network_rate, network_loss)
+            sgd = partial(
+                torch.optim.SGD,
+                momentum=config.network_momentum,
+                weight_decay=config.network_weight_decay,
+                fused=True,
+            )
+            return training.Recipe(phase.epochs, sgd, network_rate, network_loss)
         adam = partial(torch.optim.Adam, fused=True)
         return training.Recipe(
             phase.epochs, adam, lambda done: config.coach_learning_rate, coach_loss
@@ -183,7 +182,7 @@ def assess(turn: Turn, held_out: Batches, task: Task) -> pd.DataFrame:
         measured = []
         for given, scores, target in progress.track(held_out, f"assessing under {mask} masks"):
             inpainted = judged(given.contiguous(memory_format=torch.channels_last), scores)
-            finest = inpainted.restored[:, -2 if task.edge else -1]
+            finest = task.finest(inpainted)
             if task.config.reconstruction == "bce":
                 finest = finest.sigmoid()
             filled = local_mean_fill(target, inpainted.mask)
@@ -236,14 +235,15 @@ def verdict(assessment: pd.DataFrame) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def examples(turn: Turn, held_out: Batches, phase: str) -> dict[str, NDArray[np.float32]]:
+def examples(
+    turn: Turn, held_out: Batches, task: Task, phase: str
+) -> dict[str, NDArray[np.float32]]:
     """Return a few held-out slices, their masks and what is restored, after a phase."""
     given, scores, target = (part[:EXAMPLE_SLICES] for part in next(iter(held_out)))
     inpainted = turn.eval()(given.contiguous(memory_format=torch.channels_last), scores)
-    finest = inpainted.restored[:, -2 if inpainted.restored.shape[1] > 1 else -1]
     arrays = {
         "slice": target[:, 0],
         f"{phase}.mask": inpainted.mask[:, 0],
-        f"{phase}.restored": finest[:, 0],
+        f"{phase}.restored": task.finest(inpainted)[:, 0],
     }
     return {name: array.float().cpu().numpy() for name, array in arrays.items()}
