@@ -14,6 +14,39 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
+data_app = typer.Typer(no_args_is_help=True, help="Raw data: look at them, fetch them.")
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("inspect")
+def inspect_data(
+    folder: Annotated[Path, typer.Argument(help="folder of raw data")],
+    source: Annotated[str, typer.Option(help="layout: a module of ssinfnet/sources")],
+) -> None:
+    """Say what a folder holds, what cannot be used, and which slices occur twice."""
+    from ssinfnet import inspection
+
+    try:
+        typer.echo(inspection.inspect(folder, source).text())
+    except (FileNotFoundError, ValueError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+
+
+@data_app.command("download")
+def download_data(
+    name: Annotated[str, typer.Argument(help="medseg or covid19_ct_seg")],
+    to: Annotated[Path, typer.Option(help="folder that receives it")],
+) -> None:
+    """Fetch a freely available data set, or what is missing of it."""
+    from ssinfnet.sources import download
+
+    try:
+        typer.echo(download.download(name, to))
+    except (OSError, ValueError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+
 
 @app.command("study")
 def show_study(name: Annotated[str, typer.Argument(help="name, or path of a YAML file")]) -> None:

@@ -52,7 +52,7 @@ class Part(BaseModel):
 class SourceConfig(Part):
     """One folder of raw data and the adapter that reads it."""
 
-    name: Literal["medseg", "covid_semiseg"]
+    name: Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]
     folder: str  # below the data folder (make DATA=…), or below the phantom's
 
 

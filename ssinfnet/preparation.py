@@ -19,7 +19,7 @@ from ssinfnet import artifacts, images, progress
 from ssinfnet.cohort import Cohort, prepared_array
 from ssinfnet.config import Study
 
-__all__ = ["examples", "near_duplicates", "perceptual_hash", "prepare_slices"]
+__all__ = ["examples", "near_duplicates", "perceptual_hash", "prepare_slices", "thumbnail"]
 
 THUMBNAIL = 32  # pixels, square
 BLOCK = 2048  # slices compared at once, which bounds the memory
@@ -66,15 +66,13 @@ def prepare_slices(
             grey = images.resize_image(image, size)
             arrays["images"][index] = np.rint(grey * 255)
             arrays["masks"][index] = 0 if mask is None else images.resize_mask(mask, size)
-            thumbnails[index] = images.resize_image(image, THUMBNAIL)
+            thumbnails[index] = thumbnail(image)
         for array in arrays.values():
             array.flush()
-    duplicates = near_duplicates(
-        rows,
-        thumbnails,
-        study.split.near_duplicate_bits,
-        study.split.near_duplicate_correlation,
-    )
+    # Unlabelled slices count as training slices, since stage 1 may train on them.
+    role = rows["split"].replace("unlabelled", "train")
+    bits, correlation = study.split.near_duplicate_bits, study.split.near_duplicate_correlation
+    duplicates = near_duplicates(rows, thumbnails, role, bits, correlation)
     artifacts.write_table(folder / "duplicates.parquet", duplicates, made)
     artifacts.write_json(folder / "prepared.json", {**made, "shape": shape})
     if len(duplicates) and study.split.refuse_near_duplicates:
@@ -84,6 +82,11 @@ def prepare_slices(
             "one patient_id, or set split.refuse_near_duplicates to false"
         )
     return duplicates
+
+
+def thumbnail(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a slice at the size at which slices are compared, 32 × 32."""
+    return images.resize_image(image, THUMBNAIL)
 
 
 def perceptual_hash(thumbnails: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -108,14 +111,23 @@ def perceptual_hash(thumbnails: NDArray[np.float32]) -> NDArray[np.bool_]:
 def near_duplicates(
     rows: pd.DataFrame,
     thumbnails: NDArray[np.float32],
+    apart: pd.Series,
     most_bits: int,
     least_correlation: float,
 ) -> pd.DataFrame:
-    """List pairs of slices in different splits that look like one slice (D-26).
+    """List pairs of slices that should have nothing in common and look like one slice (D-26).
 
     Their hashes differ by at most `most_bits` bits, and their thumbnails correlate by at least
     `least_correlation`: the first alone also finds two patients' whole-body slices of one level.
-    Unlabelled slices count as training slices, since stage 1 may train on them.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Slices, with slice_id, and split where they have one.
+    thumbnails : (n, 32, 32) float array
+    apart : Series
+        Slices of different values are compared: of different roles in training, or patients.
+    most_bits, least_correlation
 
     Returns
     -------
@@ -127,8 +139,9 @@ def near_duplicates(
     unit = unit - unit.mean(axis=1, keepdims=True)
     # A blank slice has no pattern to share: its correlation with anything counts as 0.
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
-    ids, split = rows["slice_id"].to_numpy(), rows["split"].to_numpy()
-    role = rows["split"].replace("unlabelled", "train").to_numpy()
+    ids = rows["slice_id"].to_numpy()
+    split = rows["split"].to_numpy() if "split" in rows else np.full(len(rows), None)
+    group = apart.to_numpy()
     found = []
     for first in range(0, len(rows), BLOCK):
         block = slice(first, first + BLOCK)
@@ -136,7 +149,7 @@ def near_duplicates(
         bits = hashes[block].sum(1)[:, None] + hashes.sum(1) - 2 * hashes[block] @ hashes.T
         correlation = unit[block] @ unit.T
         near = (bits <= most_bits) & (correlation >= least_correlation)
-        near &= role[block][:, None] != role
+        near &= group[block][:, None] != group
         for a, b in np.argwhere(near):
             if first + a < b:
                 found.append((first + a, b, int(bits[a, b]), float(correlation[a, b])))

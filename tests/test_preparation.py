@@ -78,7 +78,7 @@ def test_hash_distances_agree_with_counting_bits(rng):
     rows = pd.DataFrame(
         {"slice_id": [str(i) for i in range(12)], "split": ["train"] * 6 + ["test"] * 6}
     )
-    found = preparation.near_duplicates(rows, thumbnails, 63, -1.0)
+    found = preparation.near_duplicates(rows, thumbnails, rows["split"], 63, -1.0)
     hashes = preparation.perceptual_hash(thumbnails)
     assert len(found) == 36
     for pair in found.itertuples():
@@ -88,8 +88,8 @@ def test_hash_distances_agree_with_counting_bits(rng):
 def test_a_low_correlation_is_no_near_duplicate_however_alike_the_hash(rng):
     thumbnails = rng.random((2, 32, 32)).astype(np.float32)
     rows = pd.DataFrame({"slice_id": ["a", "b"], "split": ["train", "test"]})
-    assert len(preparation.near_duplicates(rows, thumbnails, 63, -1.0)) == 1
-    assert preparation.near_duplicates(rows, thumbnails, 63, 0.5).empty
+    assert len(preparation.near_duplicates(rows, thumbnails, rows["split"], 63, -1.0)) == 1
+    assert preparation.near_duplicates(rows, thumbnails, rows["split"], 63, 0.5).empty
 
 
 def test_pairs_beyond_the_first_block_are_named_rightly(rng, monkeypatch):
@@ -97,14 +97,14 @@ def test_pairs_beyond_the_first_block_are_named_rightly(rng, monkeypatch):
     thumbnails = rng.random((11, 32, 32)).astype(np.float32)
     thumbnails[10] = thumbnails[6]
     rows = pd.DataFrame({"slice_id": list("abcdefghijk"), "split": ["train"] * 8 + ["test"] * 3})
-    found = preparation.near_duplicates(rows, thumbnails, 6, 0.9)
+    found = preparation.near_duplicates(rows, thumbnails, rows["split"], 6, 0.9)
     assert found[["slice_a", "slice_b"]].to_numpy().tolist() == [["g", "k"]]
 
 
 def test_blank_slices_are_no_duplicates_of_anything():
     rows = pd.DataFrame({"slice_id": ["a", "b"], "split": ["train", "test"]})
     blank = np.zeros((2, 32, 32), np.float32)
-    assert preparation.near_duplicates(rows, blank, 6, 0.96).empty
+    assert preparation.near_duplicates(rows, blank, rows["split"], 6, 0.96).empty
 
 
 def test_the_known_near_duplicates_of_the_real_slices_are_found(real_data, tmp_path):

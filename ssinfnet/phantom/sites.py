@@ -11,7 +11,6 @@ further entries of `SITES`; `slices.draw_patient` takes the table's lesion exten
 
 from __future__ import annotations
 
-import gzip
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ from ssinfnet.phantom.slices import (
     Findings,
     draw_patient,
 )
+from ssinfnet.sources.volume_files import write_nifti
 
 __all__ = ["GENERATOR_VERSION", "MARKER", "SITES", "patient_rng", "write_phantom", "write_site_a",
            "write_site_b"]  # fmt: skip
@@ -214,8 +214,7 @@ def _write_nifti(path: Path, planes: Sequence[NDArray[np.generic]], spacing_mm: 
     affine[:2, 3] = -pixel * (volume.shape[1] - 1) / 2
     image = nib.Nifti1Image(np.ascontiguousarray(canonical), affine)
     image.header.set_xyzt_units("mm")
-    with artifacts.replacing(path) as temporary:
-        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0))
+    write_nifti(path, image)
 
 
 def _small_site_slice(drawn: CTSlice) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -15,12 +15,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssinfnet.config import SourceConfig
-from ssinfnet.sources import covid_semiseg, medseg
+from ssinfnet.sources import ccii, covid_semiseg, ictcf, medseg, volumes
 from ssinfnet.sources.listing import COLUMNS, UNKNOWN_CLASS, Listing
 
 __all__ = ["ADAPTERS", "COLUMNS", "UNKNOWN_CLASS", "Listing", "list_slices", "read_slices"]
 
-ADAPTERS = {"medseg": medseg, "covid_semiseg": covid_semiseg}
+ADAPTERS = {
+    "medseg": medseg,
+    "covid_semiseg": covid_semiseg,
+    "ictcf": ictcf,
+    "ccii": ccii,
+    "volumes": volumes,
+}
 
 
 def list_slices(source: SourceConfig, root: Path) -> Listing:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssinfnet import progress
-from ssinfnet.sources.files import UnreadableFile, read_labels, read_picture
+from ssinfnet.sources.files import UnreadableFile, pictures, read_labels, read_picture
 from ssinfnet.sources.listing import Lister, Listing, class_mask
 
 __all__ = ["list_slices", "read", "recognises"]
@@ -30,7 +30,6 @@ TRAIN_CLASSES = Path("TrainingSet/MultiClassInfection-Train/GT")
 TEST = Path("TestingSet/LungInfection-Test")
 TEST_CLASSES = Path("TestingSet/MultiClassInfection-Test/GT")
 UNLABELLED = Path("TrainingSet/LungInfection-Train/Pseudo-label/Imgs")
-PICTURES = {".jpg", ".jpeg", ".png"}
 
 
 def recognises(folder: Path) -> bool:
@@ -50,27 +49,20 @@ def list_slices(folder: Path) -> Listing:
     for part, classes, split in ((TRAIN, TRAIN_CLASSES, "train"), (TEST, TEST_CLASSES, "test")):
         lesions = _by_stem(lister, folder / part / "GT")
         labels = _by_stem(lister, folder / classes)
-        pictures = _by_stem(lister, folder / part / "Imgs")
-        for stem in sorted((lesions | labels).keys() - pictures.keys()):
+        shown = _by_stem(lister, folder / part / "Imgs")
+        for stem in sorted((lesions | labels).keys() - shown.keys()):
             lister.exclude((labels | lesions)[stem], "no image of that name")
-        for stem, image in progress.track(pictures.items(), f"listing {split} slices"):
+        for stem, image in progress.track(shown.items(), f"listing {split} slices"):
             _list_labelled(lister, image, lesions.get(stem), labels.get(stem), split)
-    for image in progress.track(_pictures(folder / UNLABELLED), "listing unlabelled slices"):
+    for image in progress.track(pictures(folder / UNLABELLED), "listing unlabelled slices"):
         _list_unlabelled(lister, image)
     return lister.listing(NOTE)
-
-
-def _pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    found = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES]
-    return sorted(found, key=lambda path: (len(path.stem), path.stem))
 
 
 def _by_stem(lister: Lister, folder: Path) -> dict[str, Path]:
     """Return name without ending → picture; a second picture of one name is listed."""
     found: dict[str, Path] = {}
-    for path in _pictures(folder):
+    for path in pictures(folder):
         if path.stem in found:
             lister.exclude(path, f"{found[path.stem].name} has the same name")
         else:

@@ -1,9 +1,7 @@
-"""Read one file of pixels whole, or say which file is wrong and how."""
+"""Read one picture whole, or say which file is wrong and how."""
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,53 +10,21 @@ from PIL import Image
 
 from ssinfnet.sources.listing import CONSOLIDATION, EFFUSION, GGO, UNKNOWN_CLASS
 
-__all__ = ["UnreadableFile", "Volume", "check_labels", "read_labels", "read_picture", "read_volume"]
+__all__ = ["UnreadableFile", "check_labels", "pictures", "read_labels", "read_picture"]
+
+PICTURES = {".jpg", ".jpeg", ".png"}
 
 
 class UnreadableFile(ValueError):
     """The file is truncated or is not what its name says."""
 
 
-@dataclass(frozen=True)
-class Volume:
-    """A NIfTI volume as axial slices: anterior on top, the patient's right on the viewer's left.
-
-    Attributes
-    ----------
-    slices : (n, height, width) array
-        From the lowest slice upwards.
-    spacing_mm : (row, column)
-    shape, affine : tuple, (4, 4) float array
-        As stored, before reorientation.
-    """
-
-    slices: NDArray[np.generic]
-    spacing_mm: tuple[float, float]
-    shape: tuple[int, ...]
-    affine: NDArray[np.float64]
-
-
-def read_volume(path: Path) -> Volume:
-    """Read a NIfTI volume.
-
-    Raises
-    ------
-    UnreadableFile
-        If it is truncated, no NIfTI file, or not three-dimensional.
-    """
-    import nibabel
-
-    try:
-        image = nibabel.load(path)
-        if len(image.shape) != 3:
-            raise UnreadableFile(f"{path} has shape {image.shape}; expected three dimensions")
-        canonical = nibabel.as_closest_canonical(image)
-        # Canonical axes run to the patient's right, front and head.
-        slices = np.asanyarray(canonical.dataobj)[::-1, ::-1].transpose(2, 1, 0)
-    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise UnreadableFile(f"{path} is truncated or no NIfTI file ({error})") from error
-    column, row, _ = (float(size) for size in canonical.header.get_zooms()[:3])
-    return Volume(slices, (row, column), image.shape, np.asarray(image.affine))
+def pictures(folder: Path) -> list[Path]:
+    """Return the pictures in a folder, numbers in names in their order; none if it is absent."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES]
+    return sorted(found, key=lambda path: (len(path.stem), path.stem))
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

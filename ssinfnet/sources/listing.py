@@ -22,7 +22,7 @@ COLUMNS = {
     "slice_id": "str",
     "source": "str",
     "image_path": "str",
-    "image_index": "Int64",  # position in a volume, missing for a picture
+    "image_index": "Int64",  # position in the volume or scan, missing where slices stand alone
     "mask_path": "str",  # missing when unlabelled
     "lung_path": "str",  # missing when the source has no lung mask
     "height": "int64",

@@ -1,0 +1,171 @@
+"""Read a CT volume, NIfTI or DICOM, as axial slices in HU; write a mask back in its geometry."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssinfnet import artifacts, images
+from ssinfnet.sources.files import UnreadableFile
+
+__all__ = ["Volume", "cached_volume", "read_volume",
+           "write_mask", "write_nifti"]  # fmt: skip
+
+NIFTI = (".nii", ".nii.gz")
+HIGHEST_HU = 30_000  # metal reaches 30,710 in the extended scale; tissue never a percent of a slice
+OVERFLOWN_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume as axial slices: anterior on top, the patient's right on the viewer's left.
+
+    Attributes
+    ----------
+    slices : (n, height, width) array
+        From the lowest slice upwards.
+    spacing_mm : (slice, row, column)
+    shape : tuple
+    affine : (4, 4) float array
+        Both as stored, before reorientation; the affine in NIfTI's axes.
+    header : nibabel header or None
+        Of a NIfTI file.
+    left_out : tuple of (Path, str)
+        Files of a DICOM series that are no slice of it, and why.
+    """
+
+    slices: NDArray[np.generic]
+    spacing_mm: tuple[float, float, float]
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+    header: Any = None
+    left_out: tuple[tuple[Path, str], ...] = ()
+
+    @cached_property
+    def windowed(self) -> bool:
+        """Whether these are 8-bit grey values, windowed already, and no Hounsfield units (D-40)."""
+        return 0 <= self.slices.min() and self.slices.max() <= 255
+
+    def grey(self, index: int) -> NDArray[np.float32]:
+        """Return one slice in [0, 1] over the window of D-03."""
+        stored = self.slices[index].astype(np.float32)
+        return stored / 255 if self.windowed else images.window_hu(stored)
+
+    def fault(self, index: int) -> str | None:
+        """Say what is wrong with a slice's intensities, None if nothing is."""
+        stored = self.slices[index]
+        if bad := int((~np.isfinite(stored)).sum()):
+            return f"{bad} intensities are NaN or infinite"
+        low, high = float(stored.min()), float(stored.max())
+        if low < np.iinfo(np.int16).min or high > np.iinfo(np.int16).max:
+            return (
+                f"intensities from {low:g} to {high:g} are no Hounsfield units, which fit 16 bits"
+            )
+        if (share := float((stored > HIGHEST_HU).mean())) > OVERFLOWN_SHARE:
+            return f"{share:.0%} of the intensities exceed {HIGHEST_HU}: an integer has overflowed"
+        return None
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a NIfTI file, or a folder with one DICOM series.
+
+    Raises
+    ------
+    UnreadableFile
+        If it is truncated, not what its name says, not three-dimensional, or slices of a series
+        are missing or do not belong together.
+    """
+    if path.is_dir():
+        from ssinfnet.sources import dicom
+
+        series = dicom.read_series(path)
+        return _oriented(series.voxels, series.affine, left_out=series.left_out)
+    import nibabel
+
+    try:
+        image = nibabel.load(path)
+        if len(image.shape) != 3:
+            raise UnreadableFile(f"{path} has shape {image.shape}; expected three dimensions")
+        return _oriented(np.asanyarray(image.dataobj), image.affine, header=image.header)
+    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise UnreadableFile(f"{path} is truncated or no NIfTI file ({error})") from error
+
+
+def cached_volume(path: Path) -> Volume:
+    """Return `read_volume`; slices come volume by volume, so each is decoded once."""
+    return _decoded(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)  # an image and its mask
+def _decoded(path: Path, modified_ns: int) -> Volume:
+    return read_volume(path)
+
+
+def _oriented(voxels: NDArray[np.generic], affine: NDArray[np.float64], **more: Any) -> Volume:
+    from nibabel import affines, orientations
+
+    towards = orientations.io_orientation(affine)
+    # Canonical axes run to the patient's right, front and head.
+    canonical = orientations.apply_orientation(voxels, towards)
+    sizes = affines.voxel_sizes(affine)[np.argsort(towards[:, 0])]
+    return Volume(
+        slices=canonical[::-1, ::-1].transpose(2, 1, 0),
+        spacing_mm=(float(sizes[2]), float(sizes[1]), float(sizes[0])),
+        shape=voxels.shape,
+        affine=np.asarray(affine),
+        **more,
+    )
+
+
+def write_mask(path: Path, mask: NDArray[np.uint8], like: Volume) -> Path:
+    """Write a mask as NIfTI on exactly the grid of a volume.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.nii`` or ``.nii.gz``.
+    mask : (n, height, width) uint8 array
+        Slices as `Volume.slices` orders and orients them.
+    like : Volume
+        Its affine, and a NIfTI file's own codes and units, are kept.
+
+    Raises
+    ------
+    ValueError
+        If the mask has other slices than the volume, or the name another ending.
+    """
+    import nibabel
+
+    if mask.shape != like.slices.shape or mask.dtype != np.uint8:
+        raise ValueError(
+            f"got a mask of {mask.dtype} {mask.shape}; the volume needs uint8 {like.slices.shape}"
+        )
+    if not path.name.endswith(NIFTI):
+        raise ValueError(f"{path.name} must end in .nii or .nii.gz")
+    canonical = mask.transpose(2, 1, 0)[::-1, ::-1]
+    forth = nibabel.io_orientation(like.affine)
+    back = nibabel.orientations.ornt_transform([[0, 1], [1, 1], [2, 1]], forth)
+    voxels = nibabel.apply_orientation(canonical, back)
+    image = nibabel.Nifti1Image(np.ascontiguousarray(voxels), like.affine, like.header)
+    image.header.set_data_dtype(np.uint8)
+    image.header.set_slope_inter(1, 0)
+    if like.header is None:
+        image.header.set_xyzt_units("mm")
+    return write_nifti(path, image)
+
+
+def write_nifti(path: Path, image: Any) -> Path:
+    """Write a nibabel image atomically; equal images give equal bytes."""
+    content = image.to_bytes()
+    if path.suffix == ".gz":
+        content = gzip.compress(content, compresslevel=4, mtime=0)
+    with artifacts.replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return path
