@@ -66,6 +66,8 @@ class PhantomConfig(Part):
     small_site_train: int = Field(default=16, ge=0)  # site B: labelled one-slice patients
     small_site_test: int = Field(default=12, ge=0)
     small_site_volumes: int = Field(default=2, ge=0)  # site B: unlabelled volumes
+    lung_site_patients: int = Field(default=0, ge=0)  # site C: five slices each, as CC-CCII's
+    cohort_patients: int = Field(default=0, ge=0)  # site D: rows of the clinical table, as iCTCF's
     seed: int = 2021
 
 
@@ -272,7 +274,12 @@ class Study(Part):
     @model_validator(mode="after")
     def _phantom_holds_slices(self) -> Study:
         phantom = self.data.phantom
-        if phantom and not phantom.volumes + phantom.single_slices + phantom.small_site_train:
+        if phantom and not (
+            phantom.volumes
+            + phantom.single_slices
+            + phantom.small_site_train
+            + phantom.lung_site_patients
+        ):
             raise ValueError("data.phantom has no labelled slice; set volumes or single_slices")
         return self
 

@@ -13,6 +13,7 @@ from skimage.morphology import convex_hull_image
 from ssinfnet import phantom
 from ssinfnet.config import PhantomConfig
 from ssinfnet.phantom import anatomy, clinical, sites, slices, vessels
+from ssinfnet.sources import ccii, ictcf
 
 SMALL = PhantomConfig(
     size=64,
@@ -407,6 +408,35 @@ def test_more_patients_leave_the_others_as_they_were(small, tmp_path):
     assert files_of(folder)["rp_im/2.nii.gz"] == files_of(small / "site_a")["rp_im/2.nii.gz"]
     few, many = (displayed(f / "tr_im.nii.gz") for f in (small / "site_a", folder))
     np.testing.assert_array_equal(many[:5], few)
+
+
+def test_site_c_is_read_as_ccii_and_shows_more_lung_in_the_middle(tmp_path):
+    config = SMALL.model_copy(update={"lung_site_patients": 2})
+    folder = sites.write_site_c(tmp_path, config)
+    slices = ccii.list_slices(folder).slices
+    assert slices.groupby("patient_id").size().to_dict() == {"ccii_1": 5, "ccii_2": 5}
+    assert slices["has_lesion"].any()
+    masks = [pixels(folder / path)[1] for path in slices["mask_path"]]
+    lungs = np.array([(mask > 0).sum() for mask in masks]).reshape(2, 5)
+    assert (lungs[:, 2] > 1.5 * lungs[:, 0]).all()
+    assert set(np.unique(masks)) <= {0, 1, 2, 3}
+    grey, _ = ccii.read(folder, next(slices.itertuples(index=False)))
+    assert grey[masks[0] == 1].mean() < grey[masks[0] == 0].mean()
+
+
+def test_site_d_is_read_as_ictcf_and_every_ninth_patient_has_no_scan(tmp_path):
+    config = SMALL.model_copy(update={"cohort_patients": 10})
+    folder = sites.write_site_d(tmp_path, config)
+    listing = ictcf.list_slices(folder)
+    assert listing.slices["patient_id"].nunique() == 9
+    assert "patient_9" not in set(listing.slices["patient_id"])
+    assert len(listing.slices) == 45
+    assert len(ictcf.read_clinical(folder / ictcf.TABLE)) == 10
+
+
+def test_a_site_without_patients_writes_nothing(small):
+    assert not (small / "site_c").exists()
+    assert not (small / "site_d").exists()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,13 @@ Read in this order: `anatomy` (a chest as distances), `tissues` (its CT numbers)
 from __future__ import annotations
 
 from ssinfnet.phantom.clinical import EffectSizes, clinical_table, population_indirect_effect
-from ssinfnet.phantom.sites import write_phantom, write_site_a, write_site_b
+from ssinfnet.phantom.sites import (
+    write_phantom,
+    write_site_a,
+    write_site_b,
+    write_site_c,
+    write_site_d,
+)
 from ssinfnet.phantom.slices import CTSlice, Findings, Scanner, draw_patient, draw_slice
 
 __all__ = [
@@ -23,4 +29,6 @@ __all__ = [
     "write_phantom",
     "write_site_a",
     "write_site_b",
+    "write_site_c",
+    "write_site_d",
 ]

@@ -2,11 +2,11 @@
 
 Site A is Med-Seg's: NIfTI in HU, one file of single slices and a few labelled volumes. Site B is
 COVID-SemiSeg's: 8-bit JPEG slices, windowed, cropped to the lungs and turned by 90 degrees, from
-another scanner and with more disease. Every patient has a generator of its own, derived from the
-seed, the site and the patient's number, so a larger study keeps the patients of a smaller one.
-
-Sites C (CC-CCII) and D (an iCTCF cohort rendered from `clinical.clinical_table`) can be added as
-further entries of `SITES`; `slices.draw_patient` takes the table's lesion extent and texture.
+another scanner and with more disease. Site C is CC-CCII's: a few whole slices along each scan, with
+lungs and lesions in one mask. Site D is iCTCF's: a cohort whose clinical table and lesions follow
+the causal model of `clinical`, without masks. Every patient has a generator of its own, derived
+from the seed, the site and the patient's number, so a larger study keeps the patients of a smaller
+one (but for site D's table, which is drawn as a whole).
 """
 
 from __future__ import annotations
@@ -24,26 +24,33 @@ from scipy import ndimage
 from ssinfnet import artifacts, images
 from ssinfnet.config import PhantomConfig
 from ssinfnet.phantom.anatomy import LUNG_HEIGHT_MM, Grid
+from ssinfnet.phantom.clinical import clinical_table
 from ssinfnet.phantom.lesions import CONSOLIDATION, EFFUSION, GROUND_GLASS
 from ssinfnet.phantom.slices import (
     SITE_B_SCANNER,
+    SITE_C_SCANNER,
     CTSlice,
     Findings,
     draw_patient,
 )
+from ssinfnet.sources.ccii import WITHIN
+from ssinfnet.sources.ictcf import TABLE
 from ssinfnet.sources.volume_files import write_nifti
 
 __all__ = ["GENERATOR_VERSION", "MARKER", "SITES", "patient_rng", "write_phantom", "write_site_a",
-           "write_site_b"]  # fmt: skip
+           "write_site_b", "write_site_c", "write_site_d"]  # fmt: skip
 
 GENERATOR_VERSION = 3  # raise it whenever the same configuration would give other pictures
 MARKER = "phantom.json"
-SITE_NUMBERS = {"site_a": 1, "site_b": 2}
+SITE_NUMBERS = {"site_a": 1, "site_b": 2, "site_c": 3, "site_d": 4}
 # Numbers from which each kind of patient counts, so that more of one kind leaves the others alone.
 SINGLES_FROM, TEST_FROM, UNLABELLED_FROM = 10_001, 20_001, 30_001
 HEALTHY_EVERY = 5  # volumes and single slices: every fifth patient of site A has no lesion
 EFFUSION_EVERY = 9
 CROP_MARGIN_MM = 8.0
+LUNG_FIELD, ITS_GROUND_GLASS, ITS_CONSOLIDATION = 1, 2, 3  # labels of CC-CCII's masks
+SLICES_OF_A_SCAN = 5  # CC-CCII has 750 labelled slices of 150 patients, iCTCF 6,654 of 1,338
+WITHOUT_CT_EVERY = 9  # of iCTCF's 1,521 patients 183 have no slices
 PALETTE = (0, 0, 0, 128, 0, 0, 0, 128, 0)  # background, ground glass, consolidation
 
 
@@ -166,7 +173,59 @@ def _write_test_set(folder: Path, config: PhantomConfig) -> None:
             _save_image(multi / part / f"{name}.png", Image.fromarray(label == kind))
 
 
-SITES = {"site_a": write_site_a, "site_b": write_site_b}
+def write_site_c(folder: Path, config: PhantomConfig) -> Path:
+    """Write CC-CCII's layout: a folder a patient in `image` and in `mask`, slices numbered.
+
+    Slices spread from near the apex to the base, so the outermost do not show the lungs in full.
+    """
+    folder = Path(folder)
+    for number in range(1, config.lung_site_patients + 1):
+        rng = patient_rng(config, "site_c", number)
+        levels = np.clip(np.linspace(0.08, 0.97, SLICES_OF_A_SCAN) + rng.normal(0, 0.02), 0, 1)
+        drawn = draw_patient(rng, levels, config.size, _site_b_findings(rng), SITE_C_SCANNER)
+        for i, shown in enumerate(drawn, start=1):
+            mask = np.where(shown.lung > 0, LUNG_FIELD, 0).astype(np.uint8)
+            mask[shown.label == GROUND_GLASS] = ITS_GROUND_GLASS
+            mask[shown.label == CONSOLIDATION] = ITS_CONSOLIDATION
+            name = f"{number}/{i * 20}"
+            grey = Image.fromarray(_windowed(shown.hu)).convert("RGB")
+            _save_image(folder / WITHIN / "image" / f"{name}.jpg", grey, quality=95)
+            _save_image(folder / WITHIN / "mask" / f"{name}.png", Image.fromarray(mask))
+    return folder
+
+
+def write_site_d(folder: Path, config: PhantomConfig) -> Path:
+    """Write iCTCF's layout: the clinical table, and slices of most of its patients.
+
+    What a slice shows is the table's cause and effect: extent and texture of the lesions are those
+    that `clinical_table` drew for the patient.
+    """
+    folder = Path(folder)
+    if not config.cohort_patients:
+        return folder
+    table, truth = clinical_table(patient_rng(config, "site_d", 0), config.cohort_patients)
+    with artifacts.replacing(folder / TABLE) as temporary:
+        table.to_csv(temporary, index=False)
+    levels = np.linspace(0.3, 0.8, SLICES_OF_A_SCAN)
+    for number, patient in enumerate(truth.itertuples(), start=1):
+        if number % WITHOUT_CT_EVERY == 0:
+            continue
+        findings = Findings(
+            extent=patient.lesion_extent, consolidation_share=patient.consolidation_share
+        )
+        rng = patient_rng(config, "site_d", number)
+        for i, shown in enumerate(draw_patient(rng, levels, config.size, findings), start=1):
+            name = f"IMG-0001-{i * 10:05d}.jpg"
+            _save_jpeg(folder / patient.ID / "CT" / name, _windowed(shown.hu))
+    return folder
+
+
+SITES = {
+    "site_a": write_site_a,
+    "site_b": write_site_b,
+    "site_c": write_site_c,
+    "site_d": write_site_d,
+}
 
 
 def _site_a_findings(rng: np.random.Generator, number: int) -> Findings:
@@ -217,9 +276,14 @@ def _write_nifti(path: Path, planes: Sequence[NDArray[np.generic]], spacing_mm: 
     write_nifti(path, image)
 
 
+def _windowed(hu: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the 8-bit picture over the window of D-03."""
+    return np.rint(images.window_hu(hu) * 255).astype(np.uint8)
+
+
 def _small_site_slice(drawn: CTSlice) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return image and label as the second site stores them: windowed, cropped, turned."""
-    grey = np.rint(images.window_hu(drawn.hu) * 255).astype(np.uint8)
+    grey = _windowed(drawn.hu)
     label = np.where(drawn.label == EFFUSION, 0, drawn.label)
     margin = round(CROP_MARGIN_MM / Grid(grey.shape[0]).spacing_mm)
     rows, columns = (np.flatnonzero((drawn.lung > 0).any(axis=axis)) for axis in (1, 0))

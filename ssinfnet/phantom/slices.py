@@ -22,8 +22,8 @@ from ssinfnet.phantom.tissues import (
     paint_mediastinum,
 )
 
-__all__ = ["SITE_A_SCANNER", "SITE_B_SCANNER", "CTSlice", "Findings", "Scanner", "draw_patient",
-           "draw_slice"]  # fmt: skip
+__all__ = ["SITE_A_SCANNER", "SITE_B_SCANNER", "SITE_C_SCANNER", "CTSlice", "Findings", "Scanner",
+           "draw_patient", "draw_slice"]  # fmt: skip
 
 SMALLEST_LESION_MM2 = 100.0
 FAINTEST_HU = 140.0  # least that ground glass adds to the lung around it
@@ -54,6 +54,9 @@ class Scanner:
 SITE_A_SCANNER = Scanner(blur_pixels=0.45, sharpening=0.15, noise_hu=24, noise_grain_pixels=0.6)
 SITE_B_SCANNER = Scanner(
     blur_pixels=0.4, sharpening=0.9, noise_hu=38, noise_grain_pixels=0.4, gain=0.95, offset_hu=25
+)
+SITE_C_SCANNER = Scanner(
+    blur_pixels=0.7, sharpening=0.4, noise_hu=18, noise_grain_pixels=0.8, gain=1.04, offset_hu=-15
 )
 
 
