@@ -2,13 +2,15 @@
 
 Steps of the pretext task (network and coach) and of stage 2 beside the plain step of the network,
 each eager, channels-last and, on CUDA, in bf16 as `training` runs them and compiled; the share of a
-step that making its batch takes; and on CUDA the most memory a stage-1 step held. Writes steps.csv,
-or steps_cuda.csv on a GPU.
+step that making its batch takes; and on CUDA the most memory a step held. Writes steps.csv, or
+steps_cuda.csv on a GPU. With `--memory` it measures instead, and prints, how much memory this
+process holds at most for a stage-1 step, libraries included.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -145,9 +147,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=352 if cuda else 128)
     parser.add_argument("--batch", type=int, default=8 if cuda else 4)
     parser.add_argument("--repeats", type=int, default=20 if cuda else 4)
+    parser.add_argument("--memory", action="store_true")
     asked = parser.parse_args()
     if not cuda:
         torch.set_num_threads(2)
+    if asked.memory:
+        measure(steps(device)["single, plain"], "channels-last", asked.size, asked.batch, device, 1)
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"{asked.size} px, batch {asked.batch}: {held:.2f} GiB")
+        return
     variants = ("eager", "channels-last", *(("bf16", "compiled") if cuda else ()))
     rows = []
     for name, what in steps(device).items():
