@@ -53,10 +53,13 @@ def prior_files(wildcards):
     """Stage 1's predictions of all slices: of the whole network and of the cross-fitted ones."""
     at = {"fold": wildcards.fold, "seed": wildcards.seed}
     whole = rules.single_segmentation.output.predictions
-    parts = range(1, STUDY.multi.prior_parts + 1)
+    left_out = rules.cross_fitting.output.predictions
     return {
         "prior": expand(whole, model=PRIOR_MODEL, **at),
-        "priors": expand(rules.cross_fitting.output.predictions, part=parts, **at),
+        "priors": [
+            left_out.format(fold=fold, part=part, seed=wildcards.seed)
+            for fold, part in STUDY.cross_fitted(int(wildcards.fold))
+        ],
     }
 
 
@@ -71,6 +74,10 @@ def pretrained_files(wildcards, stage, models):
 rule all:
     input:
         f"{FIGURES}/report.html",
+
+
+VALIDATED = STUDY.cross_validation
+FOLDS = range(1, STUDY.split.folds + 1)
 
 
 rule data_split:
@@ -216,10 +223,37 @@ rule ablation:
         RUN + " -p study {NAME}"
 
 
+rule cross_validation:
+    input:
+        notebook="notebooks/06_cross_validation.ipynb",
+        cohort=rules.data_split.output.cohort,
+        single=expand(
+            rules.single_segmentation.output.predictions,
+            model=VALIDATED.single_models,
+            fold=FOLDS,
+            seed=STUDY.seeds[0],
+        ),
+        multi=expand(
+            rules.multi_segmentation.output.predictions,
+            prior="predicted",
+            model=VALIDATED.multi_models,
+            fold=FOLDS,
+            seed=STUDY.seeds[0],
+        ),
+    output:
+        run=f"{RUNS}/06_cross_validation.ipynb",
+        table=f"{FIGURES}/table_s2.csv",
+    params:
+        settings=settings("cross_validation", "scores", "undertrained"),
+    shell:
+        RUN + " -p study {NAME}"
+
+
 rule report:
     input:
         notebook="notebooks/13_report.ipynb",
         tables=[rules.segmentation_results.output.table, rules.ablation.output.table],
+        folds=rules.cross_validation.output.table if VALIDATED.single_models else [],
     output:
         run=f"{RUNS}/13_report.ipynb",
         page=f"{FIGURES}/report.html",

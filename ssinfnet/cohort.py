@@ -49,12 +49,15 @@ class Cohort:
         Source name → folder of its raw files.
     notes : mapping
         Source name → what it tells about patients.
+    fold : int
+        Of the cross-validation, see `in_fold`; 0 is the study's own split.
     """
 
     slices: pd.DataFrame
     exclusions: pd.DataFrame
     folders: Mapping[str, Path]
     notes: Mapping[str, str]
+    fold: int = 0
 
     def save(self, folder: Path, made: Mapping[str, Any]) -> Path:
         """Write `cohort.parquet`, `exclusions.parquet` and `sources.json`; return the folder."""
@@ -106,20 +109,24 @@ class Cohort:
         empty = sorted(set(SPLITS) - set(slices["split"]))
         if empty:
             raise ValueError(f"fold {fold} leaves {empty} empty; use fewer folds or more patients")
-        return replace(self, slices=slices)
+        return replace(self, slices=slices, fold=fold)
 
     def leaving_out(self, part: int, parts: int) -> Cohort:
         """Return the cohort with one part of the training patients left out of training (D-12).
 
         Priors of training slices are cross-fitted: each comes from a network that did not train
         on the slice's patient. Of `parts` parts of the labelled training patients, those of part
-        `part` get split "left out".
+        `part` get split "left out". In a fold of the cross-validation `part` names a later fold
+        instead, and both folds' patients are left out: one network serves the priors of both
+        (D-43).
 
         Raises
         ------
         ValueError
             If there is no such part, or a part would be empty.
         """
+        if self.fold:
+            return self._leaving_out_fold(part)
         if not 1 <= part <= parts:
             raise ValueError(f"part must be 1 to {parts}, got {part}")
         train = self.slices[self.slices["split"] == "train"]
@@ -130,6 +137,24 @@ class Cohort:
         left_out = train["patient_id"].map(divided) == str(part)
         slices = self.slices.copy()
         slices.loc[left_out[left_out].index, "split"] = LEFT_OUT
+        return replace(self, slices=slices)
+
+    def _leaving_out_fold(self, other: int) -> Cohort:
+        """Return the cohort trained and validated without this fold's and another's patients."""
+        folds = int(self.slices["fold"].max())
+        if not self.fold < other <= folds:
+            raise ValueError(f"part must be a fold from {self.fold + 1} to {folds}, got {other}")
+        slices = self.slices.copy()
+        labelled, left_out = slices["labelled"], slices["fold"].isin([self.fold, other])
+        slices.loc[labelled & left_out, "split"] = LEFT_OUT
+        rest = slices[labelled & ~left_out]
+        divided = _divide(rest, {"train": 6.0, "validation": 1.0}, seed=1000 * self.fold + other)
+        slices.loc[rest.index, "split"] = rest["patient_id"].map(divided)
+        if not {"train", "validation"} <= set(slices["split"]):
+            raise ValueError(
+                f"without folds {self.fold} and {other} {rest['patient_id'].nunique()} patients "
+                "are left; use more folds or patients"
+            )
         return replace(self, slices=slices)
 
     def of_split(self, *splits: str) -> pd.DataFrame:

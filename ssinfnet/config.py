@@ -18,6 +18,7 @@ from ssinfnet import paths
 
 __all__ = [
     "AugmentationConfig",
+    "CrossValidationConfig",
     "DataConfig",
     "MultiConfig",
     "MultiTrainingConfig",
@@ -229,6 +230,13 @@ class MultiConfig(Part):
         return models
 
 
+class CrossValidationConfig(Part):
+    """Which models are cross-validated over `split.folds` folds, with the first seed (S2, S3)."""
+
+    single_models: tuple[SingleName, ...] = ("unet", "sinfnet", "ssinfnet")
+    multi_models: tuple[MultiName, ...] = ("unet", "sinfnet", "ssinfnet")
+
+
 class ScoreConfig(Part):
     """How predictions become tables (spec §4)."""
 
@@ -251,6 +259,7 @@ class Study(Part):
     split: SplitConfig = SplitConfig()
     single: SingleConfig = SingleConfig()
     multi: MultiConfig = MultiConfig()
+    cross_validation: CrossValidationConfig = CrossValidationConfig()
     scores: ScoreConfig = ScoreConfig()
 
     @field_validator("image_size")
@@ -282,6 +291,18 @@ class Study(Part):
         ):
             raise ValueError("data.phantom has no labelled slice; set volumes or single_slices")
         return self
+
+    def cross_fitted(self, fold: int) -> list[tuple[int, int]]:
+        """Return (fold, part) of the stage-1 trainings that make the priors of training slices.
+
+        Within the study's own split (fold 0) each leaves a part of the training patients out
+        (D-12). Within a fold of the cross-validation each leaves this fold and another out, and
+        serves both (D-43).
+        """
+        if fold == 0:
+            return [(0, part) for part in range(1, self.multi.prior_parts + 1)]
+        others = [other for other in range(1, self.split.folds + 1) if other != fold]
+        return [(min(fold, other), max(fold, other)) for other in others]
 
 
 class _StudyLoader(yaml.SafeLoader):

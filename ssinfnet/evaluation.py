@@ -76,13 +76,20 @@ def score_single(
     study: Study,
     places: StudyPaths,
     cohort: Cohort,
+    models: Sequence[str],
+    seeds: Sequence[int] | None = None,
     chosen: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Score every test slice of every stage-1 model and seed of a study.
+    """Score every test slice of some stage-1 models and seeds of a study.
 
     Parameters
     ----------
-    study, places, cohort
+    study, places
+    cohort : Cohort
+        In the fold whose trainings are scored.
+    models : sequence of str
+    seeds : sequence of int, optional
+        All of the study's by default.
     chosen : DataFrame or None
         model, seed, threshold as `thresholds` returns them; the study's one threshold if None.
 
@@ -92,14 +99,14 @@ def score_single(
         model, seed, fold, class, patient_id, slice_id, the four counts and `scores.METRICS`.
     """
     tables = []
-    for model in study.single.models:
-        for seed in study.seeds:
+    for model in models:
+        for seed in seeds or study.seeds:
             threshold = study.scores.threshold
             if chosen is not None:
                 own = (chosen["model"] == model) & (chosen["seed"] == seed)
                 threshold = float(chosen.loc[own, "threshold"].item())
-            slices = held_out(cohort, places.single(model, 0, seed))
-            labels = {"model": model, "seed": seed, "fold": 0, "class": "lesion"}
+            slices = held_out(cohort, places.single(model, cohort.fold, seed))
+            labels = {"model": model, "seed": seed, "fold": cohort.fold, "class": "lesion"}
             tables.append(scores.score_slices(slices, threshold, **labels))
     return pd.concat(tables, ignore_index=True)
 
@@ -110,15 +117,19 @@ def score_multi(
     cohort: Cohort,
     models: Sequence[str],
     prior: str = "predicted",
+    seeds: Sequence[int] | None = None,
 ) -> pd.DataFrame:
-    """Score every test slice of some stage-2 models and all seeds of a study.
+    """Score every test slice of some stage-2 models and seeds of a study.
 
     Parameters
     ----------
     study, places, cohort
+        As for `score_single`.
     models : sequence of str
         Of `study.multi.models`, or with ``prior="ground_truth"`` of its oracle models.
     prior : {"predicted", "ground_truth"}
+    seeds : sequence of int, optional
+        All of the study's by default.
 
     Returns
     -------
@@ -128,9 +139,10 @@ def score_multi(
     """
     tables = []
     for model in models:
-        for seed in study.seeds:
-            slices = held_out(cohort, places.multi(model, 0, seed, prior), classes=True)
-            labels = {"model": model, "seed": seed, "fold": 0, "prior": prior}
+        for seed in seeds or study.seeds:
+            folder = places.multi(model, cohort.fold, seed, prior)
+            slices = held_out(cohort, folder, classes=True)
+            labels = {"model": model, "seed": seed, "fold": cohort.fold, "prior": prior}
             tables.append(scores.score_class_slices(slices, **labels))
     return scores.with_averages(pd.concat(tables, ignore_index=True))
 

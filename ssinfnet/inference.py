@@ -208,7 +208,7 @@ def multi_slices(
     if prior is None:
         return slices
     maps = prior_maps(
-        rows, prior, places, fold=fold, seed=seed, parts=study.multi.prior_parts,
+        rows, prior, places, fold=fold, seed=seed, cross_fitted=study.cross_fitted(fold),
         size=study.image_size,
     )  # fmt: skip
     return replace(slices, priors=SliceSet.of(maps).images)
@@ -250,7 +250,7 @@ def prior_maps(
     *,
     fold: int,
     seed: int,
-    parts: int,
+    cross_fitted: Sequence[tuple[int, int]],
     size: int,
 ) -> NDArray[np.uint8]:
     """Return stage 1's lesion probability of some slices, times 255, as stage 2 reads it (D-12).
@@ -267,8 +267,8 @@ def prior_maps(
     places : StudyPaths
     fold, seed : int
         Of the stage-1 trainings.
-    parts : int
-        K of the cross-fitting.
+    cross_fitted : sequence of (fold, part)
+        The trainings that left training patients out, `Study.cross_fitted`.
     size : int
         Side of the prepared slices in pixels.
 
@@ -289,7 +289,7 @@ def prior_maps(
         raise ValueError(f"a prior is 'predicted' or 'ground_truth', got {kind!r}")
     training_rows = rows["split"] == "train"
     whole = places.single(PRIOR_MODEL, fold, seed)
-    lefts = [places.single(PRIOR_MODEL, fold, seed, part) for part in range(1, parts + 1)]
+    lefts = [places.single(PRIOR_MODEL, its, seed, part) for its, part in cross_fitted]
     maps: dict[str, NDArray[np.float16]] = {}
     for wanted, folders in ((~training_rows, [whole]), (training_rows, lefts)):
         names = set(rows.loc[wanted, "slice_id"])

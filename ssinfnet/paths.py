@@ -101,7 +101,8 @@ class StudyPaths:
     def single(self, model: str, fold: int, seed: int, part: int = 0) -> Path:
         """Return the folder of one training of a stage-1 model (03_single_segmentation).
 
-        `part` above 0 is a cross-fitting network, trained without that part's patients (D-12).
+        `part` above 0 is a cross-fitting network, trained without that part's patients (D-12,
+        D-43).
         """
         folder = self.artifacts / "single" / model / f"fold{fold}" / f"seed{seed}"
         return folder / f"part{part}" if part else folder
@@ -119,6 +120,11 @@ class StudyPaths:
     def multi_scores(self) -> Path:
         """Scores of all stage-2 models (05_segmentation_results)."""
         return self.artifacts / "scores" / "multi"
+
+    @property
+    def cross_validation_scores(self) -> Path:
+        """Scores of all folds (06_cross_validation)."""
+        return self.artifacts / "scores" / "cross_validation"
 
     @property
     def data(self) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +24,49 @@ Run = tuple[str, dict[str, Any]]  # notebook without ending, parameters beside t
 
 
 def runs_of(study: Study) -> Iterator[Run]:
-    """Yield every notebook of a study with its parameters, each after what it reads."""
+    """Yield every notebook of a study with its parameters, each once and after what it reads."""
     yield "01_data_split", {}
+    multi = [(model, "predicted") for model in study.multi.models]
+    multi += [(model, "ground_truth") for model in study.multi.oracle_models]
     for seed in study.seeds:
-        yield from _trainings(study, {"fold": 0, "seed": seed})
+        yield from _trainings(study, study.single.models, multi, 0, seed)
     yield "05_segmentation_results", {}
     yield "08_ablation", {}
+    yield from _cross_validation(study)
     yield "13_report", {}
 
 
-def _trainings(study: Study, at: dict[str, Any]) -> Iterator[Run]:
-    multi = [(model, "predicted") for model in study.multi.models]
-    multi += [(model, "ground_truth") for model in study.multi.oracle_models]
-    if any(SINGLE_MODELS[model].pretrained for model in study.single.models):
+def _cross_validation(study: Study) -> Iterator[Run]:
+    chosen = study.cross_validation
+    if not chosen.single_models:
+        return
+    multi = [(model, "predicted") for model in chosen.multi_models]
+    done = []
+    for fold in range(1, study.split.folds + 1):
+        for run in _trainings(study, chosen.single_models, multi, fold, study.seeds[0]):
+            if run not in done:  # two folds share a cross-fitting network
+                done.append(run)
+                yield run
+    yield "06_cross_validation", {}
+
+
+def _trainings(
+    study: Study,
+    single: Sequence[str],
+    multi: Sequence[tuple[str, str]],
+    fold: int,
+    seed: int,
+) -> Iterator[Run]:
+    """Yield the trainings of some stage-1 models, and of (stage-2 model, prior)."""
+    at = {"fold": fold, "seed": seed}
+    needed = [PRIOR_MODEL] if multi else []
+    if any(SINGLE_MODELS[model].pretrained for model in single):
         yield "02_pretraining", {**at, "stage": "single"}
-    for model in dict.fromkeys((*study.single.models, PRIOR_MODEL)):
+    for model in dict.fromkeys((*single, *needed)):
         yield "03_single_segmentation", {**at, "model": model}
-    for part in range(1, study.multi.prior_parts + 1):
-        yield "03_single_segmentation", {**at, "model": PRIOR_MODEL, "part": part}
+    for its_fold, part in study.cross_fitted(fold) if multi else ():
+        left_out = {"fold": its_fold, "seed": seed, "part": part}
+        yield "03_single_segmentation", {**left_out, "model": PRIOR_MODEL}
     if any(MULTI_MODELS[model].pretrained for model, _ in multi):
         yield "02_pretraining", {**at, "stage": "multi"}
     for model, prior in multi:

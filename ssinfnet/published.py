@@ -55,7 +55,7 @@ def published_values(table: str | None = None) -> pd.DataFrame:
     return chosen
 
 
-def beside_paper(summary: pd.DataFrame, table: str) -> pd.DataFrame:
+def beside_paper(summary: pd.DataFrame, table: str | None) -> pd.DataFrame:
     """Put a table of the paper beside ours.
 
     Parameters
@@ -63,23 +63,23 @@ def beside_paper(summary: pd.DataFrame, table: str) -> pd.DataFrame:
     summary : DataFrame
         From `scores.summarise`, with the columns ``model`` and ``metric``; ``class`` may be left
         out where the published table has one class only.
-    table : str
-        Published table, such as ``fig3b``.
+    table : str or None
+        Published table, such as ``fig3b``; None leaves the paper's columns empty.
 
     Returns
     -------
     DataFrame
         The rows of `summary` in their order: its columns up to ``metric``, ours_mean, ours_error,
         ours_low, ours_high, paper_mean, paper_error, difference (ours − paper), intervals_overlap
-        (of the two mean ± error), n, n_slices, n_patients. Where the paper prints no value its
-        columns are NaN, and the overlap is NA.
+        (of the two mean ± error), n, n_slices, n_patients, seeds, seed_spread. Where the paper
+        prints no value its columns are NaN, and the overlap is NA.
 
     Raises
     ------
     ValueError
         If there is no such table, or it needs a class and the summary has none.
     """
-    paper = published_values(table)
+    paper = published_values(table) if table else published_values().head(0)
     paper["model"] = paper["model"].replace(PUBLISHED_NAMES)
     keys = ["model", "class", "metric"]
     if "class" not in summary:
@@ -95,9 +95,8 @@ def beside_paper(summary: pd.DataFrame, table: str) -> pd.DataFrame:
     both["intervals_overlap"] = overlap.mask(reach.isna() | both["difference"].isna())
     groups = list(summary.columns[: summary.columns.get_loc("metric") + 1])
     values = ["ours_mean", "ours_error", "ours_low", "ours_high", "paper_mean", "paper_error"]
-    return both[
-        [*groups, *values, "difference", "intervals_overlap", "n", "n_slices", "n_patients"]
-    ]
+    counts = ["n", "n_slices", "n_patients", "seeds", "seed_spread"]
+    return both[[*groups, *values, "difference", "intervals_overlap", *counts]]
 
 
 def _prefixed(name: str, whose: str) -> str:

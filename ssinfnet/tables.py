@@ -78,7 +78,7 @@ def split_table(
 
 
 def segmentation_table(
-    summary: pd.DataFrame, table: str = "fig3b", metrics: Sequence[str] | None = None
+    summary: pd.DataFrame, table: str | None = "fig3b", metrics: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """Lay a summary out as the paper does, ours and the paper's values in rows by turns (J fig 3B).
 
@@ -86,8 +86,8 @@ def segmentation_table(
     ----------
     summary : DataFrame
         From `scores.summarise`, by model, or by model and class.
-    table : str
-        Published table that stands beside ours.
+    table : str or None
+        Published table that stands beside ours; None where there is none.
     metrics : sequence of str, optional
         Those to show, in that order; by default all of the summary.
 
@@ -109,7 +109,6 @@ def segmentation_table(
         raise ValueError(f"the summary has no {missing}; pass them to scores.summarise")
     groups = list(summary.columns[: summary.columns.get_loc("metric")])
     both = published.beside_paper(summary, table)
-    both[["seeds", "seed_spread"]] = summary[["seeds", "seed_spread"]].to_numpy()
     rows: list[dict[str, Any]] = []
     for key, group in both.groupby(groups, sort=False):
         by_metric = group.set_index("metric")

@@ -192,6 +192,36 @@ def test_every_training_patient_is_left_out_of_exactly_one_cross_fitting_part():
     assert sorted(left) == sorted(train["slice_id"])
 
 
+@pytest.mark.parametrize(("fold", "other"), [(1, 2), (1, 3), (2, 3)])
+def test_a_network_that_serves_two_folds_knows_neither(fold, other):
+    slices = with_splits(table([3] * 20)).assign(fold=np.repeat(np.arange(20) % 3 + 1, 3))
+    whole = a_cohort(slices)
+    parted = whole.in_fold(fold).leaving_out(other, 3)
+    out = parted.of_split(cohort.LEFT_OUT)
+    assert set(out["fold"]) == {fold, other}
+    learnt = parted.of_split("train", "validation")
+    assert set(learnt["fold"]) == {1, 2, 3} - {fold, other}
+    assert len(out) + len(learnt) == len(slices)
+    assert not set(parted.of_split("train")["patient_id"]) & set(
+        parted.of_split("validation")["patient_id"]
+    )
+    # The fold's own split is as it was: only the part's differs.
+    assert whole.in_fold(fold).of_split("test")["fold"].unique().tolist() == [fold]
+
+
+@pytest.mark.parametrize("other", [1, 2, 4])
+def test_in_a_fold_the_part_left_out_is_a_later_fold(other):
+    slices = with_splits(table([3] * 20)).assign(fold=np.repeat(np.arange(20) % 3 + 1, 3))
+    with pytest.raises(ValueError, match="part must be a fold from 3 to 3"):
+        a_cohort(slices).in_fold(2).leaving_out(other, 3)
+
+
+def test_two_folds_leave_nobody_to_learn_from():
+    slices = with_splits(table([3] * 20)).assign(fold=np.repeat(np.arange(20) % 2 + 1, 3))
+    with pytest.raises(ValueError, match="0 patients are left; use more folds"):
+        a_cohort(slices).in_fold(1).leaving_out(2, 2)
+
+
 @pytest.mark.parametrize("part", [0, 4])
 def test_a_part_that_does_not_exist_is_refused(part):
     with pytest.raises(ValueError, match="part must be 1 to 3"):

@@ -129,3 +129,10 @@ def test_a_source_named_twice_is_refused(tmp_path):
 def test_a_study_cannot_be_changed(tmp_path):
     with pytest.raises(ValueError, match="frozen"):
         load(tmp_path, MINIMAL).image_size = 64
+
+
+def test_cross_fitting_of_folds_shares_its_networks():
+    study = load_study("paper")
+    assert study.cross_fitted(0) == [(0, 1), (0, 2), (0, 3)]
+    by_fold = {fold: study.cross_fitted(fold) for fold in (1, 2, 3)}
+    assert by_fold == {1: [(1, 2), (1, 3)], 2: [(1, 2), (2, 3)], 3: [(1, 3), (2, 3)]}

@@ -11,6 +11,8 @@ from ssinfnet.paths import PREDICTIONS, StudyPaths
 class TinyCohort:
     """Six slices of three patients held out; reading yields known masks."""
 
+    fold = 0
+
     def __init__(self, rng):
         self.slices = pd.DataFrame(
             {
@@ -44,7 +46,7 @@ def tiny(rng, tmp_path):
 
 def test_scores_agree_with_scikit_learn_slice_by_slice(tiny):
     study, places, cohort, maps = tiny
-    scored = evaluation.score_single(study, places, cohort)
+    scored = evaluation.score_single(study, places, cohort, study.single.models)
     assert len(scored) == 3 * 4
     for row in scored.itertuples():
         truth, map_ = cohort.masks[row.slice_id].ravel(), maps[row.model][row.slice_id].ravel()
@@ -74,7 +76,9 @@ def test_chosen_thresholds_are_used(tiny):
     chosen = pd.DataFrame(
         {"model": list(study.single.models), "seed": 1, "threshold": [0.999, 0.0, 0.5]}
     )
-    scored = evaluation.score_single(study, places, cohort, chosen).groupby("model")
+    scored = evaluation.score_single(
+        study, places, cohort, study.single.models, chosen=chosen
+    ).groupby("model")
     assert (scored["Recall"].mean()["sinfnet"], scored["fn"].sum()["sinfnet"]) == (1, 0)
     assert scored["tp"].sum()["unet"] < 5
 
@@ -100,7 +104,7 @@ def test_a_slice_without_prediction_is_refused_by_name(tiny):
 
 def test_examples_run_from_the_worst_slice_to_the_best(tiny):
     study, places, cohort, _ = tiny
-    scored = evaluation.score_single(study, places, cohort)
+    scored = evaluation.score_single(study, places, cohort, study.single.models)
     shown = evaluation.typical_examples(study, places, cohort, scored, count=3)
     last = study.single.models[-1]
     assert shown.f1[last] == sorted(shown.f1[last])

@@ -100,13 +100,14 @@ class Traced:
         self.write(1, {"a1": 0.1, "a2": 0.1})
         self.write(2, {"b1": 0.2})
 
-    def write(self, part, made):
+    def write(self, part, made, fold=0):
         maps = {name: np.full((1, 40, 50), value, np.float16) for name, value in made.items()}
-        folder = self.places.single("sinfnet", 0, 1, part)
+        folder = self.places.single("sinfnet", fold, 1, part)
         artifacts.write_arrays(folder / PREDICTIONS, maps, {})
 
     def maps(self, **changed):
-        given = {"kind": "predicted", "fold": 0, "seed": 1, "parts": 2, "size": 32} | changed
+        given = {"kind": "predicted", "fold": 0, "seed": 1, "size": 32} | changed
+        given.setdefault("cross_fitted", [(0, 1), (0, 2)])
         kind = given.pop("kind")
         return inference.prior_maps(self.rows, kind, self.places, **given)
 
@@ -122,6 +123,16 @@ def test_a_training_slice_never_gets_the_prior_of_the_network_of_all_patients(tm
     traced = Traced(tmp_path)
     traced.write(0, {"t1": 0.9, "a1": 0.9, "a2": 0.9, "b1": 0.9})  # as if it had predicted all
     assert [int(m[0, 0]) for m in traced.maps()][:3] == [25, 25, 51]
+
+
+def test_in_a_fold_each_slices_prior_knows_neither_its_patient_nor_the_test_patients(tmp_path):
+    traced = Traced(tmp_path)
+    # Fold 2 tests; a is of fold 1, b of fold 3. A network without two folds predicts both.
+    traced.write(0, {"t1": 0.9}, fold=2)
+    traced.write(2, {"a1": 0.1, "a2": 0.1, "t1": 0.5}, fold=1)
+    traced.write(3, {"b1": 0.2, "t1": 0.5}, fold=2)
+    maps = traced.maps(fold=2, cross_fitted=load_study("paper").cross_fitted(2))
+    assert [int(m[0, 0]) for m in maps] == [25, 25, 51, 229]
 
 
 def test_a_slice_without_prior_or_with_two_is_refused(tmp_path):

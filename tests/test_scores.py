@@ -489,7 +489,7 @@ def test_overall_is_the_mean_of_the_classes_means_as_j_prints_it():
         for name, (mean, error) in paper.items()
         for i, d in enumerate(spread * error / 1.96)  # two slices: SE is half their distance
     ]
-    summary = scores.summarise_classes(pd.DataFrame(rows), ["F1"]).set_index("class")
+    summary = scores.summarise_classes(pd.DataFrame(rows), metrics=["F1"]).set_index("class")
     assert summary.loc["overall", "mean"] == pytest.approx(0.63, abs=0.005)
     assert summary.loc["overall", "error"] == pytest.approx(0.052, abs=0.0005)
     assert summary.loc["lesion_macro", "mean"] == pytest.approx((0.43 + 0.46) / 2)
@@ -514,7 +514,9 @@ def test_the_interval_of_an_average_knows_that_classes_share_slices(class_slices
     scored.loc[scored["class"] == "consolidation", "F1"] = (
         1 - pivot["ggo"].loc[scored.loc[ggo, "slice_id"]].to_numpy()
     )
-    summary = scores.summarise_classes(scored, ["F1"], bootstrap_draws=200).set_index("class")
+    summary = scores.summarise_classes(scored, metrics=["F1"], bootstrap_draws=200).set_index(
+        "class"
+    )
     assert summary.loc["lesion_macro", "low"] == pytest.approx(0.5)
     assert summary.loc["lesion_macro", "high"] == pytest.approx(0.5)
     assert summary.loc["ggo", "high"] - summary.loc["ggo", "low"] > 0.01

@@ -5,7 +5,7 @@ settings; `style()` gives the same look to what a notebook draws itself.
 """
 
 from ssinfnet.plots.architecture import plot_network, plot_networks, plot_system
-from ssinfnet.plots.scores import plot_class_scores, plot_roc, plot_scores
+from ssinfnet.plots.scores import plot_class_scores, plot_folds, plot_roc, plot_scores
 from ssinfnet.plots.slices import (
     CLASS_COLOURS,
     plot_cohort_examples,
@@ -23,6 +23,7 @@ __all__ = [
     "STYLE",
     "plot_class_scores",
     "plot_cohort_examples",
+    "plot_folds",
     "plot_inpainting",
     "plot_network",
     "plot_networks",

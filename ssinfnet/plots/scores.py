@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ssinfnet.plots.style import HOLLOW, MODEL_NAMES, STYLE, model_colour
 from ssinfnet.published import beside_paper
 
-__all__ = ["plot_class_scores", "plot_roc", "plot_scores"]
+__all__ = ["plot_class_scores", "plot_folds", "plot_roc", "plot_scores"]
 
 
 @mpl.rc_context(STYLE)
@@ -100,11 +100,46 @@ def plot_class_scores(
         rows = summary[summary["class"] == name]
         plot_scores(rows, metrics, None if name == "lesion_macro" else table, ax)
         ax.get_legend().remove()
-        ax.set_title({"ggo": "GGO"}.get(name, name.replace("_", " ").capitalize()), loc="left")
+        ax.set_title(_class_name(name), loc="left")
     for ax in panels[len(names) :]:
         ax.set_axis_off()
     handles = _score_handles(list(dict.fromkeys(summary["model"])), with_paper=table is not None)
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def plot_folds(folds: pd.DataFrame, pooled: pd.DataFrame, metric: str = "F1") -> Figure:
+    """Draw a score of each fold of a cross-validation, and of all slices together (S2, S3).
+
+    Parameters
+    ----------
+    folds : DataFrame
+        From `scores.summarise` or `summarise_classes`, by model and fold, with ``class``.
+    pooled : DataFrame
+        The same by model.
+    metric : str
+    """
+    names = list(dict.fromkeys(pooled["class"]))
+    models = list(dict.fromkeys(pooled["model"]))
+    figure = plt.figure(figsize=(1.2 + 1.25 * len(names), 2.9))
+    panels = figure.subplots(1, len(names), sharey=True, squeeze=False).flatten()
+    for ax, name in zip(panels, names, strict=True):
+        for x, model in enumerate(models):
+            chosen = {"class": name, "model": model, "metric": metric}
+            own, whole = (_rows(table, chosen) for table in (folds, pooled))
+            _draw_ours(ax, np.array([x]), whole, model_colour(model))
+            for row in own.itertuples():
+                ax.text(x + 0.26, row.mean, row.fold, fontsize=6.5, ha="center", va="center")
+        n = int(_rows(pooled, {"class": name, "metric": metric})["n"].min())
+        ax.set_title(f"{_class_name(name)}\nn = {n}", fontsize=8)
+        ax.set(xlim=(-0.6, len(models) - 0.3), ylim=(-0.03, 1.03))
+        ax.set_xticks(range(len(models)), [MODEL_NAMES.get(m, m) for m in models], rotation=90)
+        ax.tick_params(axis="x", length=0)
+    panels[0].set_ylabel(f"{metric}, mean over slices")
+    handles = _score_handles([], with_paper=False)
+    handles.append(Line2D([], [], color="black", marker="$1$", linestyle="none", label="Fold"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
 
 
@@ -157,6 +192,15 @@ def _draw_paper(ax: Axes, x: NDArray[np.floating], rows: pd.DataFrame, colour: s
     mean, error = rows["paper_mean"], rows["paper_error"]
     ax.vlines(x, mean - error, mean + error, color=colour, lw=0.9)
     ax.plot(x, mean, color=colour, markersize=4.5, clip_on=False, **HOLLOW)
+
+
+def _rows(table: pd.DataFrame, chosen: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows that have these values."""
+    return table[(table[list(chosen)] == pd.Series(chosen)).all(axis=1)]
+
+
+def _class_name(name: str) -> str:
+    return {"ggo": "GGO"}.get(name, name.replace("_", " ").capitalize())
 
 
 def _metric_label(summary: pd.DataFrame, metric: str) -> str:

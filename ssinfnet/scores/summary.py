@@ -96,6 +96,7 @@ def with_averages(slice_scores: pd.DataFrame) -> pd.DataFrame:
 
 def summarise_classes(
     slice_scores: pd.DataFrame,
+    by: Sequence[str] = ("model",),
     metrics: Sequence[str] = CLASS_METRICS,
     bootstrap_draws: int = 2000,
     seed: int = 2021,
@@ -112,39 +113,40 @@ def summarise_classes(
     slice_scores : DataFrame
         From `score_class_slices`, one row for each model, class, slice and seed; averages of
         slices (`with_averages`) are not used.
+    by : sequence of str
+        Columns that make the groups of three classes.
     metrics, bootstrap_draws, seed
         As for `summarise`.
 
     Returns
     -------
     DataFrame
-        model, class and the columns of `summarise`. n of overall and lesion macro is the smallest
+        *by, class and the columns of `summarise`. n of overall and lesion macro is the smallest
         of their classes', and so is n_slices.
 
     Raises
     ------
     ValueError
-        As `summarise` does, or if a model lacks a class.
+        As `summarise` does, or if a group lacks a class.
     """
-    _need_columns(slice_scores, ["model", "class", "patient_id", "slice_id", *metrics])
+    _need_columns(slice_scores, [*by, "class", "patient_id", "slice_id", *metrics])
     tables = []
-    for model, group in slice_scores.groupby("model", sort=False):
+    for key, group in slice_scores.groupby(list(by), sort=False):
+        named = dict(zip(by, key, strict=True))
         parts = {
             name: _summary(group[group["class"] == name], metrics, bootstrap_draws, seed)
             for name in CLASSES
             if (group["class"] == name).any()
         }
         if missing := [name for name in CLASSES if name not in parts]:
-            raise ValueError(f"model {model!r} has no scores of {missing}")
-        tables += [
-            table.assign(model=model, **{"class": name}) for name, (table, *_) in parts.items()
-        ]
-        for name, joined in AVERAGES.items():
-            tables.append(
-                _average([parts[own] for own in joined]).assign(model=model, **{"class": name})
-            )
+            raise ValueError(f"{named} has no scores of {missing}")
+        averaged = {
+            name: _average([parts[own] for own in joined]) for name, joined in AVERAGES.items()
+        }
+        for name, table in {**{own: part[0] for own, part in parts.items()}, **averaged}.items():
+            tables.append(table.assign(**named, **{"class": name}))
     both = pd.concat(tables, ignore_index=True)
-    return both[["model", "class", *both.columns.drop(["model", "class"])]]
+    return both[[*by, "class", *both.columns.drop([*by, "class"])]]
 
 
 def _average(
