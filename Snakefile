@@ -76,7 +76,7 @@ rule all:
         f"{FIGURES}/report.html",
 
 
-VALIDATED = STUDY.cross_validation
+VALIDATED, AUGMENTED = STUDY.cross_validation, STUDY.augmented
 FOLDS = range(1, STUDY.split.folds + 1)
 
 
@@ -223,6 +223,32 @@ rule ablation:
         RUN + " -p study {NAME}"
 
 
+rule augmentation:
+    input:
+        notebook="notebooks/08_augmentation.ipynb",
+        cohort=rules.data_split.output.cohort,
+        single=expand(
+            rules.single_segmentation.output.predictions,
+            model=AUGMENTED.single_models,
+            fold=0,
+            seed=STUDY.seeds,
+        ),
+        multi=expand(
+            rules.multi_segmentation.output.predictions,
+            prior="predicted",
+            model=AUGMENTED.multi_models,
+            fold=0,
+            seed=STUDY.seeds,
+        ),
+    output:
+        run=f"{RUNS}/08_augmentation.ipynb",
+        table=f"{FIGURES}/table_v2.csv",
+    params:
+        settings=settings("augmented", "scores", "undertrained"),
+    shell:
+        RUN + " -p study {NAME}"
+
+
 rule cross_validation:
     input:
         notebook="notebooks/06_cross_validation.ipynb",
@@ -253,6 +279,7 @@ rule report:
     input:
         notebook="notebooks/13_report.ipynb",
         tables=[rules.segmentation_results.output.table, rules.ablation.output.table],
+        augmented=rules.augmentation.output.table if AUGMENTED.single_models else [],
         folds=rules.cross_validation.output.table if VALIDATED.single_models else [],
     output:
         run=f"{RUNS}/13_report.ipynb",

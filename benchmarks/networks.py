@@ -71,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []
-    for model in ("sinfnet", "unet"):
+    for model in ("infnet", "unet"):
         for batch in (1, 4, 8):
             rows += measure(model, batch, options.repeats)
             print(pd.DataFrame(rows[-4:]).to_string(index=False, header=len(rows) == 4), flush=True)

@@ -74,7 +74,7 @@ def steps(device: torch.device) -> dict[str, tuple[str, Callable, Callable, Call
 
     u_net = partial(networks.build_multi, "unet", True)
     return {
-        "single, plain": ("single", partial(networks.build_single, "sinfnet"), adam,
+        "single, plain": ("single", partial(networks.build_single, "infnet"), adam,
                           segmentation.single_loss),
         "single, inpainting, random masks": ("single pretext", turn("single", "network", False),
                                              sgd, loss_of(single, "network")),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -18,6 +18,7 @@ from ssinfnet import paths
 
 __all__ = [
     "AugmentationConfig",
+    "AugmentedConfig",
     "CrossValidationConfig",
     "DataConfig",
     "MultiConfig",
@@ -37,10 +38,14 @@ __all__ = [
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-SingleName = Literal["unet", "sinfnet", "ssinfnet"]
+SingleName = Literal[
+    "unet", "sinfnet", "ssinfnet",
+    "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet_cutout40",
+]  # fmt: skip
 MultiName = Literal[
     "unet", "fcn8s", "sinfnet", "ssinfnet",
     "ssinfnet_no_focal_no_lookahead", "ssinfnet_no_lookahead", "ssinfnet_no_focal",
+    "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet_cutout40",
 ]  # fmt: skip
 
 
@@ -126,6 +131,14 @@ class TrainingConfig(Part):
     scales: tuple[float, ...] = (0.75, 1.0, 1.25)  # one optimiser step each; Inf-Net
     patience: Positive | None = None  # epochs without a better validation F1; None never stops
     augmentation: AugmentationConfig = AugmentationConfig()
+
+    def with_cutout(self, fraction: float) -> Self:
+        """Return the same training with this share of every other slice erased (D-45)."""
+        if not fraction:
+            return self
+        erasing = {"cutout": 0.5, "cutout_fraction": fraction}
+        augmentation = self.augmentation.model_copy(update=erasing)
+        return self.model_copy(update={"augmentation": augmentation})
 
     @field_validator("scales")
     @classmethod
@@ -216,7 +229,9 @@ class MultiConfig(Part):
         "unet", "fcn8s", "sinfnet", "ssinfnet",
         "ssinfnet_no_focal_no_lookahead", "ssinfnet_no_lookahead", "ssinfnet_no_focal",
     )  # fmt: skip
-    oracle_models: tuple[MultiName, ...] = ("sinfnet", "ssinfnet")  # with true priors, V table IV
+    oracle_models: tuple[MultiName, ...] = (  # with true priors, V table IV
+        "sinfnet", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet", "ssinfnet_cutout40",
+    )  # fmt: skip
     prior_parts: int = Field(default=3, ge=2)  # K of the cross-fitting (D-12)
     network: NetworkConfig = NetworkConfig()
     training: MultiTrainingConfig = MultiTrainingConfig()
@@ -235,6 +250,19 @@ class CrossValidationConfig(Part):
 
     single_models: tuple[SingleName, ...] = ("unet", "sinfnet", "ssinfnet")
     multi_models: tuple[MultiName, ...] = ("unet", "sinfnet", "ssinfnet")
+
+
+class AugmentedConfig(Part):
+    """Which models are compared with and without cutout (V tables II and III, D table I)."""
+
+    single_models: tuple[SingleName, ...] = (
+        "sinfnet", "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50",
+        "ssinfnet", "ssinfnet_cutout40",
+    )  # fmt: skip
+    multi_models: tuple[MultiName, ...] = (
+        "sinfnet", "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50",
+        "ssinfnet", "ssinfnet_cutout40",
+    )  # fmt: skip
 
 
 class ScoreConfig(Part):
@@ -259,6 +287,7 @@ class Study(Part):
     split: SplitConfig = SplitConfig()
     single: SingleConfig = SingleConfig()
     multi: MultiConfig = MultiConfig()
+    augmented: AugmentedConfig = AugmentedConfig()
     cross_validation: CrossValidationConfig = CrossValidationConfig()
     scores: ScoreConfig = ScoreConfig()
 

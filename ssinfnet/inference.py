@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,14 +15,24 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from ssinfnet import artifacts, checkpoints, images, networks, progress, training
-from ssinfnet.batches import SliceSet, network_input
+from ssinfnet import (
+    artifacts,
+    checkpoints,
+    images,
+    networks,
+    progress,
+    segmentation,
+    training,
+)
+from ssinfnet.batches import Batches, SliceSet, lesion_view, multi_view, network_input
 from ssinfnet.cohort import Cohort, prepared_array
 from ssinfnet.config import Study
-from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL
+from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
 from ssinfnet.paths import PREDICTIONS, StudyPaths
 
 __all__ = [
+    "held_out_loss",
+    "held_out_losses",
     "load",
     "multi_slices",
     "predict",
@@ -89,7 +100,7 @@ def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise ValueError(f"the training in {folder} was not finished; run it again to go on")
     run = stored.description["run"]
     if run["stage"] == "single":
-        network = networks.build_single(run["model"], run["width"])
+        network = networks.build_single(SINGLE_MODELS[run["model"]].network, run["width"])
     else:
         model = MULTI_MODELS[run["model"]]
         network = networks.build_multi(model.network, model.prior, run["width"])
@@ -174,6 +185,55 @@ def predict_rows(
     sizes = list(zip(rows["height"], rows["width"], strict=True))
     maps = predict(network, slices, sizes, run["intensity"], device=device)
     return dict(zip(rows["slice_id"], maps, strict=True))
+
+
+@torch.inference_mode()
+def held_out_loss(folder: Path, slices: SliceSet, device: torch.device | None = None) -> float:
+    """Return the mean loss of some slices at the network's size (D table I).
+
+    Parameters
+    ----------
+    folder : Path
+        Of the training, see `load`.
+    slices : SliceSet
+        With labels.
+    device : torch.device or None
+
+    Returns
+    -------
+    float
+        J eq 5 in stage 1; eq 6 in stage 2, without focal weights, so that models compare.
+    """
+    network, run = load(folder)
+    device = device or training.best_device()
+    network.to(device, memory_format=torch.channels_last)
+    view, loss = (lesion_view, segmentation.single_loss)
+    if run["stage"] == "multi":
+        view, loss = multi_view, partial(segmentation.multi_loss, gamma=0.0)
+    batches = Batches(slices, view, run["intensity"], batch_size=8, seed=0, device=device)
+    summed = 0.0
+    for inputs, *targets in progress.track(batches, "measuring the loss of batches"):
+        summed += len(inputs) * loss(network(inputs), *targets).item()
+    return summed / len(slices)
+
+
+def held_out_losses(
+    study: Study, places: StudyPaths, cohort: Cohort, stage: str, models: Sequence[str]
+) -> pd.DataFrame:
+    """Return stage, model, seed and test_loss: `held_out_loss` of the test slices."""
+    rows = []
+    for model in models:
+        for seed in study.seeds:
+            if stage == "single":
+                folder, slices = places.single(model, cohort.fold, seed), cohort.of_split("test")
+                held_out = single_slices(slices, places)
+            else:
+                folder, slices = places.multi(model, cohort.fold, seed), cohort.with_classes("test")
+                prior = "predicted" if MULTI_MODELS[model].prior else None
+                held_out = multi_slices(slices, study, places, cohort.fold, seed, prior)
+            loss = held_out_loss(folder, held_out)
+            rows.append({"stage": stage, "model": model, "seed": seed, "test_loss": loss})
+    return pd.DataFrame(rows)
 
 
 def single_slices(rows: pd.DataFrame, places: StudyPaths) -> SliceSet:

@@ -19,7 +19,9 @@ class SingleModel:
 
     shown: str  # in tables and figures
     published: str  # in published_values.csv
+    network: str = "infnet"  # or "unet"
     pretrained: bool = False  # starts from inpainting
+    cutout: float = 0.0  # share of a training slice that augmentation erases; 0 erases nothing
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,19 @@ class MultiModel:
     pretrained: bool = False
     focal: bool = False
     lookahead: bool = False
+    cutout: float = 0.0
 
 
 SINGLE_MODELS = {
-    "unet": SingleModel("U-Net", "single_unet"),
+    "unet": SingleModel("U-Net", "single_unet", network="unet"),
     "sinfnet": SingleModel("SInfNet", "single_sinfnet"),
     "ssinfnet": SingleModel("SSInfNet", "single_ssinfnet", pretrained=True),
+    "sinfnet_cutout20": SingleModel("SInfNet + cutout 0.2", "single_sinfnet+aug0.2", cutout=0.2),
+    "sinfnet_cutout40": SingleModel("SInfNet + cutout 0.4", "single_sinfnet+aug0.4", cutout=0.4),
+    "sinfnet_cutout50": SingleModel("SInfNet + cutout 0.5", "single_sinfnet+aug0.5", cutout=0.5),
+    "ssinfnet_cutout40": SingleModel(
+        "SSInfNet + cutout 0.4", "single_ssinfnet+aug", pretrained=True, cutout=0.4
+    ),
 }
 
 PRIOR_MODEL = "sinfnet"  # whose probability maps stage 2 reads (J, M; D-12)
@@ -59,7 +68,14 @@ MULTI_MODELS = {
     "ssinfnet_no_focal": MultiModel(
         "SSInfNet − focal", "multi_ssinfnet-focal", pretrained=True, lookahead=True
     ),
-}
+    "sinfnet_cutout20": MultiModel("SInfNet + cutout 0.2", "multi_sinfnet+aug0.2", cutout=0.2),
+    "sinfnet_cutout40": MultiModel("SInfNet + cutout 0.4", "multi_sinfnet+aug0.4", cutout=0.4),
+    "sinfnet_cutout50": MultiModel("SInfNet + cutout 0.5", "multi_sinfnet+aug0.5", cutout=0.5),
+    "ssinfnet_cutout40": MultiModel(
+        "SSInfNet + cutout 0.4", "multi_ssinfnet+aug", pretrained=True, focal=True,
+        lookahead=True, cutout=0.4,
+    ),
+}  # fmt: skip
 
 ABLATION = (
     "sinfnet",

@@ -26,12 +26,18 @@ Run = tuple[str, dict[str, Any]]  # notebook without ending, parameters beside t
 def runs_of(study: Study) -> Iterator[Run]:
     """Yield every notebook of a study with its parameters, each once and after what it reads."""
     yield "01_data_split", {}
-    multi = [(model, "predicted") for model in study.multi.models]
-    multi += [(model, "ground_truth") for model in study.multi.oracle_models]
+    augmented = study.augmented
+    single = dict.fromkeys((*study.single.models, *augmented.single_models))
+    multi = dict.fromkeys(
+        [(model, "predicted") for model in (*study.multi.models, *augmented.multi_models)]
+        + [(model, "ground_truth") for model in study.multi.oracle_models]
+    )
     for seed in study.seeds:
-        yield from _trainings(study, study.single.models, multi, 0, seed)
+        yield from _trainings(study, list(single), list(multi), 0, seed)
     yield "05_segmentation_results", {}
     yield "08_ablation", {}
+    if augmented.single_models:
+        yield "08_augmentation", {}
     yield from _cross_validation(study)
     yield "13_report", {}
 

@@ -6,7 +6,7 @@ Slices are streamed, so memory stays flat however many there are. Prepared array
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from ssinfnet import artifacts, images, progress
 from ssinfnet.cohort import Cohort, prepared_array
-from ssinfnet.config import Study
+from ssinfnet.config import Study, TrainingConfig
 
-__all__ = ["examples", "near_duplicates", "perceptual_hash", "prepare_slices", "thumbnail"]
+__all__ = ["augmented_examples", "examples", "near_duplicates", "perceptual_hash",
+           "prepare_slices", "thumbnail"]  # fmt: skip
 
 THUMBNAIL = 32  # pixels, square
 BLOCK = 2048  # slices compared at once, which bounds the memory
@@ -176,3 +177,28 @@ def examples(
     rows = largest.iloc[chosen.astype(int)]
     grey = prepared_array(folder, "images", rows)
     return (grey / np.float32(255)).astype(np.float32), prepared_array(folder, "masks", rows)
+
+
+def augmented_examples(
+    cohort: Cohort, folder: Path, training: TrainingConfig, fractions: Sequence[float], seed: int
+) -> dict[str, NDArray[np.float32]]:
+    """Return prepared slices as training changes them, with cutout of several fractions (V fig 6).
+
+    Returns
+    -------
+    dict
+        "As scanned", then "Cutout <fraction>": (4, size, size) float32 arrays in [0, 1]. Other
+        changes are those of `training`; every slice shown is erased.
+    """
+    import torch
+
+    scanned, _ = examples(cohort, folder)
+    shown = {"As scanned": scanned}
+    for fraction in fractions:
+        erasing = training.augmentation.model_copy(
+            update={"cutout": 1.0, "cutout_fraction": fraction}
+        )
+        draw = images.draw_augmentation(np.random.default_rng(seed), len(scanned), erasing)
+        changed = images.augment(torch.from_numpy(scanned)[:, None], draw, kind="image")
+        shown[f"Cutout {fraction:g}"] = changed[:, 0].numpy()
+    return shown

@@ -16,6 +16,7 @@ __all__ = [
     "class_comparison_table",
     "comparison_table",
     "display",
+    "loss_table",
     "segmentation_table",
     "split_table",
 ]
@@ -127,6 +128,33 @@ def segmentation_table(
     wide = pd.DataFrame(rows)
     whole = ["n_slices", "n_patients", "seeds", *(f"{metric}_n" for metric in metrics)]
     return wide.astype(dict.fromkeys(whole, "Int64"))
+
+
+def loss_table(losses: pd.DataFrame) -> pd.DataFrame:
+    """Lay test losses out beside the draft's (D table I).
+
+    Parameters
+    ----------
+    losses : DataFrame
+        From `inference.held_out_losses`: stage, model, seed, test_loss.
+
+    Returns
+    -------
+    DataFrame
+        stage, model, test_loss (mean over seeds), seeds, test_loss_seed_spread, paper_test_loss
+        (NaN where none is printed). The draft's losses are of other slices and another size: the
+        order of the models compares, not the numbers.
+    """
+    grouped = losses.groupby(["stage", "model"], sort=False)["test_loss"]
+    table = grouped.agg(["mean", "count", "std"]).reset_index()
+    table.columns = ["stage", "model", "test_loss", "seeds", "test_loss_seed_spread"]
+    printed = published.published_values("draft1")
+    paper = {
+        (name.partition("_")[0], published.PUBLISHED_NAMES[name]): loss
+        for name, loss in zip(printed["model"], printed["mean"], strict=True)
+    }
+    keys = zip(table["stage"], table["model"], strict=True)
+    return table.assign(paper_test_loss=[paper.get(key, float("nan")) for key in keys])
 
 
 def comparison_table(

@@ -9,7 +9,7 @@ from ssinfnet import checkpoints, networks
 
 @pytest.fixture
 def network():
-    return networks.build_single("sinfnet", width=0.125)
+    return networks.build_single("infnet", width=0.125)
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def saved(tmp_path, network):
 
 
 def test_weights_and_description_come_back_as_they_were(saved, network):
-    other = networks.build_single("sinfnet", width=0.125)
+    other = networks.build_single("infnet", width=0.125)
     assert checkpoints.load_weights(other, saved) == {"model": "sinfnet"}
     for name, value in network.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=0)
@@ -30,7 +30,7 @@ def test_channels_last_weights_are_stored_alike(tmp_path, network, saved):
     assert again.read_bytes() == saved.read_bytes()
 
 
-@pytest.mark.parametrize("model_and_width", [("unet", 0.125), ("sinfnet", 0.25)])
+@pytest.mark.parametrize("model_and_width", [("unet", 0.125), ("infnet", 0.25)])
 def test_another_architecture_is_refused(saved, model_and_width):
     with pytest.raises(ValueError, match="another architecture"):
         checkpoints.load_weights(networks.build_single(*model_and_width), saved)
@@ -89,7 +89,7 @@ def test_a_transfer_loads_all_but_the_heads_and_says_so(tmp_path, stage):
     path = tmp_path / "weights.safetensors"
     checkpoints.save(path, pretrained.state_dict(), {})
     if stage == "single":
-        network = networks.build_single("ssinfnet", 0.125)
+        network = networks.build_single("infnet", 0.125)
     else:
         network = networks.build_multi("unet", True, 0.125)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -113,7 +113,7 @@ def test_a_transfer_refuses_anything_but_other_heads(tmp_path, wrong):
     if wrong == "missing":
         del weights["backbone.bn1.weight"]
     checkpoints.save(tmp_path / "weights.safetensors", weights, {})
-    network = networks.build_single("ssinfnet", 0.125)
+    network = networks.build_single("infnet", 0.125)
     before = checkpoints.digest(network.state_dict())
     with pytest.raises(ValueError, match="holds another architecture than InfNet"):
         inference.start_from_pretraining(network, tmp_path)

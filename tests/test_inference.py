@@ -19,7 +19,7 @@ def random_slices(count, size):
 
 
 def test_probabilities_come_at_each_slices_own_size():
-    network = inference.seeded(0, networks.build_single, "sinfnet", 0.125)
+    network = inference.seeded(0, networks.build_single, "infnet", 0.125)
     slices = random_slices(3, 64)
     sizes = [(50, 70), (64, 64), (130, 33)]
     maps = list(inference.predict(network, slices, sizes, STATISTICS, batch_size=2, device=CPU))

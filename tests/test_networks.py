@@ -28,14 +28,14 @@ def test_the_six_channel_unet_has_the_published_size():
     assert gmac(network, 6) == pytest.approx(75.8, abs=0.05)
 
 
-@pytest.mark.parametrize("model", ["unet", "sinfnet"])
+@pytest.mark.parametrize("model", ["unet", "infnet"])
 @pytest.mark.parametrize("size", [32, 64, 96])
 def test_every_map_has_the_inputs_size(model, size):
     output = networks.build_single(model, width=0.125).eval()(torch.rand(2, 3, size, size))
     assert {tuple(logits.shape) for logits in output} == {(2, 1, size, size)}
 
 
-@pytest.mark.parametrize("model", ["unet", "sinfnet"])
+@pytest.mark.parametrize("model", ["unet", "infnet"])
 def test_gradients_reach_every_parameter(model):
     torch.manual_seed(0)
     network = networks.build_single(model, width=0.125)
@@ -96,7 +96,7 @@ def published_backbone() -> dict[str, torch.Tensor]:
 def test_imagenet_weights_load_by_the_published_names_and_shapes(tmp_path):
     file = tmp_path / "res2net50_v1b.pth"
     torch.save(published_backbone(), file)
-    network = networks.build_single("sinfnet", imagenet_weights=str(file))
+    network = networks.build_single("infnet", imagenet_weights=str(file))
     assert network.backbone.layer4[2].conv3.weight.eq(0.5).all()
 
 
@@ -114,7 +114,7 @@ def test_a_missing_imagenet_file_says_what_to_do(tmp_path):
 
 
 def test_an_unknown_model_is_refused():
-    with pytest.raises(ValueError, match="'unet', 'sinfnet'"):
+    with pytest.raises(ValueError, match="'infnet' or 'unet'"):
         networks.build_single("resnet")
 
 

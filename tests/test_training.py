@@ -32,7 +32,7 @@ def part(slices, first, last):
 
 
 def fit(slices, folder, config=CONFIG, seed=1, **more):
-    network = inference.seeded(seed, networks.build_single, "sinfnet", 0.125)
+    network = inference.seeded(seed, networks.build_single, "infnet", 0.125)
     history = segmentation.fit_single(
         network, part(slices, 0, 9), part(slices, 9, 12), config,
         seed=seed, folder=folder, described=DESCRIBED, device=CPU, **more,
@@ -266,7 +266,7 @@ SCRIPT = textwrap.dedent(
         parts = [batches.SliceSet.of(images[p], masks[p]) for p in (slice(0, 9), slice(9, 12))]
         config = TrainingConfig(epochs=6, learning_rate=1e-3, scales=(1.0,), schedule="cosine",
                                 augmentation=changes)
-        network = inference.seeded(1, networks.build_single, "sinfnet", 0.125)
+        network = inference.seeded(1, networks.build_single, "infnet", 0.125)
         segmentation.fit_single(network, *parts, config, **shared)
     elif kind == "multi":
         parts = [batches.SliceSet.of(images[p], masks[p], masks[p] * 200)

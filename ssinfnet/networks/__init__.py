@@ -26,13 +26,15 @@ __all__ = [
 ]
 
 
-def build_single(model: str, width: float = 1.0, imagenet_weights: str | None = None) -> nn.Module:
+def build_single(
+    network: str, width: float = 1.0, imagenet_weights: str | None = None
+) -> nn.Module:
     """Build a stage-1 network, which maps a slice to lesion logits.
 
     Parameters
     ----------
-    model : {"unet", "sinfnet", "ssinfnet"}
-        Name as in a study's `single.models`; SInfNet and SSInfNet are one network.
+    network : {"infnet", "unet"}
+        SInfNet and SSInfNet are Inf-Net both.
     width : float
         Factor on every channel count; 1 is the published network.
     imagenet_weights : str or None
@@ -50,14 +52,14 @@ def build_single(model: str, width: float = 1.0, imagenet_weights: str | None = 
     ValueError
         If the name is unknown.
     """
-    if model in ("sinfnet", "ssinfnet"):
-        network = InfNet(width=width)
+    if network == "infnet":
+        infnet = InfNet(width=width)
         if imagenet_weights is not None:
-            network.backbone.load_imagenet(imagenet_weights)
-        return network
-    if model == "unet":
+            infnet.backbone.load_imagenet(imagenet_weights)
+        return infnet
+    if network == "unet":
         return UNet(in_channels=3, out_channels=1, width=width)
-    raise ValueError(f"unknown stage-1 model {model!r}; expected 'unet', 'sinfnet' or 'ssinfnet'")
+    raise ValueError(f"unknown stage-1 network {network!r}; expected 'infnet' or 'unet'")
 
 
 def build_multi(
@@ -116,7 +118,7 @@ def build_inpainter(
         If there is no such stage.
     """
     if stage == "single":
-        return swap_heads(build_single("ssinfnet", width, imagenet_weights), 3)
+        return swap_heads(build_single("infnet", width, imagenet_weights), 3)
     if stage == "multi":
         return swap_heads(build_multi("unet", True, width), 6)
     raise ValueError(f"a stage is 'single' or 'multi', got {stage!r}")
@@ -127,7 +129,7 @@ def diagrams() -> dict[str, Diagram]:
     return {
         "coach_single": diagram(Coach(3)),
         "inpainter_single": diagram(build_inpainter("single")),
-        "single": diagram(build_single("ssinfnet")),
+        "single": diagram(build_single("infnet")),
         "coach_multi": diagram(Coach(6), 6),
         "inpainter_multi": diagram(build_inpainter("multi"), 6),
         "multi": diagram(build_multi("unet", True), 6),

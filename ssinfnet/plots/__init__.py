@@ -8,6 +8,7 @@ from ssinfnet.plots.architecture import plot_network, plot_networks, plot_system
 from ssinfnet.plots.scores import plot_class_scores, plot_folds, plot_roc, plot_scores
 from ssinfnet.plots.slices import (
     CLASS_COLOURS,
+    plot_augmented,
     plot_cohort_examples,
     plot_overlay,
     plot_slice,
@@ -21,6 +22,7 @@ __all__ = [
     "MODEL_COLOURS",
     "MODEL_NAMES",
     "STYLE",
+    "plot_augmented",
     "plot_class_scores",
     "plot_cohort_examples",
     "plot_folds",

@@ -24,6 +24,7 @@ from ssinfnet.plots.style import (
 
 __all__ = [
     "CLASS_COLOURS",
+    "plot_augmented",
     "plot_cohort_examples",
     "plot_overlay",
     "plot_slice",
@@ -109,6 +110,24 @@ def plot_cohort_examples(
         name_row(axes[row, 0], title)
     drawn = {name for label, name in LABELS.items() if any((mask == label).any() for mask in masks)}
     _class_legend(figure, [name for name in CLASS_COLOURS if name in drawn | {"lesion"}])
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def plot_augmented(shown: Mapping[str, Sequence[NDArray[np.floating]]]) -> Figure:
+    """Draw training slices as augmentation changes them (V figure 6).
+
+    Parameters
+    ----------
+    shown : mapping of str to sequence of (height, width) float arrays
+        Name of a row → slices in [0, 1], the same slices in every row.
+    """
+    same_number(**shown)
+    figure, axes = grid(len(shown), len(next(iter(shown.values()))))
+    for row, (name, slices) in enumerate(shown.items()):
+        for column, image in enumerate(slices):
+            plot_slice(image, axes[row, column])
+        name_row(axes[row, 0], name)
     return figure
 
 

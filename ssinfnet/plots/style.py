@@ -38,6 +38,11 @@ MODEL_COLOURS = {
     "ssinfnet_no_focal_no_lookahead": "#56B4E9",
     "ssinfnet_no_lookahead": "#D55E00",
     "ssinfnet_no_focal": "#000000",
+    # Never in one figure with the ablations
+    "sinfnet_cutout20": "#CC79A7",
+    "sinfnet_cutout40": "#56B4E9",
+    "sinfnet_cutout50": "#000000",
+    "ssinfnet_cutout40": "#D55E00",
 }
 OTHER_COLOUR = "#999999"
 HOLLOW: dict[str, Any] = {"marker": "s", "markerfacecolor": "white", "linestyle": "none"}
