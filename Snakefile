@@ -17,15 +17,23 @@ NAME = str(config.get("study", "demo"))
 if NAME.endswith((".yaml", ".yml")):
     NAME = str(Path(NAME).resolve())
 STUDY = load_study(NAME)
-RUNS = f"papermill_runs/{STUDY.name}"
+# Independent data sets are studies of their own, trained by the same rules.
+NAMES = {STUDY.name: NAME} | {name: name for name in STUDY.other_studies()}
+STUDIES = {name: load_study(given) for name, given in NAMES.items()}
+RUNS = "papermill_runs/{study}"
 COHORT = f"{RUNS}/artifacts/cohort"
 SINGLE = f"{RUNS}/artifacts/single"
 MULTI = f"{RUNS}/artifacts/multi"
-FIGURES = f"figures/{STUDY.name}"
-RUN = "OMP_NUM_THREADS={threads} python -m ssinfnet.notebook_runs {input.notebook} {output.run}"
+FIGURES = "figures/{study}"
+RUN = (
+    "OMP_NUM_THREADS={threads} python -m ssinfnet.notebook_runs {input.notebook} {output.run}"
+    " -p study {params.study}"
+)
+AT_SEED = " -p fold {wildcards.fold} -p seed {wildcards.seed}"
 
 
 wildcard_constraints:
+    study="|".join(STUDIES),
     fold=r"\d+",
     seed=r"\d+",
     part=r"\d+",
@@ -33,15 +41,39 @@ wildcard_constraints:
     prior="predicted|ground_truth",
 
 
+def given(wildcards):
+    """The study as a notebook takes it: its name, or the path of its file."""
+    return NAMES[wildcards.study]
+
+
 def settings(*parts, within=None):
     """The part of the study a rule depends on: when it changes, the rule runs again.
 
-    `within` names what counts of the first part.
+    `within` names what counts of the first part; a part in braces is a wildcard's value.
     """
-    chosen = {part: json.loads(STUDY.model_dump_json())[part] for part in parts}
-    if within:
-        chosen[parts[0]] = {name: chosen[parts[0]][name] for name in within}
-    return json.dumps(chosen)
+
+    def chosen(wildcards):
+        whole = json.loads(STUDIES[wildcards.study].model_dump_json())
+        named = {part: whole[part] for part in (part.format(**wildcards) for part in parts)}
+        if within:
+            first = next(iter(named))
+            named[first] = {name: named[first][name] for name in within}
+        return json.dumps(named)
+
+    return chosen
+
+
+def threads(wildcards):
+    return STUDIES[wildcards.study].threads
+
+
+def of_study(target, chosen):
+    """The files `target` names, for what `chosen` returns of the study."""
+
+    def files(wildcards):
+        return expand(target, study=wildcards.study, **chosen(STUDIES[wildcards.study]))
+
+    return files
 
 
 def reads_prior(wildcards):
@@ -51,37 +83,85 @@ def reads_prior(wildcards):
 
 def prior_files(wildcards):
     """Stage 1's predictions of all slices: of the whole network and of the cross-fitted ones."""
-    at = {"fold": wildcards.fold, "seed": wildcards.seed}
+    at = {"study": wildcards.study, "fold": wildcards.fold, "seed": wildcards.seed}
     whole = rules.single_segmentation.output.predictions
     left_out = rules.cross_fitting.output.predictions
     return {
         "prior": expand(whole, model=PRIOR_MODEL, **at),
         "priors": [
-            left_out.format(fold=fold, part=part, seed=wildcards.seed)
-            for fold, part in STUDY.cross_fitted(int(wildcards.fold))
+            left_out.format(**(at | {"fold": fold}), part=part)
+            for fold, part in STUDIES[wildcards.study].cross_fitted(int(wildcards.fold))
         ],
     }
+
+
+def cut_files(wildcards):
+    """What data set 3 is cut to before it is split."""
+    if STUDIES[wildcards.study].lung_field is None:
+        return {}
+    return {"cut": rules.lung_field.output.cut.format(**wildcards)}
 
 
 def pretrained_files(wildcards, stage, models):
     """What a model that starts from inpainting waits for."""
     if not models[wildcards.model].pretrained:
         return {}
-    at = {"stage": stage, "fold": wildcards.fold, "seed": wildcards.seed}
-    return {"pretrained": expand(rules.pretraining.output.table, **at)}
+    return {"pretrained": rules.pretraining.output.table.format(stage=stage, **wildcards)}
+
+
+def external_files(wildcards):
+    """What a test on an independent data set waits for: its own networks, and those tested there."""
+    study = STUDIES[wildcards.study]
+    chosen = study.external_named(wildcards.external)
+    files = []
+    for name in dict.fromkeys((chosen.study, chosen.transferred or study.name)):
+        its = STUDIES[name]
+        at = {"study": name, "fold": 0, "seed": its.seeds}
+        files += expand(rules.single_segmentation.output.predictions, model=its.single.models, **at)
+        files += expand(rules.multi_segmentation.output.predictions, model=its.multi.models,
+                        prior="predicted", **at)  # fmt: skip
+    return {"predictions": files}
+
+
+def reported_files(wildcards):
+    """One file of every notebook that the study asks for."""
+    study = STUDIES[wildcards.study]
+    at = {"study": study.name}
+    files = [rules.segmentation_results.output.table, rules.ablation.output.table]
+    if study.augmented.single_models:
+        files.append(rules.augmentation.output.table)
+    if study.cross_validation.single_models:
+        files.append(rules.cross_validation.output.table)
+    files = [file.format(**at) for file in files]
+    external = [rules.external_data.output.run.format(external=one.study, **at)
+                for one in study.external]  # fmt: skip
+    return {"tables": files, "external": external}
 
 
 rule all:
     input:
-        f"{FIGURES}/report.html",
+        f"figures/{STUDY.name}/report.html",
 
 
-VALIDATED, AUGMENTED = STUDY.cross_validation, STUDY.augmented
-FOLDS = range(1, STUDY.split.folds + 1)
+rule lung_field:
+    input:
+        notebook="notebooks/01_lung_field.ipynb",
+    output:
+        run=f"{RUNS}/01_lung_field.ipynb",
+        cut=directory(f"{RUNS}/artifacts/lung_field/cut"),
+    params:
+        study=given,
+        settings=settings("data", "split", "image_size", "lung_field", "threads"),
+    threads: threads
+    resources:
+        gpu=1,
+    shell:
+        RUN
 
 
 rule data_split:
     input:
+        unpack(lambda wildcards: cut_files(wildcards)),
         notebook="notebooks/01_data_split.ipynb",
     output:
         run=f"{RUNS}/01_data_split.ipynb",
@@ -89,9 +169,10 @@ rule data_split:
         images=f"{COHORT}/images.npy",
         masks=f"{COHORT}/masks.npy",
     params:
+        study=given,
         settings=settings("data", "split", "image_size"),
     shell:
-        RUN + " -p study {NAME}"
+        RUN
 
 
 rule pretraining:
@@ -104,15 +185,13 @@ rule pretraining:
         run=f"{RUNS}/02_pretraining.{{stage}}.fold{{fold}}.seed{{seed}}.ipynb",
         table=f"{FIGURES}/table_pretraining_{{stage}}_fold{{fold}}_seed{{seed}}.csv",
     params:
-        settings=lambda wildcards: settings(
-            wildcards.stage, "image_size", "threads", within=("network", "pretext")
-        ),
-    threads: STUDY.threads
+        study=given,
+        settings=settings("{stage}", "image_size", "threads", within=("network", "pretext")),
+    threads: threads
     resources:
         gpu=1,
     shell:
-        RUN + " -p study {NAME} -p stage {wildcards.stage} -p fold {wildcards.fold}"
-        " -p seed {wildcards.seed}"
+        RUN + AT_SEED + " -p stage {wildcards.stage}"
 
 
 rule single_segmentation:
@@ -126,13 +205,13 @@ rule single_segmentation:
         run=f"{RUNS}/03_single_segmentation.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
         predictions=f"{SINGLE}/{{model}}/fold{{fold}}/seed{{seed}}/predictions.npz",
     params:
+        study=given,
         settings=settings("single", "image_size", "threads", within=("network", "training")),
-    threads: STUDY.threads
+    threads: threads
     resources:
         gpu=1,
     shell:
-        RUN + " -p study {NAME} -p model {wildcards.model} -p fold {wildcards.fold}"
-        " -p seed {wildcards.seed}"
+        RUN + AT_SEED + " -p model {wildcards.model}"
 
 
 rule cross_fitting:
@@ -145,14 +224,14 @@ rule cross_fitting:
         run=f"{RUNS}/03_single_segmentation.{PRIOR_MODEL}.fold{{fold}}.seed{{seed}}.part{{part}}.ipynb",
         predictions=f"{SINGLE}/{PRIOR_MODEL}/fold{{fold}}/seed{{seed}}/part{{part}}/predictions.npz",
     params:
+        study=given,
         settings=settings("single", "image_size", "threads", within=("network", "training")),
-        parts=STUDY.multi.prior_parts,
-    threads: STUDY.threads
+        parts=lambda wildcards: STUDIES[wildcards.study].multi.prior_parts,
+    threads: threads
     resources:
         gpu=1,
     shell:
-        RUN + " -p study {NAME} -p model {PRIOR_MODEL} -p fold {wildcards.fold}"
-        " -p seed {wildcards.seed} -p part {wildcards.part}"
+        RUN + AT_SEED + " -p model {PRIOR_MODEL} -p part {wildcards.part}"
 
 
 rule multi_segmentation:
@@ -167,47 +246,54 @@ rule multi_segmentation:
         run=f"{RUNS}/04_multi_segmentation.{{prior}}.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
         predictions=f"{MULTI}/{{prior}}/{{model}}/fold{{fold}}/seed{{seed}}/predictions.npz",
     params:
+        study=given,
         settings=settings("multi", "image_size", "threads", within=("network", "training")),
-    threads: STUDY.threads
+    threads: threads
     resources:
         gpu=1,
     shell:
-        RUN + " -p study {NAME} -p model {wildcards.model} -p fold {wildcards.fold}"
-        " -p prior {wildcards.prior} -p seed {wildcards.seed}"
+        RUN + AT_SEED + " -p model {wildcards.model} -p prior {wildcards.prior}"
 
 
 rule segmentation_results:
     input:
         notebook="notebooks/05_segmentation_results.ipynb",
         cohort=rules.data_split.output.cohort,
-        single=expand(
+        single=of_study(
             rules.single_segmentation.output.predictions,
-            model=STUDY.single.models,
-            fold=0,
-            seed=STUDY.seeds,
+            lambda study: {
+                "model": study.single.models,
+                "fold": 0,
+                "seed": study.seeds,
+            },
         ),
-        multi=expand(
+        multi=of_study(
             rules.multi_segmentation.output.predictions,
-            prior="predicted",
-            model=STUDY.multi.models,
-            fold=0,
-            seed=STUDY.seeds,
+            lambda study: {
+                "prior": "predicted",
+                "model": study.multi.models,
+                "fold": 0,
+                "seed": study.seeds,
+            },
         ),
-        oracle=expand(
+        oracle=of_study(
             rules.multi_segmentation.output.predictions,
-            prior="ground_truth",
-            model=STUDY.multi.oracle_models,
-            fold=0,
-            seed=STUDY.seeds,
+            lambda study: {
+                "prior": "ground_truth",
+                "model": study.multi.oracle_models,
+                "fold": 0,
+                "seed": study.seeds,
+            },
         ),
     output:
         run=f"{RUNS}/05_segmentation_results.ipynb",
         table=f"{FIGURES}/table_3b.csv",
         scores=f"{RUNS}/artifacts/scores/multi/slices.parquet",
     params:
+        study=given,
         settings=settings("scores", "undertrained"),
     shell:
-        RUN + " -p study {NAME}"
+        RUN
 
 
 rule ablation:
@@ -218,71 +304,98 @@ rule ablation:
         run=f"{RUNS}/08_ablation.ipynb",
         table=f"{FIGURES}/table_s7.csv",
     params:
+        study=given,
         settings=settings("scores", "undertrained"),
     shell:
-        RUN + " -p study {NAME}"
+        RUN
 
 
 rule augmentation:
     input:
         notebook="notebooks/08_augmentation.ipynb",
         cohort=rules.data_split.output.cohort,
-        single=expand(
+        single=of_study(
             rules.single_segmentation.output.predictions,
-            model=AUGMENTED.single_models,
-            fold=0,
-            seed=STUDY.seeds,
+            lambda study: {
+                "model": study.augmented.single_models,
+                "fold": 0,
+                "seed": study.seeds,
+            },
         ),
-        multi=expand(
+        multi=of_study(
             rules.multi_segmentation.output.predictions,
-            prior="predicted",
-            model=AUGMENTED.multi_models,
-            fold=0,
-            seed=STUDY.seeds,
+            lambda study: {
+                "prior": "predicted",
+                "model": study.augmented.multi_models,
+                "fold": 0,
+                "seed": study.seeds,
+            },
         ),
     output:
         run=f"{RUNS}/08_augmentation.ipynb",
         table=f"{FIGURES}/table_v2.csv",
     params:
+        study=given,
         settings=settings("augmented", "scores", "undertrained"),
     shell:
-        RUN + " -p study {NAME}"
+        RUN
 
 
 rule cross_validation:
     input:
         notebook="notebooks/06_cross_validation.ipynb",
         cohort=rules.data_split.output.cohort,
-        single=expand(
+        single=of_study(
             rules.single_segmentation.output.predictions,
-            model=VALIDATED.single_models,
-            fold=FOLDS,
-            seed=STUDY.seeds[0],
+            lambda study: {
+                "model": study.cross_validation.single_models,
+                "fold": study.cross_validated_folds(),
+                "seed": study.seeds[0],
+            },
         ),
-        multi=expand(
+        multi=of_study(
             rules.multi_segmentation.output.predictions,
-            prior="predicted",
-            model=VALIDATED.multi_models,
-            fold=FOLDS,
-            seed=STUDY.seeds[0],
+            lambda study: {
+                "prior": "predicted",
+                "model": study.cross_validation.multi_models,
+                "fold": study.cross_validated_folds(),
+                "seed": study.seeds[0],
+            },
         ),
     output:
         run=f"{RUNS}/06_cross_validation.ipynb",
         table=f"{FIGURES}/table_s2.csv",
     params:
+        study=given,
         settings=settings("cross_validation", "scores", "undertrained"),
     shell:
-        RUN + " -p study {NAME}"
+        RUN
+
+
+rule external_data:
+    input:
+        unpack(external_files),
+        notebook="notebooks/07_external_datasets.ipynb",
+    output:
+        run=f"{RUNS}/07_external_datasets.{{external}}.ipynb",
+    params:
+        study=given,
+        settings=settings("external", "scores", "undertrained"),
+    threads: threads
+    resources:
+        gpu=1,
+    shell:
+        RUN + " -p external {wildcards.external}"
 
 
 rule report:
     input:
+        unpack(reported_files),
         notebook="notebooks/13_report.ipynb",
-        tables=[rules.segmentation_results.output.table, rules.ablation.output.table],
-        augmented=rules.augmentation.output.table if AUGMENTED.single_models else [],
-        folds=rules.cross_validation.output.table if VALIDATED.single_models else [],
     output:
         run=f"{RUNS}/13_report.ipynb",
         page=f"{FIGURES}/report.html",
+    params:
+        study=given,
     shell:
-        RUN + " -p study {NAME}"
+        RUN

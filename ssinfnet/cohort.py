@@ -25,6 +25,7 @@ __all__ = [
     "prepared_array",
     "raw_folder",
     "refuse_leakage",
+    "source_folder",
     "validate",
 ]
 
@@ -194,6 +195,21 @@ def raw_folder(study: Study, places: StudyPaths) -> Path:
     return places.data
 
 
+def source_folder(study: Study, places: StudyPaths) -> Path:
+    """Return the folder to list slices in: `raw_folder`, or what was cut from it to the lungs.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the study cuts its slices and 01_lung_field has not run.
+    """
+    if study.lung_field is None:
+        return raw_folder(study, places)
+    if not places.lung_cut.is_dir():
+        raise FileNotFoundError(f"{places.lung_cut} does not exist; run 01_lung_field first")
+    return places.lung_cut
+
+
 def build(study: Study, root: Path) -> Cohort:
     """List all sources of a study, split the patients, and check the result.
 
@@ -201,7 +217,7 @@ def build(study: Study, root: Path) -> Cohort:
     ----------
     study : Study
     root : Path
-        Folder of the raw data, see `raw_folder`.
+        Folder of the raw data, see `source_folder`.
 
     Raises
     ------
@@ -209,14 +225,15 @@ def build(study: Study, root: Path) -> Cohort:
         If a source is absent or unusable, a split would be empty, or a patient is in two splits.
     """
     listings = {source.name: sources.list_slices(source, root) for source in study.data.sources}
-    if study.data.phantom is None:
-        _refuse_shared_slices(listings)
     slices = pd.concat([listing.slices for listing in listings.values()], ignore_index=True)
     exclusions = pd.concat([listing.exclusions for listing in listings.values()])
+    slices, unwanted = _of_wanted_patients(slices, study)
+    if study.data.phantom is None:
+        _refuse_shared_slices(slices)
     slices["split"] = assign_splits(slices, study.split)
     slices["fold"] = assign_folds(slices, study.split.folds, study.split.seed)
     slices, overlapping = _without_unseen_patients(slices)
-    exclusions = pd.concat([exclusions, overlapping], ignore_index=True)
+    exclusions = pd.concat([exclusions, unwanted, overlapping], ignore_index=True)
     refuse_leakage(slices)
     return Cohort(
         slices=validate(slices.reset_index(drop=True)),
@@ -226,15 +243,14 @@ def build(study: Study, root: Path) -> Cohort:
     )
 
 
-def _refuse_shared_slices(listings: Mapping[str, sources.Listing]) -> None:
+def _refuse_shared_slices(slices: pd.DataFrame) -> None:
     """Refuse two sources whose labelled slices are the same slices (D-18)."""
-    if not {"medseg", "covid_semiseg"} <= listings.keys():
-        return
-    singles = listings["medseg"].slices["patient_id"].str.startswith("tr_").any()
-    if singles and listings["covid_semiseg"].slices["labelled"].any():
+    singles = (slices["source"] == "medseg") & slices["patient_id"].str.startswith("tr_")
+    if singles.any() and ((slices["source"] == "covid_semiseg") & slices["labelled"]).any():
         raise ValueError(
             "Med-Seg's single slices (tr_im) and COVID-SemiSeg's labelled slices are the same "
-            "slices of the same patients (D-18); leave out tr_im.nii.gz or COVID-SemiSeg"
+            "slices of the same patients (D-18); leave out COVID-SemiSeg, or Med-Seg's single "
+            "slices with `patients: rp_.*`"
         )
 
 
@@ -284,7 +300,8 @@ def assign_splits(slices: pd.DataFrame, config: SplitConfig) -> pd.Series:
     slices : DataFrame
         With patient_id, labelled, has_lesion, source_split.
     config : SplitConfig
-        With `own_test_set`, the source's test slices are the test set.
+        With `own_test_set`, the source's test slices are the test set, and if it has a validation
+        set, that is kept too.
 
     Raises
     ------
@@ -295,10 +312,10 @@ def assign_splits(slices: pd.DataFrame, config: SplitConfig) -> pd.Series:
     to_divide = slices["labelled"].astype(bool)
     shares = {name: getattr(config, name) for name in SPLITS}
     if config.own_test_set:
-        own = to_divide & (slices["source_split"] == "test")
-        split[own] = "test"
+        own = to_divide & slices["source_split"].isin(SPLITS[1:])
+        split[own] = slices.loc[own, "source_split"]
         to_divide &= ~own
-        del shares["test"]
+        shares = {name: share for name, share in shares.items() if name not in {*split, "test"}}
     rest = slices[to_divide]
     split[to_divide] = rest["patient_id"].map(_divide(rest, shares, config.seed))
     counts = split.value_counts()
@@ -338,19 +355,36 @@ def refuse_leakage(slices: pd.DataFrame) -> None:
         raise ValueError(f"{len(crossing)} patients are in two splits: {named}")
 
 
+def _of_wanted_patients(slices: pd.DataFrame, study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Keep the patients that the study's sources ask for; return the others as exclusions."""
+    unwanted = pd.Series(False, index=slices.index)
+    for source in study.data.sources:
+        own = slices["source"] == source.name
+        unwanted |= own & ~slices["patient_id"].str.fullmatch(source.patients)
+        if own.any() and unwanted[own].all():
+            raise ValueError(
+                f"no patient of {source.name} matches {source.patients!r}; there are "
+                f"{slices.loc[own, 'patient_id'].unique()[:5].tolist()}"
+            )
+    return _dropping(slices, unwanted, "the study leaves this patient out")
+
+
 def _without_unseen_patients(slices: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Drop unlabelled slices of validation and test patients; return them as exclusions."""
     unseen = slices.loc[slices["split"].isin(SPLITS[1:]), "patient_id"]
     overlapping = (slices["split"] == "unlabelled") & slices["patient_id"].isin(unseen)
-    dropped = slices[overlapping]
+    return _dropping(slices, overlapping, "unlabelled slice of a validation or test patient")
+
+
+def _dropping(
+    slices: pd.DataFrame, unwanted: pd.Series, reason: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows that are wanted, and the others as exclusions."""
+    dropped = slices[unwanted]
     exclusions = pd.DataFrame(
-        {
-            "source": dropped["source"],
-            "file": dropped["image_path"],
-            "reason": "unlabelled slice of a validation or test patient",
-        }
+        {"source": dropped["source"], "file": dropped["image_path"], "reason": reason}
     )
-    return slices[~overlapping], exclusions
+    return slices[~unwanted], exclusions
 
 
 def _divide(slices: pd.DataFrame, shares: Mapping[str, float], seed: int) -> dict[str, str]:

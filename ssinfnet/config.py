@@ -21,6 +21,8 @@ __all__ = [
     "AugmentedConfig",
     "CrossValidationConfig",
     "DataConfig",
+    "ExternalConfig",
+    "LungFieldConfig",
     "MultiConfig",
     "MultiTrainingConfig",
     "NetworkConfig",
@@ -60,6 +62,16 @@ class SourceConfig(Part):
 
     name: Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]
     folder: str  # below the data folder (make DATA=…), or below the phantom's
+    patients: str = ".*"  # regular expression: only patients whose whole id it matches (D-18)
+
+    @field_validator("patients")
+    @classmethod
+    def _compiles(cls, patients: str) -> str:
+        try:
+            re.compile(patients)
+        except re.error as error:
+            raise ValueError(f"patients is no regular expression: {error}") from error
+        return patients
 
 
 class PhantomConfig(Part):
@@ -245,11 +257,33 @@ class MultiConfig(Part):
         return models
 
 
+class LungFieldConfig(Part):
+    """How slices are cut to the lungs, and which of a scan is kept (data set 3, S §3; D-46)."""
+
+    network: NetworkConfig = NetworkConfig()  # width of the U-Net
+    training: TrainingConfig = TrainingConfig(epochs=100)
+    margin: Share = 0.02  # around the field, share of its longer side
+    smallest_area: Share = 0.5  # of the scan's largest field
+    smallest_side: Share = 0.25  # of the field in either half of its box
+
+
 class CrossValidationConfig(Part):
     """Which models are cross-validated over `split.folds` folds, with the first seed (S2, S3)."""
 
     single_models: tuple[SingleName, ...] = ("unet", "sinfnet", "ssinfnet")
     multi_models: tuple[MultiName, ...] = ("unet", "sinfnet", "ssinfnet")
+
+
+class ExternalConfig(Part):
+    """An independent data set, a study of its own (S tables S5 and S6).
+
+    Its own networks are tested on its test slices, and beside them, without retraining, those of
+    another study.
+    """
+
+    study: str  # of the data set: what is trained and tested there
+    transferred: str | None = None  # study whose networks are tested there; None: this one
+    tables: str = Field(pattern=r"^[a-z0-9]+$")  # "s5" stands beside the paper's S5A and S5B
 
 
 class AugmentedConfig(Part):
@@ -285,10 +319,12 @@ class Study(Part):
     threads: Positive = 1  # processor threads of one training
     data: DataConfig
     split: SplitConfig = SplitConfig()
+    lung_field: LungFieldConfig | None = None  # None: slices stay as the sources have them
     single: SingleConfig = SingleConfig()
     multi: MultiConfig = MultiConfig()
     augmented: AugmentedConfig = AugmentedConfig()
     cross_validation: CrossValidationConfig = CrossValidationConfig()
+    external: tuple[ExternalConfig, ...] = ()
     scores: ScoreConfig = ScoreConfig()
 
     @field_validator("image_size")
@@ -321,6 +357,38 @@ class Study(Part):
             raise ValueError("data.phantom has no labelled slice; set volumes or single_slices")
         return self
 
+    @model_validator(mode="after")
+    def _external_sets_are_other_studies(self) -> Study:
+        names = [one.study for one in self.external]
+        if len(set(names)) < len(names) or self.name in names:
+            raise ValueError(f"external must name other studies, each once, got {names}")
+        return self
+
+    def external_named(self, study: str) -> ExternalConfig:
+        """Return the independent data set of that name.
+
+        Raises
+        ------
+        ValueError
+            If the study does not ask for it.
+        """
+        for one in self.external:
+            if one.study == study:
+                return one
+        raise ValueError(
+            f"study {self.name!r} has no external data set {study!r}; it has "
+            f"{[one.study for one in self.external]}"
+        )
+
+    def other_studies(self) -> list[str]:
+        """Return the studies whose trainings this one needs, each once."""
+        named = [name for one in self.external for name in (one.study, one.transferred) if name]
+        return [name for name in dict.fromkeys(named) if name != self.name]
+
+    def cross_validated_folds(self) -> range:
+        """Return the folds of the cross-validation, 1 to K."""
+        return range(1, self.split.folds + 1)
+
     def cross_fitted(self, fold: int) -> list[tuple[int, int]]:
         """Return (fold, part) of the stage-1 trainings that make the priors of training slices.
 
@@ -330,7 +398,7 @@ class Study(Part):
         """
         if fold == 0:
             return [(0, part) for part in range(1, self.multi.prior_parts + 1)]
-        others = [other for other in range(1, self.split.folds + 1) if other != fold]
+        others = [other for other in self.cross_validated_folds() if other != fold]
         return [(min(fold, other), max(fold, other)) for other in others]
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "read_predictions",
     "score_multi",
     "score_single",
+    "score_volumes",
     "thresholds",
     "typical_class_examples",
     "typical_examples",
@@ -145,6 +146,42 @@ def score_multi(
             labels = {"model": model, "seed": seed, "fold": cohort.fold, "prior": prior}
             tables.append(scores.score_class_slices(slices, **labels))
     return scores.with_averages(pd.concat(tables, ignore_index=True))
+
+
+def score_volumes(
+    study: Study,
+    places: StudyPaths,
+    cohort: Cohort,
+    single_models: Sequence[str],
+    multi_models: Sequence[str],
+    seeds: Sequence[int] | None = None,
+) -> pd.DataFrame:
+    """Score the test volumes of some models of both stages, where slices form volumes.
+
+    Parameters
+    ----------
+    study, places, cohort, seeds
+        As for `score_single`.
+    single_models, multi_models : sequence of str
+        With predicted priors.
+
+    Returns
+    -------
+    DataFrame
+        model, seed, fold and the columns of `scores.score_volumes`; class tells the stage.
+    """
+    tables = []
+    for seed in seeds or study.seeds:
+        chosen = [
+            (model, places.single(model, cohort.fold, seed), False) for model in single_models
+        ]
+        chosen += [(model, places.multi(model, cohort.fold, seed), True) for model in multi_models]
+        for model, folder, classes in chosen:
+            labels = {"model": model, "seed": seed, "fold": cohort.fold}
+            rows = cohort.with_classes("test") if classes else cohort.of_split("test")
+            slices = held_out(cohort, folder, classes=classes)
+            tables.append(scores.score_volumes(slices, rows, study.scores.threshold, **labels))
+    return pd.concat(tables, ignore_index=True)
 
 
 def thresholds(study: Study, places: StudyPaths, cohort: Cohort) -> pd.DataFrame:

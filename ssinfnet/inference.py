@@ -36,6 +36,7 @@ __all__ = [
     "load",
     "multi_slices",
     "predict",
+    "predict_elsewhere",
     "predict_rows",
     "pretext_slices",
     "prior_maps",
@@ -185,6 +186,63 @@ def predict_rows(
     sizes = list(zip(rows["height"], rows["width"], strict=True))
     maps = predict(network, slices, sizes, run["intensity"], device=device)
     return dict(zip(rows["slice_id"], maps, strict=True))
+
+
+def predict_elsewhere(
+    study: Study,
+    places: StudyPaths,
+    other: Study,
+    single_models: Sequence[str],
+    multi_models: Sequence[str],
+) -> StudyPaths:
+    """Let a study's networks predict another study's test slices, without retraining.
+
+    Stage 2 reads priors of the same study's stage 1.
+
+    Parameters
+    ----------
+    study, places
+        Whose networks predict, those of fold 0 and every seed.
+    other : Study
+        Of the slices, prepared by its 01_data_split.
+    single_models, multi_models : sequence of str
+
+    Returns
+    -------
+    StudyPaths
+        Where the predictions lie, as if `study` had been tested there.
+
+    Raises
+    ------
+    ValueError
+        If the two studies' images differ in size.
+    """
+    if study.image_size != other.image_size:
+        raise ValueError(
+            f"networks of {study.name!r} read {study.image_size} px and {other.name!r} prepared "
+            f"{other.image_size} px; give both studies one image_size"
+        )
+    source, into = replace(places, study=other.name), places.tested_on(other.name)
+    held_out = Cohort.load(source.cohort)
+    needed = [PRIOR_MODEL] if any(MULTI_MODELS[model].prior for model in multi_models) else []
+    made = artifacts.made_by(study.name, {"tested_on": other.name})
+    for seed in study.seeds:
+        rows = held_out.of_split("test")
+        slices = single_slices(rows, source)
+        for model in dict.fromkeys((*single_models, *needed)):
+            maps = predict_rows(places.single(model, 0, seed), rows, slices)
+            artifacts.write_arrays(into.single(model, 0, seed) / PREDICTIONS, maps, made)
+        rows = held_out.with_classes("test")
+        slices = single_slices(rows, source)
+        for model in multi_models:
+            given = slices
+            if MULTI_MODELS[model].prior:
+                priors = prior_maps(rows, "predicted", into, fold=0, seed=seed, cross_fitted=[],
+                                    size=other.image_size)  # fmt: skip
+                given = replace(slices, priors=SliceSet.of(priors).images)
+            maps = predict_rows(places.multi(model, 0, seed), rows, given)
+            artifacts.write_arrays(into.multi(model, 0, seed) / PREDICTIONS, maps, made)
+    return into
 
 
 @torch.inference_mode()

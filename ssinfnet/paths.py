@@ -90,6 +90,16 @@ class StudyPaths:
         return self.artifacts / "raw"
 
     @property
+    def lung_field(self) -> Path:
+        """The network that finds the lung field (01_lung_field)."""
+        return self.artifacts / "lung_field"
+
+    @property
+    def lung_cut(self) -> Path:
+        """Slices cut to the lung field, in their source's layout (01_lung_field)."""
+        return self.lung_field / "cut"
+
+    @property
     def cohort(self) -> Path:
         """The slice table and the prepared slices (01_data_split)."""
         return self.artifacts / "cohort"
@@ -110,6 +120,10 @@ class StudyPaths:
     def multi(self, model: str, fold: int, seed: int, prior: str = "predicted") -> Path:
         """Return the folder of one training of a stage-2 model (04_multi_segmentation)."""
         return self.artifacts / "multi" / prior / model / f"fold{fold}" / f"seed{seed}"
+
+    def tested_on(self, study: str) -> StudyPaths:
+        """Return where this study's networks leave what they predict of another study's slices."""
+        return StudyPaths(f"{self.study}/on_{study}", self.root)
 
     @property
     def single_scores(self) -> Path:

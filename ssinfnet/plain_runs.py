@@ -15,65 +15,94 @@ from pathlib import Path
 from typing import Any
 
 from ssinfnet import paths, progress
-from ssinfnet.config import Study
+from ssinfnet.config import (
+    AugmentedConfig,
+    CrossValidationConfig,
+    MultiConfig,
+    Study,
+    load_study,
+)
 from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
 
 __all__ = ["run_notebook", "run_study", "runs_of"]
 
-Run = tuple[str, dict[str, Any]]  # notebook without ending, parameters beside the study
+Run = tuple[str, dict[str, Any]]  # notebook without ending, its parameters
+Trained = tuple[str, str]  # stage-2 model, prior
 
 
-def runs_of(study: Study) -> Iterator[Run]:
-    """Yield every notebook of a study with its parameters, each once and after what it reads."""
-    yield "01_data_split", {}
-    augmented = study.augmented
-    single = dict.fromkeys((*study.single.models, *augmented.single_models))
-    multi = dict.fromkeys(
-        [(model, "predicted") for model in (*study.multi.models, *augmented.multi_models)]
-        + [(model, "ground_truth") for model in study.multi.oracle_models]
-    )
-    for seed in study.seeds:
-        yield from _trainings(study, list(single), list(multi), 0, seed)
-    yield "05_segmentation_results", {}
-    yield "08_ablation", {}
+def runs_of(study: Study, name: str) -> Iterator[Run]:
+    """Yield every notebook of a study with its parameters, each once and after what it reads.
+
+    Parameters
+    ----------
+    study : Study
+    name : str
+        As the notebooks take it: a study's name or the path of its YAML file.
+    """
+    done: list[Run] = []
+    for run in _all_runs(study, name):
+        if run not in done:  # two folds share a cross-fitting network
+            done.append(run)
+            yield run
+
+
+def _all_runs(study: Study, name: str) -> Iterator[Run]:
+    yield from _own_trainings(study, name)
+    yield "05_segmentation_results", {"study": name}
+    yield "08_ablation", {"study": name}
+    augmented, validated = study.augmented, study.cross_validation
     if augmented.single_models:
-        yield "08_augmentation", {}
-    yield from _cross_validation(study)
-    yield "13_report", {}
+        yield from _of_seeds(study, name, augmented.single_models, _predicted(augmented))
+        yield "08_augmentation", {"study": name}
+    if validated.single_models:
+        for fold in study.cross_validated_folds():
+            at = {"study": name, "fold": fold, "seed": study.seeds[0]}
+            yield from _trainings(study, validated.single_models, _predicted(validated), at)
+        yield "06_cross_validation", {"study": name}
+    for other in study.other_studies():
+        yield from _own_trainings(load_study(other), other)
+    for external in study.external:
+        yield "07_external_datasets", {"study": name, "external": external.study}
+    yield "13_report", {"study": name}
 
 
-def _cross_validation(study: Study) -> Iterator[Run]:
-    chosen = study.cross_validation
-    if not chosen.single_models:
-        return
-    multi = [(model, "predicted") for model in chosen.multi_models]
-    done = []
-    for fold in range(1, study.split.folds + 1):
-        for run in _trainings(study, chosen.single_models, multi, fold, study.seeds[0]):
-            if run not in done:  # two folds share a cross-fitting network
-                done.append(run)
-                yield run
-    yield "06_cross_validation", {}
+def _own_trainings(study: Study, name: str) -> Iterator[Run]:
+    """Yield the data and the trainings that the study's own tables show."""
+    if study.lung_field is not None:
+        yield "01_lung_field", {"study": name}
+    yield "01_data_split", {"study": name}
+    oracles = [(model, "ground_truth") for model in study.multi.oracle_models]
+    multi = [*_predicted(study.multi), *oracles]
+    yield from _of_seeds(study, name, study.single.models, multi)
+
+
+def _predicted(chosen: MultiConfig | AugmentedConfig | CrossValidationConfig) -> list[Trained]:
+    models = chosen.models if isinstance(chosen, MultiConfig) else chosen.multi_models
+    return [(model, "predicted") for model in models]
+
+
+def _of_seeds(
+    study: Study, name: str, single: Sequence[str], multi: Sequence[Trained]
+) -> Iterator[Run]:
+    for seed in study.seeds:
+        yield from _trainings(study, single, multi, {"study": name, "fold": 0, "seed": seed})
 
 
 def _trainings(
-    study: Study,
-    single: Sequence[str],
-    multi: Sequence[tuple[str, str]],
-    fold: int,
-    seed: int,
+    study: Study, single: Sequence[str], multi: Sequence[Trained], at: dict[str, Any]
 ) -> Iterator[Run]:
     """Yield the trainings of some stage-1 models, and of (stage-2 model, prior)."""
-    at = {"fold": fold, "seed": seed}
-    needed = [PRIOR_MODEL] if multi else []
+    reading = any(MULTI_MODELS[model].prior and prior == "predicted" for model, prior in multi)
+    started = any(MULTI_MODELS[model].pretrained for model, _ in multi)
+    priors = reading or started  # stage 2's pretraining reads priors too
     if any(SINGLE_MODELS[model].pretrained for model in single):
         yield "02_pretraining", {**at, "stage": "single"}
-    for model in dict.fromkeys((*single, *needed)):
+    for model in dict.fromkeys((*single, *([PRIOR_MODEL] if priors else []))):
         yield "03_single_segmentation", {**at, "model": model}
-    for its_fold, part in study.cross_fitted(fold) if multi else ():
-        left_out = {"fold": its_fold, "seed": seed, "part": part}
+    for fold, part in study.cross_fitted(at["fold"]) if priors else ():
+        left_out = {**at, "fold": fold, "part": part}
         yield "03_single_segmentation", {**left_out, "model": PRIOR_MODEL}
-    if any(MULTI_MODELS[model].pretrained for model, _ in multi):
+    if started:
         yield "02_pretraining", {**at, "stage": "multi"}
     for model, prior in multi:
         yield "04_multi_segmentation", {**at, "model": model, "prior": prior}
@@ -94,12 +123,12 @@ def run_study(study: Study, name: str) -> None:
         If a cell fails; the message names notebook and cell.
     """
     os.environ.setdefault("MPLBACKEND", "Agg")
-    runs = list(runs_of(study))
+    runs = list(runs_of(study, name))
     for number, (notebook, parameters) in enumerate(runs, start=1):
         shown = ", ".join(f"{key}={value}" for key, value in parameters.items())
         progress.say(f"[{number}/{len(runs)}] {notebook} {shown}")
         path = paths.project_root() / "notebooks" / f"{notebook}.ipynb"
-        run_notebook(path, {"study": name, **parameters})
+        run_notebook(path, parameters)
 
 
 def run_notebook(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:

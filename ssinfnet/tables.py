@@ -17,8 +17,10 @@ __all__ = [
     "comparison_table",
     "display",
     "loss_table",
+    "moved_table",
     "segmentation_table",
     "split_table",
+    "volume_table",
 ]
 
 SPLITS = ("train", "validation", "test", "unlabelled", "excluded")
@@ -157,6 +159,36 @@ def loss_table(losses: pd.DataFrame) -> pd.DataFrame:
     return table.assign(paper_test_loss=[paper.get(key, float("nan")) for key in keys])
 
 
+def volume_table(volumes: pd.DataFrame) -> pd.DataFrame:
+    """Lay the scores of whole volumes out, a row for each model and class.
+
+    Parameters
+    ----------
+    volumes : DataFrame
+        From `scores.score_volumes`, with the column ``model``.
+
+    Returns
+    -------
+    DataFrame
+        model, class, n_volumes; Dice and HD95_mm with _mean, _error (1.96 SE over volumes) and _n,
+        how many volumes have it; error_ml_mean, predicted − true in ml, with its _low and _high
+        limits of agreement (Bland and Altman).
+    """
+    rows = []
+    for (model, name), own in volumes.groupby(["model", "class"], sort=False):
+        row: dict[str, Any] = {"model": model, "class": name, "n_volumes": len(own)}
+        for score in ("Dice", "HD95_mm"):
+            known = own[score].dropna()
+            row[f"{score}_mean"] = known.mean()
+            row[f"{score}_error"] = 1.96 * known.sem()
+            row[f"{score}_n"] = len(known)
+        limits = scores.agreement(own["error_ml"])
+        row |= {"error_ml_mean": limits.bias, "error_ml_error": float("nan")}
+        row |= {"error_ml_low": limits.low, "error_ml_high": limits.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def comparison_table(
     slice_scores: pd.DataFrame,
     reference: str,
@@ -184,6 +216,42 @@ def comparison_table(
     hats = (compared["p_wilcoxon"] < 0.05).map({True: "^", False: ""})
     compared.insert(compared.columns.get_loc("reason"), "mark", stars + hats)
     return compared
+
+
+def moved_table(
+    there: pd.DataFrame,
+    elsewhere: pd.DataFrame,
+    metric: str = "F1",
+    permutation_draws: int = 10000,
+    seed: int = 2021,
+) -> pd.DataFrame:
+    """Test each model trained elsewhere against itself trained there, on the same slices (D-15).
+
+    Parameters
+    ----------
+    there, elsewhere : DataFrame
+        Slice scores with ``class``; models that were not moved are left out, and background.
+    metric, permutation_draws, seed
+        As `scores.compare_models` takes them.
+
+    Returns
+    -------
+    DataFrame
+        class, model and the columns of `scores.compare_models` after reference; mean_difference is
+        elsewhere − there. Holm's family is the models within a class.
+    """
+    rows = []
+    for (name, model), moved in elsewhere.groupby(["class", "model"], sort=False):
+        own = there[(there["class"] == name) & (there["model"] == model)]
+        if name == "background" or own.empty:
+            continue
+        both = pd.concat([own.assign(model="there"), moved.assign(model="elsewhere")])
+        compared = scores.compare_models(both, "there", metric, permutation_draws, seed)
+        rows.append(compared.assign(model=model, **{"class": name}))
+    table = pd.concat(rows, ignore_index=True).drop(columns="reference")
+    for test in ("p_t", "p_wilcoxon", "p_permutation"):
+        table[f"{test}_holm"] = table.groupby("class")[test].transform(scores.holm)
+    return table[["class", "model", *table.columns.drop(["class", "model"])]]
 
 
 def class_comparison_table(

@@ -39,7 +39,7 @@ def test_notebook_has_one_parameters_cell_of_typed_literals(path):
     (cell,) = tagged(path, "parameters")
     body = ast.parse(cell.source).body
     assert all(isinstance(node, ast.AnnAssign) for node in body)
-    assert ast.literal_eval(body[0].value) == "smoke"
+    assert ast.literal_eval(body[0].value).startswith("smoke")
     assert all("#" in line for line in cell.source.splitlines())
 
 

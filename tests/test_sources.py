@@ -67,7 +67,8 @@ def test_medseg_shows_anterior_on_top_and_windows_hu(med):
     np.testing.assert_allclose(image, np.clip((hu[..., 0].T + 1000.0) / 1400, 0, 1), atol=1e-6)
     np.testing.assert_array_equal(labels, mask[..., 0].T)
     assert (row.height, row.width) == image.shape == (6, 8)
-    assert (row.spacing_row_mm, row.spacing_column_mm) == pytest.approx((0.7, 0.8))
+    spacing = (row.spacing_slice_mm, row.spacing_row_mm, row.spacing_column_mm)
+    assert spacing == pytest.approx((5.0, 0.7, 0.8))
 
 
 def test_the_orientation_of_the_file_does_not_change_the_slice(tmp_path, med):

@@ -5,12 +5,20 @@ settings; `style()` gives the same look to what a notebook draws itself.
 """
 
 from ssinfnet.plots.architecture import plot_network, plot_networks, plot_system
-from ssinfnet.plots.scores import plot_class_scores, plot_folds, plot_roc, plot_scores
+from ssinfnet.plots.scores import (
+    plot_class_scores,
+    plot_folds,
+    plot_places,
+    plot_roc,
+    plot_scores,
+    plot_volumes,
+)
 from ssinfnet.plots.slices import (
     CLASS_COLOURS,
     plot_augmented,
     plot_cohort_examples,
     plot_overlay,
+    plot_scan,
     plot_slice,
     plot_slices_by_model,
 )
@@ -30,12 +38,15 @@ __all__ = [
     "plot_network",
     "plot_networks",
     "plot_overlay",
+    "plot_places",
     "plot_pretraining",
     "plot_roc",
+    "plot_scan",
     "plot_scores",
     "plot_slice",
     "plot_slices_by_model",
     "plot_system",
     "plot_training",
+    "plot_volumes",
     "style",
 ]

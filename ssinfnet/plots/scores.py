@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from ssinfnet.plots.style import HOLLOW, MODEL_NAMES, STYLE, model_colour
 from ssinfnet.published import beside_paper
+from ssinfnet.scores import agreement
 
-__all__ = ["plot_class_scores", "plot_folds", "plot_roc", "plot_scores"]
+__all__ = ["plot_class_scores", "plot_folds", "plot_places", "plot_roc", "plot_scores",
+           "plot_volumes"]  # fmt: skip
 
 
 @mpl.rc_context(STYLE)
@@ -144,6 +146,56 @@ def plot_folds(folds: pd.DataFrame, pooled: pd.DataFrame, metric: str = "F1") ->
 
 
 @mpl.rc_context(STYLE)
+def plot_places(
+    places: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], table: str, metric: str = "F1"
+) -> Figure:
+    """Draw a score of both stages by where the networks were trained (S tables S5, S6).
+
+    Parameters
+    ----------
+    places : mapping of str to (DataFrame, DataFrame)
+        Where they were trained → summaries of stage 1 (class lesion) and stage 2. The first is
+        that of the data set itself, which the paper's values stand beside.
+    table : str
+        Published tables, such as ``s5`` for ``s5a`` and ``s5b``.
+    metric : str
+    """
+    figure = plt.figure(figsize=(7.2, 0.5 + 2.5 * len(places)))
+    panels = figure.subplots(len(places), 1, sharex=True, sharey=True, squeeze=False).flatten()
+    models: dict[str, None] = {}
+    beside = [table] + [None] * (len(places) - 1)
+    for ax, (name, stages), paper in zip(panels, places.items(), beside, strict=True):
+        joined = pd.concat(
+            beside_paper(summary[summary["metric"] == metric], paper and paper + letter)
+            for summary, letter in zip(stages, "ab", strict=True)
+        )
+        _draw_classes(ax, joined)
+        models |= dict.fromkeys(joined["model"])
+        ax.set_title(name, loc="left")
+        ax.set(ylabel=f"{metric}, mean over slices", ylim=(-0.03, 1.03))
+    handles = _score_handles(list(models), with_paper=True)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    return figure
+
+
+def _draw_classes(ax: Axes, joined: pd.DataFrame) -> None:
+    """Draw ours and the paper's means, classes side by side, models within a class."""
+    classes = list(dict.fromkeys(joined["class"]))
+    models = list(dict.fromkeys(joined["model"]))
+    step = 0.7 / len(models)
+    for position, model in enumerate(models):
+        own = joined[joined["model"] == model]
+        offset = (position - (len(models) - 1) / 2) * step
+        x = own["class"].map(classes.index).to_numpy() + offset
+        ours = own.filter(regex="^ours_").rename(columns=lambda name: name.removeprefix("ours_"))
+        _draw_ours(ax, x - 0.1 * step, ours, model_colour(model))
+        _draw_paper(ax, x + 0.28 * step, own, model_colour(model))
+    n = joined.groupby("class", sort=False)["n"].min()
+    ax.set_xticks(range(len(classes)), [f"{_class_name(name)}\nn = {n[name]}" for name in classes])
+    ax.tick_params(axis="x", length=0, labelbottom=True)
+
+
+@mpl.rc_context(STYLE)
 def plot_roc(
     roc: Mapping[str, pd.DataFrame], auc: Mapping[str, float], ax: Axes | None = None
 ) -> Axes:
@@ -177,6 +229,44 @@ def plot_roc(
     )
     ax.legend(loc="lower right")
     return ax
+
+
+@mpl.rc_context(STYLE)
+def plot_volumes(volumes: pd.DataFrame) -> Figure:
+    """Draw Bland and Altman's plot of lesion volumes, one panel a class (1986).
+
+    Parameters
+    ----------
+    volumes : DataFrame
+        From `scores.score_volumes`, with the column ``model``.
+
+    Notes
+    -----
+    A dot is one volume and model; lines are each model's mean difference, bands its limits of
+    agreement, mean ± 1.96 SD.
+    """
+    scored = volumes.dropna(subset="error_ml")
+    names = list(dict.fromkeys(scored["class"]))
+    figure = plt.figure(figsize=(0.6 + 2.4 * len(names), 2.8))
+    panels = figure.subplots(1, len(names), squeeze=False).flatten()
+    for ax, name in zip(panels, names, strict=True):
+        ax.axhline(0, color="0.6", lw=0.8, ls=(0, (4, 3)))
+        for model, own in scored[scored["class"] == name].groupby("model", sort=False):
+            colour, limits = model_colour(model), agreement(own["error_ml"])
+            middle = (own["true_ml"] + own["predicted_ml"]) / 2
+            ax.plot(middle, own["error_ml"], "o", color=colour, markersize=3.5, clip_on=False)
+            ax.axhline(limits.bias, color=colour, lw=1)
+            ax.axhspan(limits.low, limits.high, color=colour, alpha=0.1, lw=0)
+        n = scored.loc[scored["class"] == name, "patient_id"].nunique()
+        ax.set_title(f"{_class_name(name)}, n = {n} volumes", loc="left")
+        ax.set_xlabel("Mean of true and predicted volume (ml)")
+    panels[0].set_ylabel("Predicted − true volume (ml)")
+    models = dict.fromkeys(scored["model"])
+    figure.legend(
+        handles=_score_handles(list(models), with_paper=False)[: len(models)],
+        loc="outside upper center", ncols=4,
+    )  # fmt: skip
+    return figure
 
 
 def _draw_ours(ax: Axes, x: NDArray[np.floating], rows: pd.DataFrame, colour: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,11 +28,13 @@ __all__ = [
     "plot_augmented",
     "plot_cohort_examples",
     "plot_overlay",
+    "plot_scan",
     "plot_slice",
     "plot_slices_by_model",
 ]
 
 CLASS_COLOURS = {"GGO": "#56B4E9", "consolidation": "#D55E00", "lesion": "#CC79A7"}
+LUNG_COLOUR = "#F0E442"
 LABELS = {1: "GGO", 2: "consolidation", 255: "lesion"}  # values of a mask
 FILL = 0.35  # opacity of a lesion over its slice
 
@@ -128,6 +131,30 @@ def plot_augmented(shown: Mapping[str, Sequence[NDArray[np.floating]]]) -> Figur
         for column, image in enumerate(slices):
             plot_slice(image, axes[row, column])
         name_row(axes[row, 0], name)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def plot_scan(
+    slices: Sequence[NDArray[np.floating]],
+    fields: Sequence[NDArray[np.bool_]],
+    captions: Sequence[str],
+) -> Figure:
+    """Draw the slices of a scan with the outline of their lung field, and a caption each.
+
+    Parameters
+    ----------
+    slices : sequence of (height, width) float arrays in [0, 1]
+    fields : sequence of (height, width) bool arrays
+    captions : sequence of str
+    """
+    same_number(slices=slices, fields=fields, captions=captions)
+    figure, axes = grid(1, len(slices), legend=0.35)
+    for ax, image, field, caption in zip(axes[0], slices, fields, captions, strict=True):
+        plot_slice(image, ax)
+        if field.any():
+            ax.contour(field, levels=[0.5], colors=[LUNG_COLOUR], linewidths=0.9)
+        ax.set_xlabel(textwrap.fill(caption, 24), fontsize=6.5)
     return figure
 
 

@@ -1,7 +1,8 @@
 """Raw files of every source → slices: what is there, and its pixels one slice at a time.
 
-One module a source, with `recognises(folder)`, `list_slices(folder)` and `read(folder, row)`;
-adding a source is one such module and its line in `ADAPTERS`.
+One module a source, with `recognises(folder)`, `list_slices(folder)`, `read(folder, row)` and,
+where it has lung masks, `read_lungs(folder, row)`; adding a source is one such module and its line
+in `ADAPTERS`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 
 from ssinfnet.config import SourceConfig
 from ssinfnet.sources import ccii, covid_semiseg, ictcf, medseg, volumes
-from ssinfnet.sources.listing import COLUMNS, UNKNOWN_CLASS, Listing
+from ssinfnet.sources.listing import COLUMNS, SPACING, UNKNOWN_CLASS, Listing
 
-__all__ = ["ADAPTERS", "COLUMNS", "UNKNOWN_CLASS", "Listing", "list_slices", "read_slices"]
+__all__ = ["ADAPTERS", "COLUMNS", "SPACING", "UNKNOWN_CLASS", "Listing", "list_slices",
+           "read_lungs", "read_slices"]  # fmt: skip
 
 ADAPTERS = {
     "medseg": medseg,
@@ -71,3 +73,15 @@ def read_slices(
     for row in slices.itertuples(index=False):
         image, mask = ADAPTERS[row.source].read(folders[row.source], row)
         yield row, image, mask
+
+
+def read_lungs(
+    folders: Mapping[str, Path], slices: pd.DataFrame
+) -> Iterator[tuple[Any, NDArray[np.float32], NDArray[np.bool_]]]:
+    """Yield (row, image, lung mask) for each row of a slice table; all rows have a `lung_path`.
+
+    Lesions belong to the lung.
+    """
+    for row in slices.itertuples(index=False):
+        adapter, folder = ADAPTERS[row.source], folders[row.source]
+        yield row, adapter.read(folder, row)[0], adapter.read_lungs(folder, row)

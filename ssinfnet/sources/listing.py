@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "EFFUSION", "UNKNOWN_CLASS", "Listing", "Lister", "class_mask"]
+__all__ = ["COLUMNS", "EFFUSION", "SPACING", "UNKNOWN_CLASS", "Listing", "Lister", "class_mask"]
 
+SPACING = ("spacing_slice_mm", "spacing_row_mm", "spacing_column_mm")
 GGO, CONSOLIDATION, EFFUSION = 1, 2, 3
 UNKNOWN_CLASS = 255  # lesion in a mask that does not tell GGO from consolidation
 
@@ -27,7 +28,8 @@ COLUMNS = {
     "lung_path": "str",  # missing when the source has no lung mask
     "height": "int64",
     "width": "int64",
-    "spacing_row_mm": "float64",  # NaN when unknown
+    "spacing_slice_mm": "float64",  # NaN when unknown
+    "spacing_row_mm": "float64",
     "spacing_column_mm": "float64",
     "labelled": "bool",
     "has_lesion": "boolean",  # missing when unlabelled

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from ssinfnet import progress
 from ssinfnet.sources.listing import Lister, Listing
-from ssinfnet.sources.volumes import list_volume, read
+from ssinfnet.sources.volumes import list_volume, read, read_lungs
 
-__all__ = ["list_slices", "read", "recognises"]
+__all__ = ["list_slices", "read", "read_lungs", "recognises"]
 
 NAME = "medseg"
 NOTE = (

@@ -22,10 +22,17 @@ from numpy.typing import NDArray
 
 from ssinfnet import progress
 from ssinfnet.sources.files import UnreadableFile, check_labels
-from ssinfnet.sources.listing import EFFUSION, UNKNOWN_CLASS, Lister, Listing, class_mask
+from ssinfnet.sources.listing import (
+    EFFUSION,
+    SPACING,
+    UNKNOWN_CLASS,
+    Lister,
+    Listing,
+    class_mask,
+)
 from ssinfnet.sources.volume_files import NIFTI, Volume, cached_volume, read_volume
 
-__all__ = ["list_slices", "list_volume", "read", "recognises"]
+__all__ = ["list_slices", "list_volume", "read", "read_lungs", "recognises"]
 
 NAME = "volumes"
 NOTE = "Each volume counts as one patient."
@@ -130,8 +137,7 @@ def list_volume(
             mask=(mask, _coded(labels.slices[index], binary)) if labels else None,
             image_index=index,
             lung_path=lung_path,
-            spacing_row_mm=volume.spacing_mm[1],
-            spacing_column_mm=volume.spacing_mm[2],
+            **dict(zip(SPACING, volume.spacing_mm, strict=True)),
         )
 
 
@@ -168,3 +174,8 @@ def read(folder: Path, row: Any) -> tuple[NDArray[np.float32], NDArray[np.uint8]
         return grey, None
     labels = cached_volume(folder / row.mask_path).slices[row.image_index]
     return grey, class_mask(_coded(labels, Path(row.mask_path).parts[0] == "lesions"))
+
+
+def read_lungs(folder: Path, row: Any) -> NDArray[np.bool_]:
+    """Return one slice's lung mask."""
+    return cached_volume(folder / row.lung_path).slices[row.image_index] > 0
