@@ -6,7 +6,14 @@ import pytest
 from PIL import Image
 
 from ssinfnet import cohort, lungs, sources
-from ssinfnet.config import LungFieldConfig, PhantomConfig, SourceConfig, SplitConfig, Study
+from ssinfnet.config import (
+    DataConfig,
+    LungFieldConfig,
+    PhantomConfig,
+    SourceConfig,
+    SplitConfig,
+    Study,
+)
 from ssinfnet.paths import StudyPaths
 from ssinfnet.phantom import write_site_c
 
@@ -60,7 +67,7 @@ def test_an_empty_field_has_no_box():
         (two_lungs(rows=(10, 25)), "the field covers 38% of the scan's largest"),
         (two_lungs(left=(0, 25)), "the field touches the picture's border"),
         (two_lungs(left=(10, 10), right=(20, 70)), ""),  # joined in front: two halves all the same
-        (two_lungs(left=(10, 14), right=(24, 70)), "one half of the field holds 24% of it"),
+        (two_lungs(left=(10, 13), right=(45, 70)), "one half of the field holds 11% of it"),
     ],
 )
 def test_the_written_rule_for_full_view(field, fault):
@@ -110,8 +117,8 @@ def study(third_site, tmp_path, monkeypatch):
     monkeypatch.setenv("SSINFNET_DATA", str(third_site))
     settings = Study(
         name="third", description="", image_size=64,
-        data={"sources": [{"name": "ccii", "folder": "."}]},
-        split={"own_test_set": True}, lung_field={},
+        data=DataConfig(sources=(SourceConfig(name="ccii", folder="."),)),
+        split=SplitConfig(own_test_set=True), lung_field=CONFIG,
     )  # fmt: skip
     return settings, StudyPaths("third", tmp_path)
 
