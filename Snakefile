@@ -102,11 +102,13 @@ def cut_files(wildcards):
     return {"cut": rules.lung_field.output.cut.format(**wildcards)}
 
 
-def pretrained_files(wildcards, stage, models):
-    """What a model that starts from inpainting waits for."""
-    if not models[wildcards.model].pretrained:
-        return {}
-    return {"pretrained": rules.pretraining.output.table.format(stage=stage, **wildcards)}
+def started_files(wildcards, stage, model):
+    """What a model waits for that starts from inpainting or from pseudo-labels."""
+    if model.pretrained:
+        return {"start": rules.pretraining.output.table.format(stage=stage, **wildcards)}
+    if getattr(model, "pseudo_labels", False):
+        return {"start": rules.pseudo_labels.output.table.format(**wildcards)}
+    return {}
 
 
 def external_files(wildcards):
@@ -127,7 +129,11 @@ def reported_files(wildcards):
     """One file of every notebook that the study asks for."""
     study = STUDIES[wildcards.study]
     at = {"study": study.name}
-    files = [rules.segmentation_results.output.table, rules.ablation.output.table]
+    files = [
+        rules.segmentation_results.output.table,
+        rules.ablation.output.table,
+        rules.cost.output.table,
+    ]
     if study.augmented.single_models:
         files.append(rules.augmentation.output.table)
     if study.cross_validation.single_models:
@@ -194,9 +200,33 @@ rule pretraining:
         RUN + AT_SEED + " -p stage {wildcards.stage}"
 
 
+rule pseudo_labels:
+    input:
+        notebook="notebooks/02_pseudo_labels.ipynb",
+        cohort=rules.data_split.output.cohort,
+        images=rules.data_split.output.images,
+        masks=rules.data_split.output.masks,
+        first=lambda wildcards: rules.single_segmentation.output.predictions.format(
+            model=PRIOR_MODEL, **wildcards
+        ),
+    output:
+        run=f"{RUNS}/02_pseudo_labels.fold{{fold}}.seed{{seed}}.ipynb",
+        table=f"{FIGURES}/table_pseudo_labels_fold{{fold}}_seed{{seed}}.csv",
+    params:
+        study=given,
+        settings=settings(
+            "single", "image_size", "threads", within=("network", "training", "pseudo_labels")
+        ),
+    threads: threads
+    resources:
+        gpu=1,
+    shell:
+        RUN + AT_SEED
+
+
 rule single_segmentation:
     input:
-        unpack(lambda wildcards: pretrained_files(wildcards, "single", SINGLE_MODELS)),
+        unpack(lambda wildcards: started_files(wildcards, "single", SINGLE_MODELS[wildcards.model])),
         notebook="notebooks/03_single_segmentation.ipynb",
         cohort=rules.data_split.output.cohort,
         images=rules.data_split.output.images,
@@ -236,7 +266,7 @@ rule cross_fitting:
 
 rule multi_segmentation:
     input:
-        unpack(lambda wildcards: pretrained_files(wildcards, "multi", MULTI_MODELS)),
+        unpack(lambda wildcards: started_files(wildcards, "multi", MULTI_MODELS[wildcards.model])),
         unpack(lambda wildcards: prior_files(wildcards) if reads_prior(wildcards) else {}),
         notebook="notebooks/04_multi_segmentation.ipynb",
         cohort=rules.data_split.output.cohort,
@@ -386,6 +416,23 @@ rule external_data:
         gpu=1,
     shell:
         RUN + " -p external {wildcards.external}"
+
+
+rule cost:
+    input:
+        notebook="notebooks/09_cost.ipynb",
+        scores=rules.segmentation_results.output.scores,
+    output:
+        run=f"{RUNS}/09_cost.ipynb",
+        table=f"{FIGURES}/table_s8.csv",
+    params:
+        study=given,
+        settings=settings("cost", "undertrained", "threads"),
+    threads: workflow.cores  # alone, so that nothing disturbs the times
+    resources:
+        gpu=1,
+    shell:
+        RUN
 
 
 rule report:

@@ -19,6 +19,7 @@ from ssinfnet import paths
 __all__ = [
     "AugmentationConfig",
     "AugmentedConfig",
+    "CostConfig",
     "CrossValidationConfig",
     "DataConfig",
     "ExternalConfig",
@@ -27,6 +28,7 @@ __all__ = [
     "MultiTrainingConfig",
     "NetworkConfig",
     "PhantomConfig",
+    "PseudoLabelConfig",
     "PhaseConfig",
     "PretextConfig",
     "ScoreConfig",
@@ -41,7 +43,7 @@ __all__ = [
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 SingleName = Literal[
-    "unet", "sinfnet", "ssinfnet",
+    "unet", "sinfnet", "ssinfnet", "semi_infnet",
     "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet_cutout40",
 ]  # fmt: skip
 MultiName = Literal[
@@ -218,6 +220,14 @@ class PretextConfig(Part):
         return phases
 
 
+class PseudoLabelConfig(Part):
+    """How Semi-Inf-Net labels unlabelled slices (Fan et al. 2020; V §IV; D-47)."""
+
+    group: Positive = 5  # K: slices labelled at a time
+    groups: Positive | None = None  # None: until every unlabelled slice has a label
+    retraining: TrainingConfig = TrainingConfig()  # after each group
+
+
 class SingleConfig(Part):
     """Stage 1: slice to lesion probability."""
 
@@ -225,6 +235,7 @@ class SingleConfig(Part):
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
     pretext: PretextConfig = PretextConfig()
+    pseudo_labels: PseudoLabelConfig = PseudoLabelConfig()
 
     @field_validator("models")
     @classmethod
@@ -299,6 +310,13 @@ class AugmentedConfig(Part):
     )  # fmt: skip
 
 
+class CostConfig(Part):
+    """How costs are measured (S table S8)."""
+
+    rounds: Positive = 10  # turns of all models; their medians are shown
+    batch: Positive = 4  # slices of a training step and of a prediction
+
+
 class ScoreConfig(Part):
     """How predictions become tables (spec §4)."""
 
@@ -326,6 +344,7 @@ class Study(Part):
     cross_validation: CrossValidationConfig = CrossValidationConfig()
     external: tuple[ExternalConfig, ...] = ()
     scores: ScoreConfig = ScoreConfig()
+    cost: CostConfig = CostConfig()
 
     @field_validator("image_size")
     @classmethod

@@ -62,7 +62,9 @@ def seeded(seed: int, build: Callable[..., nn.Module], *arguments: Any) -> nn.Mo
         return build(*arguments)
 
 
-def start_from_pretraining(network: nn.Module, folder: Path) -> checkpoints.Transfer:
+def start_from_pretraining(
+    network: nn.Module, folder: Path, *, with_heads: bool = False
+) -> checkpoints.Transfer:
     """Give a network all pretrained weights but the heads; return what was loaded.
 
     Parameters
@@ -70,7 +72,9 @@ def start_from_pretraining(network: nn.Module, folder: Path) -> checkpoints.Tran
     network : Module
         With its own heads.
     folder : Path
-        Of the pretraining (02_pretraining).
+        Of the pretraining (02_pretraining, or 02_pseudo_labels, whose heads segment).
+    with_heads : bool
+        The heads' weights too.
 
     Raises
     ------
@@ -78,6 +82,8 @@ def start_from_pretraining(network: nn.Module, folder: Path) -> checkpoints.Tran
         If the weights are absent, damaged, or differ in anything but the heads.
     """
     stored = checkpoints.read(folder / training.WEIGHTS)
+    if with_heads:
+        return checkpoints.fill(network, stored)
     return checkpoints.fill(network, stored, but=lambda name: networks.is_head(network, name))
 
 

@@ -21,6 +21,7 @@ class SingleModel:
     published: str  # in published_values.csv
     network: str = "infnet"  # or "unet"
     pretrained: bool = False  # starts from inpainting
+    pseudo_labels: bool = False  # starts from slices that a network labelled (Semi-Inf-Net)
     cutout: float = 0.0  # share of a training slice that augmentation erases; 0 erases nothing
 
 
@@ -42,6 +43,7 @@ SINGLE_MODELS = {
     "unet": SingleModel("U-Net", "single_unet", network="unet"),
     "sinfnet": SingleModel("SInfNet", "single_sinfnet"),
     "ssinfnet": SingleModel("SSInfNet", "single_ssinfnet", pretrained=True),
+    "semi_infnet": SingleModel("Semi-Inf-Net", "single_semi_infnet", pseudo_labels=True),
     "sinfnet_cutout20": SingleModel("SInfNet + cutout 0.2", "single_sinfnet+aug0.2", cutout=0.2),
     "sinfnet_cutout40": SingleModel("SInfNet + cutout 0.4", "single_sinfnet+aug0.4", cutout=0.4),
     "sinfnet_cutout50": SingleModel("SInfNet + cutout 0.5", "single_sinfnet+aug0.5", cutout=0.5),

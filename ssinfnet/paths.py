@@ -108,6 +108,10 @@ class StudyPaths:
         """Return the folder of one pretraining by inpainting (02_pretraining)."""
         return self.artifacts / "pretraining" / stage / f"fold{fold}" / f"seed{seed}"
 
+    def pseudo_labels(self, fold: int, seed: int) -> Path:
+        """Return the folder of one labelling of unlabelled slices (02_pseudo_labels)."""
+        return self.artifacts / "pseudo_labels" / f"fold{fold}" / f"seed{seed}"
+
     def single(self, model: str, fold: int, seed: int, part: int = 0) -> Path:
         """Return the folder of one training of a stage-1 model (03_single_segmentation).
 

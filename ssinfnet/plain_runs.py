@@ -63,6 +63,7 @@ def _all_runs(study: Study, name: str) -> Iterator[Run]:
         yield from _own_trainings(load_study(other), other)
     for external in study.external:
         yield "07_external_datasets", {"study": name, "external": external.study}
+    yield "09_cost", {"study": name}
     yield "13_report", {"study": name}
 
 
@@ -97,7 +98,13 @@ def _trainings(
     priors = reading or started  # stage 2's pretraining reads priors too
     if any(SINGLE_MODELS[model].pretrained for model in single):
         yield "02_pretraining", {**at, "stage": "single"}
-    for model in dict.fromkeys((*single, *([PRIOR_MODEL] if priors else []))):
+    semi = [model for model in single if SINGLE_MODELS[model].pseudo_labels]
+    others = [model for model in single if model not in semi]
+    for model in dict.fromkeys((*others, *([PRIOR_MODEL] if priors or semi else []))):
+        yield "03_single_segmentation", {**at, "model": model}
+    if semi:
+        yield "02_pseudo_labels", at
+    for model in semi:
         yield "03_single_segmentation", {**at, "model": model}
     for fold, part in study.cross_fitted(at["fold"]) if priors else ():
         left_out = {**at, "fold": fold, "part": part}

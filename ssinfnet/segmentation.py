@@ -33,7 +33,9 @@ __all__ = [
     "fit_single",
     "lesion_masks",
     "multi_loss",
+    "multi_recipe",
     "single_loss",
+    "single_recipe",
 ]
 
 
@@ -67,10 +69,10 @@ def fit_single(
     DataFrame
         As `training.fit` returns it.
     """
-    recipe = _recipe(config, single_loss, lesion_masks)
     return _fit_slices(
-        network, train, validation, lesion_view, config, recipe, seed, folder, described, device
-    )
+        network, train, validation, lesion_view, config, single_recipe(config), seed, folder,
+        described, device,
+    )  # fmt: skip
 
 
 def fit_multi(
@@ -90,16 +92,25 @@ def fit_multi(
     Parameters and result are those of `fit_single`; slices carry priors where the model has a
     prior.
     """
-    gamma = config.focal_gamma if model.focal else 0.0
-    recipe = _recipe(
-        config,
-        partial(multi_loss, gamma=gamma),
-        class_masks,
-        lookahead=(config.lookahead_steps, config.lookahead_share) if model.lookahead else None,
-    )
     described = {**described, "focal": model.focal, "lookahead": model.lookahead}
     return _fit_slices(
-        network, train, validation, multi_view, config, recipe, seed, folder, described, device
+        network, train, validation, multi_view, config, multi_recipe(config, model), seed, folder,
+        described, device,
+    )  # fmt: skip
+
+
+def single_recipe(config: TrainingConfig) -> training.Recipe:
+    """Return how a stage-1 network is trained."""
+    return _recipe(config, single_loss, lesion_masks)
+
+
+def multi_recipe(config: MultiTrainingConfig, model: MultiModel) -> training.Recipe:
+    """Return how a stage-2 model is trained, with focal loss and Lookahead where it has them."""
+    return _recipe(
+        config,
+        partial(multi_loss, gamma=config.focal_gamma if model.focal else 0.0),
+        class_masks,
+        lookahead=(config.lookahead_steps, config.lookahead_share) if model.lookahead else None,
     )
 
 

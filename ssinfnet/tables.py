@@ -8,22 +8,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ssinfnet import published, scores
+from ssinfnet.config import PseudoLabelConfig
 
 __all__ = [
     "class_comparison_table",
     "comparison_table",
+    "cost_table",
     "display",
+    "epoch_table",
     "loss_table",
     "moved_table",
+    "pseudo_label_table",
     "segmentation_table",
     "split_table",
+    "training_table",
     "volume_table",
 ]
 
 SPLITS = ("train", "validation", "test", "unlabelled", "excluded")
+REFERENCE = "sinfnet"  # what costs are relative to (S table S8)
 COUNTED = {
     "has_lesion": "slices_with_lesion",
     "has_ggo": "slices_with_ggo",
@@ -157,6 +165,119 @@ def loss_table(losses: pd.DataFrame) -> pd.DataFrame:
     }
     keys = zip(table["stage"], table["model"], strict=True)
     return table.assign(paper_test_loss=[paper.get(key, float("nan")) for key in keys])
+
+
+def pseudo_label_table(
+    history: pd.DataFrame, labels: NDArray[np.uint8], config: PseudoLabelConfig
+) -> pd.DataFrame:
+    """Count what each group of pseudo-labels held and cost.
+
+    Parameters
+    ----------
+    history, labels
+        Of a `pseudo_labels.PseudoLabelled`; labels (n, 1, size, size).
+    config : PseudoLabelConfig
+
+    Returns
+    -------
+    DataFrame
+        group, slices, slices_with_lesion, lesion_share (of their pixels), epochs, seconds,
+        validation_f1 (the best of the retraining).
+    """
+    rows = []
+    for number, epochs in history.groupby("group"):
+        own = labels[(number - 1) * config.group : number * config.group] > 0
+        rows.append(
+            {
+                "group": number,
+                "slices": len(own),
+                "slices_with_lesion": int(own.any(axis=(1, 2, 3)).sum()),
+                "lesion_share": own.mean(),
+                "epochs": len(epochs),
+                "seconds": epochs["seconds"].sum(),
+                "validation_f1": epochs["validation_f1"].max(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def epoch_table(seconds: pd.DataFrame) -> pd.DataFrame:
+    """Lay the seconds of epochs out as S table S8 does, the paper's rows below ours.
+
+    Parameters
+    ----------
+    seconds : DataFrame
+        From `cost.epoch_seconds`.
+
+    Returns
+    -------
+    DataFrame
+        model, values (``ours`` or ``paper``), epoch_1 …, average, relative (to SInfNet's average;
+        NaN where SInfNet was not trained). The paper's average of FCN8s is the one it prints, which
+        its rows do not give (spec §8).
+    """
+    ours = seconds.pivot(index="model", columns="epoch", values="seconds")
+    ours = ours.reindex(dict.fromkeys(seconds["model"]))
+    ours.columns = [f"epoch_{epoch}" for epoch in ours.columns]
+    ours["average"] = ours.mean(axis=1)
+    reference = ours["average"].get(REFERENCE, float("nan"))
+    ours["relative"] = ours["average"] / reference
+    printed = published.published_values("s8")
+    printed["model"] = printed["model"].replace(published.PUBLISHED_NAMES)
+    paper = printed.pivot(index="model", columns="metric", values="mean")
+    paper.columns = [name.removesuffix("_seconds") for name in paper.columns]
+    both = pd.concat({"ours": ours, "paper": paper.reindex(ours.index)}, names=["values"])
+    both = both.reorder_levels(["model", "values"]).loc[list(ours.index)].reset_index()
+    epochs = sorted({*ours, *paper} - {"average", "relative"}, key=lambda name: int(name[6:]))
+    return both[["model", "values", *epochs, "average", "relative"]]
+
+
+def cost_table(measured: pd.DataFrame) -> pd.DataFrame:
+    """Lay out what each model costs, medians over rounds.
+
+    Parameters
+    ----------
+    measured : DataFrame
+        From `cost.measure`.
+
+    Returns
+    -------
+    DataFrame
+        stage, model, parameters, gmac, step_mib, training_ms, prediction_ms and joule a slice, and
+        training_relative and prediction_relative: the median over rounds of the ratio to the
+        stage's SInfNet in the same round (NaN without one).
+    """
+    keys, times = ["stage", "model"], ["training_ms", "prediction_ms"]
+    reference = measured[measured["model"] == REFERENCE][["stage", "round", *times]]
+    paired = measured.merge(reference, on=["stage", "round"], how="left", suffixes=("", "_of"))
+    for name in times:
+        paired[name.replace("_ms", "_relative")] = paired[name] / paired[f"{name}_of"]
+    relative = ["training_relative", "prediction_relative"]
+    table = paired.groupby(keys, sort=False)[
+        ["parameters", "gmac", "step_mib", *times, *relative, "joule"]
+    ].median()
+    return table.astype({"parameters": "int64"}).reset_index()
+
+
+def training_table(seconds: pd.DataFrame) -> pd.DataFrame:
+    """Lay the seconds of whole trainings out.
+
+    Parameters
+    ----------
+    seconds : DataFrame
+        From `cost.training_seconds`.
+
+    Returns
+    -------
+    DataFrame
+        stage, model, start_seconds, seconds, total_seconds, relative (to the stage's SInfNet; NaN
+        without one).
+    """
+    table = seconds[["stage", "model", "start_seconds", "seconds"]].copy()
+    table["total_seconds"] = table["start_seconds"] + table["seconds"]
+    own = table[table["model"] == REFERENCE].set_index("stage")["total_seconds"]
+    table["relative"] = table["total_seconds"] / table["stage"].map(own)
+    return table
 
 
 def volume_table(volumes: pd.DataFrame) -> pd.DataFrame:

@@ -23,7 +23,12 @@ from ssinfnet.plots.slices import (
     plot_slices_by_model,
 )
 from ssinfnet.plots.style import MODEL_COLOURS, MODEL_NAMES, STYLE, style
-from ssinfnet.plots.training import plot_inpainting, plot_pretraining, plot_training
+from ssinfnet.plots.training import (
+    plot_costs,
+    plot_inpainting,
+    plot_pretraining,
+    plot_training,
+)
 
 __all__ = [
     "CLASS_COLOURS",
@@ -33,6 +38,7 @@ __all__ = [
     "plot_augmented",
     "plot_class_scores",
     "plot_cohort_examples",
+    "plot_costs",
     "plot_folds",
     "plot_inpainting",
     "plot_network",

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from ssinfnet.plots.style import STYLE, grid, name_row
+from ssinfnet.plots.style import MODEL_NAMES, STYLE, grid, model_colour, name_row
 
-__all__ = ["plot_inpainting", "plot_pretraining", "plot_training"]
+__all__ = ["plot_costs", "plot_inpainting", "plot_pretraining", "plot_training"]
 
 TURNS = {"network": "#0072B2", "coach": "#D55E00"}
 
@@ -127,4 +127,43 @@ def plot_inpainting(examples: Mapping[str, NDArray[np.floating]], which: int = 0
     titles = ("Slice", "Mask (white is kept)", "Masked slice", "Restored")
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def plot_costs(measured: pd.DataFrame) -> Figure:
+    """Draw each model's time a slice, training and predicting, over its arithmetic.
+
+    Parameters
+    ----------
+    measured : DataFrame
+        From `cost.measure`: stage, model, gmac, round, training_ms, prediction_ms.
+
+    Notes
+    -----
+    A dot is the median over rounds, the line reaches from the fastest round to the slowest.
+    """
+    figure = plt.figure(figsize=(6.4, 3.0))
+    panels = figure.subplots(1, 2, squeeze=False).flatten()
+    shown = {
+        "training_ms": "Training step (ms a slice)",
+        "prediction_ms": "Prediction (ms a slice)",
+    }
+    for ax, (name, label) in zip(panels, shown.items(), strict=True):
+        for (stage, model), own in measured.groupby(["stage", "model"], sort=False):
+            colour, marker = model_colour(model), "os"[stage == "multi"]
+            gmac = own["gmac"].iloc[0]
+            ax.vlines(gmac, own[name].min(), own[name].max(), color=colour, lw=0.9)
+            ax.plot(gmac, own[name].median(), marker, color=colour, markersize=4.5)
+        ax.set(xlabel="Multiply-adds of a prediction (GMAC)", ylabel=label)
+        ax.set_ylim(bottom=0)
+    models = measured[["stage", "model"]].drop_duplicates()
+    figure.legend(
+        handles=[
+            Line2D([], [], color=model_colour(row.model), marker="os"[row.stage == "multi"],
+                   linestyle="none", label=f"{MODEL_NAMES.get(row.model, row.model)}, {row.stage}")
+            for row in models.itertuples()
+        ],
+        loc="outside upper center", ncols=3,
+    )  # fmt: skip
     return figure
