@@ -5,6 +5,8 @@ STUDY ?= demo
 CORES ?= 2
 DATA ?=
 GPUS ?=
+EXECUTOR ?=
+JOBS ?= 20
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 ENVIRONMENT := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX),$(CURDIR)/.venv)
@@ -19,14 +21,18 @@ ifneq ($(DATA),)
 export SSINFNET_DATA := $(abspath $(DATA))
 endif
 
+FIGURES := figures/$(notdir $(basename $(STUDY)))
+# On a cluster CORES is what one job may use; a job that fails is tried again and goes on.
 SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --config study="$(STUDY)" \
-	--rerun-incomplete --quiet rules $(if $(GPUS),--resources gpu=$(GPUS))
+	--rerun-incomplete --quiet rules --prioritize $(FIGURES)/table_3b.csv \
+	$(if $(EXECUTOR),--executor $(EXECUTOR) --jobs $(JOBS) --retries 2) \
+	$(if $(GPUS),--resources gpu=$(GPUS))
 
 .DEFAULT_GOAL := help
 .PHONY: help install reproduce test checks lab lint bench unlock clean
 
 help: ## list the verbs
-	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [GPUS=number of GPUs]"
+	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [GPUS=number of GPUs] [EXECUTOR=slurm JOBS=20]"
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 install: $(INSTALLED) ## create the environment and install the pinned set
@@ -42,7 +48,7 @@ $(INSTALLED): constraints.txt pyproject.toml
 
 reproduce: $(INSTALLED) ## run a study: executed notebooks, tables, figures and report
 	$(SNAKEMAKE)
-	@echo "tables and figures: figures/$(notdir $(basename $(STUDY)))/report.html"
+	@echo "tables and figures: $(FIGURES)/report.html"
 
 test: $(INSTALLED) ## run the tests
 	"$(BIN)/python" -m pytest

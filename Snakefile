@@ -29,6 +29,7 @@ RUN = (
     "OMP_NUM_THREADS={threads} python -m ssinfnet.notebook_runs {input.notebook} {output.run}"
     " -p study {params.study}"
 )
+TRAINING_MB = 24_000  # a training at 448 px, batch 8, holds 6 GiB; 10,000 prepared slices 2.5
 AT_SEED = " -p fold {wildcards.fold} -p seed {wildcards.seed}"
 
 
@@ -61,6 +62,11 @@ def settings(*parts, within=None):
         return json.dumps(named)
 
     return chosen
+
+
+def longest(wildcards, attempt):
+    """Minutes after which a cluster ends a training; a retry gets more, and goes on."""
+    return (4 if STUDIES[wildcards.study].undertrained else 24) * 60 * attempt
 
 
 def threads(wildcards):
@@ -161,6 +167,8 @@ rule lung_field:
     threads: threads
     resources:
         gpu=1,
+        mem_mb=TRAINING_MB,
+        runtime=longest,
     shell:
         RUN
 
@@ -196,6 +204,8 @@ rule pretraining:
     threads: threads
     resources:
         gpu=1,
+        mem_mb=TRAINING_MB,
+        runtime=longest,
     shell:
         RUN + AT_SEED + " -p stage {wildcards.stage}"
 
@@ -220,6 +230,8 @@ rule pseudo_labels:
     threads: threads
     resources:
         gpu=1,
+        mem_mb=TRAINING_MB,
+        runtime=longest,
     shell:
         RUN + AT_SEED
 
@@ -240,6 +252,8 @@ rule single_segmentation:
     threads: threads
     resources:
         gpu=1,
+        mem_mb=TRAINING_MB,
+        runtime=longest,
     shell:
         RUN + AT_SEED + " -p model {wildcards.model}"
 
@@ -260,6 +274,8 @@ rule cross_fitting:
     threads: threads
     resources:
         gpu=1,
+        mem_mb=TRAINING_MB,
+        runtime=longest,
     shell:
         RUN + AT_SEED + " -p model {PRIOR_MODEL} -p part {wildcards.part}"
 
@@ -281,6 +297,8 @@ rule multi_segmentation:
     threads: threads
     resources:
         gpu=1,
+        mem_mb=TRAINING_MB,
+        runtime=longest,
     shell:
         RUN + AT_SEED + " -p model {wildcards.model} -p prior {wildcards.prior}"
 
@@ -414,6 +432,8 @@ rule external_data:
     threads: threads
     resources:
         gpu=1,
+        mem_mb=TRAINING_MB,
+        runtime=longest,
     shell:
         RUN + " -p external {wildcards.external}"
 
@@ -431,6 +451,8 @@ rule cost:
     threads: workflow.cores  # alone, so that nothing disturbs the times
     resources:
         gpu=1,
+        mem_mb=TRAINING_MB,
+        runtime=longest,
     shell:
         RUN
 

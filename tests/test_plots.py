@@ -8,6 +8,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from ssinfnet import plots, scores
+from ssinfnet.config import AugmentedConfig, MultiConfig, SingleConfig
 
 IMAGE = np.linspace(0, 1, 36).reshape(6, 6)
 MASK = np.zeros((6, 6), dtype=np.uint8)
@@ -169,16 +170,27 @@ def test_drawing_leaves_the_settings_of_matplotlib_as_they_were(summary):
     assert dict(mpl.rcParams) == before
 
 
-def test_every_model_with_a_name_has_a_colour_of_its_own():
+@pytest.mark.parametrize(
+    "shown_together",
+    [
+        SingleConfig().models + ("semi_infnet",),
+        MultiConfig().models,
+        MultiConfig().oracle_models,
+        AugmentedConfig().single_models,
+        AugmentedConfig().multi_models,
+    ],
+)
+def test_models_of_one_figure_have_colours_of_their_own(shown_together):
     assert set(plots.MODEL_COLOURS) == set(plots.MODEL_NAMES)
-    assert len(set(plots.MODEL_COLOURS.values())) == len(plots.MODEL_COLOURS)
+    assert len({plots.MODEL_COLOURS[name] for name in shown_together}) == len(shown_together)
 
 
 def test_class_scores_have_a_panel_a_class_and_the_papers_where_it_has_them():
     rng = np.random.default_rng(0)
     rows = [
         {"model": model, "class": name, "metric": metric, "mean": rng.random(), "error": 0.1,
-         "low": 0.2, "high": 0.8, "n": 9, "n_slices": 9, "n_patients": 9}
+         "low": 0.2, "high": 0.8, "n": 9, "n_slices": 9, "n_patients": 9,
+         "seeds": 1, "seed_spread": np.nan}
         for model in ("unet", "ssinfnet")
         for name in ("background", "ggo", "consolidation", "overall", "lesion_macro")
         for metric in ("F1", "IoU")
@@ -244,3 +256,85 @@ def test_the_system_shows_the_size_of_each_network():
     sizes = {name: SimpleNamespace(parameters=1_000_000 * n) for n, name in enumerate(names, 1)}
     figure = plots.plot_system(sizes)
     assert any("Single\nSSInfNet\n3.00 M" in text for text in texts(figure))
+
+
+@pytest.fixture
+def folds():
+    """Slice scores of two models, two classes and three folds."""
+    rng = np.random.default_rng(4)
+    rows = [
+        {"model": m, "class": c, "fold": f, "patient_id": f"{f}{p}", "slice_id": f"{f}{p}",
+         "F1": rng.uniform()}
+        for m in ("unet", "sinfnet") for c in ("lesion", "ggo") for f in (1, 2, 3) for p in "abcd"
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    by = ("model", "class")
+    return (
+        scores.summarise(frame, ("model", "fold", "class"), metrics=["F1"], bootstrap_draws=50),
+        scores.summarise(frame, by, metrics=["F1"], bootstrap_draws=50),
+    )
+
+
+def test_folds_stand_as_digits_at_their_means_beside_the_pooled_mean(folds):
+    by_fold, pooled = folds
+    figure = plots.plot_folds(by_fold, pooled)
+    assert [ax.get_title() for ax in figure.axes] == ["Lesion\nn = 12", "GGO\nn = 12"]
+    digits = [(t.get_text(), t.get_position()[1]) for t in figure.axes[1].texts]
+    own = by_fold[by_fold["class"] == "ggo"]
+    assert digits == [(str(row.fold), row.mean) for row in own.itertuples()]
+
+
+def test_augmented_slices_have_a_row_a_kind():
+    figure = plots.plot_augmented({"As scanned": [IMAGE] * 3, "Cutout 0.4": [IMAGE * 0] * 3})
+    assert len(figure.axes) == 6
+    assert [ax.get_ylabel() for ax in figure.axes[::3]] == ["As scanned", "Cutout 0.4"]
+    assert figure.axes[3].images[0].get_array().max() == 0
+
+
+def test_a_scan_shows_each_slices_field_and_what_became_of_it():
+    figure = plots.plot_scan([IMAGE, IMAGE], [MASK > 0, MASK > 9], ["kept", "no lung field found"])
+    assert [len(ax.collections) for ax in figure.axes] == [1, 0]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["kept", "no lung field found"]
+
+
+def test_places_show_the_papers_values_where_it_trained(folds):
+    single, multi = (folds[1][folds[1]["class"] == name] for name in ("lesion", "ggo"))
+    shown = {"Trained there": (single, multi), "Elsewhere": (single, multi)}
+    figure = plots.plot_places(shown, table="s5")
+    hollow = [
+        [line.get_ydata()[0] for line in ax.lines if line.get_markerfacecolor() == "white"]
+        for ax in figure.axes
+    ]
+    assert [value for value in hollow[0] if np.isfinite(value)] == [0.80]
+    assert not np.isfinite(hollow[1]).any()
+    assert [ax.get_title(loc="left") for ax in figure.axes] == list(shown)
+
+
+def test_volumes_are_drawn_as_bland_and_altman_do():
+    volumes = pd.DataFrame(
+        {
+            "model": "unet", "class": "lesion", "patient_id": list("abcd"),
+            "true_ml": [10.0, 20, 30, np.nan], "predicted_ml": [12.0, 20, 34, np.nan],
+            "error_ml": [2.0, 0, 4, np.nan],
+        }
+    )  # fmt: skip
+    (ax,) = plots.plot_volumes(volumes).axes
+    dots = next(line for line in ax.lines if line.get_marker() == "o")
+    np.testing.assert_allclose(dots.get_xdata(), [11, 20, 32])
+    np.testing.assert_allclose(dots.get_ydata(), [2, 0, 4])
+    limits = ax.patches[0].get_bbox()
+    assert (limits.ymin, limits.ymax) == pytest.approx((2 - 1.96 * 2, 2 + 1.96 * 2))
+    assert ax.get_title(loc="left") == "Lesion, n = 3 volumes"
+
+
+def test_costs_stand_over_their_arithmetic():
+    measured = pd.DataFrame(
+        {
+            "stage": "multi", "model": ["unet", "unet", "unet", "fcn8s"], "gmac": [2.0] * 3 + [1.0],
+            "round": [1, 2, 3, 1], "training_ms": [3.0, 5, 10, 4], "prediction_ms": [1.0, 2, 3, 4],
+        }
+    )  # fmt: skip
+    training, prediction = plots.plot_costs(measured).axes
+    assert [tuple(line.get_xydata()[0]) for line in training.lines] == [(2, 5), (1, 4)]
+    assert [tuple(line.get_xydata()[0]) for line in prediction.lines] == [(2, 2), (1, 4)]
+    assert "ms a slice" in training.get_ylabel()

@@ -163,3 +163,49 @@ def test_display_does_not_touch_the_numbers():
     frame = pd.DataFrame({"x_mean": [1 / 3], "x_error": [0.1]})
     tables.display(frame)
     assert frame["x_mean"].tolist() == [1 / 3]
+
+
+def test_without_a_published_table_there_are_no_rows_of_the_paper(slice_scores):
+    table = tables.segmentation_table(scores.summarise(slice_scores, metrics=["F1"]), None)
+    assert table["values"].tolist() == ["ours", "ours"]
+    assert table["F1_mean"].notna().all()
+
+
+def test_losses_stand_beside_the_drafts():
+    losses = pd.DataFrame(
+        {
+            "stage": ["single", "single", "multi"],
+            "model": ["sinfnet_cutout20", "sinfnet_cutout20", "unet"],
+            "seed": [1, 2, 1],
+            "test_loss": [0.4, 0.6, 0.1],
+        }
+    )
+    table = tables.loss_table(losses)
+    assert table["test_loss"].tolist() == pytest.approx([0.5, 0.1])
+    assert table["seeds"].tolist() == [2, 1]
+    assert table["test_loss_seed_spread"].iloc[0] == pytest.approx(np.sqrt(0.02))
+    assert table["paper_test_loss"].notna().tolist() == [True, False]
+
+
+def test_moved_models_are_compared_with_themselves(slice_scores):
+    there = slice_scores.assign(**{"class": "lesion"})
+    elsewhere = there[there["model"] == "unet"].assign(F1=lambda rows: rows["F1"] - 0.05)
+    table = tables.moved_table(there, elsewhere, permutation_draws=50)
+    (row,) = table.to_dict("records")
+    assert (row["class"], row["model"], row["n_pairs"]) == ("lesion", "unet", 8)
+    assert row["mean_difference"] == pytest.approx(-0.05)
+    both = tables.moved_table(there, there.assign(F1=there["F1"] ** 2), permutation_draws=50)
+    assert both["p_wilcoxon_holm"].tolist() == scores.holm(both["p_wilcoxon"]).tolist()
+
+
+def test_volume_table_gives_limits_of_agreement_and_counts_what_is_defined():
+    volumes = pd.DataFrame(
+        {
+            "model": "unet", "class": "lesion", "Dice": [0.5, 0.7, 0.9],
+            "HD95_mm": [10.0, np.nan, 20.0], "error_ml": [1.0, 3.0, 5.0],
+        }
+    )  # fmt: skip
+    (row,) = tables.volume_table(volumes).to_dict("records")
+    assert (row["n_volumes"], row["HD95_mm_n"], row["HD95_mm_mean"]) == (3, 2, 15)
+    assert row["Dice_error"] == pytest.approx(1.96 * 0.2 / np.sqrt(3))
+    assert (row["error_ml_mean"], row["error_ml_low"]) == pytest.approx((3, 3 - 1.96 * 2))
