@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ssinfnet import checkpoints, networks
+from ssinfnet import checkpoints, inference, networks
 
 
 @pytest.fixture
@@ -83,8 +83,6 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_intact(saved, network, monkey
 
 @pytest.mark.parametrize("stage", ["single", "multi"])
 def test_a_transfer_loads_all_but_the_heads_and_says_so(tmp_path, stage):
-    from ssinfnet import inference
-
     pretrained = networks.build_inpainter(stage, 0.125)
     path = tmp_path / "weights.safetensors"
     checkpoints.save(path, pretrained.state_dict(), {})
@@ -106,8 +104,6 @@ def test_a_transfer_loads_all_but_the_heads_and_says_so(tmp_path, stage):
 
 @pytest.mark.parametrize("wrong", ["width", "stage", "missing"])
 def test_a_transfer_refuses_anything_but_other_heads(tmp_path, wrong):
-    from ssinfnet import inference
-
     width, stage = (0.25 if wrong == "width" else 0.125), "multi" if wrong == "stage" else "single"
     weights = dict(networks.build_inpainter(stage, width).state_dict())
     if wrong == "missing":
@@ -118,3 +114,12 @@ def test_a_transfer_refuses_anything_but_other_heads(tmp_path, wrong):
     with pytest.raises(ValueError, match="holds another architecture than InfNet"):
         inference.start_from_pretraining(network, tmp_path)
     assert checkpoints.digest(network.state_dict()) == before
+
+
+def test_a_start_from_pseudo_labels_takes_the_heads_too(tmp_path):
+    learnt = networks.build_single("infnet", 0.125)
+    checkpoints.save(tmp_path / "weights.safetensors", learnt.state_dict(), {})
+    network = networks.build_single("infnet", 0.125)
+    transfer = inference.start_from_pretraining(network, tmp_path, with_heads=True)
+    assert transfer.left_as_they_were == []
+    assert checkpoints.digest(network.state_dict()) == checkpoints.digest(learnt.state_dict())

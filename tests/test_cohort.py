@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet import cohort, sources
-from ssinfnet.config import SplitConfig
+from ssinfnet import cohort, phantom, sources
+from ssinfnet.config import SourceConfig, SplitConfig, load_study
 
 
 def table(sizes, lesion_share=0.5, seed=0) -> pd.DataFrame:
@@ -133,14 +133,10 @@ def test_a_fold_without_patients_is_refused():
 def test_the_same_slices_under_two_sources_are_refused():
     med, semi = table([1] * 4), table([1] * 4).assign(source="covid_semiseg")
     med["patient_id"] = "tr_" + med["slice_id"]
-    listings = {
-        name: sources.Listing(slices, pd.DataFrame(), None, "")
-        for name, slices in (("medseg", med), ("covid_semiseg", semi))
-    }
     with pytest.raises(ValueError, match="same slices of the same patients"):
-        cohort._refuse_shared_slices(listings)
+        cohort._refuse_shared_slices(pd.concat([med, semi]))
     med["patient_id"] = "rp_1"
-    cohort._refuse_shared_slices(listings)
+    cohort._refuse_shared_slices(pd.concat([med, semi]))
 
 
 def test_a_saved_cohort_comes_back_as_it_was(tmp_path):
@@ -238,3 +234,19 @@ def test_slices_whose_masks_have_no_classes_are_left_out_of_stage_2():
     slices["has_ggo"] = slices["has_lesion"].where(np.arange(20) % 2 == 0)
     rows = a_cohort(slices).with_classes("train", "validation", "test")
     assert set(rows["slice_id"]) == {f"s{i}" for i in range(0, 20, 2)}
+
+
+def test_only_the_patients_a_study_asks_for_are_kept_and_the_others_listed(tmp_path):
+    study = load_study("smoke")
+    source = SourceConfig(name="medseg", folder="site_a", patients="rp_.*")
+    data = study.data.model_copy(update={"sources": (source,)})
+    study = study.model_copy(update={"data": data})
+    root = phantom.write_phantom(tmp_path / "raw", study.data.phantom)
+    built = cohort.build(study, root)
+    assert built.slices["patient_id"].str.startswith("rp_").all()
+    left_out = built.exclusions[built.exclusions["reason"] == "the study leaves this patient out"]
+    assert len(left_out) == study.data.phantom.single_slices
+    nobody = source.model_copy(update={"patients": "nobody"})
+    study = study.model_copy(update={"data": data.model_copy(update={"sources": (nobody,)})})
+    with pytest.raises(ValueError, match="no patient of medseg matches 'nobody'"):
+        cohort.build(study, root)

@@ -54,9 +54,9 @@ def test_impossible_values_of_stage_2_and_pretraining_are_refused(tmp_path, text
         load(tmp_path, MINIMAL + text + "\n")
 
 
-def test_the_paper_study_changes_nothing_but_its_data():
+def test_the_paper_study_changes_nothing_but_its_data_and_other_studies():
     changed = load_study("paper").model_dump(exclude_unset=True)
-    assert set(changed) == {"name", "description", "data"}
+    assert set(changed) == {"name", "description", "data", "external"}
 
 
 def test_an_unknown_key_is_refused_with_its_place(tmp_path):
@@ -136,3 +136,32 @@ def test_cross_fitting_of_folds_shares_its_networks():
     assert study.cross_fitted(0) == [(0, 1), (0, 2), (0, 3)]
     by_fold = {fold: study.cross_fitted(fold) for fold in (1, 2, 3)}
     assert by_fold == {1: [(1, 2), (1, 3)], 2: [(1, 2), (2, 3)], 3: [(1, 3), (2, 3)]}
+
+
+def test_cutout_changes_nothing_but_what_is_erased():
+    training = load_study("paper").single.training
+    erasing = training.with_cutout(0.4)
+    assert training.with_cutout(0) is training
+    assert (erasing.augmentation.cutout, erasing.augmentation.cutout_fraction) == (0.5, 0.4)
+    assert erasing.model_copy(update={"augmentation": training.augmentation}) == training
+
+
+@pytest.mark.parametrize(
+    "named", ["[{study: mine, tables: s6}]", "[{study: a, tables: s5}, {study: a, tables: s6}]"]
+)
+def test_external_data_sets_are_other_studies_each_once(tmp_path, named):
+    with pytest.raises(ValueError, match="external must name other studies, each once"):
+        load(tmp_path, f"{MINIMAL}external: {named}\n")
+
+
+def test_an_unknown_external_data_set_says_which_there_are():
+    paper = load_study("paper")
+    assert paper.other_studies() == ["covid_semiseg", "paper_volumes", "ccii"]
+    with pytest.raises(ValueError, match=r"it has \['covid_semiseg', 'ccii'\]"):
+        paper.external_named("elsewhere")
+
+
+def test_a_broken_pattern_of_patients_is_refused(tmp_path):
+    broken = MINIMAL.replace("folder:", "patients: '(', folder:")
+    with pytest.raises(ValueError, match="no regular expression"):
+        load(tmp_path, broken)

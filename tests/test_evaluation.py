@@ -47,7 +47,7 @@ def tiny(rng, tmp_path):
 def test_scores_agree_with_scikit_learn_slice_by_slice(tiny):
     study, places, cohort, maps = tiny
     scored = evaluation.score_single(study, places, cohort, study.single.models)
-    assert len(scored) == 3 * 4
+    assert len(scored) == 4 * 4
     for row in scored.itertuples():
         truth, map_ = cohort.masks[row.slice_id].ravel(), maps[row.model][row.slice_id].ravel()
         assert row.F1 == pytest.approx(f1_score(truth, map_ >= 0.5))
@@ -74,7 +74,7 @@ def test_thresholds_come_from_validation_slices_alone(tiny):
 def test_chosen_thresholds_are_used(tiny):
     study, places, cohort, _ = tiny
     chosen = pd.DataFrame(
-        {"model": list(study.single.models), "seed": 1, "threshold": [0.999, 0.0, 0.5]}
+        {"model": list(study.single.models), "seed": 1, "threshold": [0.999, 0.0, 0.5, 0.5]}
     )
     scored = evaluation.score_single(
         study, places, cohort, study.single.models, chosen=chosen

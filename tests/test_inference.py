@@ -5,7 +5,16 @@ import pandas as pd
 import pytest
 import torch
 
-from ssinfnet import artifacts, batches, inference, networks, segmentation
+from ssinfnet import (
+    artifacts,
+    batches,
+    checkpoints,
+    images,
+    inference,
+    networks,
+    segmentation,
+    training,
+)
 from ssinfnet.config import TrainingConfig, load_study
 from ssinfnet.paths import PREDICTIONS, StudyPaths
 
@@ -232,3 +241,82 @@ def test_stage_2s_pretraining_sees_slices_with_priors_alone(unlabelled, monkeypa
     assert len(slices) == 2
     assert slices.priors.unique().tolist() == [9]
     assert slices.labels is None
+
+
+class Elsewhere(Unlabelled):
+    """Another study's cohort: five test slices of 40 × 50 pixels."""
+
+    splits = ["train", "train", "validation", *["test"] * 5]
+
+    def __init__(self):
+        super().__init__()
+        names = [f"s{i}" for i in range(8)]
+        self.slices = self.slices.assign(slice_id=names, height=40, width=50)
+
+
+@pytest.fixture
+def moved(tmp_path, monkeypatch):
+    """A study with two trained networks, and another one's prepared slices."""
+    study = load_study("smoke").model_copy(update={"image_size": 32})
+    other = study.model_copy(update={"name": "other"})
+    places = StudyPaths("smoke", tmp_path)
+    rng = np.random.default_rng(5)
+    for name in ("images", "masks"):
+        path = StudyPaths("other", tmp_path).cohort / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, rng.integers(0, 255, (8, 32, 32)).astype(np.uint8))
+    monkeypatch.setattr(inference.Cohort, "load", lambda folder: Elsewhere())
+    trained = {
+        ("single", "sinfnet"): inference.seeded(1, networks.build_single, "infnet", 0.125),
+        ("multi", "sinfnet"): inference.seeded(2, networks.build_multi, "unet", True, 0.125),
+    }
+    for (stage, model), network in trained.items():
+        run = {"stage": stage, "model": model, "width": 0.125, "intensity": STATISTICS}
+        checkpoints.save(
+            getattr(places, stage)(model, 0, 1) / training.WEIGHTS,
+            network.state_dict(),
+            {"run": run, "finished": True, "history": []},
+        )
+    return study, other, places, trained
+
+
+def test_networks_predict_another_studys_test_slices_with_priors_of_their_own(moved):
+    study, other, places, trained = moved
+    into = inference.predict_elsewhere(study, places, other, ["sinfnet"], ["sinfnet"])
+    assert into.single("sinfnet", 0, 1).is_relative_to(places.runs / "on_other")
+    single = artifacts.read_arrays(into.single("sinfnet", 0, 1) / PREDICTIONS)
+    assert sorted(single) == ["s3", "s4", "s5", "s6", "s7"]
+    assert single["s3"].shape == (1, 40, 50)
+    stored = np.load(StudyPaths("other", places.root).cohort / "images.npy")[3:]
+    slices = batches.SliceSet.of(stored)
+    expected = inference.predict(trained["single", "sinfnet"], slices, [(40, 50)] * 5, STATISTICS)
+    np.testing.assert_array_equal(np.stack(list(expected)), np.stack(list(single.values())))
+    priors = np.stack([images.resize_image(m[0].astype(np.float32), 32) for m in single.values()])
+    given = batches.SliceSet.of(stored, None, np.rint(priors * 255).astype(np.uint8))
+    expected = inference.predict(trained["multi", "sinfnet"], given, [(40, 50)] * 5, STATISTICS)
+    multi = artifacts.read_arrays(into.multi("sinfnet", 0, 1) / PREDICTIONS)
+    np.testing.assert_array_equal(np.stack(list(expected)), np.stack(list(multi.values())))
+
+
+def test_slices_of_another_size_are_refused(moved):
+    study, other, places, _ = moved
+    larger = other.model_copy(update={"image_size": 64})
+    with pytest.raises(ValueError, match="read 32 px and 'other' prepared 64 px"):
+        inference.predict_elsewhere(study, places, larger, ["sinfnet"], [])
+
+
+def test_the_test_loss_of_stage_2_is_the_plain_cross_entropy(moved):
+    _, _, places, trained = moved
+    rng = np.random.default_rng(6)
+    arrays = [rng.integers(0, high, (3, 32, 32)).astype(np.uint8) for high in (255, 3, 255)]
+    slices = batches.SliceSet.of(*arrays)
+    grey = batches.network_input(
+        slices.images.float() / 255, STATISTICS, slices.priors.float() / 255
+    )
+    network = trained["multi", "sinfnet"].eval()
+    with torch.no_grad():
+        logits = network(grey).logits
+    truth = torch.cat([slices.labels == label for label in range(3)], 1).float()
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
+    loss = inference.held_out_loss(places.multi("sinfnet", 0, 1), slices, CPU)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
