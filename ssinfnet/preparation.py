@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
@@ -144,16 +145,20 @@ def near_duplicates(
     split = rows["split"].to_numpy() if "split" in rows else np.full(len(rows), None)
     group = apart.to_numpy()
     found = []
-    for first in range(0, len(rows), BLOCK):
-        block = slice(first, first + BLOCK)
+    starts = range(0, len(rows), BLOCK)
+    for first, second in combinations_with_replacement(starts, 2):
+        one, other = slice(first, first + BLOCK), slice(second, second + BLOCK)
         # |a − b| over bits = Σa + Σb − 2ab
-        bits = hashes[block].sum(1)[:, None] + hashes.sum(1) - 2 * hashes[block] @ hashes.T
-        correlation = unit[block] @ unit.T
+        both = hashes[one] @ hashes[other].T
+        bits = hashes[one].sum(1)[:, None] + hashes[other].sum(1) - 2 * both
+        correlation = unit[one] @ unit[other].T
         near = (bits <= most_bits) & (correlation >= least_correlation)
-        near &= group[block][:, None] != group
+        near &= group[one][:, None] != group[other]
         for a, b in np.argwhere(near):
-            if first + a < b:
-                found.append((first + a, b, int(bits[a, b]), float(correlation[a, b])))
+            if first + a < second + b:
+                pair = (first + a, second + b)
+                found.append((*pair, int(bits[a, b]), float(correlation[a, b])))
+    found.sort()
     pairs = [
         (ids[a], ids[b], split[a], split[b], bits, correlation) for a, b, bits, correlation in found
     ]
