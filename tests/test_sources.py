@@ -308,6 +308,24 @@ def test_ccii_lists_what_has_no_partner_or_another_size(chinese):
     ]
 
 
+def test_ccii_takes_the_split_that_lies_beside_it(chinese):
+    patients = {row.patient_id for row in ccii.list_slices(chinese).slices.itertuples()}
+    names = sorted(name.removeprefix("ccii_") for name in patients)
+    text = "patient,split\n" + "".join(f"{name},test\n" for name in names[:1])
+    (chinese / "ct_lesion_seg" / "split.csv").write_text(text)
+    slices = ccii.list_slices(chinese).slices
+    first = slices["patient_id"] == f"ccii_{names[0]}"
+    assert (slices.loc[first, "source_split"] == "test").all()
+    assert slices.loc[~first, "source_split"].isna().all()
+
+
+@pytest.mark.parametrize("text", ["patient\n1\n", "patient,split\n1,test\n1,train\n"])
+def test_ccii_refuses_a_split_of_another_form(chinese, text):
+    (chinese / "ct_lesion_seg" / "split.csv").write_text(text)
+    with pytest.raises(ValueError, match="must hold the columns patient and split, each patient"):
+        ccii.list_slices(chinese)
+
+
 def test_ccii_refuses_a_label_outside_its_coding(chinese):
     save(chinese / ccii.WITHIN / "mask" / "9" / "5.png", np.full((6, 8), 4))
     with pytest.raises(ValueError, match=r"5\.png holds labels \[4\]"):
