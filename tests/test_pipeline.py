@@ -9,11 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ssinfnet import artifacts
+from ssinfnet import artifacts, plain_runs
+from ssinfnet.config import load_study
 from ssinfnet.paths import PREDICTIONS, StudyPaths
 
 pytestmark = pytest.mark.slow
 PLACES = StudyPaths.of("smoke")
+SET_3 = StudyPaths.of("smoke_set3")
 
 
 def snakemake(*arguments: str) -> subprocess.CompletedProcess:
@@ -35,14 +37,26 @@ def executed():
 
 
 def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
-    assert len(list(PLACES.runs.glob("*.ipynb"))) == 19
+    planned = list(plain_runs.runs_of(load_study("smoke"), "smoke"))
+    for places in (PLACES, SET_3):
+        ours = [run for run, parameters in planned if parameters["study"] == places.name]
+        assert len(list(places.runs.glob("*.ipynb"))) == len(ours)
+        assert not list(places.runs.rglob("*.partial*"))
     for name in ("table_2d_split.csv", "table_3b.csv", "table_3b.md", "figure_2.png",
                  "figure_3a.pdf", "figure_3b.png", "figure_s4.pdf", "table_3d_s4.csv",
                  "figure_3c.png", "figure_3d.pdf", "table_v4_oracle.csv", "table_s7.csv",
-                 "figure_1.pdf",
-                 "figure_inpainting_single_fold0_seed1.png", "report.html"):  # fmt: skip
+                 "figure_1.pdf", "figure_inpainting_single_fold0_seed1.png",
+                 "table_s2.csv", "table_s3.csv", "figure_s2_s3_folds.pdf", "table_volumes.csv",
+                 "figure_volumes.png", "table_v2.csv", "table_v3.csv", "table_d1.csv",
+                 "figure_v6.png", "table_s6a.csv", "table_s6b_moved.csv", "table_s6_tests.csv",
+                 "figure_s6.png", "table_s8.csv", "table_costs.csv", "table_trainings.csv",
+                 "table_pseudo_labels_fold0_seed1.csv", "report.html"):  # fmt: skip
         assert (PLACES.figures / name).stat().st_size > 0
-    assert not list(PLACES.runs.rglob("*.partial*"))
+    assert (SET_3.figures / "figure_lung_field.png").stat().st_size > 0
+
+
+def test_smoke_stays_small():
+    assert len(list(plain_runs.runs_of(load_study("smoke"), "smoke"))) <= 40
 
 
 def test_what_the_table_shows_follows_from_the_scores_of_the_run(executed):
@@ -90,6 +104,41 @@ def test_every_training_slice_was_predicted_by_a_network_that_left_its_patient_o
     assert not patients[0] & patients[1]
     whole = set(artifacts.read_arrays(PLACES.single("sinfnet", 0, 1) / PREDICTIONS))
     assert not whole & set(train.index)
+
+
+def test_in_a_fold_no_network_behind_a_test_slice_or_a_prior_saw_its_patient(executed):
+    slices = artifacts.read_table(PLACES.cohort / "cohort.parquet").set_index("slice_id")
+    labelled = slices[slices["labelled"]]
+    tested = []
+    for fold in (1, 2, 3):
+        whole = set(artifacts.read_arrays(PLACES.single("sinfnet", fold, 1) / PREDICTIONS))
+        tested += sorted(whole & set(labelled.index[labelled["fold"] == fold]))
+        assert whole >= set(labelled.index[labelled["fold"] == fold])
+        for other in {1, 2, 3} - {fold}:
+            pair = PLACES.single("sinfnet", min(fold, other), 1, max(fold, other))
+            left_out = set(artifacts.read_arrays(pair / PREDICTIONS))
+            assert left_out == set(labelled.index[labelled["fold"].isin([fold, other])])
+    assert sorted(tested) == sorted(labelled.index)
+
+
+def test_the_cross_validation_pools_what_its_folds_show(executed):
+    per_slice = artifacts.read_table(PLACES.cross_validation_scores / "single.parquet")
+    pooled = pd.read_csv(PLACES.figures / "table_s2.csv").query("values == 'ours'")
+    folds = pd.read_csv(PLACES.figures / "table_s2_folds.csv")
+    assert per_slice["slice_id"].is_unique
+    assert pooled["F1_n"].item() == folds["F1_n"].sum()
+    weighted = (folds["F1_mean"] * folds["F1_n"]).sum() / folds["F1_n"].sum()
+    assert pooled["F1_mean"].item() == pytest.approx(weighted)
+
+
+def test_networks_that_moved_are_scored_on_the_slices_of_those_trained_there(executed):
+    there = pd.read_csv(PLACES.figures / "table_s6b.csv").query("values == 'ours'")
+    moved = pd.read_csv(PLACES.figures / "table_s6b_moved.csv")
+    key = ["model", "class"]
+    both = there.set_index(key).join(moved.set_index(key), rsuffix="_moved", how="inner")
+    assert len(both) == 5
+    assert both["F1_n"].tolist() == both["F1_n_moved"].tolist()
+    assert not both["F1_mean"].equals(both["F1_mean_moved"])
 
 
 def test_no_patient_is_in_two_splits(executed):

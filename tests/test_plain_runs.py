@@ -36,13 +36,14 @@ def test_a_failed_cell_is_named_with_its_error(tmp_path):
 
 def test_every_run_names_a_notebook_and_parameters_it_has():
     for name in ("smoke", "paper"):
-        for book, parameters in plain_runs.runs_of(load_study(name)):
+        for book, parameters in plain_runs.runs_of(load_study(name), name):
             path = project_root() / "notebooks" / f"{book}.ipynb"
             cell = next(
                 c
                 for c in nbformat.read(path, 4).cells
                 if "parameters" in c.metadata.get("tags", [])
             )
+            assert parameters["study"]
             for parameter in parameters:
                 assert f"{parameter}: " in cell.source
 
@@ -55,7 +56,7 @@ def test_the_plain_runs_are_those_of_the_snakefile():
 
     planned = snakemake("--dry-run", "--forceall").stdout
     jobs = len(re.findall(r"^\s*rule (?!all)\w+:", planned, flags=re.MULTILINE))
-    assert jobs == len(list(plain_runs.runs_of(load_study("smoke"))))
+    assert jobs == len(list(plain_runs.runs_of(load_study("smoke"), "smoke")))
 
 
 @pytest.mark.slow
