@@ -56,8 +56,7 @@ test: $(INSTALLED) ## run the tests
 checks: $(INSTALLED) ## store the outputs that nbval compares, after a deliberate change
 	$(MAKE) reproduce STUDY=smoke
 	@for book in notebooks/*.ipynb; do \
-		run=$$(ls -U papermill_runs/smoke/$$(basename $$book .ipynb)*.ipynb papermill_runs/smoke_*/$$(basename $$book .ipynb)*.ipynb 2>/dev/null | head -n 1); \
-		"$(BIN)/python" -m ssinfnet.notebook_runs $$book $$run --store-checks; \
+		"$(BIN)/python" -m ssinfnet.notebook_runs $$book papermill_runs --store-checks || exit 1; \
 	done
 
 lab: $(INSTALLED) ## open JupyterLab in notebooks/

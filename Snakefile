@@ -27,7 +27,7 @@ MULTI = f"{RUNS}/artifacts/multi"
 FIGURES = "figures/{study}"
 RUN = (
     "OMP_NUM_THREADS={threads} python -m ssinfnet.notebook_runs {input.notebook} {output.run}"
-    " -p study {params.study}"
+    " -p study {resources.study}"
 )
 TRAINING_MB = 24_000  # a training at 448 px, batch 8, holds 6 GiB; 10,000 prepared slices 2.5
 AT_SEED = " -p fold {wildcards.fold} -p seed {wildcards.seed}"
@@ -43,7 +43,10 @@ wildcard_constraints:
 
 
 def given(wildcards):
-    """The study as a notebook takes it: its name, or the path of its file."""
+    """The study as a notebook takes it: its name, or the path of its file.
+
+    A resource and no parameter, since a file that was moved is no reason to run again.
+    """
     return NAMES[wildcards.study]
 
 
@@ -162,10 +165,10 @@ rule lung_field:
         run=f"{RUNS}/01_lung_field.ipynb",
         cut=directory(f"{RUNS}/artifacts/lung_field/cut"),
     params:
-        study=given,
         settings=settings("data", "split", "image_size", "lung_field", "threads"),
     threads: threads
     resources:
+        study=given,
         gpu=1,
         mem_mb=TRAINING_MB,
         runtime=longest,
@@ -183,8 +186,9 @@ rule data_split:
         images=f"{COHORT}/images.npy",
         masks=f"{COHORT}/masks.npy",
     params:
-        study=given,
         settings=settings("data", "split", "image_size"),
+    resources:
+        study=given,
     shell:
         RUN
 
@@ -199,10 +203,10 @@ rule pretraining:
         run=f"{RUNS}/02_pretraining.{{stage}}.fold{{fold}}.seed{{seed}}.ipynb",
         table=f"{FIGURES}/table_pretraining_{{stage}}_fold{{fold}}_seed{{seed}}.csv",
     params:
-        study=given,
         settings=settings("{stage}", "image_size", "threads", within=("network", "pretext")),
     threads: threads
     resources:
+        study=given,
         gpu=1,
         mem_mb=TRAINING_MB,
         runtime=longest,
@@ -223,12 +227,12 @@ rule pseudo_labels:
         run=f"{RUNS}/02_pseudo_labels.fold{{fold}}.seed{{seed}}.ipynb",
         table=f"{FIGURES}/table_pseudo_labels_fold{{fold}}_seed{{seed}}.csv",
     params:
-        study=given,
         settings=settings(
             "single", "image_size", "threads", within=("network", "training", "pseudo_labels")
         ),
     threads: threads
     resources:
+        study=given,
         gpu=1,
         mem_mb=TRAINING_MB,
         runtime=longest,
@@ -247,10 +251,10 @@ rule single_segmentation:
         run=f"{RUNS}/03_single_segmentation.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
         predictions=f"{SINGLE}/{{model}}/fold{{fold}}/seed{{seed}}/predictions.npz",
     params:
-        study=given,
         settings=settings("single", "image_size", "threads", within=("network", "training")),
     threads: threads
     resources:
+        study=given,
         gpu=1,
         mem_mb=TRAINING_MB,
         runtime=longest,
@@ -268,11 +272,11 @@ rule cross_fitting:
         run=f"{RUNS}/03_single_segmentation.{PRIOR_MODEL}.fold{{fold}}.seed{{seed}}.part{{part}}.ipynb",
         predictions=f"{SINGLE}/{PRIOR_MODEL}/fold{{fold}}/seed{{seed}}/part{{part}}/predictions.npz",
     params:
-        study=given,
         settings=settings("single", "image_size", "threads", within=("network", "training")),
         parts=lambda wildcards: STUDIES[wildcards.study].multi.prior_parts,
     threads: threads
     resources:
+        study=given,
         gpu=1,
         mem_mb=TRAINING_MB,
         runtime=longest,
@@ -292,10 +296,10 @@ rule multi_segmentation:
         run=f"{RUNS}/04_multi_segmentation.{{prior}}.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
         predictions=f"{MULTI}/{{prior}}/{{model}}/fold{{fold}}/seed{{seed}}/predictions.npz",
     params:
-        study=given,
         settings=settings("multi", "image_size", "threads", within=("network", "training")),
     threads: threads
     resources:
+        study=given,
         gpu=1,
         mem_mb=TRAINING_MB,
         runtime=longest,
@@ -338,8 +342,9 @@ rule segmentation_results:
         table=f"{FIGURES}/table_3b.csv",
         scores=f"{RUNS}/artifacts/scores/multi/slices.parquet",
     params:
-        study=given,
         settings=settings("scores", "undertrained"),
+    resources:
+        study=given,
     shell:
         RUN
 
@@ -352,8 +357,9 @@ rule ablation:
         run=f"{RUNS}/08_ablation.ipynb",
         table=f"{FIGURES}/table_s7.csv",
     params:
-        study=given,
         settings=settings("scores", "undertrained"),
+    resources:
+        study=given,
     shell:
         RUN
 
@@ -383,8 +389,9 @@ rule augmentation:
         run=f"{RUNS}/08_augmentation.ipynb",
         table=f"{FIGURES}/table_v2.csv",
     params:
-        study=given,
         settings=settings("augmented", "scores", "undertrained"),
+    resources:
+        study=given,
     shell:
         RUN
 
@@ -414,8 +421,9 @@ rule cross_validation:
         run=f"{RUNS}/06_cross_validation.ipynb",
         table=f"{FIGURES}/table_s2.csv",
     params:
-        study=given,
         settings=settings("cross_validation", "scores", "undertrained"),
+    resources:
+        study=given,
     shell:
         RUN
 
@@ -427,10 +435,10 @@ rule external_data:
     output:
         run=f"{RUNS}/07_external_datasets.{{external}}.ipynb",
     params:
-        study=given,
         settings=settings("external", "scores", "undertrained"),
     threads: threads
     resources:
+        study=given,
         gpu=1,
         mem_mb=TRAINING_MB,
         runtime=longest,
@@ -446,10 +454,10 @@ rule cost:
         run=f"{RUNS}/09_cost.ipynb",
         table=f"{FIGURES}/table_s8.csv",
     params:
-        study=given,
         settings=settings("cost", "undertrained", "threads"),
     threads: workflow.cores  # alone, so that nothing disturbs the times
     resources:
+        study=given,
         gpu=1,
         mem_mb=TRAINING_MB,
         runtime=longest,
@@ -464,7 +472,7 @@ rule report:
     output:
         run=f"{RUNS}/13_report.ipynb",
         page=f"{FIGURES}/report.html",
-    params:
+    resources:
         study=given,
     shell:
         RUN

@@ -100,12 +100,7 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
 
     Papermill itself accepts any name and leaves the default in force.
     """
-    import papermill
-
-    found = papermill.inspect_notebook(str(notebook))
-    if not found:
-        raise ValueError(f"{notebook} has no cell tagged `parameters`")
-    defaults = {name: ast.literal_eval(known["default"]) for name, known in found.items()}
+    defaults = _defaults(notebook)
     unknown = sorted(set(parameters) - set(defaults))
     if unknown:
         raise ValueError(f"{notebook.name} has no parameter {unknown}; it has {sorted(defaults)}")
@@ -117,16 +112,47 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
             )
 
 
-def store_checks(notebook: Path, executed: Path) -> None:
+def _defaults(notebook: Path) -> dict[str, Any]:
+    """Return the parameters of a notebook with their defaults."""
+    import papermill
+
+    found = papermill.inspect_notebook(str(notebook))
+    if not found:
+        raise ValueError(f"{notebook} has no cell tagged `parameters`")
+    return {name: ast.literal_eval(known["default"]) for name, known in found.items()}
+
+
+def store_checks(notebook: Path, runs: Path) -> None:
     """Copy the outputs of the check cells of an executed notebook into its source.
 
     These are the outputs that nbval compares (tag `nbval-check-output`); `make checks` calls this
     after a deliberate change.
+
+    Parameters
+    ----------
+    notebook : Path
+    runs : Path
+        Folder of executed notebooks, a folder a study below it. The run whose parameters are the
+        notebook's defaults is taken, since nbval runs it with those.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such run.
     """
     import nbformat
 
+    defaults = _defaults(notebook)
+    executed = [nbformat.read(path, as_version=4)
+                for path in sorted(runs.glob(f"*/{notebook.stem}*.ipynb"))]  # fmt: skip
+    alike = [run for run in executed if defaults | run.metadata.papermill.parameters == defaults]
+    if not alike:
+        raise FileNotFoundError(
+            f"none of the {len(executed)} runs of {notebook.name} below {runs} has its defaults "
+            f"{defaults}; run the study {defaults['study']!r}"
+        )
     source = nbformat.read(notebook, as_version=4)
-    by_id = {cell.id: cell for cell in nbformat.read(executed, as_version=4).cells}
+    by_id = {cell.id: cell for cell in alike[0].cells}
     for cell in source.cells:
         if cell.cell_type == "code":
             checked = "nbval-check-output" in cell.metadata.get("tags", [])
@@ -163,7 +189,9 @@ def main(arguments: list[str] | None = None) -> int:
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters"
     )
     parser.add_argument(
-        "--store-checks", action="store_true", help="copy check outputs of OUTPUT into NOTEBOOK"
+        "--store-checks",
+        action="store_true",
+        help="copy check outputs into NOTEBOOK; OUTPUT: papermill_runs",
     )
     options = parser.parse_args(arguments)
     if options.store_checks:

@@ -76,3 +76,19 @@ def test_the_command_line_reports_a_failure_by_its_exit_status(notebook, output,
     assert notebook_runs.main([path, str(output), "-p", "epochs", "3"]) == 1
     assert "ValueError: too thin" in caplog.text
     assert notebook_runs.main([str(notebook("epochs")), str(output), "-p", "epochs", "3"]) == 0
+
+
+def test_checks_are_stored_from_the_run_that_had_the_defaults(notebook, tmp_path):
+    path = notebook("study * epochs", "1")
+    book = nbformat.read(path, as_version=4)
+    book.cells[1].metadata["tags"] = ["nbval-check-output", "keep_output"]
+    nbformat.write(book, path)
+    runs = tmp_path / "runs"
+    with pytest.raises(FileNotFoundError, match="none of the 0 runs of book.ipynb"):
+        notebook_runs.store_checks(path, runs)
+    notebook_runs.run_notebook(path, runs / "smoke" / "book.a.ipynb", {"epochs": 3})
+    notebook_runs.run_notebook(path, runs / "smoke" / "book.b.ipynb", {"study": "smoke"})
+    notebook_runs.store_checks(path, runs)
+    _, checked, other = nbformat.read(path, as_version=4).cells
+    assert checked.outputs[0]["data"]["text/plain"] == "'smoke'"
+    assert (checked.execution_count, other.execution_count, other.outputs) == (1, None, [])

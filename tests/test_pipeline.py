@@ -39,7 +39,7 @@ def executed():
 def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
     planned = list(plain_runs.runs_of(load_study("smoke"), "smoke"))
     for places in (PLACES, SET_3):
-        ours = [run for run, parameters in planned if parameters["study"] == places.name]
+        ours = [run for run, parameters in planned if parameters["study"] == places.study]
         assert len(list(places.runs.glob("*.ipynb"))) == len(ours)
         assert not list(places.runs.rglob("*.partial*"))
     for name in ("table_2d_split.csv", "table_3b.csv", "table_3b.md", "figure_2.png",
@@ -134,8 +134,7 @@ def test_the_cross_validation_pools_what_its_folds_show(executed):
 def test_networks_that_moved_are_scored_on_the_slices_of_those_trained_there(executed):
     there = pd.read_csv(PLACES.figures / "table_s6b.csv").query("values == 'ours'")
     moved = pd.read_csv(PLACES.figures / "table_s6b_moved.csv")
-    key = ["model", "class"]
-    both = there.set_index(key).join(moved.set_index(key), rsuffix="_moved", how="inner")
+    both = there.merge(moved, on=["model", "class"], suffixes=("", "_moved"))
     assert len(both) == 5
     assert both["F1_n"].tolist() == both["F1_n_moved"].tolist()
     assert not both["F1_mean"].equals(both["F1_mean_moved"])
