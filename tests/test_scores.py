@@ -282,6 +282,23 @@ def test_comparison_equals_paired_tests_of_scipy(rng):
     assert row["reason"] is pd.NA
 
 
+@pytest.mark.parametrize("pairs", [2, 7, 12, 13, 14, 40])
+def test_signed_ranks_are_scipys_whether_tied_or_not(rng, pairs):
+    untied = rng.normal(0.3, 1, pairs)
+    tied = np.round(rng.normal(0.3, 1, pairs), 0)
+    tied[:2] = 0, 1
+    for new in (untied, tied):
+        frame = pd.DataFrame(
+            [{"model": m, "patient_id": str(i), "slice_id": str(i), "F1": value}
+             for m, values in (("a", np.zeros(pairs)), ("b", new))
+             for i, value in enumerate(values)]
+        )  # fmt: skip
+        row = scores.compare_models(frame, "a", "F1").iloc[0]
+        expected = stats.wilcoxon(new[np.argsort([str(i) for i in range(pairs)])])
+        assert row["w"] == expected.statistic
+        assert row["p_wilcoxon"] == pytest.approx(expected.pvalue, rel=1e-9)
+
+
 def test_comparison_leaves_out_slices_undefined_in_either_model(rng):
     frame = toy_scores(rng)
     wide = frame.pivot(index="slice_id", columns="model", values="Precision").dropna()

@@ -21,6 +21,7 @@ __all__ = ["compare_models", "holm", "summarise", "summarise_classes", "with_ave
 COUNTED = ("tp", "fp", "fn", "tn")
 AVERAGES = {"overall": CLASSES, "lesion_macro": CLASSES[1:]}
 EXACT_PATIENTS = 12  # up to here all 2^n sign patterns are enumerated
+EXACT_TIED_PAIRS = 13  # up to here scipy enumerates them for a signed rank test with ties
 
 
 def summarise(
@@ -325,7 +326,7 @@ def _paired_tests(
         found["t"], found["p_t"] = stats.ttest_1samp(difference, 0)
     else:
         reasons.append("paired t: all differences are equal")
-    found["w"], found["p_wilcoxon"] = stats.wilcoxon(difference)
+    found["w"], found["p_wilcoxon"] = _signed_rank(difference.to_numpy())
     if len(by_patient) > 1:
         found["p_permutation"] = _sign_flip_p(by_patient, permutation_draws, rng)
     else:
@@ -333,13 +334,32 @@ def _paired_tests(
     return {**found, "reason": "; ".join(reasons) or pd.NA}
 
 
+def _signed_rank(difference: NDArray[np.float64]) -> tuple[float, float]:
+    """Return scipy's Wilcoxon statistic and p, without its seconds a test where ranks are tied."""
+    from scipy import stats
+
+    ranks = stats.rankdata(np.abs(difference[difference != 0]))
+    tied = len(np.unique(ranks)) < len(difference)
+    if not tied or len(difference) > EXACT_TIED_PAIRS:
+        return tuple(stats.wilcoxon(difference))
+    signed = ranks * np.sign(difference[difference != 0])
+    smaller = min(signed[signed > 0].sum(), -signed[signed < 0].sum())
+    return float(smaller), _exact_sign_flip_p(signed)
+
+
+def _exact_sign_flip_p(values: NDArray[np.float64]) -> float:
+    """Return the two-sided p of a sum under free signs, all of them enumerated."""
+    signs = np.array(list(product((1, -1), repeat=len(values))))
+    observed = abs(values.sum()) * (1 - 1e-12)  # so that rounding does not break ties
+    return float((np.abs(signs @ values) >= observed).mean())
+
+
 def _sign_flip_p(difference: NDArray[np.float64], draws: int, rng: np.random.Generator) -> float:
     """Return the two-sided p of the mean difference under free signs; exact for few patients."""
     n = len(difference)
-    observed = abs(difference.sum()) * (1 - 1e-12)  # so that rounding does not break ties
     if n <= EXACT_PATIENTS:
-        signs = np.array(list(product((1, -1), repeat=n)))
-        return float((np.abs(signs @ difference) >= observed).mean())
+        return _exact_sign_flip_p(difference)
+    observed = abs(difference.sum()) * (1 - 1e-12)
     extreme = 0
     for start in range(0, draws, 1000):  # in parts, so that memory stays flat
         signs = rng.choice((-1, 1), size=(min(1000, draws - start), n))
