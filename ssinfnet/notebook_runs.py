@@ -165,6 +165,16 @@ def store_checks(notebook: Path, runs: Path) -> None:
         nbformat.write(source, temporary)
 
 
+def _without_unused_imports() -> None:
+    """Let papermill do without two packages that it would import and never use here.
+
+    A grammar of URIs, compiled on import, and Hadoop's file system: more than half of the time
+    that a notebook's own process takes to start. Both are optional, to jsonschema and papermill.
+    """
+    for name in ("rfc3987_syntax", "pyarrow.fs"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+
+
 def _only_what_the_cells_say(record: logging.LogRecord) -> bool:
     """Drop papermill's own two lines a cell and ipykernel's notice on local sockets."""
     text = record.getMessage()
@@ -194,6 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="copy check outputs into NOTEBOOK; OUTPUT: papermill_runs",
     )
     options = parser.parse_args(arguments)
+    _without_unused_imports()
     if options.store_checks:
         store_checks(options.notebook, options.output)
         return 0
