@@ -1,5 +1,6 @@
 """The networks, each module in the order of its figure."""
 
+import torch
 from torch import nn
 
 from ssinfnet.networks.coach import Coach, CoachOutput
@@ -126,11 +127,12 @@ def build_inpainter(
 
 def diagrams() -> dict[str, Diagram]:
     """Trace every network of SSInfNet at its published size, to be drawn (J figure 1)."""
-    return {
-        "coach_single": diagram(Coach(3)),
-        "inpainter_single": diagram(build_inpainter("single")),
-        "single": diagram(build_single("infnet")),
-        "coach_multi": diagram(Coach(6), 6),
-        "inpainter_multi": diagram(build_inpainter("multi"), 6),
-        "multi": diagram(build_multi("unet", True), 6),
-    }
+    with torch.device("meta"):  # shapes alone: drawing 130 million weights takes seconds
+        return {
+            "coach_single": diagram(Coach(3)),
+            "inpainter_single": diagram(build_inpainter("single")),
+            "single": diagram(build_single("infnet")),
+            "coach_multi": diagram(Coach(6), 6),
+            "inpainter_multi": diagram(build_inpainter("multi"), 6),
+            "multi": diagram(build_multi("unet", True), 6),
+        }
