@@ -263,9 +263,9 @@ def _volume_levels(rng: np.random.Generator, count: int) -> tuple[NDArray[np.flo
 
 def _write_nifti(path: Path, planes: Sequence[NDArray[np.generic]], spacing_mm: float) -> None:
     """Write display-order slices, base first, as a RAS volume; equal slices give equal bytes."""
-    volume = np.stack(planes)  # (z, row, column)
-    import nibabel as nib  # half a second of import, which no training should wait for
+    import nibabel as nib  # a slow import, which no training should wait for
 
+    volume = np.stack(planes)  # (z, row, column)
     integers = np.rint(volume).astype(np.int16 if volume.dtype == np.float32 else np.uint8)
     # On display rows run to the back and columns to the patient's left, RAS the other way.
     canonical = integers[:, ::-1, ::-1].transpose(2, 1, 0)
