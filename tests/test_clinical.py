@@ -1,0 +1,144 @@
+"""Reading a clinical table: values in iCTCF's style, all invented."""
+
+import pandas as pd
+import pytest
+
+from ssinfnet import clinical
+from ssinfnet.clinical import parse_diseases
+from ssinfnet.phantom.clinical import clinical_table
+from ssinfnet.sources.ictcf import TABLE, patient_id_of, read_clinical
+
+# Text → how many conditions a reader counts; None where it cannot be told. Labelled by hand.
+COUNTED = {
+    "No": 0, "no": 0, "None": 0, " No ": 0, "": None, "N/A": None, "Unknown": None, "-": None,
+    "Hypertension": 1, "hypertension": 1, "Diabetes": 1, "Gout": 1, "Asthma ": 1,
+    "Hypertension, Diabetes": 2, "Hypertension,Diabetes": 2, "Diabetes , Gout": 2,
+    "Hypertension; Diabetes": 2, "Hypertension、Diabetes": 2, "Hypertension，Gout": 2,
+    "Hypertension, Diabetes, Gout": 3, "Gout, Asthma, Diabetes, Hypertension": 4,
+    "Hypertension, Hypertension": 1, "Diabetes, Hypertension, Diabetes": 2,
+    "Hypertension, hypertension": 1, "Hypertension, Hypertensio": 1, "Copd": 1,
+    "COPD, Chronic obstructive pulmonary disease": 1, "Hyperlipemia, Hyperlipidemia": 1,
+    "Hepatitis B, Chronic hepatitis B": 1, "Cirrhosis, Cirrhosis of liver": 1,
+    "Renal calculi, Renal calculus": 1, "Gallstone, Cholecystolithiasis": 1,
+    "Bronchial asthma, Gout": 2, "Heartdisease, Gout": 2, "Heart disease, Heartdisease": 1,
+    "Hypertensiondiabetes": 2, "Hypertensioncoronary disease": 2, "Diabetesgout": 2,
+    "Hypertension diabetes": 2, "Hepatitis BPulmonary embolism": 2, "GoutAsthma, Diabetes": 3,
+    "Hypertensiondiabetes, Diabetes": 2, "Postoperative gastric cancer": 1,
+    "After resection of a lung nodule": 1, "Postoperative gastric cancer, Gout": 2,
+    "Chronic bronchitis of both lungs": 1, "Hypertensive nephropathy": 1,
+    "Diabetic nephropathy, Diabetes": 2, "Coronary atherosclerotic heart disease": 1,
+    "Coronary disease, Coronary heart disease": 2, "Sinus rhythm": 0, "Gout, Sinus rhythm": 1,
+    "Diabetes,": 1, ",Diabetes": 1, "Diabetes,,Gout": 2, "No, Diabetes": None,
+    "Diabetes, Unknown": None, "Alzheimer's disease": 1, "Non Hodgkin's lymphoma, Gout": 2,
+    "Type B lymphocytic leukemia": 1, "Hypertension\nDiabetes": 2, "Pregnancy (week 30)": 1,
+}  # fmt: skip
+
+
+def test_there_are_sixty_strings():
+    assert len(COUNTED) >= 60
+
+
+@pytest.mark.parametrize(("text", "count"), COUNTED.items())
+def test_conditions_are_counted_as_a_reader_counts_them(text, count):
+    conditions = parse_diseases(text).conditions
+    assert (None if conditions is None else len(conditions)) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Hypertensiondiabetes", "is read as hypertension and diabetes"),
+        ("Diabetes, Diabetes", "diabetes is named twice"),
+        ("Gout, Sinus rhythm", "normal finding"),
+        ("Diabetes, Unknown", "'Unknown' is not known"),
+        ("No, Gout", "both that there are none and which"),
+    ],
+)
+def test_what_is_not_plain_is_noted(text, words):
+    (note,) = parse_diseases(text).notes
+    assert words in note
+
+
+def table(**columns):
+    values = {
+        "patient_id": ["a", "b", "c"], "Hospital": ["Union", "Liyuan", "Union"],
+        "Age": ["50", "61.5", "0"], "Gender": ["Male", "female", "M"],
+        "Underlying diseases": ["No", "Gout", "Gout, Asthma"],
+        "Morbidity outcome": ["Severe", "Control (healthy)", "Suspected"],
+    }  # fmt: skip
+    return pd.DataFrame(values | columns)
+
+
+def test_patients_are_read_with_both_codings():
+    read = clinical.read_patients(table())
+    assert read.notes.empty
+    assert read.patients["age"].tolist() == [50, 61.5, 0]
+    assert read.patients["male"].tolist() == [1, 0, 1]
+    assert read.patients["n_diseases"].tolist() == [0, 1, 2]
+    assert read.patients["outcome"].tolist() == ["Severe", "Control (Healthy)", "Suspected"]
+    assert read.patients["grade"].tolist() == [1, 0, pd.NA]
+    assert read.patients["infected"].tolist() == [1, 0, 0]
+    assert read.patients["severe"].tolist() == [1, pd.NA, pd.NA]
+    assert read.conditions["condition"].tolist() == ["gout", "gout", "asthma"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("Age", "old"), ("Age", "-1"), ("Age", "999"), ("Age", "nan"), ("Age", None),
+     ("Gender", "?"), ("Gender", None), ("Morbidity outcome", "Severe?"),
+     ("Morbidity outcome", "Dead"), ("Underlying diseases", None)],
+)  # fmt: skip
+def test_a_value_that_is_not_understood_is_missing_and_listed_with_its_row(column, value):
+    given = table()
+    given.loc[1, column] = value
+    read = clinical.read_patients(given)
+    (note,) = read.notes.itertuples()
+    assert (note.row, note.patient_id, note.column) == (3, "b", column)
+    ours = {"Age": "age", "Gender": "male", "Morbidity outcome": "outcome"}
+    assert pd.isna(read.patients.loc["b", ours.get(column, "n_diseases")])
+    assert len(read.patients) == 3
+
+
+def test_the_two_hospitals_spellings_of_an_outcome_are_one():
+    spelt = ["Suspected (COVID-19-confirmed later)", "suspected (COVID-19 confirmed later)",
+             "Control (Community acquired pneumonia)"]  # fmt: skip
+    read = clinical.read_patients(table(**{"Morbidity outcome": spelt}))
+    assert read.notes.empty
+    assert read.patients["infected"].tolist() == [1, 1, 0]
+    assert read.patients["grade"].isna().all()
+
+
+def test_severe_is_defined_among_the_infected_alone():
+    for outcome in clinical.OUTCOMES.values():
+        assert (outcome.severe is not None) == (outcome.infected == 1)
+
+
+def test_the_flow_adds_up():
+    given = table()
+    given.loc[1, "Age"] = "?"
+    flow = clinical.patient_flow(clinical.read_patients(given), {"a", "b"}).set_index("step")
+    assert flow["patients"].tolist() == [3, 2, 1, 1, 1]
+    assert flow["left_out"].tolist() == [0, 1, 1, 0, 0]
+
+
+def test_the_phantoms_table_is_read_without_a_note(rng):
+    drawn, truth = clinical_table(rng, 400)
+    drawn.insert(0, "patient_id", drawn["ID"].map(patient_id_of))
+    read = clinical.read_patients(drawn.astype("str"))
+    assert read.notes.empty
+    assert read.patients["n_diseases"].tolist() == truth["n_underlying"].tolist()
+    assert read.patients["infected"].tolist() == truth["infected"].tolist()
+    severe = read.patients["severe"].fillna(0).tolist()
+    assert severe == (truth["severe"] * truth["infected"]).tolist()
+
+
+def test_the_real_table_is_read_and_what_is_not_plain_is_listed(real_data, capsys):
+    read = clinical.read_patients(read_clinical(real_data / "ictcf" / TABLE))
+    assert len(read.patients) == 1126
+    assert read.patients.notna().all()[["age", "male", "n_diseases", "outcome"]].all()
+    assert read.patients["infected"].sum() == 470 + 178 + 49 + 47 + 15
+    assert (read.patients["n_diseases"] == 0).sum() == 586
+    assert set(read.notes["column"]) == {"Underlying diseases"}
+    commonest = read.conditions["condition"].value_counts().head(12).to_dict()
+    with capsys.disabled():
+        print(f"\niCTCF: {commonest}; {read.notes['reason'].tolist()}")  # noqa: T201 asked for
