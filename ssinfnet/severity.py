@@ -1,0 +1,362 @@
+"""Severity from segmentations: ratio, grades, and how well they agree with the clinic (V, D).
+
+The ratio (V eq 7) is the sum of lesion probability within the lungs over their area. Grades 0, 1
+and 2 follow from it by two cut-points, published or fitted. CT-SS (D) scores twenty regions of a
+volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import roc_auc_score
+from statsmodels.stats.proportion import proportion_confint
+
+__all__ = [
+    "CUT_POINTS",
+    "GRADES",
+    "calibration",
+    "confusion",
+    "ct_severity_score",
+    "fit_cut_points",
+    "grade",
+    "grade_scores",
+    "lesion_and_lung",
+    "lung_regions",
+    "patient_ratios",
+    "separation",
+]
+
+CUT_POINTS = (0.01, 0.5)  # the code's (spec §5)
+GRADES = (0, 1, 2)
+AVERAGED = ("F1", "Precision", "Recall")
+LEVELS, REGIONS = 5, 20  # of each lung, along the body; in all
+
+
+def lesion_and_lung(
+    probability: NDArray[np.floating], lungs: NDArray[np.bool_]
+) -> tuple[float, int]:
+    """Return the numerator and the denominator of the ratio of one slice (V eq 7).
+
+    Parameters
+    ----------
+    probability : ndarray of float, shape (h, w)
+        Of lesion, in [0, 1].
+    lungs : ndarray of bool, shape (h, w)
+        The lung parenchyma; lesion outside it does not count.
+
+    Returns
+    -------
+    float, int
+        Sum of probability within the lungs, and their pixels.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    if probability.shape != lungs.shape:
+        raise ValueError(f"probability has shape {probability.shape}, lungs {lungs.shape}")
+    return float(probability[lungs].sum(dtype=np.float64)), int(np.count_nonzero(lungs))
+
+
+def patient_ratios(slices: pd.DataFrame) -> pd.DataFrame:
+    """Return each patient's ratio: the lesion of all slices over the lungs of all slices.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        ``patient_id``, ``lesion`` and ``lung`` of each slice, from `lesion_and_lung`; missing where
+        the lungs were not found.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``patient_id``: ``ratio`` (NaN without a slice whose lungs were found),
+        ``n_slices`` behind it and ``n_left_out``.
+    """
+    found = slices["lung"].notna() & slices["lesion"].notna() & (slices["lung"] > 0)
+    used = slices.where(found)[["lesion", "lung"]].groupby(slices["patient_id"]).sum(min_count=1)
+    counted = found.groupby(slices["patient_id"])
+    return pd.DataFrame(
+        {
+            "ratio": used["lesion"].astype("float64") / used["lung"].astype("float64"),
+            "n_slices": counted.sum(),
+            "n_left_out": counted.size() - counted.sum(),
+        }
+    )
+
+
+def grade(ratio: ArrayLike, cut_points: Sequence[float] = CUT_POINTS) -> NDArray[np.int_]:
+    """Return 0 below the first cut-point, 1 below the second, 2 from there on.
+
+    Raises
+    ------
+    ValueError
+        If a ratio is NaN, or the cut-points are not two growing numbers.
+
+    Examples
+    --------
+    >>> grade([0.0, 0.01, 0.49, 0.5]).tolist()
+    [0, 1, 1, 2]
+    """
+    ratio = np.asarray(ratio, dtype=np.float64)
+    if np.isnan(ratio).any():
+        raise ValueError(f"{np.isnan(ratio).sum()} ratios are NaN; leave those patients out")
+    if len(cut_points) != 2 or not cut_points[0] < cut_points[1]:
+        raise ValueError(f"cut_points must be two growing numbers, got {tuple(cut_points)}")
+    return np.digitize(ratio, cut_points)
+
+
+def fit_cut_points(ratio: ArrayLike, true_grade: ArrayLike) -> tuple[float, float]:
+    """Return the cut-points with the best macro F1, for patients other than those graded by them.
+
+    All pairs of midpoints between neighbouring ratios are tried; the first of equals is taken.
+
+    Raises
+    ------
+    ValueError
+        If a grade is missing, or there are fewer than three different ratios.
+    """
+    ratio = np.asarray(ratio, dtype=np.float64)
+    true_grade = np.asarray(true_grade, dtype=np.int_)
+    values = np.unique(ratio)
+    present = set(true_grade.tolist())
+    if present != set(GRADES) or len(values) < 3:
+        raise ValueError(
+            f"cut-points need patients of grades {list(GRADES)} with three different ratios or "
+            f"more, got grades {sorted(present)} and {len(values)} ratios"
+        )
+    cuts = (values[1:] + values[:-1]) / 2
+    below = [np.searchsorted(np.sort(ratio[true_grade == g]), cuts) for g in GRADES]
+    all_of = [np.count_nonzero(true_grade == g) for g in GRADES]
+    below_any = np.sum(below, axis=0)
+    first, second = np.triu_indices(len(cuts), 1)
+    hits = below[0][first], below[1][second] - below[1][first], all_of[2] - below[2][second]
+    given = below_any[first], below_any[second] - below_any[first], len(ratio) - below_any[second]
+    macro = np.mean([2 * hits[g] / (given[g] + all_of[g]) for g in GRADES], axis=0)
+    best = np.argmax(macro)
+    return float(cuts[first[best]]), float(cuts[second[best]])
+
+
+def confusion(true_grade: ArrayLike, given_grade: ArrayLike) -> pd.DataFrame:
+    """Count patients by true grade (rows) and given grade (columns)."""
+    table = pd.crosstab(
+        pd.Series(np.asarray(true_grade, dtype=np.int_), name="true"),
+        pd.Series(np.asarray(given_grade, dtype=np.int_), name="given"),
+    )
+    return table.reindex(index=list(GRADES), columns=list(GRADES), fill_value=0).rename_axis(
+        index="true", columns="given"
+    )
+
+
+def grade_scores(counted: pd.DataFrame, draws: int = 2000, seed: int = 2021) -> pd.DataFrame:
+    """Return micro and macro F1, precision and recall with intervals over patients (V table V).
+
+    Parameters
+    ----------
+    counted : DataFrame
+        From `confusion`.
+    draws, seed : int
+        Of the bootstrap. To draw patients with replacement is to draw the cells of the confusion
+        matrix from a multinomial distribution, which is what is done.
+
+    Returns
+    -------
+    DataFrame
+        ``average`` (micro, macro), ``metric``, ``mean`` (the estimate), ``low`` and ``high`` (95 %)
+        and ``n`` patients. Micro F1, precision and recall are all the accuracy. A grade that no
+        patient has, and none was given, does not count in a macro average.
+    """
+    cells = counted.to_numpy(dtype=np.float64)
+    n = int(cells.sum())
+    if not n:
+        raise ValueError("no patient is graded; scores need one at least")
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(n, cells.ravel() / n, size=draws).reshape(-1, *cells.shape)
+    estimate, spread = _averages(cells[None]), _averages(drawn.astype(np.float64))
+    low, high = np.nanpercentile(spread, [2.5, 97.5], axis=0)
+    index = [(average, metric) for average in ("micro", "macro") for metric in AVERAGED]
+    return pd.DataFrame(
+        {
+            "average": [average for average, _ in index],
+            "metric": [metric for _, metric in index],
+            "mean": estimate[0],
+            "low": low,
+            "high": high,
+            "n": n,
+        }
+    )
+
+
+def _averages(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return micro F1, precision, recall and the same macro, one row a confusion matrix."""
+    hits = np.diagonal(tables, axis1=1, axis2=2)
+    true, given = tables.sum(axis=2), tables.sum(axis=1)
+    accuracy = hits.sum(axis=1) / tables.sum(axis=(1, 2))
+    with np.errstate(invalid="ignore"):
+        f1 = 2 * hits / (true + given)
+        precision = np.where((given == 0) & (true > 0), 0, hits / given)
+        recall = np.where((true == 0) & (given > 0), 0, hits / true)
+    macro = [np.nanmean(values, axis=1) for values in (f1, precision, recall)]
+    return np.stack([accuracy] * 3 + macro, axis=1)
+
+
+def separation(
+    ratio: ArrayLike, true_grade: ArrayLike, draws: int = 2000, seed: int = 2021
+) -> pd.DataFrame:
+    """Return how well the ratio tells grades apart: AUC with 95 % intervals over patients.
+
+    Returns
+    -------
+    DataFrame
+        One row for grades 1 and 2 against 0, one for 2 against the others: ``positive``, ``AUC``,
+        ``low``, ``high``, ``n``, ``n_positive`` and ``reason`` where the AUC is NaN.
+    """
+    ratio = np.asarray(ratio, dtype=np.float64)
+    true_grade = np.asarray(true_grade, dtype=np.int_)
+    rows = []
+    for lowest, positive in ((1, "severe or critical"), (2, "critical")):
+        truth = true_grade >= lowest
+        row = {"positive": positive, "n": truth.size, "n_positive": int(truth.sum()), "reason": ""}
+        if truth.all() or not truth.any():
+            nothing = dict.fromkeys(("AUC", "low", "high"), np.nan)
+            rows.append(row | nothing | {"reason": "all patients are on one side"})
+            continue
+        drawn = _drawn_aucs(ratio, truth, draws, np.random.default_rng(seed))
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        rows.append(row | {"AUC": roc_auc_score(truth, ratio), "low": low, "high": high})
+    columns = ["positive", "AUC", "low", "high", "n", "n_positive", "reason"]
+    return pd.DataFrame(rows)[columns]
+
+
+def _drawn_aucs(
+    ratio: NDArray[np.float64], truth: NDArray[np.bool_], draws: int, rng: np.random.Generator
+) -> list[float]:
+    """Return the AUC of patients drawn with replacement; draws of one class are drawn again."""
+    aucs: list[float] = []
+    while len(aucs) < draws:
+        chosen = rng.integers(0, truth.size, truth.size)
+        if truth[chosen].any() and not truth[chosen].all():
+            aucs.append(float(roc_auc_score(truth[chosen], ratio[chosen])))
+    return aucs
+
+
+def calibration(
+    ratio: ArrayLike, true_grade: ArrayLike, bins: int = 5, lowest: int = 1
+) -> pd.DataFrame:
+    """Return the share of patients of grade `lowest` or above in bins of the ratio.
+
+    Bins hold about as many patients each; patients of one ratio stay together.
+
+    Returns
+    -------
+    DataFrame
+        ``ratio_from``, ``ratio_to``, ``ratio_mean``, ``n``, ``share``, ``low`` and ``high``
+        (Wilson's 95 % interval).
+    """
+    ratio = np.asarray(ratio, dtype=np.float64)
+    reached = np.asarray(true_grade, dtype=np.int_) >= lowest
+    edges = np.unique(np.quantile(ratio, np.linspace(0, 1, bins + 1)))
+    place = np.clip(np.searchsorted(edges, ratio, side="right") - 1, 0, max(len(edges) - 2, 0))
+    rows = []
+    for bin_ in np.unique(place):
+        within = place == bin_
+        n, hits = int(within.sum()), int(reached[within].sum())
+        low, high = proportion_confint(hits, n, method="wilson")
+        rows.append(
+            {"ratio_from": ratio[within].min(), "ratio_to": ratio[within].max(),
+             "ratio_mean": ratio[within].mean(), "n": n, "share": hits / n,
+             "low": low, "high": high}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def lung_regions(lungs: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Divide the lungs of a volume into twenty regions by a rule, since no scan has segments.
+
+    Each lung is cut along the body into five parts of equal volume, and each part into a front and
+    a back half of equal volume. D divides the eighteen segments into twenty regions by anatomy; a
+    mask has none.
+
+    Parameters
+    ----------
+    lungs : ndarray of bool, shape (slices, rows, columns)
+        From head to feet or back, rows to the back, columns to one side.
+
+    Returns
+    -------
+    ndarray of uint8
+        0 outside, 1 to 20 within: lung, then part along the body, then half.
+
+    Raises
+    ------
+    ValueError
+        If there are not three axes, or one half of the volume (by columns) has no lung.
+    """
+    if lungs.ndim != 3:
+        raise ValueError(f"lungs must have three axes, got shape {lungs.shape}")
+    regions = np.zeros(lungs.shape, np.uint8)
+    z, rows, columns = np.nonzero(lungs)
+    if not z.size:
+        raise ValueError("the volume has no lung; find the lungs first")
+    middle = (columns.min() + columns.max()) / 2
+    for side, own in enumerate((columns < middle, columns >= middle)):
+        if not own.any():
+            raise ValueError(f"lung {side + 1} is missing; a volume needs both for CT-SS")
+        part = _equal_parts(z[own], LEVELS)
+        half = np.zeros_like(part)
+        for level in range(LEVELS):
+            half[part == level] = _equal_parts(rows[own][part == level], 2)
+        place = z[own], rows[own], columns[own]
+        regions[place] = 1 + side * REGIONS // 2 + part * 2 + half
+    return regions
+
+
+def _equal_parts(position: NDArray[np.int_], parts: int) -> NDArray[np.int_]:
+    """Return the part, 0 to `parts` − 1, of each voxel when they are cut into equal numbers.
+
+    Voxels of one position stay together, so parts are as equal as whole slices or rows allow.
+    """
+    voxels = np.bincount(position)
+    middle = (np.cumsum(voxels) - voxels / 2) / position.size
+    return np.minimum((middle * parts).astype(np.int_), parts - 1)[position]
+
+
+def ct_severity_score(lesion: NDArray[np.bool_], regions: NDArray[np.uint8]) -> pd.DataFrame:
+    """Score each region 0, 1 or 2 for no, less than half, or half or more of it opacified (D).
+
+    Parameters
+    ----------
+    lesion : ndarray of bool, shape (slices, rows, columns)
+    regions : ndarray of uint8
+        From `lung_regions`.
+
+    Returns
+    -------
+    DataFrame
+        ``region``, ``opacified`` (share, NaN for a region without a voxel) and ``score``. The sum
+        of the scores, 0 to 40, is CT-SS.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    if lesion.shape != regions.shape:
+        raise ValueError(f"lesion has shape {lesion.shape}, regions {regions.shape}")
+    voxels = np.bincount(regions.ravel(), minlength=REGIONS + 1)[1:]
+    ill = np.bincount(regions[lesion], minlength=REGIONS + 1)[1:]
+    with np.errstate(invalid="ignore"):
+        share = ill / voxels
+    score = pd.Series(np.where(share >= 0.5, 2, np.where(share > 0, 1, 0)), dtype="Int64")
+    return pd.DataFrame(
+        {
+            "region": range(1, REGIONS + 1),
+            "opacified": share,
+            "score": score.mask(voxels == 0),
+        }
+    )
