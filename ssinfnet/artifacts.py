@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 __all__ = [
+    "is_current",
     "made_by",
     "read_arrays",
     "read_json",
@@ -177,6 +178,19 @@ def made_by(
         "versions": {"python": platform.python_version(), **installed},
         "inputs": {path.name: sha256(path) for path in inputs},
     }
+
+
+def is_current(path: Path, made: Mapping[str, Any]) -> bool:
+    """Say whether a table or NPZ is there, whole, and made exactly as `made` describes.
+
+    Long work asks it of each piece, so that a killed run goes on where it stopped.
+    """
+    try:
+        stored = read_json(_sidecar(path))
+    except (FileNotFoundError, ValueError):
+        return False
+    known = {key: stored[key] for key in stored.keys() & made.keys()}
+    return known == dict(made) and path.is_file() and stored.get("sha256") == sha256(path)
 
 
 def _existing(path: Path) -> Path:

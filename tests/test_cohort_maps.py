@@ -1,0 +1,153 @@
+"""A whole cohort through both stages and its phenotypes: resumable, and the same by any number."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ssinfnet import artifacts, cohort, cohort_maps, inference, networks, preparation, segmentation
+from ssinfnet.cohort_maps import segment_cohort
+from ssinfnet.config import PhantomConfig, TrainingConfig, load_study
+from ssinfnet.maps import SliceMaps, class_masks, read_maps
+from ssinfnet.models import MULTI_MODELS
+from ssinfnet.paths import StudyPaths
+from ssinfnet.phenotypes import columns, measure_mask
+from ssinfnet.phenotypes.cohort import measure_cohort
+
+CPU = torch.device("cpu")
+ONE_EPOCH = TrainingConfig(epochs=1, scales=(1.0,), batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A cohort of six unlabelled patients, and networks of both stages that hardly learnt."""
+    places = StudyPaths("smoke", tmp_path_factory.mktemp("study"))
+    study = load_study("smoke")
+    phantom = PhantomConfig(
+        size=64, volumes=3, slices_per_volume=2, single_slices=6, cohort_patients=6,
+        small_site_train=0, small_site_test=0, small_site_volumes=0,
+    )  # fmt: skip
+    study = study.model_copy(update={"data": study.data.model_copy(update={"phantom": phantom})})
+    built = cohort.build(study, cohort.raw_folder(study, places))
+    built.save(places.cohort, {})
+    preparation.prepare_slices(built, study, places.cohort, {})
+    train = inference.single_slices(built.of_split("train"), places)
+    for model in ("sinfnet", "ssinfnet"):
+        network = inference.seeded(len(model), networks.build_single, "infnet", 0.125)
+        described = {"stage": "single", "model": model, "width": 0.125}
+        segmentation.fit_single(network, train, train, ONE_EPOCH, seed=1, device=CPU,
+                                folder=places.single(model, 0, 1), described=described)  # fmt: skip
+    with_priors = replace(train, priors=train.images)
+    network = inference.seeded(3, networks.build_multi, "unet", True, 0.125)
+    segmentation.fit_multi(
+        network, with_priors, with_priors, study.multi.training, MULTI_MODELS["ssinfnet"],
+        seed=1, device=CPU, folder=places.multi("ssinfnet", 0, 1),
+        described={"stage": "multi", "model": "ssinfnet", "width": 0.125},
+    )  # fmt: skip
+    return places, built
+
+
+def segment(prepared, folder, rows=None):
+    places, built = prepared
+    rows = built.of_split("unlabelled") if rows is None else rows
+    return segment_cohort(places, rows, folder, image_size=64, single_model="ssinfnet",
+                          multi_model="ssinfnet", device=CPU)  # fmt: skip
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(cohort_maps, "CHUNK", 8)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_maps_are_those_of_predicting_all_at_once(prepared, tmp_path):
+    places, built = prepared
+    rows = built.of_split("unlabelled")
+    chunks = segment(prepared, tmp_path)
+    assert len(chunks) == -(-len(rows) // 8) > 2
+    found = {name: maps for chunk in chunks for name, maps in read_maps(chunk)}
+    assert list(found) == rows["slice_id"].tolist()
+    slices = inference.single_slices(rows, places)
+    whole = inference.predict_rows(places.single("ssinfnet", 0, 1), rows, slices, CPU)
+    for name, maps in found.items():
+        assert maps.lesion.shape == whole[name][0].shape
+        assert np.abs(maps.lesion / 255 - whole[name][0].astype(float)).max() < 0.004
+        assert maps.classes.shape == (3, *maps.lesion.shape)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_killed_run_goes_on_where_it_stopped(prepared, tmp_path, monkeypatch):
+    chunks = segment(prepared, tmp_path)
+    before = [chunk.read_bytes() for chunk in chunks]
+    chunks[1].unlink()
+    chunks[2].write_bytes(before[2][:100])  # cut short
+    made = []
+    original = artifacts.write_arrays
+    monkeypatch.setattr(
+        artifacts, "write_arrays", lambda path, *rest: made.append(path) or original(path, *rest)
+    )
+    segment(prepared, tmp_path)
+    assert made == chunks[1:3]
+    assert [chunk.read_bytes() for chunk in chunks] == before
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_fewer_slices_leave_no_stale_chunk(prepared, tmp_path):
+    rows = prepared[1].of_split("unlabelled")
+    chunks = segment(prepared, tmp_path)
+    fewer = segment(prepared, tmp_path, rows.iloc[:10])
+    assert len(fewer) == 2 < len(chunks)
+    assert sorted(tmp_path.glob("*.npz")) == fewer
+    names = [name for chunk in fewer for name, _ in read_maps(chunk)]
+    assert names == rows["slice_id"].tolist()[:10]
+
+
+def test_the_three_masks_are_stage_1s_lesion_and_stage_2s_classes():
+    lesion = np.array([[127, 128], [255, 0]], np.uint8)
+    classes = np.array([[[9, 0], [0, 5]], [[0, 9], [0, 5]], [[0, 0], [9, 4]]], np.uint8)
+    masks = class_masks(SliceMaps(lesion, classes))
+    assert masks["lesion"].tolist() == [[False, True], [True, False]]
+    assert masks["ggo"].tolist() == [[False, True], [False, False]]
+    assert masks["consolidation"].tolist() == [[False, False], [True, False]]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_phenotypes_of_a_cohort_are_those_of_its_slices_by_any_number_of_processes(
+    prepared, tmp_path
+):
+    _, built = prepared
+    chunks = segment(prepared, tmp_path / "maps")
+    slices, reasons = measure_cohort(built, chunks, tmp_path / "one", threshold=0.4)
+    again, its_reasons = measure_cohort(built, chunks, tmp_path / "two", threshold=0.4, workers=2)
+    pd.testing.assert_frame_equal(slices, again, check_exact=True)
+    pd.testing.assert_frame_equal(reasons, its_reasons)
+    assert slices["slice_id"].tolist() == built.of_split("unlabelled")["slice_id"].tolist()
+    maps = dict(read_maps(chunks[0]))
+    for row, image, _ in built.read(built.of_split("unlabelled").iloc[:8]):
+        grey = np.rint(image * 255).astype(np.uint8)
+        lesion = measure_mask(grey, class_masks(maps[row.slice_id], 0.4)["lesion"]).values
+        stored = slices.set_index("slice_id").loc[row.slice_id, columns(("lesion",))]
+        np.testing.assert_array_equal(stored.to_numpy(float), lesion)
+    missing = slices.set_index("slice_id")[columns()].isna().any(axis=1)
+    assert set(missing[missing].index) <= set(reasons["slice_id"])
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_measured_chunks_are_not_measured_again_unless_the_settings_change(
+    prepared, tmp_path, monkeypatch
+):
+    _, built = prepared
+    chunks = segment(prepared, tmp_path / "maps")
+    first, _ = measure_cohort(built, chunks, tmp_path / "out", threshold=0.4)
+    written = []
+    original = artifacts.write_table
+    monkeypatch.setattr(
+        artifacts, "write_table", lambda path, *rest: written.append(path) or original(path, *rest)
+    )
+    second, _ = measure_cohort(built, chunks, tmp_path / "out", threshold=0.4)
+    assert not written
+    pd.testing.assert_frame_equal(first, second)
+    measure_cohort(built, chunks, tmp_path / "out", threshold=0.4, bin_width=10)
+    assert len(written) == 2 * len(chunks)
