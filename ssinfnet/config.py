@@ -19,6 +19,7 @@ from ssinfnet import paths
 __all__ = [
     "AugmentationConfig",
     "AugmentedConfig",
+    "ClinicalConfig",
     "CostConfig",
     "CrossValidationConfig",
     "DataConfig",
@@ -310,6 +311,29 @@ class AugmentedConfig(Part):
     )  # fmt: skip
 
 
+class ClinicalConfig(Part):
+    """The patients whose severity and phenotypes are analysed (spec §5 and §6)."""
+
+    source: Literal["ictcf"] = "ictcf"  # one of the study's sources, with a clinical table
+    severity_models: tuple[SingleName, ...] = (  # V table V
+        "sinfnet", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet", "ssinfnet_cutout40",
+    )  # fmt: skip
+    single_model: SingleName = "ssinfnet"  # whose overall lesion is measured
+    multi_model: MultiName = "ssinfnet"  # whose ground glass and consolidation
+    threshold: float = Field(default=0.5, gt=0, lt=1)  # probability from which a pixel is lesion
+    bin_width: float = Field(default=25, gt=0)  # grey values of a level, of 256 (D-16)
+    fitted_on: float = Field(default=0.5, gt=0, lt=1)  # share of patients that fit cut-points
+    lung_field: str | None = None  # study whose lung-field network finds the lungs; None: D-51
+    workers: Positive = 1  # processes that measure phenotypes
+
+    @field_validator("severity_models")
+    @classmethod
+    def _models_differ(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(models)) < len(models):
+            raise ValueError(f"severity_models must be different names, got {list(models)}")
+        return models
+
+
 class CostConfig(Part):
     """How costs are measured (S table S8)."""
 
@@ -343,6 +367,7 @@ class Study(Part):
     augmented: AugmentedConfig = AugmentedConfig()
     cross_validation: CrossValidationConfig = CrossValidationConfig()
     external: tuple[ExternalConfig, ...] = ()
+    clinical: ClinicalConfig | None = None  # None: no severity, no phenotypes
     scores: ScoreConfig = ScoreConfig()
     cost: CostConfig = CostConfig()
 
@@ -381,6 +406,16 @@ class Study(Part):
         names = [one.study for one in self.external]
         if len(set(names)) < len(names) or self.name in names:
             raise ValueError(f"external must name other studies, each once, got {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _clinical_source_is_read(self) -> Study:
+        names = [source.name for source in self.data.sources]
+        if self.clinical and self.clinical.source not in names:
+            raise ValueError(
+                f"clinical.source is {self.clinical.source!r}, which data.sources does not name; "
+                f"it has {names}"
+            )
         return self
 
     def external_named(self, study: str) -> ExternalConfig:

@@ -71,8 +71,8 @@ def stability_table(reference: pd.DataFrame, others: Mapping[str, pd.DataFrame])
     -------
     DataFrame
         One row a phenotype: for each comparison its ICC and ``<comparison>_n`` slices, the
-        smallest ICC as ``least``, and ``stable``, whether that is at least `STABLE`; missing where one
-        ICC is not defined.
+        smallest ICC as ``least``, and ``stable``, whether that is at least `STABLE`; missing where
+        an ICC is not defined.
     """
     table = pd.DataFrame(index=reference.columns.rename("phenotype"))
     for name, other in others.items():

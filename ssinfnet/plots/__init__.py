@@ -5,6 +5,13 @@ settings; `style()` gives the same look to what a notebook draws itself.
 """
 
 from ssinfnet.plots.architecture import plot_network, plot_networks, plot_system
+from ssinfnet.plots.clinic import (
+    plot_calibration,
+    plot_confusions,
+    plot_lungs,
+    plot_patient_flow,
+    plot_phenotypes,
+)
 from ssinfnet.plots.scores import (
     plot_class_scores,
     plot_folds,
@@ -36,6 +43,11 @@ __all__ = [
     "MODEL_NAMES",
     "STYLE",
     "plot_augmented",
+    "plot_calibration",
+    "plot_confusions",
+    "plot_lungs",
+    "plot_patient_flow",
+    "plot_phenotypes",
     "plot_class_scores",
     "plot_cohort_examples",
     "plot_costs",

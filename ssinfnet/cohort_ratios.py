@@ -1,0 +1,124 @@
+"""How much of the lungs is lesion in every slice of a cohort, by several networks (V eq 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from ssinfnet import artifacts, inference, progress, training
+from ssinfnet.cohort import Cohort
+from ssinfnet.cohort_maps import CHUNK
+from ssinfnet.lungs import clean_field
+from ssinfnet.parenchyma import find_lungs, lung_fault
+from ssinfnet.paths import StudyPaths
+from ssinfnet.severity import lesion_and_lung
+
+__all__ = ["cohort_lungs", "lesion_ratios"]
+
+
+def cohort_lungs(
+    places: StudyPaths,
+    cohort: Cohort,
+    rows: pd.DataFrame,
+    network: Path | None = None,
+    device: torch.device | None = None,
+) -> dict[str, tuple[NDArray[np.bool_], str]]:
+    """Return slice_id → lungs at the slice's own size, and what is wrong with them (D-51).
+
+    Parameters
+    ----------
+    places : StudyPaths
+        Of the study that prepared the slices.
+    cohort : Cohort
+    rows : DataFrame
+        Some of its rows, index untouched.
+    network : Path or None
+        Folder of a lung-field training (01_lung_field); None finds the lungs by classical means.
+    device : torch.device or None
+    """
+    fields = {}
+    if network is not None:
+        slices = inference.single_slices(rows, places)
+        predicted = inference.predict_rows(network, rows, slices, device)
+        fields = {name: clean_field(maps[0] >= 0.5) for name, maps in predicted.items()}
+    found = {}
+    for row, image, _ in cohort.read(rows):
+        lungs = fields[row.slice_id] if fields else find_lungs(image)
+        found[row.slice_id] = lungs, lung_fault(image, lungs)
+    return found
+
+
+def lesion_ratios(
+    places: StudyPaths,
+    cohort: Cohort,
+    rows: pd.DataFrame,
+    folder: Path,
+    models: Sequence[str],
+    *,
+    fold: int = 0,
+    seed: int = 1,
+    lung_network: Path | None = None,
+    device: torch.device | None = None,
+) -> pd.DataFrame:
+    """Measure lesion and lungs of slices by each stage-1 model, chunk by chunk and resumable.
+
+    Parameters
+    ----------
+    places, cohort, rows, lung_network, device
+        As `cohort_lungs` takes them.
+    folder : Path
+        Receives one table a chunk.
+    models : sequence of str
+        Stage-1 models of the study.
+    fold, seed : int
+        Of their trainings.
+
+    Returns
+    -------
+    DataFrame
+        model, patient_id, slice_id, lesion (sum of probability within the lungs, pixels), lung
+        (pixels) and fault; the two are missing where the lungs have a fault. From here
+        `severity.patient_ratios`.
+    """
+    trained = {model: places.single(model, fold, seed) for model in models}
+    used = dict(trained) | ({} if lung_network is None else {"lungs": lung_network})
+    weights = {name: artifacts.sha256(path / training.WEIGHTS) for name, path in used.items()}
+    tables = []
+    starts = range(0, len(rows), CHUNK)
+    for number, first in enumerate(progress.track(starts, "measuring chunks of slices")):
+        part = rows.iloc[first : first + CHUNK]
+        held = {"weights": weights, "slices": part["slice_id"].tolist()}
+        made = artifacts.made_by(places.study, held)
+        path = folder / f"ratios{number:05d}.parquet"
+        if not artifacts.is_current(path, made):
+            lungs = cohort_lungs(places, cohort, part, lung_network, device)
+            artifacts.write_table(path, _measure(places, part, trained, lungs, device), made)
+        tables.append(artifacts.read_table(path))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _measure(
+    places: StudyPaths,
+    rows: pd.DataFrame,
+    trained: dict[str, Path],
+    lungs: dict[str, tuple[NDArray[np.bool_], str]],
+    device: torch.device | None,
+) -> pd.DataFrame:
+    slices = inference.single_slices(rows, places)
+    measured = []
+    for model, network in trained.items():
+        predicted = inference.predict_rows(network, rows, slices, device)
+        for row in rows.itertuples():
+            mask, fault = lungs[row.slice_id]
+            lesion, lung = (
+                (None, None) if fault else lesion_and_lung(predicted[row.slice_id][0], mask)
+            )
+            measured.append((model, row.patient_id, row.slice_id, lesion, lung, fault))
+    columns = ["model", "patient_id", "slice_id", "lesion", "lung", "fault"]
+    table = pd.DataFrame(measured, columns=columns)
+    return table.astype({"lesion": "float64", "lung": "Int64"})

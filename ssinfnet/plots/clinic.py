@@ -1,0 +1,201 @@
+"""Patients: who is analysed, how severe, and what their lesions look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ssinfnet.plots.slices import LUNG_COLOUR, plot_slice
+from ssinfnet.plots.style import MODEL_NAMES, STYLE, grid, model_colour, same_number
+
+__all__ = [
+    "plot_calibration",
+    "plot_confusions",
+    "plot_lungs",
+    "plot_patient_flow",
+    "plot_phenotypes",
+]
+
+GRADE_NAMES = ("0\nmild", "1\nsevere", "2\ncritical")
+FAULT_COLOUR = "#D55E00"
+FAMILY_COLOURS = ("#999999", "#56B4E9", "#E69F00", "#D55E00")
+
+
+@mpl.rc_context(STYLE)
+def plot_patient_flow(flow: pd.DataFrame) -> Figure:
+    """Draw how many patients each step leaves, as a flow diagram.
+
+    Parameters
+    ----------
+    flow : DataFrame
+        From `clinical.patient_flow`; its last two rows are the analyses, side by side.
+    """
+    steps, analyses = flow.iloc[:-2], flow.iloc[-2:]
+    figure = plt.figure(figsize=(5.4, 0.85 * (len(steps) + 1) + 0.2))
+    ax = figure.subplots()
+    ax.set(xlim=(0, 10), ylim=(-len(steps) - 0.45, 0.45))
+    ax.axis("off")
+    for y, row in enumerate(steps.itertuples()):
+        _flow_box(ax, 3.2, -y, f"{row.step}\nn = {row.patients:,}")
+        if y:
+            _arrow(ax, (3.2, -y + 0.7), (3.2, -y + 0.3))
+            if row.left_out:
+                text = f"{row.left_out:,} left out:\n{row.reason}"
+                ax.text(6.1, -y + 0.5, text, fontsize=7, va="center")
+                ax.plot([3.2, 6.0], [-y + 0.5] * 2, color="black", linewidth=0.6)
+    bottom = -len(steps)
+    for x, row in zip((2.0, 6.6), analyses.itertuples(), strict=True):
+        text = f"{row.step}\nn = {row.patients:,}"
+        if row.left_out:
+            text += f"\n(without {row.left_out:,}: {row.reason})"
+        _flow_box(ax, x, bottom, text, fontsize=7)
+        _arrow(ax, (3.2, bottom + 0.7), (x, bottom + 0.33))
+    return figure
+
+
+def _flow_box(ax: Axes, x: float, y: float, text: str, fontsize: float = 8) -> None:
+    box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "linewidth": 0.8}
+    ax.text(x, y, text, ha="center", va="center", fontsize=fontsize, bbox=box, wrap=True)
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    line = {"arrowstyle": "-|>", "linewidth": 0.8, "color": "black", "shrinkA": 0, "shrinkB": 0}
+    ax.annotate("", end, start, arrowprops=line)
+
+
+@mpl.rc_context(STYLE)
+def plot_lungs(
+    slices: Sequence[NDArray[np.floating]],
+    lungs: Sequence[NDArray[np.bool_]],
+    faults: Sequence[str],
+    columns: int = 8,
+) -> Figure:
+    """Draw a contact sheet: slices with their lungs outlined, those with a fault marked.
+
+    Parameters
+    ----------
+    slices : sequence of (height, width) float arrays in [0, 1]
+    lungs : sequence of (height, width) bool arrays
+    faults : sequence of str
+        Empty where there is none.
+    columns : int
+    """
+    same_number(slices=slices, lungs=lungs, faults=faults)
+    columns = min(columns, len(slices))
+    rows = -(-len(slices) // columns)
+    figure, axes = grid(rows, columns)
+    for ax in axes.flat[len(slices) :]:
+        ax.axis("off")
+    for ax, image, mask, fault in zip(axes.flat, slices, lungs, faults, strict=False):
+        plot_slice(image, ax)
+        if mask.any():
+            ax.contour(mask, levels=[0.5], colors=[LUNG_COLOUR], linewidths=0.8)
+        if fault:
+            ax.set_xlabel(fault, fontsize=6, color=FAULT_COLOUR, wrap=True)
+            ax.spines[:].set(visible=True, color=FAULT_COLOUR, linewidth=1.6)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def plot_confusions(counted: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw a confusion matrix a model: patients by true and given grade.
+
+    Parameters
+    ----------
+    counted : mapping of str to DataFrame
+        Model → `severity.confusion`.
+    """
+    figure = plt.figure(figsize=(1.75 * len(counted) + 0.4, 2.3))
+    panels = figure.subplots(1, len(counted), squeeze=False, sharey=True)[0]
+    for ax, (model, table) in zip(panels, counted.items(), strict=True):
+        cells = table.to_numpy()
+        share = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
+        ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), number in np.ndenumerate(cells):
+            colour = "white" if share[row, column] > 0.5 else "black"
+            ax.text(column, row, f"{number:,}", ha="center", va="center", color=colour)
+        ax.set_title(f"{MODEL_NAMES.get(model, model)}\nn = {cells.sum():,}", fontsize=8)
+        ax.set_xticks(range(3), GRADE_NAMES, fontsize=7)
+        ax.set_yticks(range(3), GRADE_NAMES, fontsize=7)
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+    figure.supxlabel("Grade given", fontsize=8.5)
+    panels[0].set_ylabel("Grade in the clinic")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def plot_calibration(calibrated: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """Draw the share of severe patients over the lesion's share of the lungs.
+
+    Parameters
+    ----------
+    calibrated : mapping of str to DataFrame
+        Model → `severity.calibration`.
+    ax : Axes, optional
+        A new figure's by default.
+    """
+    ax = ax if ax is not None else plt.figure(figsize=(3.6, 2.8)).subplots()
+    for model, table in calibrated.items():
+        above = table["share"] - table["low"], table["high"] - table["share"]
+        ax.errorbar(
+            table["ratio_mean"], table["share"], yerr=above, fmt="o-", markersize=3.5, capsize=2,
+            linewidth=1, color=model_colour(model), label=MODEL_NAMES.get(model, model),
+        )  # fmt: skip
+    ax.set(xlabel="Lesion, share of the lungs", ylabel="Severe or critical, share of patients",
+           ylim=(-0.03, 1.03))  # fmt: skip
+    ax.legend(title="95 % intervals", title_fontsize=7)
+    return ax
+
+
+@mpl.rc_context(STYLE)
+def plot_phenotypes(
+    values: pd.DataFrame, groups: pd.Series, names: Mapping[str, str], columns: int = 8
+) -> Figure:
+    """Draw the distribution of each phenotype by group of patients, as small box plots.
+
+    Parameters
+    ----------
+    values : DataFrame
+        One row a patient, one column a phenotype.
+    groups : Series
+        Of the same index: ordered categories, in the order to draw.
+    names : mapping
+        Column → title of its panel.
+    columns : int
+    """
+    groups = groups.dropna()
+    order = list(groups.cat.categories)
+    rows = -(-len(names) // columns)
+    figure = plt.figure(figsize=(1.3 * columns, 1.15 * rows + 0.4))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat[len(names) :]:
+        ax.axis("off")
+    for ax, (column, title) in zip(axes.flat, names.items(), strict=False):
+        own = values.loc[groups.index, column]
+        drawn = [own[(groups == group) & own.notna()].to_numpy() for group in order]
+        boxes = ax.boxplot(drawn, widths=0.6, patch_artist=True, showfliers=False, **_THIN)
+        for box, colour in zip(boxes["boxes"], FAMILY_COLOURS, strict=False):
+            box.set_facecolor(colour)
+        ax.set_title(f"{title}\nn = {int(own.notna().sum()):,}", fontsize=5.5)
+        ax.set_xticks([])
+        ax.tick_params(axis="y", labelsize=5, length=2)
+    handles = [plt.Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor="black", linewidth=0.5)
+               for colour in FAMILY_COLOURS[: len(order)]]  # fmt: skip
+    counted = [f"{group}, n = {int((groups == group).sum()):,}" for group in order]
+    figure.legend(handles, counted, loc="outside upper center", ncols=len(order))
+    return figure
+
+
+_LINE = {"linewidth": 0.6, "color": "black"}
+_THIN: dict[str, Any] = {
+    "boxprops": {"linewidth": 0.5}, "whiskerprops": _LINE, "capprops": _LINE, "medianprops": _LINE,
+}  # fmt: skip
