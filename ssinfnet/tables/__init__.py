@@ -1,0 +1,30 @@
+"""One function a table of the paper: tidy numbers in, tidy numbers out.
+
+Nothing is rounded here but in `display`, which makes the text that notebooks and Markdown show.
+"""
+
+from ssinfnet.tables.comparisons import class_comparison_table, comparison_table, moved_table
+from ssinfnet.tables.cost import cost_table, epoch_table, training_table
+from ssinfnet.tables.segmentation import (
+    loss_table,
+    pseudo_label_table,
+    segmentation_table,
+    split_table,
+    volume_table,
+)
+from ssinfnet.tables.shown import display
+
+__all__ = [
+    "class_comparison_table",
+    "comparison_table",
+    "cost_table",
+    "display",
+    "epoch_table",
+    "loss_table",
+    "moved_table",
+    "pseudo_label_table",
+    "segmentation_table",
+    "split_table",
+    "training_table",
+    "volume_table",
+]
