@@ -134,6 +134,16 @@ def external_files(wildcards):
     return {"predictions": files}
 
 
+def clinical_files(wildcards, models):
+    """What the analyses of patients wait for: trained networks, and one that finds the lungs."""
+    study = STUDIES[wildcards.study]
+    at = {"study": study.name, "fold": 0, "seed": study.seeds[0]}
+    files = expand(rules.single_segmentation.output.predictions, model=models, **at)
+    if study.clinical.lung_field:
+        files.append(rules.lung_field.output.run.format(study=study.clinical.lung_field))
+    return files
+
+
 def reported_files(wildcards):
     """One file of every notebook that the study asks for."""
     study = STUDIES[wildcards.study]
@@ -147,6 +157,8 @@ def reported_files(wildcards):
         files.append(rules.augmentation.output.table)
     if study.cross_validation.single_models:
         files.append(rules.cross_validation.output.table)
+    if study.clinical:
+        files += [rules.severity.output.table, rules.phenotypes.output.table]
     files = [file.format(**at) for file in files]
     external = [rules.external_data.output.run.format(external=one.study, **at)
                 for one in study.external]  # fmt: skip
@@ -444,6 +456,60 @@ rule external_data:
         runtime=longest,
     shell:
         RUN + " -p external {wildcards.external}"
+
+
+rule severity:
+    input:
+        notebook="notebooks/10_severity.ipynb",
+        cohort=rules.data_split.output.cohort,
+        networks=lambda wildcards: clinical_files(
+            wildcards, STUDIES[wildcards.study].clinical.severity_models
+        ),
+    output:
+        run=f"{RUNS}/10_severity.ipynb",
+        table=f"{FIGURES}/table_v5.csv",
+    params:
+        study=given,
+        settings=settings("clinical", "scores", "undertrained"),
+    threads: threads
+    resources:
+        gpu=1,
+        mem_mb=TRAINING_MB,
+        runtime=longest,
+    shell:
+        RUN
+
+
+rule phenotypes:
+    input:
+        notebook="notebooks/11_phenotypes.ipynb",
+        cohort=rules.data_split.output.cohort,
+        single=lambda wildcards: clinical_files(
+            wildcards, [PRIOR_MODEL, STUDIES[wildcards.study].clinical.single_model]
+        ),
+        multi=of_study(
+            rules.multi_segmentation.output.predictions,
+            lambda study: {
+                "prior": "predicted",
+                "model": study.clinical.multi_model,
+                "fold": 0,
+                "seed": study.seeds[0],
+            },
+        ),
+    output:
+        run=f"{RUNS}/11_phenotypes.ipynb",
+        table=f"{FIGURES}/table_stability.csv",
+        patients=f"{RUNS}/artifacts/phenotypes/patients.parquet",
+    params:
+        study=given,
+        settings=settings("clinical", "image_size", "undertrained"),
+    threads: threads
+    resources:
+        gpu=1,
+        mem_mb=TRAINING_MB,
+        runtime=longest,
+    shell:
+        RUN
 
 
 rule cost:

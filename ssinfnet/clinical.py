@@ -14,7 +14,15 @@ from typing import NamedTuple
 
 import pandas as pd
 
-__all__ = ["OUTCOMES", "Clinical", "Diseases", "parse_diseases", "patient_flow", "read_patients"]
+__all__ = [
+    "OUTCOMES",
+    "Clinical",
+    "Diseases",
+    "outcome_groups",
+    "parse_diseases",
+    "patient_flow",
+    "read_patients",
+]
 
 
 class Outcome(NamedTuple):
@@ -217,6 +225,18 @@ def _names(plain: str) -> list[str]:
         if rest != plain and rest in COMMON:
             return [first, rest]
     return [plain]
+
+
+def outcome_groups(patients: pd.DataFrame) -> pd.Series:
+    """Return each patient's group as figures show it: ordered, missing where the outcome is."""
+    named = {"Severe": "severe", "Critically ill": "critical",
+             "Mild": "mild or regular", "Regular": "mild or regular"}  # fmt: skip
+    groups = patients["outcome"].map(
+        lambda outcome: "no infection" if outcome in OUTCOMES and not OUTCOMES[outcome].infected
+        else named.get(outcome), na_action="ignore",
+    )  # fmt: skip
+    order = ["no infection", "mild or regular", "severe", "critical"]
+    return groups.astype(pd.CategoricalDtype(order, ordered=True))
 
 
 def patient_flow(clinical: Clinical, scanned: Collection[str]) -> pd.DataFrame:

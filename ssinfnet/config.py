@@ -437,6 +437,8 @@ class Study(Part):
     def other_studies(self) -> list[str]:
         """Return the studies whose trainings this one needs, each once."""
         named = [name for one in self.external for name in (one.study, one.transferred) if name]
+        if self.clinical and self.clinical.lung_field:
+            named.append(self.clinical.lung_field)
         return [name for name in dict.fromkeys(named) if name != self.name]
 
     def cross_validated_folds(self) -> range:

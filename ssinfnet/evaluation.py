@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from ssinfnet import artifacts, scores
 from ssinfnet.cohort import Cohort
 from ssinfnet.config import Study
+from ssinfnet.maps import SliceMaps, class_masks
 from ssinfnet.paths import PREDICTIONS, StudyPaths
 
 __all__ = [
     "Examples",
     "held_out",
     "pooled_rocs",
+    "predicted_masks",
     "read_predictions",
     "score_multi",
     "score_single",
@@ -182,6 +184,31 @@ def score_volumes(
             slices = held_out(cohort, folder, classes=classes)
             tables.append(scores.score_volumes(slices, rows, study.scores.threshold, **labels))
     return pd.concat(tables, ignore_index=True)
+
+
+def predicted_masks(
+    study: Study, places: StudyPaths, rows: pd.DataFrame
+) -> dict[str, dict[str, NDArray[np.bool_]]]:
+    """Return slice_id → the three masks whose phenotypes are measured, of held-out slices.
+
+    Parameters
+    ----------
+    study : Study
+        With ``clinical``, whose models and threshold count.
+    places : StudyPaths
+    rows : DataFrame
+        Of the study's own cohort, validation or test.
+    """
+    chosen, seed = study.clinical, study.seeds[0]
+    lesions = read_predictions(places.single(chosen.single_model, 0, seed))
+    classes = read_predictions(places.multi(chosen.multi_model, 0, seed))
+    found = {}
+    for name in rows["slice_id"]:
+        scaled = (np.rint(own[name].astype(np.float32) * 255).astype(np.uint8)
+                  for own in (lesions, classes))  # fmt: skip
+        lesion, three = scaled
+        found[name] = class_masks(SliceMaps(lesion, three), chosen.threshold)
+    return found
 
 
 def thresholds(study: Study, places: StudyPaths, cohort: Cohort) -> pd.DataFrame:

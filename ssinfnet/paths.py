@@ -145,6 +145,16 @@ class StudyPaths:
         return self.artifacts / "scores" / "cross_validation"
 
     @property
+    def severity(self) -> Path:
+        """Lesion and lungs of the clinical cohort, by slice and patient (10_severity)."""
+        return self.artifacts / "severity"
+
+    @property
+    def phenotypes(self) -> Path:
+        """Maps and phenotypes of the clinical cohort (11_phenotypes)."""
+        return self.artifacts / "phenotypes"
+
+    @property
     def data(self) -> Path:
         """The folder that holds the raw data sets: ``SSINFNET_DATA``, which ``make DATA=…`` sets.
 

@@ -61,6 +61,12 @@ def _all_runs(study: Study, name: str) -> Iterator[Run]:
         yield "06_cross_validation", {"study": name}
     for other in study.other_studies():
         yield from _own_trainings(load_study(other), other)
+    if clinical := study.clinical:
+        at = {"study": name, "fold": 0, "seed": study.seeds[0]}
+        single = (*clinical.severity_models, clinical.single_model)
+        yield from _trainings(study, single, [(clinical.multi_model, "predicted")], at)
+        yield "10_severity", {"study": name}
+        yield "11_phenotypes", {"study": name}
     for external in study.external:
         yield "07_external_datasets", {"study": name, "external": external.study}
     yield "09_cost", {"study": name}

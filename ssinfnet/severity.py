@@ -22,8 +22,11 @@ __all__ = [
     "confusion",
     "ct_severity_score",
     "fit_cut_points",
+    "fitted_cut_points",
     "grade",
     "grade_scores",
+    "graded_patients",
+    "judge",
     "lesion_and_lung",
     "lung_regions",
     "patient_ratios",
@@ -140,6 +143,100 @@ def fit_cut_points(ratio: ArrayLike, true_grade: ArrayLike) -> tuple[float, floa
     macro = np.mean([2 * hits[g] / (given[g] + all_of[g]) for g in GRADES], axis=0)
     best = np.argmax(macro)
     return float(cuts[first[best]]), float(cuts[second[best]])
+
+
+def graded_patients(
+    ratios: pd.DataFrame, patients: pd.DataFrame, fitted_on: float, seed: int
+) -> pd.DataFrame:
+    """Return ratio and clinical grade of every patient by every model, and who fits cut-points.
+
+    Parameters
+    ----------
+    ratios : DataFrame
+        model, patient_id, lesion and lung of every slice, see `patient_ratios`.
+    patients : DataFrame
+        Indexed by patient, with ``grade``; from `clinical.read_patients`.
+    fitted_on : float
+        Share of the patients of each grade that cut-points are fitted on.
+    seed : int
+        Of the draw, the same for all models.
+
+    Returns
+    -------
+    DataFrame
+        model, patient_id, ratio, n_slices, n_left_out, grade and half (``fit`` or ``judge``); only
+        patients with a grade.
+    """
+    graded = patients["grade"].dropna().astype(int)
+    rng = np.random.default_rng(seed)
+    half = pd.Series("judge", index=graded.index, dtype="str")
+    for _, own in graded.groupby(graded):
+        drawn = rng.permutation(len(own))[: round(fitted_on * len(own))]
+        half[own.index[np.sort(drawn)]] = "fit"
+    rows = []
+    for model, slices in ratios.groupby("model", sort=False):
+        own = patient_ratios(slices).join(graded, how="inner").join(half.rename("half"))
+        rows.append(own.rename_axis("patient_id").reset_index().assign(model=model))
+    whole = pd.concat(rows, ignore_index=True)
+    return whole[["model", *whole.columns.drop("model")]]
+
+
+def fitted_cut_points(patients: pd.DataFrame) -> pd.DataFrame:
+    """Fit cut-points of each model on the patients that are there to fit them.
+
+    Parameters
+    ----------
+    patients : DataFrame
+        From `graded_patients`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by model: ``first``, ``second`` (NaN where they cannot be fitted), ``n`` patients
+        and ``reason``.
+    """
+    rows = {}
+    for model, own in patients.groupby("model", sort=False):
+        used = own[(own["half"] == "fit") & own["ratio"].notna()]
+        try:
+            first, second = fit_cut_points(used["ratio"], used["grade"])
+            reason = ""
+        except ValueError as error:
+            first = second = np.nan
+            reason = str(error)
+        rows[model] = {"first": first, "second": second, "n": len(used), "reason": reason}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def judge(patients: pd.DataFrame, fitted: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """Count true and given grades of the patients that fitted nothing.
+
+    Parameters
+    ----------
+    patients : DataFrame
+        From `graded_patients`.
+    fitted : DataFrame
+        From `fitted_cut_points`.
+
+    Returns
+    -------
+    dict
+        (model, cut points) → `confusion`; the cut points are ``published``, ``fitted``, or
+        ``majority``, which gives every patient the commonest grade of the others.
+    """
+    counted = {}
+    for model, own in patients.groupby("model", sort=False):
+        used = own[(own["half"] == "judge") & own["ratio"].notna()]
+        if used.empty:
+            continue
+        counted[model, "published"] = confusion(used["grade"], grade(used["ratio"]))
+        cuts = fitted.loc[model, ["first", "second"]].astype(float)
+        if cuts.notna().all():
+            counted[model, "fitted"] = confusion(used["grade"], grade(used["ratio"], tuple(cuts)))
+        commonest = own.loc[own["half"] == "fit", "grade"].mode().iloc[0]
+        alike = confusion(used["grade"], np.full(len(used), commonest))
+        counted[model, "majority"] = alike
+    return counted
 
 
 def confusion(true_grade: ArrayLike, given_grade: ArrayLike) -> pd.DataFrame:

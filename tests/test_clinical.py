@@ -142,3 +142,12 @@ def test_the_real_table_is_read_and_what_is_not_plain_is_listed(real_data, capsy
     commonest = read.conditions["condition"].value_counts().head(12).to_dict()
     with capsys.disabled():
         print(f"\niCTCF: {commonest}; {read.notes['reason'].tolist()}")  # noqa: T201 asked for
+
+
+def test_groups_are_ordered_and_leave_out_the_ungraded_infected():
+    outcomes = pd.DataFrame({"outcome": [*clinical.OUTCOMES, None]})
+    groups = clinical.outcome_groups(outcomes)
+    assert groups.tolist()[:4] == ["no infection"] * 4
+    assert groups.isna().tolist() == [False] * 4 + [True] + [False] * 4 + [True]
+    assert groups.iloc[5:9].tolist() == ["mild or regular"] * 2 + ["severe", "critical"]
+    assert groups.max() == "critical"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet import scores, tables
+from ssinfnet import scores, severity, tables
 
 
 @pytest.fixture
@@ -209,3 +209,20 @@ def test_volume_table_gives_limits_of_agreement_and_counts_what_is_defined():
     assert (row["n_volumes"], row["HD95_mm_n"], row["HD95_mm_mean"]) == (3, 2, 15)
     assert row["Dice_error"] == pytest.approx(1.96 * 0.2 / np.sqrt(3))
     assert (row["error_ml_mean"], row["error_ml_low"]) == pytest.approx((3, 3 - 1.96 * 2))
+
+
+def test_severity_stands_beside_the_manuscripts_micro_averages():
+    scored = severity.grade_scores(severity.confusion([0, 0, 1, 2], [0, 1, 1, 2]), draws=50)
+    table = tables.severity_table(
+        {
+            ("sinfnet", "published"): scored,
+            ("sinfnet", "fitted"): scored,
+            ("unet", "published"): scored,
+        }
+    )
+    assert table["values"].tolist() == ["ours", "paper", *["ours"] * 5]
+    paper = table[table["values"] == "paper"].iloc[0]
+    assert (paper["average"], paper["F1_mean"]) == ("micro", 0.28)
+    ours = table[(table["average"] == "macro") & (table["cut_points"] == "fitted")].iloc[0]
+    assert ours["F1_mean"] == scored.set_index(["average", "metric"]).loc[("macro", "F1"), "mean"]
+    assert ours["n"] == 4

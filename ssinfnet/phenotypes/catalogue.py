@@ -13,7 +13,17 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-__all__ = ["AREA", "CLASSES", "FAMILIES", "FEATURES", "TWINS", "Feature", "columns", "table_s1"]
+__all__ = [
+    "AREA",
+    "CLASSES",
+    "FAMILIES",
+    "FEATURES",
+    "TWINS",
+    "Feature",
+    "columns",
+    "panel_names",
+    "table_s1",
+]
 
 CLASSES = ("lesion", "ggo", "consolidation")
 FAMILIES = {
@@ -216,6 +226,14 @@ def columns(classes: tuple[str, ...] = CLASSES) -> list[str]:
     (204, 'lesion_firstorder_area')
     """
     return [f"{name}_{feature.column}" for name in classes for feature in FEATURES]
+
+
+def panel_names(name: str) -> dict[str, str]:
+    """Return column → short title of the phenotypes of one class, as figures show them."""
+    short = {"firstorder": "", "glcm": "GLCM ", "gldm": "GLDM ", "ngtdm": "NGTDM "}
+    return {
+        f"{name}_{feature.column}": short[feature.family] + feature.shown for feature in FEATURES
+    }
 
 
 def table_s1() -> pd.DataFrame:

@@ -9,7 +9,17 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-__all__ = ["STABLE", "changed_masks", "intraclass_correlation", "stability_table"]
+from ssinfnet.cohort import Cohort
+from ssinfnet.phenotypes.catalogue import CLASSES, columns
+from ssinfnet.phenotypes.extraction import measure_slice
+
+__all__ = [
+    "STABLE",
+    "changed_masks",
+    "intraclass_correlation",
+    "phenotypes_by_mask",
+    "stability_table",
+]
 
 STABLE = 0.75  # an ICC of "good" reliability begins here (Koo & Li 2016)
 
@@ -19,6 +29,46 @@ def changed_masks(mask: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
     return {
         "eroded": ndimage.binary_erosion(mask, border_value=1),
         "dilated": ndimage.binary_dilation(mask),
+    }
+
+
+def phenotypes_by_mask(
+    cohort: Cohort,
+    rows: pd.DataFrame,
+    predicted: Mapping[str, Mapping[str, NDArray[np.bool_]]],
+    bin_width: float = 25,
+) -> dict[str, pd.DataFrame]:
+    """Measure slices on their annotation, on it eroded and dilated, and on predicted masks.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    rows : DataFrame
+        Of the cohort, with annotated classes.
+    predicted : mapping
+        slice_id → the three masks, see `maps.class_masks`.
+    bin_width : float
+
+    Returns
+    -------
+    dict
+        ``annotated``, ``eroded``, ``dilated`` and ``predicted`` → 204 phenotypes, indexed by slice.
+    """
+    found: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for row, image, mask in cohort.read(rows):
+        annotated = {"lesion": mask > 0, "ggo": mask == 1, "consolidation": mask == 2}
+        versions = {"annotated": annotated, "predicted": predicted[row.slice_id]}
+        for name, own in annotated.items():
+            for change, changed in changed_masks(own).items():
+                versions.setdefault(change, {})[name] = changed
+        grey = np.rint(image * 255).astype(np.uint8)
+        for version, masks in versions.items():
+            measured = measure_slice(grey, masks, bin_width)
+            values = np.concatenate([measured[name].values for name in CLASSES])
+            found.setdefault(version, {})[row.slice_id] = values
+    return {
+        version: pd.DataFrame.from_dict(values, orient="index", columns=columns())
+        for version, values in found.items()
     }
 
 

@@ -3,6 +3,7 @@
 Nothing is rounded here but in `display`, which makes the text that notebooks and Markdown show.
 """
 
+from ssinfnet.tables.clinic import severity_table
 from ssinfnet.tables.comparisons import class_comparison_table, comparison_table, moved_table
 from ssinfnet.tables.cost import cost_table, epoch_table, training_table
 from ssinfnet.tables.segmentation import (
@@ -24,6 +25,7 @@ __all__ = [
     "moved_table",
     "pseudo_label_table",
     "segmentation_table",
+    "severity_table",
     "split_table",
     "training_table",
     "volume_table",

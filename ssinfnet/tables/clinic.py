@@ -1,0 +1,44 @@
+"""Severity beside the manuscript's numbers: V table V."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from ssinfnet import published
+
+__all__ = ["severity_table"]
+
+
+def severity_table(scored: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """Lay severity scores out as V table V does, ours and the manuscript's in rows by turns.
+
+    Parameters
+    ----------
+    scored : mapping of (model, cut_points) to DataFrame
+        From `severity.grade_scores`; ``cut_points`` says which were used (``published``,
+        ``fitted``), or that every patient got the commonest grade (``majority``).
+
+    Returns
+    -------
+    DataFrame
+        model, cut_points, average (micro, macro), values (``ours``, ``paper``), then <metric>_mean,
+        _low and _high of F1, Precision and Recall, and n patients. The manuscript's numbers, micro
+        averages by the published cut-points, stand below ours of the same kind.
+    """
+    printed = published.published_values("sev5").set_index(["model", "metric"])["mean"]
+    printed.index = printed.index.map(lambda key: (published.PUBLISHED_NAMES.get(key[0]), key[1]))
+    rows = []
+    for (model, cut_points), scores in scored.items():
+        for average, group in scores.groupby("average", sort=False):
+            named = {"model": model, "cut_points": cut_points, "average": average}
+            ours: dict[str, object] = {**named, "values": "ours"}
+            for row in group.itertuples():
+                ours |= {f"{row.metric}_mean": row.mean, f"{row.metric}_low": row.low,
+                         f"{row.metric}_high": row.high, "n": row.n}  # fmt: skip
+            rows.append(ours)
+            if (average, cut_points) == ("micro", "published") and (model, "F1") in printed.index:
+                paper = {f"{metric}_mean": printed[model, metric] for metric in group["metric"]}
+                rows.append({**named, "values": "paper", **paper})
+    return pd.DataFrame(rows).astype({"n": "Int64"})
