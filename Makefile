@@ -72,6 +72,7 @@ bench: $(INSTALLED) ## measure, and write the tables of benchmarks/
 	"$(BIN)/python" benchmarks/phantom.py
 	"$(BIN)/python" benchmarks/notebooks.py
 	"$(BIN)/python" benchmarks/preparation.py
+	"$(BIN)/python" benchmarks/phenotypes.py
 
 unlock: $(INSTALLED) ## clear the lock that a killed run has left
 	$(SNAKEMAKE) --unlock
