@@ -73,6 +73,7 @@ bench: $(INSTALLED) ## measure, and write the tables of benchmarks/
 	"$(BIN)/python" benchmarks/notebooks.py
 	"$(BIN)/python" benchmarks/preparation.py
 	"$(BIN)/python" benchmarks/phenotypes.py
+	"$(BIN)/python" benchmarks/cohort.py
 
 unlock: $(INSTALLED) ## clear the lock that a killed run has left
 	$(SNAKEMAKE) --unlock

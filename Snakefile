@@ -144,6 +144,18 @@ def clinical_files(wildcards, models):
     return files
 
 
+def severity_files(wildcards):
+    """What 10_severity waits for: its networks, and those of the folds that test volumes."""
+    study = STUDIES[wildcards.study]
+    files = clinical_files(wildcards, sorted({PRIOR_MODEL, *study.clinical.severity_models}))
+    if PRIOR_MODEL in study.cross_validation.single_models:
+        files += expand(
+            rules.single_segmentation.output.predictions, model=PRIOR_MODEL, study=study.name,
+            fold=study.cross_validated_folds(), seed=study.seeds[0],
+        )  # fmt: skip
+    return files
+
+
 def reported_files(wildcards):
     """One file of every notebook that the study asks for."""
     study = STUDIES[wildcards.study]
@@ -462,17 +474,15 @@ rule severity:
     input:
         notebook="notebooks/10_severity.ipynb",
         cohort=rules.data_split.output.cohort,
-        networks=lambda wildcards: clinical_files(
-            wildcards, STUDIES[wildcards.study].clinical.severity_models
-        ),
+        networks=severity_files,
     output:
         run=f"{RUNS}/10_severity.ipynb",
         table=f"{FIGURES}/table_v5.csv",
     params:
-        study=given,
-        settings=settings("clinical", "scores", "undertrained"),
+        settings=settings("clinical", "scores", "cross_validation", "undertrained"),
     threads: threads
     resources:
+        study=given,
         gpu=1,
         mem_mb=TRAINING_MB,
         runtime=longest,
@@ -501,10 +511,10 @@ rule phenotypes:
         table=f"{FIGURES}/table_stability.csv",
         patients=f"{RUNS}/artifacts/phenotypes/patients.parquet",
     params:
-        study=given,
         settings=settings("clinical", "image_size", "undertrained"),
     threads: threads
     resources:
+        study=given,
         gpu=1,
         mem_mb=TRAINING_MB,
         runtime=longest,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from ssinfnet.parenchyma import find_lungs, lung_fault
 from ssinfnet.paths import StudyPaths
 from ssinfnet.severity import lesion_and_lung
 
-__all__ = ["cohort_lungs", "lesion_ratios"]
+__all__ = ["cohort_lungs", "contact_rows", "lesion_ratios"]
 
 
 def cohort_lungs(
@@ -51,6 +51,23 @@ def cohort_lungs(
         lungs = fields[row.slice_id] if fields else find_lungs(image)
         found[row.slice_id] = lungs, lung_fault(image, lungs)
     return found
+
+
+def contact_rows(rows: pd.DataFrame, faulty: Collection[str], most: int = 48) -> pd.DataFrame:
+    """Return the slices that a contact sheet shows: faulty ones first, then others evenly spread.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of a cohort.
+    faulty : collection of str
+        slice_id of those whose lungs were not found; they take at most half of the sheet.
+    most : int
+    """
+    first = rows[rows["slice_id"].isin(list(faulty))].head(most // 2)
+    others = rows.drop(first.index)
+    chosen = np.unique(np.linspace(0, len(others) - 1, most - len(first)).round().astype(int))
+    return pd.concat([first, others.iloc[chosen[: len(others)]]])
 
 
 def lesion_ratios(

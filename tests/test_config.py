@@ -56,7 +56,7 @@ def test_impossible_values_of_stage_2_and_pretraining_are_refused(tmp_path, text
 
 def test_the_paper_study_changes_nothing_but_its_data_and_other_studies():
     changed = load_study("paper").model_dump(exclude_unset=True)
-    assert set(changed) == {"name", "description", "data", "external"}
+    assert set(changed) == {"name", "description", "data", "external", "clinical"}
 
 
 def test_an_unknown_key_is_refused_with_its_place(tmp_path):

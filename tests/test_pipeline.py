@@ -50,13 +50,16 @@ def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
                  "figure_volumes.png", "table_v2.csv", "table_v3.csv", "table_d1.csv",
                  "figure_v6.png", "table_s6a.csv", "table_s6b_moved.csv", "table_s6_tests.csv",
                  "figure_s6.png", "table_s8.csv", "table_costs.csv", "table_trainings.csv",
-                 "table_pseudo_labels_fold0_seed1.csv", "report.html"):  # fmt: skip
+                 "table_pseudo_labels_fold0_seed1.csv", "table_patient_flow.csv", "table_v5.csv",
+                 "figure_lungs.png", "figure_severity.pdf", "figure_calibration.png",
+                 "table_ct_ss.csv", "table_s1.csv", "table_stability.csv",
+                 "figure_phenotypes_ggo.png", "report.html"):  # fmt: skip
         assert (PLACES.figures / name).stat().st_size > 0
     assert (SET_3.figures / "figure_lung_field.png").stat().st_size > 0
 
 
 def test_smoke_stays_small():
-    assert len(list(plain_runs.runs_of(load_study("smoke"), "smoke"))) <= 40
+    assert len(list(plain_runs.runs_of(load_study("smoke"), "smoke"))) <= 42
 
 
 def test_what_the_table_shows_follows_from_the_scores_of_the_run(executed):
@@ -138,6 +141,30 @@ def test_networks_that_moved_are_scored_on_the_slices_of_those_trained_there(exe
     assert len(both) == 5
     assert both["F1_n"].tolist() == both["F1_n_moved"].tolist()
     assert not both["F1_mean"].equals(both["F1_mean_moved"])
+
+
+def test_the_patients_flow_ends_with_those_whose_phenotypes_were_measured(executed):
+    flow = pd.read_csv(PLACES.figures / "table_patient_flow.csv").set_index("step")
+    slices = artifacts.read_table(PLACES.phenotypes / "slices.parquet")
+    patients = artifacts.read_table(PLACES.phenotypes / "patients.parquet")
+    assert flow.loc["In the table", "patients"] == 20
+    assert flow.loc["With CT", "patients"] == len(patients) == slices["patient_id"].nunique()
+    assert len(patients.columns) == 205
+    means = slices.groupby("patient_id")["lesion_firstorder_area"].mean()
+    measured = patients.set_index("patient_id")["lesion_firstorder_area"]
+    assert measured.to_dict() == pytest.approx(means.to_dict())
+
+
+def test_severity_is_judged_on_patients_that_fitted_nothing(executed):
+    patients = artifacts.read_table(PLACES.severity / "patients.parquet")
+    judged = patients[(patients["half"] == "judge") & patients["ratio"].notna()]
+    table = pd.read_csv(PLACES.figures / "table_v5.csv").query("values == 'ours'")
+    for model, rows in judged.groupby("model"):
+        own = table[(table["model"] == model) & (table["cut_points"] == "published")]
+        assert set(own["n"]) == {len(rows)}
+        given = pd.cut(rows["ratio"], [-1, 0.01, 0.5, 2], right=False, labels=[0, 1, 2])
+        micro = own.set_index("average").loc["micro", "F1_mean"]
+        assert micro == pytest.approx((given.astype(int) == rows["grade"]).mean())
 
 
 def test_no_patient_is_in_two_splits(executed):

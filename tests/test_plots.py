@@ -338,3 +338,80 @@ def test_costs_stand_over_their_arithmetic():
     assert [tuple(line.get_xydata()[0]) for line in training.lines] == [(2, 5), (1, 4)]
     assert [tuple(line.get_xydata()[0]) for line in prediction.lines] == [(2, 2), (1, 4)]
     assert "ms a slice" in training.get_ylabel()
+
+
+@pytest.fixture
+def flow():
+    rows = [
+        ("In the table", 1521, 0, ""),
+        ("With CT", 1338, 183, "no usable slice"),
+        ("Severity", 1100, 238, "suspected"),
+        ("Mediation", 1338, 0, ""),
+    ]
+    return pd.DataFrame(rows, columns=["step", "patients", "left_out", "reason"])
+
+
+def test_the_flow_of_patients_says_how_many_each_step_leaves(flow):
+    shown = texts(plots.plot_patient_flow(flow))
+    assert "In the table\nn = 1,521" in shown
+    assert "With CT\nn = 1,338" in shown
+    assert "183 left out:\nno usable slice" in shown
+    assert "Severity\nn = 1,100\n(without 238: suspected)" in shown
+    assert "Mediation\nn = 1,338" in shown
+
+
+def test_lungs_are_outlined_and_faults_written_below():
+    lungs = [MASK > 0, np.zeros_like(MASK, dtype=bool)]
+    figure = plots.plot_lungs([IMAGE, IMAGE], lungs, ["", "one lung is missing"])
+    found, missing = figure.axes
+    assert len(found.collections) == 1
+    assert not missing.collections
+    assert [ax.get_xlabel() for ax in (found, missing)] == ["", "one lung is missing"]
+    with pytest.raises(ValueError, match="one entry a slice"):
+        plots.plot_lungs([IMAGE], lungs, [""])
+
+
+def test_confusions_show_counts_shaded_by_share_of_the_true_grade():
+    table = pd.DataFrame([[8, 2, 0], [0, 3, 1], [0, 0, 0]])
+    figure = plots.plot_confusions({"sinfnet": table})
+    (ax,) = figure.axes
+    np.testing.assert_allclose(
+        ax.images[0].get_array(), [[0.8, 0.2, 0], [0, 0.75, 0.25], [0, 0, 0]]
+    )
+    assert [text.get_text() for text in ax.texts] == [str(n) for n in table.to_numpy().ravel()]
+    assert "n = 14" in ax.get_title()
+
+
+def test_calibration_is_drawn_with_its_intervals():
+    table = pd.DataFrame(
+        {"ratio_mean": [0.1, 0.3], "share": [0.2, 0.6], "low": [0.1, 0.4], "high": [0.5, 0.7]}
+    )
+    ax = plots.plot_calibration({"sinfnet": table})
+    ((line, caps, (bars,)),) = ax.containers
+    np.testing.assert_allclose(line.get_xydata(), [[0.1, 0.2], [0.3, 0.6]])
+    np.testing.assert_allclose(
+        [segment[:, 1] for segment in bars.get_segments()], [[0.1, 0.5], [0.4, 0.7]]
+    )
+
+
+def test_phenotypes_have_a_row_each_with_n_and_each_groups_median_and_quartiles():
+    groups = pd.Series(["mild"] * 3 + ["severe"] * 3 + [None], list("abcdefg")).astype(
+        pd.CategoricalDtype(["mild", "severe"], ordered=True)
+    )
+    values = pd.DataFrame(
+        {"x": [1.0, 2, 3, 7, 8, 9, 50], "y": [1.0, np.nan, 5, 2, 2, 2, 9]}, list("abcdefg")
+    )
+    names = {"First order": {"x": "Area"}, "GLCM": {"y": "Contrast"}}
+    figure = plots.plot_phenotypes(values, groups, names)
+    panels = {ax.get_title(loc="right"): ax for ax in figure.findobj(mpl.axes.Axes)}
+    first, second = panels["First order"], panels["GLCM"]
+    assert [text.get_text() for text in first.get_yticklabels()] == ["Area (6)"]
+    assert [text.get_text() for text in second.get_yticklabels()] == ["Contrast (5)"]
+    used = values["x"].iloc[:6]
+    standard = (used - used.mean()) / used.std()
+    medians = [line.get_xdata()[0] for line in first.lines if len(line.get_xdata()) == 1]
+    np.testing.assert_allclose(medians, [standard["b"], standard["e"]])
+    widths = [np.ptp(c.get_segments()[0][:, 0]) for c in first.collections]
+    np.testing.assert_allclose(widths[1], standard[:3].quantile(0.75) - standard[:3].quantile(0.25))
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["mild, n = 3", "severe, n = 3"]

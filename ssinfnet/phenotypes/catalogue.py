@@ -228,12 +228,13 @@ def columns(classes: tuple[str, ...] = CLASSES) -> list[str]:
     return [f"{name}_{feature.column}" for name in classes for feature in FEATURES]
 
 
-def panel_names(name: str) -> dict[str, str]:
-    """Return column → short title of the phenotypes of one class, as figures show them."""
-    short = {"firstorder": "", "glcm": "GLCM ", "gldm": "GLDM ", "ngtdm": "NGTDM "}
-    return {
-        f"{name}_{feature.column}": short[feature.family] + feature.shown for feature in FEATURES
-    }
+def panel_names(name: str) -> dict[str, dict[str, str]]:
+    """Return family → column → written name of the phenotypes of one class."""
+    named: dict[str, dict[str, str]] = {}
+    for feature in FEATURES:
+        of_family = named.setdefault(FAMILIES[feature.family], {})
+        of_family[f"{name}_{feature.column}"] = feature.shown
+    return named
 
 
 def table_s1() -> pd.DataFrame:

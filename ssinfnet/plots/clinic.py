@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -26,7 +25,7 @@ __all__ = [
 
 GRADE_NAMES = ("0\nmild", "1\nsevere", "2\ncritical")
 FAULT_COLOUR = "#D55E00"
-FAMILY_COLOURS = ("#999999", "#56B4E9", "#E69F00", "#D55E00")
+GROUP_COLOURS = ("#999999", "#56B4E9", "#E69F00", "#D55E00")
 
 
 @mpl.rc_context(STYLE)
@@ -143,7 +142,7 @@ def plot_calibration(calibrated: Mapping[str, pd.DataFrame], ax: Axes | None = N
     ax : Axes, optional
         A new figure's by default.
     """
-    ax = ax if ax is not None else plt.figure(figsize=(3.6, 2.8)).subplots()
+    ax = ax if ax is not None else plt.figure(figsize=(4.8, 2.6)).subplots()
     for model, table in calibrated.items():
         above = table["share"] - table["low"], table["high"] - table["share"]
         ax.errorbar(
@@ -152,50 +151,70 @@ def plot_calibration(calibrated: Mapping[str, pd.DataFrame], ax: Axes | None = N
         )  # fmt: skip
     ax.set(xlabel="Lesion, share of the lungs", ylabel="Severe or critical, share of patients",
            ylim=(-0.03, 1.03))  # fmt: skip
-    ax.legend(title="95 % intervals", title_fontsize=7)
+    beside = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
+    ax.legend(title="95 % intervals", title_fontsize=7, **beside)
     return ax
 
 
 @mpl.rc_context(STYLE)
 def plot_phenotypes(
-    values: pd.DataFrame, groups: pd.Series, names: Mapping[str, str], columns: int = 8
+    values: pd.DataFrame, groups: pd.Series, names: Mapping[str, Mapping[str, str]]
 ) -> Figure:
-    """Draw the distribution of each phenotype by group of patients, as small box plots.
+    """Draw the distribution of each phenotype by group of patients: median, quartiles, 5 to 95 %.
 
     Parameters
     ----------
     values : DataFrame
-        One row a patient, one column a phenotype.
+        One row a patient, one column a phenotype; drawn in standard deviations from the mean.
     groups : Series
         Of the same index: ordered categories, in the order to draw.
     names : mapping
-        Column → title of its panel.
-    columns : int
+        Family → column → how it is written; a panel a family.
     """
     groups = groups.dropna()
     order = list(groups.cat.categories)
-    rows = -(-len(names) // columns)
-    figure = plt.figure(figsize=(1.3 * columns, 1.15 * rows + 0.4))
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for ax in axes.flat[len(names) :]:
-        ax.axis("off")
-    for ax, (column, title) in zip(axes.flat, names.items(), strict=False):
-        own = values.loc[groups.index, column]
-        drawn = [own[(groups == group) & own.notna()].to_numpy() for group in order]
-        boxes = ax.boxplot(drawn, widths=0.6, patch_artist=True, showfliers=False, **_THIN)
-        for box, colour in zip(boxes["boxes"], FAMILY_COLOURS, strict=False):
-            box.set_facecolor(colour)
-        ax.set_title(f"{title}\nn = {int(own.notna().sum()):,}", fontsize=5.5)
-        ax.set_xticks([])
-        ax.tick_params(axis="y", labelsize=5, length=2)
-    handles = [plt.Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor="black", linewidth=0.5)
-               for colour in FAMILY_COLOURS[: len(order)]]  # fmt: skip
+    standard = values.loc[groups.index].astype("float64")
+    standard = (standard - standard.mean()) / standard.std().replace(0, np.nan)
+    left, right = _balanced({family: len(own) for family, own in names.items()})
+    figure = plt.figure(figsize=(7.6, 0.165 * max(sum(map(len, (names[f] for f in column)))
+                                                  for column in (left, right)) + 1.4))  # fmt: skip
+    for side, column in zip(figure.subfigures(1, 2), (left, right), strict=True):
+        heights = [len(names[family]) + 1 for family in column]
+        panels = side.subplots(len(column), 1, sharex=True, height_ratios=heights, squeeze=False)
+        for ax, family in zip(panels[:, 0], column, strict=True):
+            _phenotype_rows(ax, standard, groups, order, names[family])
+            known = values.loc[groups.index, list(names[family])].notna().sum()
+            labels = [f"{title} ({known[own]:,})" for own, title in names[family].items()]
+            ax.set_yticks(range(len(labels)), labels, fontsize=5.5)
+            ax.set_title(family, fontsize=7, fontweight="bold", loc="right")
+        ax.set_xlabel("SD from the mean of all patients", fontsize=7)
+    handles = [plt.Line2D([], [], color=GROUP_COLOURS[i], linewidth=3) for i in range(len(order))]
     counted = [f"{group}, n = {int((groups == group).sum()):,}" for group in order]
     figure.legend(handles, counted, loc="outside upper center", ncols=len(order))
     return figure
 
 
-_LINE = {"linewidth": 0.6, "color": "black"}
-_THIN: dict[str, Any] = {
-    "boxprops": {"linewidth": 0.5}, "whiskerprops": _LINE, "capprops": _LINE, "medianprops": _LINE,
-}  # fmt: skip
+def _balanced(rows: Mapping[str, int]) -> tuple[list[str], list[str]]:
+    """Divide families into two columns of about as many rows each, the larger families first."""
+    columns: tuple[list[str], list[str]] = ([], [])
+    for family in sorted(rows, key=lambda name: -rows[name]):
+        min(columns, key=lambda column: sum(rows[own] for own in column)).append(family)
+    return columns
+
+
+def _phenotype_rows(
+    ax: Axes, standard: pd.DataFrame, groups: pd.Series, order: list[str], names: Mapping[str, str]
+) -> None:
+    """Draw a row a phenotype, a line a group."""
+    levels = standard[list(names)].groupby(groups, observed=False)
+    spans = {q: levels.quantile(q) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
+    rows = np.arange(len(names))
+    for number, (group, colour) in enumerate(zip(order, GROUP_COLOURS, strict=False)):
+        y = rows + (number - (len(order) - 1) / 2) * 0.19
+        ends = [spans[q].loc[group].to_numpy() for q in (0.05, 0.25, 0.75, 0.95)]
+        ax.hlines(y, ends[0], ends[3], color=colour, linewidth=0.6)
+        ax.hlines(y, ends[1], ends[2], color=colour, linewidth=2.2)
+        ax.plot(spans[0.5].loc[group], y, "|", color="black", markersize=3, markeredgewidth=0.9)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.axvline(0, color="black", linewidth=0.4, linestyle=":")
+    ax.tick_params(axis="y", length=0)

@@ -17,9 +17,9 @@ MISSING = "–"
 def display(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     """Return a table as text to show: rounded, mean and error in one column, words for names.
 
-    A column ``<name>_mean`` with its ``_error`` becomes ``0.612 ± 0.034``, followed by the 95 %
-    interval in brackets and n where there are such columns; p-values below 0.001 say so; what is
-    missing is a dash. The numbers themselves stay in `frame`.
+    A column ``<name>_mean`` with its ``_error``, or its ``_low`` and ``_high``, becomes ``0.612 ±
+    0.034``, followed by the 95 % interval in brackets and n where there are such columns; p-values
+    below 0.001 say so; what is missing is a dash. The numbers themselves stay in `frame`.
 
     Examples
     --------
@@ -31,7 +31,8 @@ def display(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     for name in frame.columns:
         stem, _, part = name.rpartition("_")
         prefix = f"{stem}_" if stem else ""
-        joined = {f"{prefix}mean", f"{prefix}error"} <= set(frame.columns)
+        spread = {f"{prefix}error", f"{prefix}low"} & set(frame.columns)
+        joined = bool(spread) and f"{prefix}mean" in frame
         if part == "mean" and joined:
             shown[_words(stem or "mean")] = _joined(frame, prefix, digits)
         elif not (joined and part in PARTS + ("n",) * bool(stem)):  # a tidy summary shows its n
@@ -47,7 +48,7 @@ def _joined(frame: pd.DataFrame, prefix: str, digits: int) -> list[str]:
     texts = []
     for _, row in frame.iterrows():
         text = _text(row[f"{prefix}mean"], digits)
-        if text != MISSING and pd.notna(row[f"{prefix}error"]):
+        if text != MISSING and pd.notna(row.get(f"{prefix}error")):
             text += f" ± {_text(row[f'{prefix}error'], digits)}"
         low, high = row.get(f"{prefix}low"), row.get(f"{prefix}high")
         if pd.notna(low) and pd.notna(high):

@@ -1,4 +1,4 @@
-"""A whole cohort through both stages and its phenotypes: resumable, and the same by any number."""
+"""A whole cohort: maps, phenotypes and ratios, resumable, by any number of processes."""
 
 from dataclasses import replace
 
@@ -7,14 +7,25 @@ import pandas as pd
 import pytest
 import torch
 
-from ssinfnet import artifacts, cohort, cohort_maps, inference, networks, preparation, segmentation
+from ssinfnet import (
+    artifacts,
+    cohort,
+    cohort_maps,
+    cohort_ratios,
+    inference,
+    networks,
+    preparation,
+    segmentation,
+)
 from ssinfnet.cohort_maps import segment_cohort
 from ssinfnet.config import PhantomConfig, TrainingConfig, load_study
 from ssinfnet.maps import SliceMaps, class_masks, read_maps
 from ssinfnet.models import MULTI_MODELS
-from ssinfnet.paths import StudyPaths
+from ssinfnet.parenchyma import find_lungs, lung_fault
+from ssinfnet.paths import PREDICTIONS, StudyPaths
 from ssinfnet.phenotypes import columns, measure_mask
 from ssinfnet.phenotypes.cohort import measure_cohort
+from ssinfnet.volume_severity import volume_severity
 
 CPU = torch.device("cpu")
 ONE_EPOCH = TrainingConfig(epochs=1, scales=(1.0,), batch_size=4)
@@ -26,7 +37,7 @@ def prepared(tmp_path_factory):
     places = StudyPaths("smoke", tmp_path_factory.mktemp("study"))
     study = load_study("smoke")
     phantom = PhantomConfig(
-        size=64, volumes=3, slices_per_volume=2, single_slices=6, cohort_patients=6,
+        size=64, volumes=3, slices_per_volume=4, single_slices=6, cohort_patients=6,
         small_site_train=0, small_site_test=0, small_site_volumes=0,
     )  # fmt: skip
     study = study.model_copy(update={"data": study.data.model_copy(update={"phantom": phantom})})
@@ -59,6 +70,7 @@ def segment(prepared, folder, rows=None):
 @pytest.fixture
 def small_chunks(monkeypatch):
     monkeypatch.setattr(cohort_maps, "CHUNK", 8)
+    monkeypatch.setattr(cohort_ratios, "CHUNK", 8)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -151,3 +163,62 @@ def test_measured_chunks_are_not_measured_again_unless_the_settings_change(
     pd.testing.assert_frame_equal(first, second)
     measure_cohort(built, chunks, tmp_path / "out", threshold=0.4, bin_width=10)
     assert len(written) == 2 * len(chunks)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_ratios_are_lesion_within_the_lungs_over_the_lungs(prepared, tmp_path):
+    places, built = prepared
+    rows = built.of_split("unlabelled")
+    given = (places, built, rows, tmp_path, ["sinfnet", "ssinfnet"])
+    table = cohort_ratios.lesion_ratios(*given, device=CPU)
+    assert table.groupby("model")["slice_id"].apply(list).map(len).tolist() == [len(rows)] * 2
+    slices = inference.single_slices(rows, places)
+    maps = inference.predict_rows(places.single("ssinfnet", 0, 1), rows, slices, CPU)
+    own = table[table["model"] == "ssinfnet"].set_index("slice_id")
+    for row, image, _ in built.read(rows):
+        lungs = find_lungs(image)
+        found = own.loc[row.slice_id]
+        if fault := lung_fault(image, lungs):
+            assert found["fault"] == fault
+            assert pd.isna(found["lesion"])
+        else:
+            assert found["lung"] == lungs.sum()
+            assert found["lesion"] == pytest.approx(maps[row.slice_id][0][lungs].sum(dtype=float))
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_measured_ratios_are_read_again(prepared, tmp_path, monkeypatch):
+    places, built = prepared
+    given = (places, built, built.of_split("unlabelled"), tmp_path, ["sinfnet"])
+    first = cohort_ratios.lesion_ratios(*given, device=CPU)
+    monkeypatch.setattr(cohort_ratios, "cohort_lungs", None)  # would fail if it were called
+    pd.testing.assert_frame_equal(cohort_ratios.lesion_ratios(*given, device=CPU), first)
+
+
+@pytest.mark.parametrize(("slices", "faulty"), [(200, 3), (200, 60), (5, 1), (5, 0)])
+def test_a_contact_sheet_shows_faults_first_and_the_rest_evenly(slices, faulty):
+    rows = pd.DataFrame({"slice_id": [f"s{i}" for i in range(slices)]})
+    bad = [f"s{i * 2}" for i in range(faulty)]
+    shown = cohort_ratios.contact_rows(rows, bad)["slice_id"].tolist()
+    assert shown[: min(faulty, 24)] == bad[:24]
+    assert len(shown) == len(set(shown)) == min(slices, 48)
+    others = [int(name[1:]) for name in shown[min(faulty, 24) :]]
+    assert others == sorted(others)
+    assert others[-1] == slices - 1
+
+
+def test_a_volume_predicted_as_annotated_scores_as_annotated(prepared):
+    places, built = prepared
+    study = load_study("smoke")
+    for fold in (1, 2, 3):
+        own = built.in_fold(fold)
+        maps = {row.slice_id: (mask > 0)[None].astype(np.float16)
+                for row, _, mask in own.read(own.of_split("test"))}  # fmt: skip
+        artifacts.write_arrays(places.single("sinfnet", fold, 1) / PREDICTIONS, maps, {})
+    scored = volume_severity(study, places, built, [1, 2, 3], "sinfnet", 1)
+    assert scored["patient_id"].nunique() == 3
+    whole = scored[scored["reason"] == ""]
+    assert len(whole)
+    assert (whole["annotated"] == whole["predicted"]).all()
+    assert set(whole["DSC"].dropna()) <= {1.0}
+    assert (whole["annotated"] > 0).any()
