@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssinfnet import evaluation, scores, severity, sources
+from ssinfnet import ct_score, evaluation, scores, sources
 from ssinfnet.cohort import Cohort
 from ssinfnet.config import Study
 from ssinfnet.parenchyma import find_lungs
@@ -70,11 +70,11 @@ def _score(
     truth = np.stack([mask > 0 for _, _, mask in cohort.read(slices)])
     found = np.stack([predictions[name] >= threshold for name in slices["slice_id"]])
     try:
-        regions = severity.lung_regions(_lungs(cohort, slices))
+        regions = ct_score.lung_regions(_lungs(cohort, slices))
     except ValueError as error:  # a lung that was not found
         return {"reason": str(error)}
     annotated, predicted = (
-        int(severity.ct_severity_score(mask, regions)["score"].sum()) for mask in (truth, found)
+        int(ct_score.ct_severity_score(mask, regions)["score"].sum()) for mask in (truth, found)
     )
     flat = (mask.reshape(len(mask), -1) for mask in (truth, found))
     dice = float(scores.f1(*scores.counts(*flat)))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from ssinfnet import severity
+from ssinfnet import ct_score, severity
 
 
 def test_the_ratio_counts_lesion_within_the_lungs_alone():
@@ -129,7 +129,7 @@ def two_boxes():
 
 def test_regions_are_twenty_of_equal_volume():
     lungs = two_boxes()
-    regions = severity.lung_regions(lungs)
+    regions = ct_score.lung_regions(lungs)
     assert np.array_equal(regions > 0, lungs)
     assert np.bincount(regions.ravel())[1:].tolist() == [lungs.sum() // 20] * 20
     assert set(np.unique(regions[..., :10])) - {0} == set(range(1, 11))
@@ -137,7 +137,7 @@ def test_regions_are_twenty_of_equal_volume():
 
 def test_the_score_by_hand():
     lungs = two_boxes()
-    regions = severity.lung_regions(lungs)
+    regions = ct_score.lung_regions(lungs)
     lesion = np.zeros_like(lungs)
     lesion[regions == 1] = True  # all of it: 2
     lesion[regions == 20] = True  # half of it: 2
@@ -145,7 +145,7 @@ def test_the_score_by_hand():
     lesion[tuple(places[: len(places) // 2].T)] = False
     lesion[tuple(np.argwhere(regions == 7)[0])] = True  # one voxel: 1
     lesion[0, 0, 0] = True  # outside: nothing
-    scored = severity.ct_severity_score(lesion, regions).set_index("region")
+    scored = ct_score.ct_severity_score(lesion, regions).set_index("region")
     assert scored["score"].sum() == 5
     assert scored.loc[[1, 20, 7], "score"].tolist() == [2, 2, 1]
     assert scored.loc[20, "opacified"] == 0.5
@@ -153,9 +153,9 @@ def test_the_score_by_hand():
 
 def test_a_region_without_a_voxel_has_no_score():
     lungs = two_boxes()
-    regions = severity.lung_regions(lungs)
+    regions = ct_score.lung_regions(lungs)
     regions[regions == 3] = 4
-    scored = severity.ct_severity_score(lungs, regions).set_index("region")
+    scored = ct_score.ct_severity_score(lungs, regions).set_index("region")
     assert scored.loc[3].isna().all()
     assert scored["score"].sum() == 38
 
@@ -166,12 +166,12 @@ def test_a_region_without_a_voxel_has_no_score():
 )
 def test_lungs_that_cannot_be_divided_are_refused(lungs, words):
     with pytest.raises(ValueError, match=words):
-        severity.lung_regions(lungs)
+        ct_score.lung_regions(lungs)
 
 
 def test_a_score_needs_regions_of_its_own_volume():
     with pytest.raises(ValueError, match="lesion has shape"):
-        severity.ct_severity_score(np.zeros((2, 3, 4), bool), np.zeros((2, 3, 5), np.uint8))
+        ct_score.ct_severity_score(np.zeros((2, 3, 4), bool), np.zeros((2, 3, 5), np.uint8))
 
 
 def cohort_of(rng, n=120):
