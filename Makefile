@@ -42,7 +42,8 @@ $(INSTALLED): constraints.txt pyproject.toml
 	@test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(ENVIRONMENT)"
 	@"$(BIN)/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(BIN)/python is older than 3.11; set PYTHON=… or activate another"; exit 1; }
-	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check \
+	@# modules are compiled when they are first imported: most never are
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-compile \
 		--constraint constraints.txt --editable '.[dev]'
 	@touch "$(INSTALLED)"
 
