@@ -24,7 +24,7 @@ __all__ = ["augmented_examples", "examples", "near_duplicates", "perceptual_hash
            "prepare_slices", "thumbnail"]  # fmt: skip
 
 THUMBNAIL = 32  # pixels, square
-BLOCK = 2048  # slices compared at once, which bounds the memory
+BLOCK = 512  # slices compared at once, which bounds the memory
 
 
 def prepare_slices(
@@ -54,7 +54,8 @@ def prepare_slices(
     """
     size, rows = study.image_size, cohort.slices
     shape = (len(rows), size, size)
-    thumbnails = np.empty((len(rows), THUMBNAIL, THUMBNAIL), np.float32)
+    # All that is held of every slice: 2 KB, and 63 bits when they are compared
+    thumbnails = np.empty((len(rows), THUMBNAIL, THUMBNAIL), np.float16)
     with ExitStack() as stack:
         arrays = {
             name: np.lib.format.open_memmap(
@@ -106,7 +107,8 @@ def perceptual_hash(thumbnails: NDArray[np.float32]) -> NDArray[np.bool_]:
     """
     from scipy.fft import dctn
 
-    low = dctn(thumbnails, axes=(1, 2), norm="ortho")[:, :8, :8].reshape(len(thumbnails), -1)[:, 1:]
+    waves = dctn(thumbnails.astype(np.float32), axes=(1, 2), norm="ortho")
+    low = waves[:, :8, :8].reshape(len(thumbnails), -1)[:, 1:]
     return low > np.median(low, axis=1, keepdims=True)
 
 
@@ -136,22 +138,17 @@ def near_duplicates(
     DataFrame
         slice_a, slice_b, split_a, split_b, bits, correlation (of the thumbnails).
     """
-    hashes = perceptual_hash(thumbnails).astype(np.float32)
-    unit = thumbnails.reshape(len(rows), -1)
-    unit = unit - unit.mean(axis=1, keepdims=True)
-    # A blank slice has no pattern to share: its correlation with anything counts as 0.
-    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
+    starts = range(0, len(rows), BLOCK)
+    blocks = [slice(first, first + BLOCK) for first in starts]
+    hashes = np.concatenate([perceptual_hash(thumbnails[block]) for block in blocks])
     ids = rows["slice_id"].to_numpy()
     split = rows["split"].to_numpy() if "split" in rows else np.full(len(rows), None)
     group = apart.to_numpy()
     found = []
-    starts = range(0, len(rows), BLOCK)
-    for first, second in combinations_with_replacement(starts, 2):
-        one, other = slice(first, first + BLOCK), slice(second, second + BLOCK)
-        # |a − b| over bits = Σa + Σb − 2ab
-        both = hashes[one] @ hashes[other].T
-        bits = hashes[one].sum(1)[:, None] + hashes[other].sum(1) - 2 * both
-        correlation = unit[one] @ unit[other].T
+    for one, other in combinations_with_replacement(blocks, 2):
+        first, second = one.start, other.start
+        bits = _different_bits(hashes[one], hashes[other])
+        correlation = _unit(thumbnails[one]) @ _unit(thumbnails[other]).T
         near = (bits <= most_bits) & (correlation >= least_correlation)
         near &= group[one][:, None] != group[other]
         for a, b in np.argwhere(near):
@@ -165,6 +162,20 @@ def near_duplicates(
     columns = ["slice_a", "slice_b", "split_a", "split_b", "bits", "correlation"]
     table = pd.DataFrame(pairs, columns=columns)
     return table.sort_values("correlation", ascending=False, ignore_index=True)
+
+
+def _different_bits(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return how many bits differ, each of `one` against each of `other`."""
+    a, b = one.astype(np.float32), other.astype(np.float32)
+    return a.sum(1)[:, None] + b.sum(1) - 2 * (a @ b.T)  # |a − b| over bits = Σa + Σb − 2ab
+
+
+def _unit(thumbnails: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return thumbnails as vectors of mean 0 and length 1: their products are correlations."""
+    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    # A blank slice has no pattern to share: its correlation with anything counts as 0.
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 
 def examples(
