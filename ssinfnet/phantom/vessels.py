@@ -89,13 +89,13 @@ def tubes(tree: Tree, grid: Grid, level: float) -> tuple[NDArray[np.float32], ..
     run = ends - starts
     across = np.stack([-run[:, 1], run[:, 0]], axis=1)
     across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-3)
-    for i, radius in enumerate(radii):
-        _stamp(vessel, grid, starts[i], ends[i], radius)
-        if radius > 1.7:  # smaller bronchi are below what a scanner resolves
-            lumen = 0.75 * radius
-            beside = (radius + 1.25 * lumen) * across[i]
-            _stamp(wall, grid, starts[i] + beside, ends[i] + beside, 1.3 * lumen + 0.3)
-            _stamp(air, grid, starts[i] + beside, ends[i] + beside, lumen)
+    _stamp(vessel, grid, starts, ends, radii)
+    resolved = radii > 1.7  # smaller bronchi are below what a scanner resolves
+    lumen = 0.75 * radii[resolved]
+    beside = (radii[resolved] + 1.25 * lumen)[:, None] * across[resolved]
+    starts, ends = starts[resolved] + beside, ends[resolved] + beside
+    _stamp(wall, grid, starts, ends, 1.3 * lumen + 0.3)
+    _stamp(air, grid, starts, ends, lumen)
     return vessel, wall, air
 
 
@@ -119,25 +119,27 @@ def _cut(tree: Tree, z: float) -> tuple[NDArray[np.float32], ...]:
 def _stamp(
     share: NDArray[np.float32],
     grid: Grid,
-    start: NDArray[np.float32],
-    end: NDArray[np.float32],
-    radius: float,
+    starts: NDArray[np.float32],
+    ends: NDArray[np.float32],
+    radii: NDArray[np.float32],
 ) -> None:
-    """Raise `share`, in place, to the share of each pixel covered by a capsule."""
+    """Raise `share`, in place, to the share of each pixel covered by any of some capsules."""
     step = grid.spacing_mm
-    margin = radius + step
-    low = np.floor(grid.pixels(np.minimum(start, end) - margin)).astype(int)
-    high = np.ceil(grid.pixels(np.maximum(start, end) + margin)).astype(int)
-    (left, top), (right, bottom) = np.clip(low, 0, grid.size), np.clip(high, 0, grid.size)
-    if left >= right or top >= bottom:
-        return
-    x = grid.x[:, left:right] - start[0]
-    y = grid.y[top:bottom] - start[1]
-    run_x, run_y = end - start
-    along = np.clip((x * run_x + y * run_y) / max(run_x**2 + run_y**2, 1e-6), 0, 1)
-    distance = np.hypot(x - along * run_x, y - along * run_y)
+    margin = (radii + step)[:, None]
+    low = np.floor(grid.pixels(np.minimum(starts, ends) - margin)).astype(int)
+    high = np.ceil(grid.pixels(np.maximum(starts, ends) + margin)).astype(int)
+    low, high = np.clip(low, 0, grid.size), np.clip(high, 0, grid.size)
+    runs = ends - starts
+    squares = np.maximum(runs[:, 0] ** 2 + runs[:, 1] ** 2, 1e-6)
     # A tube thinner than a pixel, or than the slice, covers only part of it.
-    full = min(1.0, 2 * radius / step, 0.55 * radius + 0.25)
-    covered = np.minimum(np.clip(0.5 - (distance - radius) / step, 0, 1), full)
-    window = share[top:bottom, left:right]
-    np.maximum(window, covered, out=window)
+    full = np.minimum(np.minimum(1, 2 * radii / step), 0.55 * radii + 0.25)
+    across, down = grid.x, grid.y
+    for i in np.flatnonzero((low < high).all(axis=1)):
+        (left, top), (right, bottom) = low[i], high[i]
+        x, y = across[:, left:right] - starts[i, 0], down[top:bottom] - starts[i, 1]
+        along = (x * runs[i, 0] + y * runs[i, 1]) / squares[i]
+        along = np.minimum(np.maximum(along, 0), 1)
+        distance = np.hypot(x - along * runs[i, 0], y - along * runs[i, 1])
+        covered = np.minimum(np.maximum(0.5 - (distance - radii[i]) / step, 0), full[i])
+        window = share[top:bottom, left:right]
+        np.maximum(window, covered, out=window)
