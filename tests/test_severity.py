@@ -108,6 +108,17 @@ def test_the_auc_is_scikit_learns_and_one_sided_data_have_none(rng):
     assert both.loc[1, "reason"] == "all patients are on one side"
 
 
+def test_drawn_aucs_are_scikit_learns_ties_included(rng):
+    truth, ratio = np.arange(30) < 2, rng.integers(0, 6, 30) / 6
+    drawn = severity._drawn_aucs(ratio, truth, 200, np.random.default_rng(3))
+    chosen = np.random.default_rng(3).integers(0, 30, (200, 30))
+    both = [i for i in range(200) if truth[chosen[i]].any() and not truth[chosen[i]].all()]
+    assert len(both) < 200  # so some were drawn again
+    expected = [metrics.roc_auc_score(truth[chosen[i]], ratio[chosen[i]]) for i in both]
+    np.testing.assert_allclose(drawn[both], expected)
+    assert np.isfinite(drawn).all()
+
+
 def test_calibration_counts_every_patient_once(rng):
     ratio, true = rng.random(53), rng.integers(0, 3, 53)
     table = severity.calibration(ratio, true)
