@@ -151,6 +151,7 @@ def plot_calibration(calibrated: Mapping[str, pd.DataFrame], ax: Axes | None = N
         )  # fmt: skip
     ax.set(xlabel="Lesion, share of the lungs", ylabel="Severe or critical, share of patients",
            ylim=(-0.03, 1.03))  # fmt: skip
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
     beside = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
     ax.legend(title="95 % intervals", title_fontsize=7, **beside)
     return ax
@@ -215,6 +216,7 @@ def _phenotype_rows(
         ax.hlines(y, ends[0], ends[3], color=colour, linewidth=0.6)
         ax.hlines(y, ends[1], ends[2], color=colour, linewidth=2.2)
         ax.plot(spans[0.5].loc[group], y, "|", color="black", markersize=3, markeredgewidth=0.9)
-    ax.set_ylim(len(names) - 0.5, -0.5)
+    low, high = ax.get_xlim()
+    ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(min(low, -1), max(high, 1)))
     ax.axvline(0, color="black", linewidth=0.4, linestyle=":")
     ax.tick_params(axis="y", length=0)
