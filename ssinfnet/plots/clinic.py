@@ -126,7 +126,7 @@ def plot_confusions(counted: Mapping[str, pd.DataFrame]) -> Figure:
         ax.set_yticks(range(3), GRADE_NAMES, fontsize=7)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-    figure.supxlabel("Grade given", fontsize=8.5)
+    figure.supxlabel("Grade given", y=-0.08, fontsize=8.5)
     panels[0].set_ylabel("Grade in the clinic")
     return figure
 
