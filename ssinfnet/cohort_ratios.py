@@ -53,7 +53,7 @@ def cohort_lungs(
     return found
 
 
-def contact_rows(rows: pd.DataFrame, faulty: Collection[str], most: int = 48) -> pd.DataFrame:
+def contact_rows(rows: pd.DataFrame, faulty: Collection[str], most: int = 24) -> pd.DataFrame:
     """Return the slices that a contact sheet shows: faulty ones first, then others evenly spread.
 
     Parameters
