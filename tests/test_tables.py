@@ -145,7 +145,7 @@ def test_display_of_a_summary_keeps_n_apart_and_hides_the_spread_of_one_seed(sli
         ("p_t", 0.0004, "<0.001"),
         ("p_t", 0.04, "0.040"),
         ("difference", -0.25, "−0.250"),
-        ("difference", -0.0001, "0.000"),
+        ("difference", -0.0001, "−0.0001"),
         ("difference", np.nan, "–"),
         ("slices", 6654, "6,654"),
         ("overlap", True, "yes"),

@@ -19,7 +19,8 @@ def display(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
 
     A column ``<name>_mean`` with its ``_error``, or its ``_low`` and ``_high``, becomes ``0.612 ±
     0.034``, followed by the 95 % interval in brackets and n where there are such columns; p-values
-    below 0.001 say so; what is missing is a dash. The numbers themselves stay in `frame`.
+    below 0.001 say so; other numbers below 0.01 keep two digits; what is missing is a dash. The
+    numbers themselves stay in `frame`.
 
     Examples
     --------
@@ -36,7 +37,8 @@ def display(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
         if part == "mean" and joined:
             shown[_words(stem or "mean")] = _joined(frame, prefix, digits)
         elif not (joined and part in PARTS + ("n",) * bool(stem)):  # a tidy summary shows its n
-            texts = [_text(value, digits, is_p=name.startswith("p_")) for value in frame[name]]
+            is_p = name.startswith("p_")
+            texts = [_text(value, digits, is_p, small=not is_p) for value in frame[name]]
             if part != "spread" or set(texts) != {MISSING}:  # one seed has no spread to show
                 shown[_words(name)] = texts
     if "metric" in shown:
@@ -62,7 +64,7 @@ def _words(name: str) -> str:
     return " ".join({"ggo": "GGO"}.get(word, word) for word in name.split("_"))
 
 
-def _text(value: Any, digits: int, is_p: bool = False) -> str:
+def _text(value: Any, digits: int, is_p: bool = False, small: bool = False) -> str:
     if pd.isna(value) or value == "":
         return MISSING
     if isinstance(value, str):
@@ -73,5 +75,6 @@ def _text(value: Any, digits: int, is_p: bool = False) -> str:
         return f"{value:,}"
     if is_p and value < 10**-digits:
         return f"<{10**-digits:.{digits}f}"
-    text = f"{value:.{digits}f}"
+    tiny = small and 0 < abs(value) < 10 ** (1 - digits)
+    text = f"{value:.2g}" if tiny else f"{value:.{digits}f}"
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
