@@ -29,7 +29,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --config st
 	$(if $(GPUS),--resources gpu=$(GPUS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test checks lab lint bench unlock clean
+.PHONY: help install reproduce test checks reference lab lint bench unlock clean
 
 help: ## list the verbs
 	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [GPUS=number of GPUs] [EXECUTOR=slurm JOBS=20]"
@@ -59,6 +59,11 @@ checks: $(INSTALLED) ## store the outputs that nbval compares, after a deliberat
 	@for book in notebooks/*.ipynb; do \
 		"$(BIN)/python" -m ssinfnet.notebook_runs $$book papermill_runs --store-checks || exit 1; \
 	done
+
+reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R and lavaan)
+	@command -v Rscript >/dev/null || { echo "Rscript not found; install R and lavaan"; exit 1; }
+	"$(BIN)/python" tests/reference/cohorts.py
+	Rscript tests/reference/lavaan.R
 
 lab: $(INSTALLED) ## open JupyterLab in notebooks/
 	cd notebooks && "$(BIN)/jupyter" lab

@@ -1,0 +1,83 @@
+"""Which phenotypes carry the effect of an exposure on an outcome (J eq 14 and 15).
+
+One mediator at a time (`mediate`), natural effects on outcomes of their own kind
+(`natural_effects`), what the estimates depend on, the choice among correlated mediators, and
+several at once (`fit_paths`). None of it makes an effect causal: see `ASSUMPTIONS`.
+"""
+
+from ssinfnet.mediation.cohort import (
+    analysis_table,
+    chosen_mediators,
+    described,
+    forests,
+    natural_tables,
+    path_models,
+    paths_of,
+    phenotype_names,
+    rho_curves,
+    rho_table,
+    study_table,
+    two_part_tables,
+    written_names,
+)
+from ssinfnet.mediation.effects import ALPHA, FEWEST, Mediation, mediate
+from ssinfnet.mediation.fit import fit_measures
+from ssinfnet.mediation.frames import chosen_columns, read_patients_table
+from ssinfnet.mediation.natural import EFFECTS, natural_effects
+from ssinfnet.mediation.selection import correlations, filter_correlated
+from ssinfnet.mediation.sem import NotConvergedError, PathFit, fit_paths
+from ssinfnet.mediation.sensitivity import (
+    e_value,
+    indirect_at_rho,
+    leave_one_group_out,
+    repeated,
+    vanishing_rho,
+)
+from ssinfnet.mediation.two_part import two_part_effects
+
+__all__ = [
+    "ALPHA",
+    "ASSUMPTIONS",
+    "EFFECTS",
+    "FEWEST",
+    "Mediation",
+    "NotConvergedError",
+    "PathFit",
+    "analysis_table",
+    "chosen_columns",
+    "chosen_mediators",
+    "correlations",
+    "described",
+    "e_value",
+    "filter_correlated",
+    "fit_measures",
+    "fit_paths",
+    "forests",
+    "indirect_at_rho",
+    "leave_one_group_out",
+    "mediate",
+    "natural_effects",
+    "natural_tables",
+    "path_models",
+    "paths_of",
+    "phenotype_names",
+    "read_patients_table",
+    "repeated",
+    "rho_curves",
+    "rho_table",
+    "study_table",
+    "two_part_effects",
+    "two_part_tables",
+    "vanishing_rho",
+    "written_names",
+]
+
+ASSUMPTIONS = (
+    "An indirect effect says how exposure, phenotype and outcome vary together. To read it as a "
+    "cause needs more than the data show: that exposure came before the lesion and the lesion "
+    "before the outcome, though all were recorded at one admission; that nothing unmeasured acts "
+    "on two of the three (the tables of sensitivity say how strong such a thing would have to be); "
+    "and that no other consequence of the exposure acts on both phenotype and outcome. The paper's "
+    "outcome is infection against none, although it is called severity (D-20): lesions are then "
+    "partly how the infection was recognised."
+)

@@ -1,0 +1,303 @@
+"""A study's patients as mediation analyses them, and what follows from their results."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ssinfnet import artifacts
+from ssinfnet.mediation.effects import Mediation
+from ssinfnet.mediation.natural import natural_effects
+from ssinfnet.mediation.selection import filter_correlated
+from ssinfnet.mediation.sem import NotConvergedError, PathFit, fit_paths
+from ssinfnet.mediation.sensitivity import e_value, indirect_at_rho, vanishing_rho
+from ssinfnet.mediation.two_part import two_part_effects
+from ssinfnet.phenotypes import CLASSES, FAMILIES, FEATURES
+from ssinfnet.phenotypes.catalogue import AREA
+
+__all__ = [
+    "analysis_table",
+    "chosen_mediators",
+    "described",
+    "forests",
+    "natural_tables",
+    "path_models",
+    "paths_of",
+    "phenotype_names",
+    "rho_curves",
+    "study_table",
+    "two_part_tables",
+    "rho_table",
+    "written_names",
+]
+
+
+CLINICAL_NAMES = {
+    "age": "Age",
+    "male": "Male sex",
+    "n_diseases": "Underlying diseases",
+    "infected": "Infection",
+    "severe": "Severe or critical",
+}
+
+
+CLASS_NAMES = {
+    "lesion": "the overall lesion",
+    "ggo": "ground glass",
+    "consolidation": "consolidation",
+}
+FIGURE_4 = {
+    ("infected", "age", "ggo"): "figure_4a",
+    ("infected", "n_diseases", "ggo"): "figure_4b",
+}
+
+
+def analysis_table(patients: pd.DataFrame, phenotypes: pd.DataFrame) -> pd.DataFrame:
+    """Join clinical data and phenotypes, and say of each class whether a patient has it.
+
+    Parameters
+    ----------
+    patients : DataFrame
+        From `clinical.read_patients`, indexed by patient.
+    phenotypes : DataFrame
+        Patient means, indexed by patient.
+
+    Returns
+    -------
+    DataFrame
+        Patients who are in both: hospital, age, male, n_diseases, infected, severe, ``any_<class>``
+        (0, 1) and the phenotypes.
+    """
+    clinical = ["hospital", "age", "male", "n_diseases", "infected", "severe"]
+    joined = patients[clinical].join(phenotypes, how="inner")
+    for name in CLASSES:
+        joined[f"any_{name}"] = (joined[f"{name}_firstorder_area"] > 0).astype(int)
+    return joined
+
+
+def study_table(patients: pd.DataFrame, folder: Path, setting: str = "") -> pd.DataFrame:
+    """Return `analysis_table` of a study.
+
+    Parameters
+    ----------
+    patients : DataFrame
+        From `clinical.read_patients`, indexed by patient.
+    folder : Path
+        Where 11_phenotypes has written.
+    setting : str
+        One of `ClinicalConfig.other_settings`; by default the study's own.
+    """
+    name = f"patients_{setting}" if setting else "patients"
+    means = artifacts.read_table(folder / f"{name}.parquet").set_index("patient_id")
+    return analysis_table(patients, means)
+
+
+def phenotype_names() -> pd.DataFrame:
+    """Return class, family and written name of each phenotype, indexed by its column."""
+    rows = {
+        f"{name}_{feature.column}": (name, FAMILIES[feature.family], feature.shown)
+        for name in CLASSES
+        for feature in FEATURES
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["class", "family", "shown"])
+
+
+def written_names() -> dict[str, str]:
+    """Return column → how figures write it, of phenotypes, exposures and outcomes."""
+    return phenotype_names()["shown"].to_dict() | CLINICAL_NAMES
+
+
+def described(effects: Mediation, stability: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of all tests with class, family, and whether the phenotype is stable."""
+    stable = stability.set_index("phenotype")["stable"]
+    named = effects.table.join(phenotype_names(), on="mediator")
+    named["stable"] = named["mediator"].map(stable).astype("boolean")
+    first = ["exposure", "mediator", "class", "family", "shown", "stable"]
+    return named[[*first, *named.columns.drop(first)]]
+
+
+def paths_of(effects: Mediation, kept: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return mediator → the exposures that it carries by the paper's criterion (J eq 15)."""
+    rows = effects.table[effects.table["mediator_by_criterion"]]
+    return {
+        mediator: tuple(rows.loc[rows["mediator"] == mediator, "exposure"])
+        for mediator in dict.fromkeys(rows["mediator"])
+        if mediator in kept
+    }
+
+
+def shown_mediators(effects: pd.DataFrame, exposure: str, of_class: str) -> pd.DataFrame:
+    """Return the mediators of an exposure by the paper's criterion, as a forest shows them.
+
+    Phenotypes that are one up to scale stand for each other: of each set the first is shown.
+
+    Parameters
+    ----------
+    effects : DataFrame
+        From `described`.
+    exposure : str
+    of_class : str
+    """
+    chosen = (effects["exposure"] == exposure) & (effects["class"] == of_class)
+    rows = effects[effects["mediator_by_criterion"] & chosen]
+    return rows[~rows["indirect_standardised"].round(12).duplicated()]
+
+
+def forests(effects: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, pd.DataFrame]]:
+    """Return the name of each forest plot, its title and its rows (`shown_mediators`).
+
+    Those of J, figure 4, are always there; of other outcomes, exposures and classes such as have a
+    mediator.
+
+    Parameters
+    ----------
+    effects : mapping of str to DataFrame
+        Outcome → `described`.
+    """
+    found = {}
+    for outcome, table in effects.items():
+        for exposure in dict.fromkeys(table["exposure"]):
+            for of_class in CLASSES:
+                rows = shown_mediators(table, exposure, of_class)
+                published = FIGURE_4.get((outcome, exposure, of_class))
+                if published or len(rows):
+                    name = published or f"figure_4_{outcome}_{exposure}_{of_class}"
+                    title = f"Effect of {CLINICAL_NAMES[exposure].lower()} on {outcome}"
+                    found[name] = f"{title} through {CLASS_NAMES[of_class]}", rows
+    return dict(sorted(found.items(), key=lambda item: item[0].count("_")))
+
+
+def chosen_mediators(
+    table: pd.DataFrame, effects: pd.DataFrame, most: float, of_class: str = "ggo"
+) -> pd.DataFrame:
+    """Filter the mediators of any exposure by their correlations (J, multiple mediation).
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `analysis_table`.
+    effects : DataFrame
+        From `described`.
+    most : float
+        See `filter_correlated`; a mediator's effect is its largest standardised one.
+    of_class : str
+
+    Returns
+    -------
+    DataFrame
+        See `filter_correlated`.
+    """
+    rows = effects[effects["mediator_by_criterion"] & (effects["class"] == of_class)]
+    size = rows["indirect_standardised"].abs().groupby(rows["mediator"], sort=False).max()
+    return filter_correlated(table, size, most)
+
+
+def two_part_tables(
+    table: pd.DataFrame, exposures: Sequence[str], outcome: str, draws: int, seed: int
+) -> pd.DataFrame:
+    """Return `two_part_effects` of every texture of the three classes; areas are whole numbers."""
+    parts = []
+    for name in CLASSES:
+        textures = [f"{name}_{f.column}" for f in FEATURES if f.key != AREA]
+        known = table[textures].where(table[f"any_{name}"] == 1)
+        own = table.assign(**known)
+        parts.append(
+            two_part_effects(
+                own, exposures, outcome, f"any_{name}", textures, draws=draws, seed=seed
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def path_models(
+    table: pd.DataFrame,
+    outcome: str,
+    paths: Mapping[str, tuple[str, ...]],
+    draws: int,
+    seed: int,
+) -> tuple[dict[str, PathFit], pd.DataFrame]:
+    """Fit the path model as figure 6 draws it, without covariances of mediators, and with them.
+
+    Returns
+    -------
+    dict
+        ``as published`` and ``with covariances`` → fit; what could not be fitted is not there.
+    DataFrame
+        A row a model: ``model``, measures of fit, and ``reason`` where there are none.
+    """
+    fits, rows = {}, []
+    for name, correlated in (("as published", False), ("with covariances", True)):
+        try:
+            fits[name] = fit_paths(
+                table, outcome, paths, correlated=correlated, draws=draws, seed=seed
+            )
+        except (ValueError, NotConvergedError) as error:
+            rows.append({"model": name, "reason": str(error)})
+        else:
+            rows.append({"model": name, **fits[name].measures, "reason": ""})
+    return fits, pd.DataFrame(rows)
+
+
+def natural_tables(
+    table: pd.DataFrame, outcome: str, paths: Mapping[str, Collection[str]], draws: int, seed: int
+) -> pd.DataFrame:
+    """Return natural effects of each pair by logit, with the E-values of its indirect risk ratio.
+
+    Parameters
+    ----------
+    table : DataFrame
+    outcome : str
+    paths : mapping
+        Mediator → exposures, see `paths_of`.
+    draws, seed : int
+        As `natural_effects` takes them.
+    """
+    parts = []
+    for mediator, exposures in paths.items():
+        for exposure in exposures:
+            found = natural_effects(table, exposure, outcome, mediator, draws=draws, seed=seed)
+            found[["e_value", "e_value_limit"]] = np.nan
+            ratio = (found["effect"] == "indirect_risk_ratio") & found["estimate"].notna()
+            if ratio.any():
+                own = found.loc[ratio, ["estimate", "low", "high"]].to_numpy(float).T
+                found.loc[ratio, ["e_value", "e_value_limit"]] = e_value(*own).to_numpy()
+            parts.append(found.assign(exposure=exposure, mediator=mediator))
+    if not parts:
+        return pd.DataFrame(columns=["exposure", "mediator", "effect", "estimate"])
+    whole = pd.concat(parts, ignore_index=True)
+    return whole[["exposure", "mediator", *whole.columns.drop(["exposure", "mediator"])]]
+
+
+def rho_table(
+    table: pd.DataFrame, outcome: str, paths: Mapping[str, Collection[str]]
+) -> pd.DataFrame:
+    """Return `vanishing_rho` of each pair of a path model."""
+    parts = [vanishing_rho(table, list(exposures), outcome, [mediator])
+             for mediator, exposures in paths.items()]  # fmt: skip
+    columns = ["exposure", "mediator", "n", "rho", "rho_low", "rho_high"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def rho_curves(rho: pd.DataFrame, effects: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return, as written, each pair's standardised indirect effect over the errors' correlation.
+
+    Parameters
+    ----------
+    rho : DataFrame
+        From `rho_table`.
+    effects : DataFrame
+        `mediation.Mediation.table`, from which the pairs' effects come.
+    """
+    grid, names = np.linspace(-0.95, 0.95, 191), written_names()
+    found = effects.set_index(["exposure", "mediator"])["indirect_standardised"]
+    curves = {}
+    for row in rho.itertuples():
+        # At ρ = 0 the effect is the estimated one, which sets the scale
+        scale = found[row.exposure, row.mediator] / row.rho
+        values = indirect_at_rho(scale, 1.0, 1.0, row.rho, grid)
+        name = f"{names[row.exposure]} → {names[row.mediator]}"
+        curves[name] = pd.DataFrame({"rho": grid, "indirect": values})
+    return curves

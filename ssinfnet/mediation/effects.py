@@ -1,0 +1,342 @@
+"""Univariate mediation: every mediator between every exposure and the outcome (J eq 14)."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import norm
+from statsmodels.stats.multitest import multipletests
+
+from ssinfnet.mediation.frames import AnalysisFrame, analysis_frame, complete_groups, kind_of
+from ssinfnet.mediation.regressions import (
+    COLLINEAR,
+    indirect_effects,
+    slopes,
+    weighted_indirect_effects,
+)
+from ssinfnet.mediation.resampling import (
+    bca_interval,
+    drawn_weights,
+    left_out_weights,
+    percentile_interval,
+)
+
+__all__ = ["ALPHA", "FEWEST", "Mediation", "mediate"]
+
+Array = NDArray[np.float64]
+Adjustment = Literal["fdr_bh", "holm"]
+
+ALPHA = 0.05
+FEWEST = 20  # patients of either class of a binary outcome (D-19)
+BETAS = ("beta11", "beta21", "beta31", "beta32")
+TESTED = ("beta11", "beta21", "beta32", "indirect")  # D-17
+
+
+@dataclass(frozen=True)
+class Mediation:
+    """What `mediate` found; shows itself in Jupyter.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row an exposure and mediator, see `mediate`.
+    outcome : str
+    kind : str
+        Of the outcome: ``binary``, ``ordinal`` or ``continuous``.
+    covariates : tuple of str
+    adjustment : str
+    left_out : DataFrame
+        ``patient`` and ``reason`` of those whose exposure, outcome or covariate is not known.
+    """
+
+    table: pd.DataFrame
+    outcome: str
+    kind: str
+    covariates: tuple[str, ...]
+    adjustment: str
+    left_out: pd.DataFrame
+
+    @property
+    def model(self) -> str:
+        """The model of the outcome, in words; the paper's choice is named as such (spec §7)."""
+        if self.kind == "continuous":
+            return "linear model"
+        return f"linear model of a {self.kind} outcome, the paper's choice"
+
+    def mediators(self, exposure: str | None = None) -> list[str]:
+        """Return the names that meet the paper's criterion, for one exposure or for any."""
+        rows = self.table[self.table["mediator_by_criterion"]]
+        if exposure is not None:
+            rows = rows[rows["exposure"] == exposure]
+        return list(dict.fromkeys(rows["mediator"]))
+
+    def text(self) -> str:
+        """Return the result for a terminal: what was tested, the mediators, who was left out."""
+        shown = self._mediating()
+        table = shown.to_string(index=False, float_format="{:.3g}".format) if len(shown) else ""
+        missing = self.table.loc[self.table["reason"] != "", ["mediator", "reason"]]
+        missing = missing.drop_duplicates("mediator")["reason"].value_counts()
+        notes = [f"{number} mediators not analysed: {why}" for why, number in missing.items()]
+        left_out = self.left_out["reason"].value_counts()
+        notes += [f"{number} patients left out: {why}" for why, number in left_out.items()]
+        return "\n".join(part for part in (self._headline(), table, *notes) if part)
+
+    def _repr_html_(self) -> str:
+        shown = self._mediating().to_html(index=False, float_format="{:.3g}".format)
+        return f"<p>{html.escape(self._headline())}</p>{shown}"
+
+    def _headline(self) -> str:
+        tested = self.table["p_indirect"].notna().sum()
+        beside = f", beside {', '.join(self.covariates)}" if self.covariates else ""
+        return (
+            f"{len(self._mediating())} of {tested} pairs of exposure and mediator pass the paper's "
+            f"criterion or the joint test for {self.outcome} ({self.model}{beside}; "
+            f"{self.adjustment} within each exposure; {len(self.left_out)} patients left out)"
+        )
+
+    def _mediating(self) -> pd.DataFrame:
+        either = self.table["mediator_by_criterion"] | self.table["mediator_by_joint_test"]
+        return self.table.loc[
+            either,
+            ["exposure", "mediator", "n", "indirect", "indirect_low", "indirect_high",
+             "indirect_standardised", "p_indirect_adjusted", "mediator_by_criterion",
+             "mediator_by_joint_test"],
+        ]  # fmt: skip
+
+
+def mediate(
+    table: pd.DataFrame,
+    exposures: Sequence[str],
+    outcome: str,
+    mediators: Sequence[str],
+    covariates: Sequence[str] = (),
+    *,
+    adjustment: Adjustment = "fdr_bh",
+    draws: int = 5000,
+    interval: Literal["percentile", "bca"] = "bca",
+    seed: int = 2021,
+    fewest: int = FEWEST,
+    alpha: float = ALPHA,
+) -> Mediation:
+    """Estimate direct, indirect and total effects of all mediators and exposures (J eq 14).
+
+    Three linear regressions a pair, on the patients who have the mediator (D-19): outcome on
+    exposure (slope β11), mediator on exposure (β21), outcome on exposure (β31, the direct effect)
+    and mediator (β32). The indirect effect is β21·β32, the total one β11.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a patient, indexed by patient; all columns below hold numbers.
+    exposures, mediators, covariates : sequence of str
+        Each pair of exposure and mediator is analysed by itself, beside all covariates.
+    outcome : str
+    adjustment : {"fdr_bh", "holm"}
+        Of p values within each exposure (D-17). Mediators that are the same up to scale count once.
+    draws : int
+        Bootstrap draws of patients for the interval of the indirect effect.
+    interval : {"bca", "percentile"}
+    seed : int
+        Of the draws.
+    fewest : int
+        A mediator known for fewer patients of either class of a binary outcome is not analysed.
+    alpha : float
+        Adjusted p values below it are significant.
+
+    Returns
+    -------
+    Mediation
+        Its table has, a row a pair: exposure, mediator, n, and n_0 and n_1 of a binary outcome;
+        beta11, beta21, beta31, beta32, direct, indirect, total; <beta>_se and <beta>_hc3 (classic
+        and robust errors), p_<beta> and p_<beta>_hc3; indirect_se and p_indirect (Sobel),
+        indirect_low and indirect_high (95 %, bootstrap), draws (that were usable);
+        <effect>_standardised; p_<test>_adjusted; p_joint and p_joint_adjusted (the larger of
+        p_beta21 and p_beta32); mediator_by_criterion (J: β11, β21 and β32 significant after
+        adjustment, and |β11| > |β31|), mediator_by_joint_test; and reason, where a mediator could
+        not be analysed and all else is missing.
+
+    Raises
+    ------
+    ValueError
+        See `frames.analysis_frame`.
+    """
+    if adjustment not in ("fdr_bh", "holm"):
+        raise ValueError(f"adjustment must be fdr_bh or holm, got {adjustment!r}")
+    if interval not in ("bca", "percentile"):
+        raise ValueError(f"interval must be bca or percentile, got {interval!r}")
+    frame = analysis_frame(table, exposures, outcome, mediators, covariates)
+    kind = kind_of(frame.values[outcome])
+    pieces = []
+    for names, known in complete_groups(frame.values[list(mediators)]):
+        own = replace(frame, values=frame.values[known], mediators=tuple(names))
+        pieces.append(_group_effects(own, kind, draws, interval, seed, fewest))
+    found = pd.concat(pieces, ignore_index=True)
+    order = {pair: i for i, pair in enumerate((x, m) for x in exposures for m in mediators)}
+    place = [order[pair] for pair in zip(found["exposure"], found["mediator"], strict=True)]
+    found = found.iloc[np.argsort(place)].reset_index(drop=True)
+    decided = _decided(found, _same_columns(frame), adjustment, alpha)
+    return Mediation(decided, outcome, kind, frame.covariates, adjustment, frame.left_out)
+
+
+def _group_effects(
+    frame: AnalysisFrame, kind: str, draws: int, interval: str, seed: int, fewest: int
+) -> pd.DataFrame:
+    """Return the rows of mediators that are known for the same patients."""
+    values, names = frame.values, list(frame.mediators)
+    y = values[frame.outcome].to_numpy()
+    counted: dict[str, object] = {"n": len(values)}
+    if kind == "binary":
+        counted |= {"n_0": int((y == 0).sum()), "n_1": int((y == 1).sum())}
+    others = np.column_stack([np.ones(len(values)), values[list(frame.covariates)]])
+    reasons = _reasons(frame, others, kind, fewest)
+    usable = [name for name in names if not reasons[name]]
+    listed = {name: {**counted, "reason": reason} for name, reason in reasons.items()}
+    rows = [{"exposure": x, "mediator": m, **listed[m]} for x in frame.exposures for m in names]
+    plain = pd.DataFrame(rows).set_index(["exposure", "mediator"])
+    if not usable:
+        return plain.reset_index()
+    x, m = values[list(frame.exposures)].to_numpy(), values[usable].to_numpy()
+    estimated = [_effects(others, x[:, i], m, y, exposure, usable)
+                 for i, exposure in enumerate(frame.exposures)]  # fmt: skip
+    bounds = _intervals(others, x, m, y, draws, interval, seed)
+    index = pd.MultiIndex.from_product([frame.exposures, usable], names=["exposure", "mediator"])
+    drawn = pd.DataFrame({name: part.ravel() for name, part in bounds.items()}, index=index)
+    return plain.join(pd.concat(estimated)).join(drawn).reset_index()
+
+
+def _reasons(frame: AnalysisFrame, others: Array, kind: str, fewest: int) -> dict[str, str]:
+    """Say of each mediator why it cannot be analysed; an empty text if it can."""
+    values = frame.values
+    n, parameters = len(values), others.shape[1] + 2
+    shared = ""
+    if n <= parameters:
+        shared = f"known for {n} patients, not more than {parameters} parameters"
+    elif kind == "binary":
+        classes = values[frame.outcome].value_counts().reindex([0.0, 1.0], fill_value=0)
+        if classes.min() < max(fewest, 1):
+            shared = (
+                f"known for {classes.min()} patients with {frame.outcome} = "
+                f"{classes.idxmin():g}, fewer than {max(fewest, 1)}"
+            )
+    elif values[frame.outcome].nunique() < 2:
+        shared = f"{frame.outcome} does not vary among its {n} patients"
+    if not shared:
+        still = [name for name in frame.exposures if values[name].nunique() < 2]
+        shared = f"{still[0]} does not vary among its {n} patients" if still else ""
+    if shared:
+        return dict.fromkeys(frame.mediators, shared)
+    m = values[list(frame.mediators)].to_numpy()
+    spread = np.square(m - m.mean(axis=0)).sum(axis=0)
+    reasons = {name: "" if own else "does not vary"
+               for name, own in zip(frame.mediators, np.ptp(m, axis=0), strict=True)}  # fmt: skip
+    for label, given in _alone(frame, others).items():
+        left = m - given @ np.linalg.lstsq(given, m, rcond=None)[0]
+        exact = np.square(left).sum(axis=0) <= COLLINEAR * spread
+        reasons |= {
+            name: reasons[name] or f"follows exactly from {label}"
+            for name, is_exact in zip(frame.mediators, exact, strict=True)
+            if is_exact
+        }
+    return reasons
+
+
+def _alone(frame: AnalysisFrame, others: Array) -> dict[str, Array]:
+    """Return what a mediator may follow from: the covariates, or those and an exposure."""
+    given = {"the covariates": others}
+    for name in frame.exposures:
+        given[name] = np.column_stack([others, frame.values[name]])
+    return given
+
+
+def _effects(
+    others: Array, x: Array, m: Array, y: Array, exposure: str, names: list[str]
+) -> pd.DataFrame:
+    """Return estimates, errors, p values and standardised effects of one exposure."""
+    fitted = slopes(others, x, m, y)
+    rows = {}
+    for name in BETAS:
+        own = fitted[name]
+        rows |= {name: own.estimate, f"{name}_se": own.se, f"{name}_hc3": own.hc3,
+                 f"p_{name}": own.p, f"p_{name}_hc3": own.p_hc3}  # fmt: skip
+    a, b = fitted["beta21"], fitted["beta32"]
+    rows |= {"direct": rows["beta31"], "indirect": a.estimate * b.estimate,
+             "total": rows["beta11"]}  # fmt: skip
+    rows["indirect_se"] = np.sqrt((a.estimate * b.se) ** 2 + (b.estimate * a.se) ** 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rows["p_indirect"] = 2 * norm.sf(np.abs(rows["indirect"] / rows["indirect_se"]))
+    rows["p_joint"] = np.fmax(rows["p_beta21"], rows["p_beta32"])
+    unit = x.std(ddof=1) / y.std(ddof=1)
+    for effect in ("direct", "indirect", "total"):
+        rows[f"{effect}_standardised"] = rows[effect] * unit
+    spread = m.std(axis=0, ddof=1)
+    rows["beta21_standardised"] = a.estimate * x.std(ddof=1) / spread
+    rows["beta32_standardised"] = b.estimate * spread / y.std(ddof=1)
+    index = pd.MultiIndex.from_product([[exposure], names], names=["exposure", "mediator"])
+    return pd.DataFrame(rows, index=index)
+
+
+def _intervals(
+    others: Array, x: Array, m: Array, y: Array, draws: int, interval: str, seed: int
+) -> dict[str, Array]:
+    """Return bounds of the indirect effects, and how many draws were usable."""
+
+    def collected(all_weights: Iterable[Array]) -> Array:
+        parts = [weighted_indirect_effects(w, others, x, m, y) for w in all_weights]
+        return np.concatenate(parts).reshape(-1, x.shape[1] * m.shape[1])
+
+    if not draws:
+        nothing = np.full(x.shape[1] * m.shape[1], np.nan)
+        return {"indirect_low": nothing, "indirect_high": nothing, "draws": np.zeros_like(nothing)}
+    drawn = collected(drawn_weights(len(y), draws, seed))
+    if interval == "bca":
+        estimate = indirect_effects(others, x, m, y).ravel()
+        low, high = bca_interval(drawn, estimate, collected(left_out_weights(len(y))))
+    else:
+        low, high = percentile_interval(drawn)
+    counted = np.isfinite(drawn).sum(axis=0)
+    return {"indirect_low": low, "indirect_high": high, "draws": counted}
+
+
+def _same_columns(frame: AnalysisFrame) -> dict[str, str]:
+    """Return mediator → the first one that is the same up to scale, sign and offset."""
+    found = {}
+    for names, known in complete_groups(frame.values[list(frame.mediators)]):
+        m = frame.values.loc[known, names].to_numpy()
+        left = m - m.mean(axis=0) if len(m) else m
+        length = np.sqrt(np.square(left).sum(axis=0))
+        unit = left / np.where(length > 0, length, 1)
+        alike = np.abs(unit.T @ unit) > 1 - COLLINEAR
+        np.fill_diagonal(alike, True)
+        found |= dict(zip(names, (names[first] for first in alike.argmax(axis=0)), strict=True))
+    return found
+
+
+def _decided(
+    found: pd.DataFrame, same_as: dict[str, str], adjustment: str, alpha: float
+) -> pd.DataFrame:
+    """Return the rows with adjusted p values and the two decisions."""
+    if "p_indirect" not in found:
+        reasons = found["reason"].unique().tolist()
+        raise ValueError(f"no mediator can be analysed: {reasons[:5]}")
+    for test in (*TESTED, "joint"):
+        found[f"p_{test}_adjusted"] = np.nan
+        for _, own in found.groupby("exposure", sort=False):
+            once = own[own["mediator"].map(same_as) == own["mediator"]]
+            p = once.set_index("mediator")[f"p_{test}"].dropna()
+            if p.empty:
+                continue
+            adjusted = pd.Series(multipletests(p, method=adjustment)[1], index=p.index)
+            found.loc[own.index, f"p_{test}_adjusted"] = (
+                own["mediator"].map(same_as).map(adjusted).to_numpy()
+            )
+    significant = (found[[f"p_{test}_adjusted" for test in TESTED[:3]]] < alpha).all(axis=1)
+    smaller = found["beta11"].abs() > found["beta31"].abs()
+    found["mediator_by_criterion"] = significant & smaller
+    found["mediator_by_joint_test"] = found["p_joint_adjusted"] < alpha
+    return found[[*found.columns.drop("reason"), "reason"]]

@@ -1,0 +1,231 @@
+"""What a mediation analysis is given: a table checked before any number is computed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+__all__ = [
+    "AnalysisFrame",
+    "analysis_frame",
+    "chosen_columns",
+    "complete_groups",
+    "kind_of",
+    "read_patients_table",
+]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AnalysisFrame:
+    """Numbers of the patients whose exposures, outcome and covariates are known.
+
+    Attributes
+    ----------
+    values : DataFrame
+        float64, a row a patient; mediators may be NaN.
+    exposures, mediators, covariates : tuple of str
+        Columns of `values`.
+    outcome : str
+    left_out : DataFrame
+        ``patient`` (the table's index) and ``reason`` of those who are not in `values`.
+    """
+
+    values: pd.DataFrame
+    exposures: tuple[str, ...]
+    outcome: str
+    mediators: tuple[str, ...]
+    covariates: tuple[str, ...]
+    left_out: pd.DataFrame
+
+
+def read_patients_table(path: Path, patient: str | None = None) -> pd.DataFrame:
+    """Read a CSV of one row a patient.
+
+    Parameters
+    ----------
+    path : Path
+    patient : str, optional
+        Column that names the patients; without one they are numbered from 1.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no CSV in UTF-8, a column occurs twice, or there is no column `patient`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file; expected a CSV of one row a patient")
+    try:
+        names = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
+        table = pd.read_csv(path)
+    except ValueError as error:  # pandas' parser errors and wrong encodings are such
+        raise ValueError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
+    twice = names[names.duplicated()].unique().tolist()
+    if twice:
+        raise ValueError(f"{path}: columns {twice[:5]} occur more than once; rename or drop one")
+    if patient is None:
+        table.index = pd.RangeIndex(1, len(table) + 1, name="patient")
+        return table
+    if patient not in table:
+        raise ValueError(f"{path} has no column {patient!r}; it has {_shown(table)}")
+    return table.set_index(patient)
+
+
+def chosen_columns(table: pd.DataFrame, patterns: Sequence[str]) -> list[str]:
+    """Return the columns that match any of some names or patterns such as ``ggo_*``, in order.
+
+    Raises
+    ------
+    ValueError
+        If a pattern matches nothing.
+    """
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        matching = [name for name in map(str, table.columns) if fnmatchcase(name, pattern)]
+        if not matching:
+            raise ValueError(f"no column matches {pattern!r}; the table has {_shown(table)}")
+        chosen |= dict.fromkeys(matching)
+    return list(chosen)
+
+
+def analysis_frame(
+    table: pd.DataFrame,
+    exposures: Sequence[str],
+    outcome: str,
+    mediators: Sequence[str],
+    covariates: Sequence[str] = (),
+) -> AnalysisFrame:
+    """Check a table and keep the patients that can be analysed.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a patient; its index names the patients.
+    exposures, mediators, covariates : sequence of str
+        Columns of numbers; covariates may be text, which becomes one 0/1 column a category but the
+        first.
+    outcome : str
+        Column of numbers.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, named twice, used twice, or holds text where numbers are needed; if
+        a patient occurs twice; if exposure or outcome does not vary; if an exposure follows exactly
+        from the covariates; or if there are no more patients than parameters.
+    """
+    roles = [*exposures, outcome, *covariates, *mediators]
+    _check_names(table, roles)
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()].unique().tolist()
+        raise ValueError(f"patients {twice[:5]} occur more than once; keep one row a patient")
+    named = (*exposures, outcome, *mediators)
+    numbers = pd.concat({name: _numbers(table[name]) for name in named}, axis=1)
+    expanded = pd.concat(
+        [_covariate(table[name]) for name in covariates] or [pd.DataFrame(index=table.index)],
+        axis=1,
+    )
+    needed = pd.concat([numbers[[*exposures, outcome]], expanded], axis=1)
+    known = needed.notna().all(axis=1)
+    left_out = pd.DataFrame(
+        [(patient, f"{needed.columns[missing][0]} is not known")
+         for patient, missing in zip(needed.index[~known], needed[~known].isna().to_numpy(),
+                                     strict=True)],
+        columns=["patient", "reason"],
+    )  # fmt: skip
+    values = pd.concat([numbers, expanded], axis=1)[known].copy()
+    frame = AnalysisFrame(values, tuple(exposures), outcome, tuple(mediators),
+                          tuple(expanded.columns), left_out)  # fmt: skip
+    _check_variation(frame)
+    return frame
+
+
+def _check_names(table: pd.DataFrame, roles: list[str]) -> None:
+    twice = table.columns[table.columns.duplicated()].unique().tolist()
+    if twice:
+        raise ValueError(f"columns {twice[:5]} occur more than once; rename or drop one of each")
+    missing = [name for name in roles if name not in table]
+    if missing:
+        raise ValueError(f"the table lacks columns {missing[:5]}; it has {_shown(table)}")
+    used_twice = sorted({name for name in roles if roles.count(name) > 1})
+    if used_twice:
+        raise ValueError(f"columns {used_twice} have two roles; give each one")
+
+
+def _shown(table: pd.DataFrame) -> list[str]:
+    names = list(map(str, table.columns))
+    return names if len(names) <= 12 else [*names[:12], f"… {len(names) - 12} more"]
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """Return a column as float64; ValueError where it holds text, or infinity."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
+    wrong = column[(numbers.isna() & column.notna()) | np.isinf(numbers)]
+    if len(wrong):
+        raise ValueError(
+            f"column {column.name!r} holds {len(wrong)} values that are no finite numbers, first "
+            f"{wrong.iloc[0]!r} of patient {wrong.index[0]!r}; code them as numbers or leave them "
+            "empty"
+        )
+    return numbers
+
+
+def _covariate(column: pd.Series) -> pd.DataFrame:
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return _numbers(column).to_frame()
+    dummies = pd.get_dummies(column, prefix=column.name, drop_first=True, dtype="float64")
+    return dummies.mask(column.isna())
+
+
+def _check_variation(frame: AnalysisFrame) -> None:
+    values = frame.values
+    for name in (*frame.exposures, frame.outcome):
+        if values[name].nunique() < 2:
+            raise ValueError(
+                f"column {name!r} has {values[name].nunique()} different values among "
+                f"{len(values)} patients; it must vary"
+            )
+    parameters = len(frame.covariates) + 3  # constant, exposure, mediator
+    if len(values) <= parameters:
+        raise ValueError(
+            f"{len(values)} patients cannot fit {parameters} parameters; more are needed, or fewer "
+            "covariates"
+        )
+    others = np.column_stack([np.ones(len(values)), values[list(frame.covariates)]])
+    for name in frame.exposures:
+        exposure = values[name].to_numpy()
+        left = exposure - others @ np.linalg.lstsq(others, exposure, rcond=None)[0]
+        if np.square(left).sum() < 1e-12 * np.square(exposure - exposure.mean()).sum():
+            raise ValueError(f"exposure {name!r} follows exactly from the covariates; drop one")
+
+
+def complete_groups(values: pd.DataFrame) -> list[tuple[list[str], NDArray[np.bool_]]]:
+    """Group columns by the rows that they know: (columns, known rows), in order of appearance."""
+    groups: dict[bytes, list[str]] = {}
+    for name in values.columns:
+        groups.setdefault(values[name].notna().to_numpy().tobytes(), []).append(name)
+    return [(names, np.frombuffer(known, dtype=bool)) for known, names in groups.items()]
+
+
+def kind_of(outcome: pd.Series) -> str:
+    """Return what an outcome's values are: ``binary`` (0 and 1), ``ordinal`` or ``continuous``.
+
+    Ordinal are whole numbers from 0 to at most 9, each of which occurs.
+    """
+    found = np.unique(outcome.dropna().to_numpy(dtype=np.float64))
+    if found.tolist() == [0, 1]:
+        return "binary"
+    if 2 < len(found) <= 10 and found.tolist() == list(range(len(found))):
+        return "ordinal"
+    return "continuous"

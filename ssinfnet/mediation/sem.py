@@ -1,0 +1,382 @@
+"""Several mediators at once: the path model of J eq 15, fitted by maximum likelihood.
+
+semopy finds the estimates and the information matrix. What it lacks or computes otherwise than
+lavaan is ours: measures of fit, defined effects with their errors, and when a fit has failed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import norm
+from semopy import Model
+
+from ssinfnet.mediation.drawn_paths import drawn_covariances, mediator_slopes, outcome_slopes
+from ssinfnet.mediation.fit import fit_measures
+from ssinfnet.mediation.frames import analysis_frame
+from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
+
+__all__ = ["NotConvergedError", "PathFit", "fit_paths"]
+
+Array = NDArray[np.float64]
+
+FLAT = 1e-5  # largest slope of the likelihood per patient that counts as its maximum
+SMALLEST_EIGENVALUE = 1e-8  # of the correlation matrix
+
+
+class NotConvergedError(RuntimeError):
+    """The likelihood has no maximum that was reached; there are no estimates."""
+
+
+@dataclass(frozen=True)
+class PathFit:
+    """A fitted path model; shows itself in Jupyter.
+
+    Attributes
+    ----------
+    estimates : DataFrame
+        ``lhs``, ``op`` (``~`` slope, ``~~`` residual variance or covariance), ``rhs``,
+        ``estimate``, ``se``, ``z``, ``p`` and ``standardised``, as lavaan's.
+    effects : DataFrame
+        ``exposure``, ``through`` (a mediator, ``all mediators``, ``direct`` or ``total``),
+        ``estimate``, ``se`` (delta method), ``z``, ``p``, ``low`` and ``high`` (95 %),
+        ``standardised``, ``drawn_low``, ``drawn_high`` (percentiles of the bootstrap) and ``draws``
+        that converged.
+    exposures : DataFrame
+        Pearson's r between the exposures, square.
+    measures : Series
+        See `fit_measures`.
+    syntax : str
+        The model in lavaan's words.
+    n : int
+        Patients, all with every variable.
+    left_out : int
+        Patients without one.
+    """
+
+    estimates: pd.DataFrame
+    effects: pd.DataFrame
+    exposures: pd.DataFrame
+    measures: pd.Series
+    syntax: str
+    n: int
+    left_out: int
+
+    def _repr_html_(self) -> str:
+        found = self.measures
+        head = (
+            f"<p>{self.n} patients, {self.left_out} left out; χ² = {found['chi_square']:.2f}, "
+            f"{found['df']:.0f} df, CFI {found['CFI']:.3f}, RMSEA {found['RMSEA']:.3f}, "
+            f"SRMR {found['SRMR']:.3f}</p>"
+        )
+        shown = {"index": False, "float_format": "{:.3g}".format}
+        return head + self.effects.to_html(**shown) + self.estimates.to_html(**shown)
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """A path model with names that a formula can hold, and a label for each parameter."""
+
+    outcome: str
+    exposures: tuple[str, ...]
+    paths: dict[str, tuple[str, ...]]  # mediator → its exposures
+    correlated: bool
+
+    @property
+    def mediators(self) -> tuple[str, ...]:
+        return tuple(self.paths)
+
+    def slopes(self) -> dict[tuple[str, str], str]:
+        """Return (response, regressor) → label."""
+        named = {(self.outcome, m): f"b{i}" for i, m in enumerate(self.mediators, 1)}
+        named |= {(self.outcome, x): f"c{j}" for j, x in enumerate(self.exposures, 1)}
+        return named | {
+            (m, x): f"a{i}{j}" if len(self.exposures) < 10 else f"a{i}_{j}"
+            for i, m in enumerate(self.mediators, 1)
+            for j, x in enumerate(self.exposures, 1)
+            if x in self.paths[m]
+        }
+
+    def covariances(self) -> dict[tuple[str, str], str]:
+        """Return pairs of variables whose residual variance or covariance is free → label."""
+        endogenous = (*self.mediators, self.outcome)
+        named = {(name, name): f"v{i}" for i, name in enumerate(endogenous, 1)}
+        pairs = [(m, other) for i, m in enumerate(self.mediators) for other in self.mediators[:i]]
+        return named | {pair: f"r{i}" for i, pair in enumerate(pairs, 1) if self.correlated}
+
+    def exogenous(self) -> dict[tuple[str, str], str]:
+        """Return the pairs of exposures → label; semopy counts them only where they are named."""
+        pairs = [(x, other) for i, x in enumerate(self.exposures)
+                 for other in self.exposures[: i + 1]]  # fmt: skip
+        return {pair: f"x{i}" for i, pair in enumerate(pairs, 1)}
+
+    def indirect(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """Return (exposure, mediator) → labels of the two slopes between."""
+        named = self.slopes()
+        return {(x, m): (named[m, x], named[self.outcome, m])
+                for x in self.exposures for m in self.mediators if x in self.paths[m]}  # fmt: skip
+
+    def model(self) -> str:
+        """Return the model as semopy reads it."""
+        lines = [f"{y} ~ {label}*{x}" for (y, x), label in self.slopes().items()]
+        free = self.covariances() | self.exogenous()
+        return "\n".join(lines + [f"{a} ~~ {label}*{b}" for (a, b), label in free.items()])
+
+    def lavaan(self) -> str:
+        """Return the model as lavaan reads it, defined effects included."""
+        named = self.slopes()
+        lines = []
+        for response in (self.outcome, *self.mediators):
+            terms = [f"{label}*{x}" for (y, x), label in named.items() if y == response]
+            lines.append(f"{response} ~ " + " + ".join(terms))
+        lines += [f"{a} ~~ {b}" for a, b in self.covariances() if a != b]
+        by_exposure: dict[str, list[str]] = {}
+        for (x, m), (a, b) in self.indirect().items():
+            lines.append(f"ind_{x}_{m} := {a}*{b}")
+            by_exposure.setdefault(x, []).append(f"{a}*{b}")
+        for x, terms in by_exposure.items():
+            lines.append(f"ind_{x} := " + " + ".join(terms))
+            lines.append(f"total_{x} := {named[self.outcome, x]} + " + " + ".join(terms))
+        return "\n".join(lines)
+
+
+def fit_paths(
+    table: pd.DataFrame,
+    outcome: str,
+    paths: Mapping[str, Sequence[str]],
+    *,
+    correlated: bool = True,
+    draws: int = 1000,
+    seed: int = 2021,
+) -> PathFit:
+    """Fit a path model: exposures to mediators, both to the outcome (J eq 15).
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a patient; those with a missing value are left out and counted.
+    outcome : str
+        Numbers; 0 and 1 are modelled linearly, the paper's choice.
+    paths : mapping of str to sequence of str
+        Mediator → the exposures that it carries. All exposures also act directly.
+    correlated : bool
+        Whether what exposures leave of the mediators may be correlated; eq 15 is silent.
+    draws, seed : int
+        Of the bootstrap over patients; 0 draws none.
+
+    Returns
+    -------
+    PathFit
+
+    Raises
+    ------
+    ValueError
+        If a mediator has no exposure, if a variable follows from others, if there are fewer
+        patients than parameters, and as `frames.analysis_frame` raises.
+    NotConvergedError
+        If the likelihood's maximum was not reached.
+    """
+    bare = [mediator for mediator, own in paths.items() if not own]
+    if bare or not paths:
+        raise ValueError(f"each mediator needs an exposure; {bare or 'no mediator'} has none")
+    exposures = list(dict.fromkeys(x for own in paths.values() for x in own))
+    frame = analysis_frame(table, exposures, outcome, list(paths))
+    values = frame.values.dropna()
+    names = _formula_names([outcome, *exposures, *paths])
+    model = _Paths(
+        names[outcome], tuple(names[x] for x in exposures),
+        {names[m]: tuple(names[x] for x in own) for m, own in paths.items()}, correlated,
+    )  # fmt: skip
+    data = values.rename(columns=names)[list(names.values())]
+    _check(data, model, names)
+    spread = data.std(ddof=0)
+    scaled = (data - data.mean()) / spread
+    fitted = _fit(model, scaled)
+    sigma = _implied(fitted, list(data.columns))
+    labels = dict(zip(_active(fitted), fitted.param_vals, strict=True))
+    covariance = pd.DataFrame(
+        np.linalg.inv(fitted.calc_fim()), index=list(labels), columns=list(labels)
+    )
+    shown = {safe: name for name, safe in names.items()}
+    effects = _effects(model, labels, covariance, spread, sigma)
+    if draws:
+        drawn = _drawn_effects(model, scaled, spread, draws, seed)
+        effects["drawn_low"], effects["drawn_high"] = percentile_interval(drawn)
+        effects["draws"] = np.isfinite(drawn).sum(axis=0)
+    free = len(model.slopes()) + len(model.covariances())
+    sample = scaled.cov(ddof=0)
+    return PathFit(
+        _named(_estimates(model, labels, covariance, spread, sigma), shown),
+        _named(effects, shown),
+        values[exposures].corr(),
+        fit_measures(sample, sigma, len(data), free, list(model.exposures), spread),
+        model.lavaan(), len(data), len(table) - len(data),
+    )  # fmt: skip
+
+
+def _formula_names(columns: Sequence[str]) -> dict[str, str]:
+    """Return column → a name that a formula can hold, each different."""
+    safe: dict[str, str] = {}
+    for column in columns:
+        plain = re.sub(r"\W+", "_", column, flags=re.ASCII).strip("_") or "column"
+        plain = plain if plain[0].isalpha() else f"column_{plain}"
+        taken, number = plain, 2
+        while taken in safe.values():
+            taken, number = f"{plain}_{number}", number + 1
+        safe[column] = taken
+    return safe
+
+
+def _check(data: pd.DataFrame, model: _Paths, names: Mapping[str, str]) -> None:
+    parameters = len(model.slopes()) + len(model.covariances())
+    if len(data) <= parameters:
+        raise ValueError(
+            f"{len(data)} patients have all variables; {parameters} parameters need more of them, "
+            "or fewer mediators"
+        )
+    still = [name for name, safe in names.items() if data[safe].nunique() < 2]
+    if still:
+        raise ValueError(f"{still} do not vary among the {len(data)} patients; drop them")
+    vectors = np.linalg.eigh(data.corr())
+    if vectors.eigenvalues[0] < SMALLEST_EIGENVALUE:
+        share = np.abs(vectors.eigenvectors[:, 0])
+        alike = [name for (name, _), own in zip(names.items(), share, strict=True) if own > 0.1]
+        raise ValueError(
+            f"the covariance is not positive definite: {alike} follow from each other; drop one"
+        )
+
+
+def _fit(model: _Paths, data: pd.DataFrame) -> Model:
+    """Return the fitted model, or raise NotConvergedError."""
+    fitted = Model(model.model())
+    fitted.fit(data, options={"ftol": 1e-12})
+    slope = np.asarray(fitted.grad_mlw(fitted.param_vals), dtype=np.float64)
+    if not (np.isfinite(fitted.param_vals).all() and np.abs(slope).max() < FLAT):
+        raise NotConvergedError(
+            f"the path model did not converge: the likelihood still rises by "
+            f"{np.abs(slope).max():.2g} a unit; fewer mediators, or more patients, may help"
+        )
+    return fitted
+
+
+def _active(fitted: Model) -> list[str]:
+    return [name for name, parameter in fitted.parameters.items() if parameter.active]
+
+
+def _implied(fitted: Model, names: list[str]) -> pd.DataFrame:
+    """Return the covariance that the model implies, rows and columns in the order of `names`."""
+    sigma, _ = fitted.calc_sigma()
+    observed = list(fitted.vars["observed"])
+    return pd.DataFrame(sigma, index=observed, columns=observed).loc[names, names]
+
+
+def _tested(estimate: Array, se: Array) -> dict[str, Array]:
+    z = estimate / se
+    return {"estimate": estimate, "se": se, "z": z, "p": 2 * norm.sf(np.abs(z))}
+
+
+def _estimates(
+    model: _Paths, labels: Mapping[str, float], covariance: pd.DataFrame, spread: pd.Series,
+    sigma: pd.DataFrame,
+) -> pd.DataFrame:  # fmt: skip
+    """Return slopes, residual variances and covariances on the scale of the table."""
+    implied = np.sqrt(np.diag(sigma.to_numpy()))
+    deviation = dict(zip(sigma.index, implied, strict=True))
+    residual = {a: labels[label] for (a, b), label in model.covariances().items() if a == b}
+    rows = []
+    for (y, x), label in model.slopes().items():
+        unit = spread[y] / spread[x]
+        rows.append((y, "~", x, label, unit, deviation[x] / deviation[y]))
+    for (a, b), label in model.covariances().items():
+        unit = spread[a] * spread[b]
+        by = deviation[a] ** 2 if a == b else np.sqrt(residual[a] * residual[b])
+        rows.append((a, "~~", b, label, unit, 1 / by))
+    table = pd.DataFrame(rows, columns=["lhs", "op", "rhs", "label", "unit", "standard"])
+    found = table["label"].map(labels)
+    se = np.sqrt(table["label"].map(pd.Series(np.diag(covariance), covariance.index)))
+    for name, value in _tested(found * table["unit"], se * table["unit"]).items():
+        table[name] = value
+    table["standardised"] = found * table["standard"]
+    return table[["lhs", "op", "rhs", "estimate", "se", "z", "p", "standardised"]]
+
+
+def _defined(model: _Paths) -> list[tuple[str, str, list[tuple[str, ...]]]]:
+    """Return exposure, through what, and the products of labels whose sum the effect is."""
+    slopes, indirect = model.slopes(), model.indirect()
+    rows: list[tuple[str, str, list[tuple[str, ...]]]] = []
+    for x in model.exposures:
+        own = {m: pair for (other, m), pair in indirect.items() if other == x}
+        direct: list[tuple[str, ...]] = [(slopes[model.outcome, x],)]
+        rows += [(x, m, [pair]) for m, pair in own.items()]
+        rows.append((x, "all mediators", list(own.values())))
+        rows.append((x, "direct", direct))
+        rows.append((x, "total", [*own.values(), *direct]))
+    return rows
+
+
+def _effects(
+    model: _Paths, labels: Mapping[str, float], covariance: pd.DataFrame, spread: pd.Series,
+    sigma: pd.DataFrame,
+) -> pd.DataFrame:  # fmt: skip
+    """Return specific, summed, direct and total effects with delta-method errors."""
+    rows, gradients = [], []
+    y_deviation = np.sqrt(sigma.loc[model.outcome, model.outcome])
+    for x, through, products in _defined(model):
+        slope = pd.Series(0.0, index=covariance.index)
+        for product in products:
+            for label in product:
+                slope[label] += np.prod([labels[other] for other in product if other != label])
+        value = sum(np.prod([labels[label] for label in product]) for product in products)
+        unit = spread[model.outcome] / spread[x]
+        standard = np.sqrt(sigma.loc[x, x]) / y_deviation
+        rows.append((x, through, value * unit, unit, value * standard))
+        gradients.append(slope.to_numpy() * unit)
+    table = pd.DataFrame(rows, columns=["exposure", "through", "estimate", "unit", "standardised"])
+    gradient = np.stack(gradients)
+    se = np.sqrt(np.einsum("ei,ij,ej->e", gradient, covariance.to_numpy(), gradient))
+    for name, value in _tested(table["estimate"].to_numpy(), se).items():
+        table[name] = value
+    reach = norm.ppf(0.975) * se
+    table["low"], table["high"] = table["estimate"] - reach, table["estimate"] + reach
+    table["drawn_low"] = table["drawn_high"] = np.nan
+    table["draws"] = 0
+    return table[["exposure", "through", "estimate", "se", "z", "p", "low", "high",
+                  "standardised", "drawn_low", "drawn_high", "draws"]]  # fmt: skip
+
+
+def _drawn_effects(
+    model: _Paths, scaled: pd.DataFrame, spread: pd.Series, draws: int, seed: int
+) -> Array:
+    """Return the effects in each draw of patients, shape (draws, effects); NaN without a fit."""
+    defined = _defined(model)
+    units = np.array([spread[model.outcome] / spread[x] for x, _, _ in defined])
+    row = {name: number for number, name in enumerate(scaled.columns)}
+    mediators, exposures = (
+        [row[name] for name in own] for own in (model.mediators, model.exposures)
+    )
+    free = np.array([[x in own for x in model.exposures] for own in model.paths.values()])
+    found = []
+    for weights in drawn_weights(len(scaled), draws, seed):
+        drawn = drawn_covariances(scaled.to_numpy(), weights)
+        on_outcome = outcome_slopes(drawn, row[model.outcome], [*mediators, *exposures])
+        on_mediators = mediator_slopes(drawn, mediators, exposures, free, model.correlated)
+        slopes = dict(zip(((model.outcome, x) for x in (*model.mediators, *model.exposures)),
+                          on_outcome.T, strict=True))  # fmt: skip
+        slopes |= {(m, x): on_mediators[:, i, j] for i, m in enumerate(model.mediators)
+                   for j, x in enumerate(model.exposures)}  # fmt: skip
+        labels = {label: slopes[pair] for pair, label in model.slopes().items()}
+        effects = [sum(np.prod([labels[label] for label in product], axis=0)
+                       for product in products) for _, _, products in defined]  # fmt: skip
+        found.append(np.stack(effects, axis=1))
+    return np.concatenate(found) * units
+
+
+def _named(table: pd.DataFrame, shown: Mapping[str, str]) -> pd.DataFrame:
+    """Return the table with the columns' own names."""
+    words = [name for name in ("lhs", "rhs", "exposure", "through") if name in table]
+    return table.assign(**{name: table[name].map(lambda v: shown.get(v, v)) for name in words})
