@@ -415,3 +415,64 @@ def test_phenotypes_have_a_row_each_with_n_and_each_groups_median_and_quartiles(
     np.testing.assert_allclose(widths[1], standard[:3].quantile(0.75) - standard[:3].quantile(0.25))
     (legend,) = figure.legends
     assert [t.get_text() for t in legend.get_texts()] == ["mild, n = 3", "severe, n = 3"]
+
+
+FOREST = pd.DataFrame(
+    {"mediator": ["a", "b", "c"], "family": ["GLCM", "First order", "GLCM"],
+     "indirect": [0.2, -0.1, 0.3], "indirect_low": [0.1, -0.3, 0.1],
+     "indirect_high": [0.4, -0.05, 0.6], "p_indirect_adjusted": [0.02, 0.0001, 0.04],
+     "n": [1300, 900, 1300]}
+)  # fmt: skip
+
+
+def test_a_forest_has_a_row_a_mediator_by_family_and_size():
+    (ax,) = plots.plot_forest(FOREST, {"a": "Contrast"}, "Indirect effect").axes
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["b", "c", "Contrast"]
+    points = [line for line in ax.lines if line.get_marker() == "s"]
+    assert [line.get_xdata()[0] for line in points] == [-0.1, 0.3, 0.2]
+    spans = [tuple(line.get_xdata()) for line in ax.lines if line.get_marker() == "None"]
+    assert (-0.3, -0.05) in spans
+    assert (0.1, 0.6) in spans
+    shown = [text.get_text() for text in ax.texts]
+    assert {"GLCM", "First order", "< 0.001", "0.020", "1,300"} <= set(shown)
+    assert "-0.1 (-0.3 to -0.05)" in shown
+
+
+def test_a_forest_without_mediators_says_so():
+    (ax,) = plots.plot_forest(FOREST.iloc[:0], {}, "Indirect effect").axes
+    assert [text.get_text() for text in ax.texts] == ["No mediator passes the criterion."]
+
+
+def test_correlations_stand_in_their_clustered_order():
+    r = pd.DataFrame([[1, 0.1, 0.9], [0.1, 1, np.nan], [0.9, np.nan, 1]], list("abc"), list("abc"))
+    figure = plots.plot_correlations(r, {"a": "Area"})
+    heat = next(ax for ax in figure.axes if ax.get_xticklabels() and ax.collections and
+                {t.get_text() for t in ax.get_xticklabels()} == {"Area", "b", "c"})  # fmt: skip
+    order = [text.get_text() for text in heat.get_xticklabels()]
+    assert abs(order.index("Area") - order.index("c")) == 1  # alike, so side by side
+    assert np.ma.count_masked(heat.collections[0].get_array()) == 2
+
+
+def test_paths_show_every_estimate_and_the_exposures_correlation():
+    estimates = pd.DataFrame(
+        [("y", "~", "m1", 0.5, 0.0001), ("y", "~", "x1", 0.11, 0.3), ("m1", "~", "x1", -0.4, 0.02),
+         ("m1", "~", "x2", 0.3, 0.2), ("m1", "~~", "m1", 0.8, 0.0), ("y", "~~", "y", 0.7, 0.0)],
+        columns=["lhs", "op", "rhs", "standardised", "p"],
+    )  # fmt: skip
+    exposures = pd.DataFrame([[1, 0.25], [0.25, 1]], ["x1", "x2"], ["x1", "x2"])
+    (ax,) = plots.plot_paths(estimates, exposures, "y", {"m1": "Entropy"}).axes
+    shown = [text.get_text() for text in ax.texts]
+    for text in ("0.50***", "0.11", "-0.40*", "0.30", "0.80", "0.70", "0.25", "Entropy", "x2", "y"):
+        assert text in shown
+    assert shown.count("1.00") == 2
+
+
+def test_sensitivity_and_power_are_drawn_as_given():
+    curve = pd.DataFrame({"rho": [-0.5, 0.0, 0.5], "indirect": [0.4, 0.2, 0.0]})
+    ax = plots.plot_rho({"age → Area": curve})
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), curve)
+    power = pd.DataFrame({"criterion": "joint", "n": [50, 100], "share": [0.2, 0.6],
+                          "low": [0.1, 0.5], "high": [0.3, 0.7]})  # fmt: skip
+    ax = plots.plot_power(power)
+    ((line, _, _),) = ax.containers
+    np.testing.assert_allclose(line.get_xydata(), [[50, 0.2], [100, 0.6]])

@@ -12,6 +12,13 @@ from ssinfnet.plots.clinic import (
     plot_patient_flow,
     plot_phenotypes,
 )
+from ssinfnet.plots.mediation import (
+    plot_correlations,
+    plot_forest,
+    plot_paths,
+    plot_power,
+    plot_rho,
+)
 from ssinfnet.plots.scores import (
     plot_class_scores,
     plot_folds,
@@ -50,14 +57,19 @@ __all__ = [
     "plot_phenotypes",
     "plot_class_scores",
     "plot_cohort_examples",
+    "plot_correlations",
     "plot_costs",
     "plot_folds",
+    "plot_forest",
     "plot_inpainting",
     "plot_network",
     "plot_networks",
     "plot_overlay",
+    "plot_paths",
     "plot_places",
+    "plot_power",
     "plot_pretraining",
+    "plot_rho",
     "plot_roc",
     "plot_scan",
     "plot_scores",

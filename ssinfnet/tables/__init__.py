@@ -6,6 +6,7 @@ Nothing is rounded here but in `display`, which makes the text that notebooks an
 from ssinfnet.tables.clinic import severity_table
 from ssinfnet.tables.comparisons import class_comparison_table, comparison_table, moved_table
 from ssinfnet.tables.cost import cost_table, epoch_table, training_table
+from ssinfnet.tables.mediation import mediator_counts, mediator_names, path_tables
 from ssinfnet.tables.segmentation import (
     loss_table,
     pseudo_label_table,
@@ -22,7 +23,10 @@ __all__ = [
     "display",
     "epoch_table",
     "loss_table",
+    "mediator_counts",
+    "mediator_names",
     "moved_table",
+    "path_tables",
     "pseudo_label_table",
     "segmentation_table",
     "severity_table",
