@@ -74,6 +74,45 @@ def write_phantom(
     typer.echo(phantom.write_phantom(folder, settings))
 
 
+@app.command("mediate")
+def mediate_table(
+    table: Annotated[Path, typer.Argument(help="CSV of one row a patient")],
+    exposures: Annotated[str, typer.Option(help="columns, separated by commas")],
+    outcome: Annotated[str, typer.Option(help="a column")],
+    mediators: Annotated[str, typer.Option(help="columns or patterns such as 'ggo_*'")],
+    covariates: Annotated[str, typer.Option(help="columns; text becomes categories")] = "",
+    patient: Annotated[str | None, typer.Option(help="column that names the patients")] = None,
+    adjustment: Annotated[str, typer.Option(help="fdr_bh or holm, within an exposure")] = "fdr_bh",
+    draws: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 5000,
+    seed: Annotated[int, typer.Option(help="of the draws")] = 2021,
+    to: Annotated[Path | None, typer.Option(help="CSV that receives every test")] = None,
+) -> None:
+    """Test which columns carry the effect of exposures on an outcome.
+
+    Prints the mediators; every test goes to TABLE_mediation.csv, or where `--to` says.
+    """
+    from ssinfnet import artifacts, mediation
+
+    to = to or table.with_name(f"{table.stem}_mediation.csv")
+    try:
+        patients = mediation.read_patients_table(table, patient)
+        found = mediation.mediate(
+            patients, _listed(exposures), outcome,
+            mediation.chosen_columns(patients, _listed(mediators)), _listed(covariates),
+            adjustment=adjustment, draws=draws, seed=seed,
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+    typer.echo(found.text())
+    typer.echo(artifacts.write_text(to, found.table.to_csv(index=False, lineterminator="\n")))
+    typer.echo(mediation.ASSUMPTIONS)
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
 @app.command("train")
 def train(
     name: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],

@@ -1,7 +1,11 @@
 import json
 
+import numpy as np
+import pandas as pd
+import pytest
 from typer.testing import CliRunner
 
+from ssinfnet import mediation
 from ssinfnet.cli import app
 
 run = CliRunner().invoke
@@ -30,3 +34,61 @@ def test_phantom_of_a_study_of_real_data_is_refused(tmp_path):
     result = run(app, ["phantom", str(tmp_path), "--study", "paper"])
     assert result.exit_code == 1
     assert "has no phantom" in result.stderr
+
+
+def patients_csv(path, rows=80):
+    rng = np.random.default_rng(2)
+    age = rng.normal(50, 10, rows)
+    area = age + rng.normal(0, 5, rows)
+    severe = (area + rng.normal(0, 8, rows) > 50).astype(int)
+    table = pd.DataFrame({"id": [f"p{i}" for i in range(rows)], "age": age, "ggo_area": area,
+                          "ggo_noise": rng.normal(size=rows), "severe": severe})  # fmt: skip
+    table.loc[0, "age"] = np.nan
+    table.to_csv(path, index=False)
+    return table.set_index("id")
+
+
+ASKED = ["--exposures", "age", "--outcome", "severe", "--mediators", "ggo_*", "--draws", "99"]
+
+
+def test_mediate_writes_every_test_and_says_which_mediate(tmp_path):
+    table = patients_csv(tmp_path / "own.csv")
+    result = run(app, ["mediate", str(tmp_path / "own.csv"), *ASKED, "--patient", "id"])
+    assert result.exit_code == 0, result.stderr
+    written = pd.read_csv(tmp_path / "own_mediation.csv")
+    expected = mediation.mediate(table, ["age"], "severe", ["ggo_area", "ggo_noise"], draws=99)
+    assert written.pop("reason").isna().all()
+    pd.testing.assert_frame_equal(written, expected.table.drop(columns="reason"), check_dtype=False)
+    assert "1 of 2 pairs" in result.stdout
+    assert "1 patients left out: age is not known" in result.stdout
+    assert "ggo_area" in result.stdout
+    assert "linear model of a binary outcome, the paper's choice" in result.stdout
+    assert "nothing unmeasured" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text.replace("ggo_noise", "ggo_area", 1), "occur more than once"),
+        (lambda text: text.replace("p1,", "p2,", 1), "occur more than once"),
+        (lambda text: text.replace("severe", "mild", 1), "lacks columns"),
+        (lambda text: text.replace("ggo_", "c_"), "no column matches"),
+        (lambda text: text.replace(",1\n", ",yes\n"), "no finite numbers"),
+        (lambda text: "", "cannot be read as CSV"),
+        (lambda text: text.replace("id", "name", 1), "has no column 'id'"),
+    ],
+)
+def test_mediate_says_what_is_wrong_with_a_table(tmp_path, change, words):
+    path = tmp_path / "own.csv"
+    patients_csv(path)
+    path.write_text(change(path.read_text()))
+    result = run(app, ["mediate", str(path), *ASKED, "--patient", "id"])
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert not (tmp_path / "own_mediation.csv").exists()
+
+
+def test_mediate_needs_a_file(tmp_path):
+    result = run(app, ["mediate", str(tmp_path / "none.csv"), *ASKED])
+    assert result.exit_code == 1
+    assert "is not a file" in result.stderr
