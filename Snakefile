@@ -171,6 +171,7 @@ def reported_files(wildcards):
         files.append(rules.cross_validation.output.table)
     if study.clinical:
         files += [rules.severity.output.table, rules.phenotypes.output.table]
+        files += [rules.mediation.output.table] if study.clinical.mediation else []
     files = [file.format(**at) for file in files]
     external = [rules.external_data.output.run.format(external=one.study, **at)
                 for one in study.external]  # fmt: skip
@@ -479,7 +480,10 @@ rule severity:
         run=f"{RUNS}/10_severity.ipynb",
         table=f"{FIGURES}/table_v5.csv",
     params:
-        settings=settings("clinical", "scores", "cross_validation", "undertrained"),
+        settings=settings(
+            "clinical", "scores", "cross_validation", "undertrained",
+            within=("source", "severity_models", "fitted_on", "lung_field"),
+        ),
     threads: threads
     resources:
         study=given,
@@ -511,13 +515,34 @@ rule phenotypes:
         table=f"{FIGURES}/table_stability.csv",
         patients=f"{RUNS}/artifacts/phenotypes/patients.parquet",
     params:
-        settings=settings("clinical", "image_size", "undertrained"),
+        settings=settings(
+            "clinical", "image_size", "undertrained",
+            within=("source", "single_model", "multi_model", "threshold", "bin_width",
+                    "other_bin_widths", "other_thresholds"),
+        ),
     threads: threads
     resources:
         study=given,
         gpu=1,
         mem_mb=TRAINING_MB,
         runtime=longest,
+    shell:
+        RUN
+
+
+rule mediation:
+    input:
+        notebook="notebooks/12_mediation.ipynb",
+        cohort=rules.data_split.output.cohort,
+        patients=rules.phenotypes.output.patients,
+    output:
+        run=f"{RUNS}/12_mediation.ipynb",
+        table=f"{FIGURES}/table_mediators.csv",
+    params:
+        settings=settings("clinical", "undertrained", within=("source", "mediation")),
+    threads: threads
+    resources:
+        study=given,
     shell:
         RUN
 

@@ -311,6 +311,21 @@ class AugmentedConfig(Part):
     )  # fmt: skip
 
 
+class MediationConfig(Part):
+    """How mediation is analysed (J eq 14 and 15; D-17 to D-20)."""
+
+    exposures: tuple[Literal["age", "male", "n_diseases"], ...] = ("age", "male", "n_diseases")
+    outcomes: tuple[Literal["infected", "severe"], ...] = ("infected", "severe")
+    covariates: tuple[Literal["age", "male", "n_diseases", "hospital"], ...] = ()
+    adjustment: Literal["fdr_bh", "holm"] = "fdr_bh"
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    draws: int = Field(default=5000, ge=0)  # of patients, for each indirect effect's interval
+    model_draws: int = Field(default=1000, ge=0)  # the same where a model is fitted to each
+    fewest: int = Field(default=20, ge=1)  # patients of either class of an outcome (D-19)
+    most_correlated: float = Field(default=0.8, gt=0, lt=1)
+    seed: int = 2021
+
+
 class ClinicalConfig(Part):
     """The patients whose severity and phenotypes are analysed (spec §5 and §6)."""
 
@@ -325,6 +340,9 @@ class ClinicalConfig(Part):
     fitted_on: float = Field(default=0.5, gt=0, lt=1)  # share of patients that fit cut-points
     lung_field: str | None = None  # study whose lung-field network finds the lungs; None: D-51
     workers: Positive = 1  # processes that measure phenotypes
+    other_bin_widths: tuple[float, ...] = ()  # measured besides, to see what depends on them
+    other_thresholds: tuple[float, ...] = ()
+    mediation: MediationConfig | None = None  # None: too few patients for it
 
     @field_validator("severity_models")
     @classmethod
@@ -332,6 +350,12 @@ class ClinicalConfig(Part):
         if len(set(models)) < len(models):
             raise ValueError(f"severity_models must be different names, got {list(models)}")
         return models
+
+    def other_settings(self) -> dict[str, dict[str, float]]:
+        """Return name → bin width and threshold of what is measured besides."""
+        own = {"bin_width": self.bin_width, "threshold": self.threshold}
+        widths = {f"bin_width_{w:g}": own | {"bin_width": w} for w in self.other_bin_widths}
+        return widths | {f"threshold_{t:g}": own | {"threshold": t} for t in self.other_thresholds}
 
 
 class CostConfig(Part):

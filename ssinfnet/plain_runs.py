@@ -67,6 +67,8 @@ def _all_runs(study: Study, name: str) -> Iterator[Run]:
         yield from _trainings(study, single, [(clinical.multi_model, "predicted")], at)
         yield "10_severity", {"study": name}
         yield "11_phenotypes", {"study": name}
+        if clinical.mediation:
+            yield "12_mediation", {"study": name}
     for external in study.external:
         yield "07_external_datasets", {"study": name, "external": external.study}
     yield "09_cost", {"study": name}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from matplotlib.figure import Figure
 from ssinfnet import artifacts, tables
 from ssinfnet.config import Study
 
-__all__ = ["read_manifest", "save_figure", "save_table", "write_page"]
+__all__ = ["forget", "read_manifest", "save_figure", "save_table", "write_page"]
 
 MANIFEST = "manifest"
 UNDERTRAINED = "undertrained"
@@ -30,6 +31,7 @@ MEAN_NOTE = (
     "patients, n the slices on which the score is defined."
 )
 PNG_DPI = 150
+SHOWN_ROWS = 60  # of a table, on the page and in Markdown; its CSV has all
 SCREEN_DPI = 120  # a figure on the page is a quarter larger than in print
 # Matplotlib writes the time, and its version, unless told not to.
 NO_METADATA = {
@@ -46,7 +48,7 @@ def save_table(
     made: Mapping[str, Any],
     undertrained: bool = False,
 ) -> Path:
-    """Save a table as CSV in full precision and as Markdown to read; return the CSV's path.
+    """Save a table as CSV in full precision, its first rows as Markdown; return the CSV's path.
 
     Parameters
     ----------
@@ -73,12 +75,14 @@ def save_table(
         raise ValueError(f"table {name} has no columns")
     csv = folder / f"{name}.csv"
     artifacts.write_text(csv, frame.to_csv(index=False, lineterminator="\n"))
-    shown = tables.display(frame)
+    shown = tables.display(frame.head(SHOWN_ROWS))
     label = f" ({UNDERTRAINED})" if undertrained else ""
     parts = [
         f"**{title}**{label}",
         shown.to_markdown(index=False, disable_numparse=True) if len(shown) else "No rows.",
     ]
+    if more := len(frame) - len(shown):
+        parts.append(f"{more} more rows in {csv.name}.")
     if _has_intervals(shown):
         parts.append(MEAN_NOTE)
     markdown = artifacts.write_text(folder / f"{name}.md", "\n\n".join(parts) + "\n")
@@ -129,6 +133,29 @@ def save_figure(
     return files[0]
 
 
+def forget(folder: Path, *patterns: str) -> list[str]:
+    """Remove what an earlier run has saved under some names; return the names.
+
+    For what a run saves only where there is something to show, such as a forest of mediators.
+
+    Parameters
+    ----------
+    folder : Path
+        ``figures/<study>``.
+    patterns : str
+        Such as ``figure_5_*``.
+    """
+    found = [name for name in read_manifest(folder)["name"]
+             if any(fnmatchcase(name, pattern) for pattern in patterns)]  # fmt: skip
+    for name in found:
+        record = folder / MANIFEST / f"{name}.json"
+        files = artifacts.read_json(record)["files"]
+        record.unlink()  # first, so that the page never misses a file
+        for file in files:
+            (folder / file).unlink(missing_ok=True)
+    return found
+
+
 def read_manifest(folder: Path) -> pd.DataFrame:
     """Return what has been saved in a folder, by name.
 
@@ -174,6 +201,8 @@ def write_page(folder: Path, study: Study, exclusions: pd.DataFrame | None = Non
     versions: dict[str, str] = {}
     for item in items:
         versions |= item["made"].get("versions", {})
+    from ssinfnet import mediation  # statsmodels and semopy: seconds, needed only by the page
+
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         Path(__file__).with_name("report_page.html").read_text(encoding="utf-8")
     )
@@ -184,6 +213,7 @@ def write_page(folder: Path, study: Study, exclusions: pd.DataFrame | None = Non
         versions=dict(sorted(versions.items())),
         exclusions=None if exclusions is None else _cells(tables.display(exclusions)),
         note=MEAN_NOTE,
+        assumptions=mediation.ASSUMPTIONS if study.clinical and study.clinical.mediation else "",
     )
     return artifacts.write_text(folder / "report.html", page)
 
@@ -231,7 +261,8 @@ def _page_item(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         return {**record, "image": encoded, "width": round(width * SCREEN_DPI / PNG_DPI)}
     # nullable types, so that whole numbers with gaps stay whole
     frame = pd.read_csv(main, dtype_backend="numpy_nullable", keep_default_na=False, na_values=[""])
-    return {**record, "table": _cells(tables.display(frame))}
+    more = max(len(frame) - SHOWN_ROWS, 0)
+    return {**record, "table": _cells(tables.display(frame.head(SHOWN_ROWS))), "more": more}
 
 
 def _cells(shown: pd.DataFrame) -> dict[str, Any]:

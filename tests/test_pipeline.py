@@ -13,7 +13,7 @@ from ssinfnet import artifacts, plain_runs
 from ssinfnet.config import load_study
 from ssinfnet.paths import PREDICTIONS, StudyPaths
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # a whole study is one fixture
 PLACES = StudyPaths.of("smoke")
 SET_3 = StudyPaths.of("smoke_set3")
 
@@ -53,13 +53,30 @@ def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
                  "table_pseudo_labels_fold0_seed1.csv", "table_patient_flow.csv", "table_v5.csv",
                  "figure_lungs.png", "figure_severity.pdf", "figure_calibration.png",
                  "table_ct_ss.csv", "table_s1.csv", "table_stability.csv",
-                 "figure_phenotypes_ggo.png", "report.html"):  # fmt: skip
+                 "figure_phenotypes_ggo.png", "table_mediators.csv", "table_mediation_infected.csv",
+                 "table_mediation_two_part.csv", "figure_4a.png", "figure_4b.pdf",
+                 "table_mediator_names.csv", "table_paths_fit.csv", "report.html"):  # fmt: skip
         assert (PLACES.figures / name).stat().st_size > 0
     assert (SET_3.figures / "figure_lung_field.png").stat().st_size > 0
 
 
 def test_smoke_stays_small():
-    assert len(list(plain_runs.runs_of(load_study("smoke"), "smoke"))) <= 42
+    assert len(list(plain_runs.runs_of(load_study("smoke"), "smoke"))) <= 43
+
+
+def test_the_mediation_is_of_the_patients_and_phenotypes_of_the_run(executed):
+    found = pd.read_csv(PLACES.figures / "table_mediation_infected.csv")
+    means = artifacts.read_table(PLACES.phenotypes / "patients.parquet")
+    known = means[found["mediator"].unique()].notna().sum()
+    tested = found[found["beta21"].notna()]
+    assert len(tested)
+    assert (tested["n"] == tested["mediator"].map(known)).all()
+    assert found.loc[found["beta21"].isna(), "reason"].notna().all()
+    counts = pd.read_csv(PLACES.figures / "table_mediators.csv")
+    each = counts[counts["exposure"] != "any"]
+    assert each["tested"].sum() == len(tested)
+    wider = pd.read_csv(PLACES.figures / "table_repeated_infected.csv")
+    assert "bin_width_50" in set(wider["of"]) or wider.empty
 
 
 def test_what_the_table_shows_follows_from_the_scores_of_the_run(executed):
@@ -201,3 +218,15 @@ def test_nbval_finds_the_stored_outputs_in_every_notebook(executed):
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-4000:]
     assert re.search(r"\d+ passed", run.stdout)
+
+
+def test_the_plain_runs_are_those_of_the_snakefile():
+    planned = snakemake("--dry-run", "--forceall").stdout
+    jobs = len(re.findall(r"^\s*rule (?!all)\w+:", planned, flags=re.MULTILINE))
+    assert jobs == len(list(plain_runs.runs_of(load_study("smoke"), "smoke")))
+
+
+def test_a_notebook_that_trains_runs_plainly_too(executed):
+    path = PLACES.root / "notebooks" / "03_single_segmentation.ipynb"
+    left = plain_runs.run_notebook(path, {"study": "smoke", "model": "unet"})
+    assert set(left["predictions"]) == set(left["rows"]["slice_id"])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet import report
-from ssinfnet.config import DataConfig, SourceConfig, Study
+from ssinfnet.config import DataConfig, SourceConfig, Study, load_study
 
 MADE = {"study": "toy", "parameters": {"seed": 5}, "versions": {"numpy": "9.9"}, "inputs": {}}
 FRAME = pd.DataFrame({"model": ["unet", "sinfnet"], "F1_mean": [1 / 3, np.nan]}).assign(
@@ -178,3 +178,33 @@ def test_records_are_json_with_the_hash_of_each_file(tmp_path):
     record = json.loads((tmp_path / "manifest" / "table_3b.json").read_text())
     assert set(record["sha256"]) == {"table_3b.csv", "table_3b.md"}
     assert all(len(digest) == 64 for digest in record["sha256"].values())
+
+
+def test_long_tables_are_shown_in_part_and_written_whole(tmp_path, study):
+    table = pd.DataFrame({"mediator": [f"m{i}" for i in range(100)]})
+    csv = report.save_table(tmp_path, table, "table_long", "Every test", MADE)
+    assert len(pd.read_csv(csv)) == 100
+    markdown = csv.with_suffix(".md").read_text(encoding="utf-8")
+    page = report.write_page(tmp_path, study).read_text(encoding="utf-8")
+    for text in (markdown, page):
+        assert "m59" in text
+        assert "m60" not in text
+        assert "40 more rows" in text
+
+
+def test_the_page_of_a_mediation_says_what_it_does_not_show(tmp_path, study):
+    report.save_table(tmp_path, pd.DataFrame({"n": [1]}), "table_x", "X", MADE)
+    assert "nothing unmeasured" not in report.write_page(tmp_path, study).read_text()
+    mediated = load_study("smoke")
+    page = report.write_page(tmp_path, mediated).read_text(encoding="utf-8")
+    assert "nothing unmeasured acts" in page
+
+
+def test_what_an_earlier_run_saved_can_be_forgotten(tmp_path, figure, study):
+    report.save_figure(tmp_path, figure, "figure_5_infected", "Five", MADE, data=FRAME)
+    report.save_figure(tmp_path, figure, "figure_50", "Fifty", MADE)
+    report.save_table(tmp_path, FRAME, "table_5_x", "Table", MADE)
+    assert report.forget(tmp_path, "figure_5_*", "figure_6_*") == ["figure_5_infected"]
+    assert report.read_manifest(tmp_path)["name"].tolist() == ["figure_50", "table_5_x"]
+    assert not list(tmp_path.glob("figure_5_*"))
+    assert "Fifty" in report.write_page(tmp_path, study).read_text(encoding="utf-8")
