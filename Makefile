@@ -52,7 +52,8 @@ reproduce: $(INSTALLED) ## run a study: executed notebooks, tables, figures and 
 	@echo "tables and figures: $(FIGURES)/report.html"
 
 test: $(INSTALLED) ## run the tests
-	"$(BIN)/python" -m pytest
+	@# one file stays on one processor, whose fixtures its tests share
+	"$(BIN)/python" -m pytest -n $(CORES) --dist loadfile
 
 checks: $(INSTALLED) ## store the outputs that nbval compares, after a deliberate change
 	$(MAKE) reproduce STUDY=smoke
@@ -80,6 +81,7 @@ bench: $(INSTALLED) ## measure, and write the tables of benchmarks/
 	"$(BIN)/python" benchmarks/preparation.py
 	"$(BIN)/python" benchmarks/phenotypes.py
 	"$(BIN)/python" benchmarks/cohort.py
+	"$(BIN)/python" benchmarks/mediation.py
 
 unlock: $(INSTALLED) ## clear the lock that a killed run has left
 	$(SNAKEMAKE) --unlock

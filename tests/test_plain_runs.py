@@ -3,7 +3,7 @@ import pytest
 
 from ssinfnet import plain_runs
 from ssinfnet.config import load_study
-from ssinfnet.paths import StudyPaths, project_root
+from ssinfnet.paths import project_root
 
 
 def notebook(folder, *cells):
@@ -46,24 +46,3 @@ def test_every_run_names_a_notebook_and_parameters_it_has():
             assert parameters["study"]
             for parameter in parameters:
                 assert f"{parameter}: " in cell.source
-
-
-@pytest.mark.slow
-def test_the_plain_runs_are_those_of_the_snakefile():
-    import re
-
-    from test_pipeline import snakemake
-
-    planned = snakemake("--dry-run", "--forceall").stdout
-    jobs = len(re.findall(r"^\s*rule (?!all)\w+:", planned, flags=re.MULTILINE))
-    assert jobs == len(list(plain_runs.runs_of(load_study("smoke"), "smoke")))
-
-
-@pytest.mark.slow
-def test_a_notebook_that_trains_runs_plainly_too(tmp_path):
-    places = StudyPaths.of("smoke")
-    if not (places.cohort / "cohort.parquet").exists():
-        pytest.skip("the smoke study has not run; test_pipeline runs it")
-    path = project_root() / "notebooks" / "03_single_segmentation.ipynb"
-    left = plain_runs.run_notebook(path, {"study": "smoke", "model": "unet"})
-    assert set(left["predictions"]) == set(left["rows"]["slice_id"])
