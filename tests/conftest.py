@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Before numpy and torch start their threads: several processes of tests share the processors.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import matplotlib
 import numpy as np
 import pytest

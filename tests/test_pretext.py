@@ -269,7 +269,7 @@ def test_inpainting_learns_and_the_coach_makes_it_hard(square_slices, tmp_path):
     images, _ = square_slices
     slices = batches.SliceSet.of(images[:8]), batches.SliceSet.of(images[8:])
     config = PretextConfig(
-        phases=(PhaseConfig(train="network", epochs=15), PhaseConfig(train="coach", epochs=15)),
+        phases=(PhaseConfig(train="network", epochs=30), PhaseConfig(train="coach", epochs=15)),
         batch_size=4, coach_learning_rate=3e-3,
     )  # fmt: skip
     left, *_ = pretrain(slices, tmp_path, config)

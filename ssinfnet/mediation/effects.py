@@ -89,7 +89,7 @@ class Mediation:
 
     def _repr_html_(self) -> str:
         shown = self._mediating().to_html(index=False, float_format="{:.3g}".format)
-        return f"<p>{html.escape(self._headline())}</p>{shown}"
+        return f"<p>{html.escape(self._headline(), quote=False)}</p>{shown}"
 
     def _headline(self) -> str:
         tested = self.table["p_indirect"].notna().sum()
