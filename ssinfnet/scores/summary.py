@@ -306,7 +306,7 @@ def _interval(
 def _paired_tests(
     difference: pd.Series, permutation_draws: int, rng: np.random.Generator
 ) -> dict[str, Any]:
-    from scipy import stats  # a second of import, needed only by tests
+    from scipy import stats  # a second of import, needed only by paired tests
 
     by_patient = difference.groupby("patient_id").mean().to_numpy()
     found: dict[str, Any] = {
