@@ -143,7 +143,7 @@ def test_weighted_effects_are_those_of_the_drawn_patients(cohort):
     x, m = (cohort[names].to_numpy(float) for names in (["age", "n_diseases"], MEDIATORS))
     y = cohort["severity"].to_numpy()
     weights = next(drawn_weights(len(y), 5, seed=3))
-    found = weighted_indirect_effects(weights, others, x, m, y)
+    found = weighted_indirect_effects([weights], others, x, m, y)
     for draw, counted in enumerate(weights):
         rows = np.repeat(np.arange(len(y)), counted.astype(int))
         drawn = cohort.iloc[rows].reset_index(drop=True)

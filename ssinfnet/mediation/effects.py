@@ -287,8 +287,8 @@ def _intervals(
     """Return bounds of the indirect effects, and how many draws were usable."""
 
     def collected(all_weights: Iterable[Array]) -> Array:
-        parts = [weighted_indirect_effects(w, others, x, m, y) for w in all_weights]
-        return np.concatenate(parts).reshape(-1, x.shape[1] * m.shape[1])
+        found = weighted_indirect_effects(all_weights, others, x, m, y)
+        return found.reshape(-1, x.shape[1] * m.shape[1])
 
     if not draws:
         nothing = np.full(x.shape[1] * m.shape[1], np.nan)

@@ -6,6 +6,7 @@ is left of exposure, mediators and outcome gives every slope by a division.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,12 +114,12 @@ def _with_errors(estimate: Array, own: Array, residual: Array, leverage: Array, 
 
 def indirect_effects(others: Array, exposures: Array, mediators: Array, outcome: Array) -> Array:
     """Return β21·β32 of every exposure and mediator, shape (exposures, mediators)."""
-    ones = np.ones((1, len(outcome)))
+    ones = [np.ones((1, len(outcome)))]
     return weighted_indirect_effects(ones, others, exposures, mediators, outcome)[0]
 
 
 def weighted_indirect_effects(
-    weights: Array, others: Array, exposures: Array, mediators: Array, outcome: Array
+    weights: Iterable[Array], others: Array, exposures: Array, mediators: Array, outcome: Array
 ) -> Array:
     """Return β21·β32 by weighted least squares, for many sets of weights at once.
 
@@ -127,8 +128,8 @@ def weighted_indirect_effects(
 
     Parameters
     ----------
-    weights : ndarray of float, shape (draws, n)
-        How often each patient counts.
+    weights : iterable of ndarray of float, shape (any, n)
+        How often each patient counts, some draws at a time.
     others : ndarray of float, shape (n, q)
         Constant and covariates.
     exposures : ndarray of float, shape (n, e)
@@ -154,26 +155,32 @@ def weighted_indirect_effects(
         [regressors[:, first] * regressors[:, second], regressors * y, m * y, m * m]
         + [regressors[:, [i]] * m for i in range(p)]
     )
-    sums = weights @ products
+    found = np.concatenate([_from_sums(some @ products, q, e, k) for some in weights])
+    return found * (spread_y / spread_x[:, None])
+
+
+def _from_sums(sums: Array, q: int, e: int, k: int) -> Array:
+    """Return β21·β32, shape (draws, e, k), of sums of products, one row a draw."""
+    p = q + e
+    first, second = np.triu_indices(p)
     pairs = len(first)
-    cross = np.empty((len(weights), p, p))
+    cross = np.empty((len(sums), p, p))
     cross[:, first, second] = cross[:, second, first] = sums[:, :pairs]
     with_y = sums[:, pairs : pairs + p]
     m_y, m_m = (sums[:, pairs + p + i * k : pairs + p + (i + 1) * k] for i in (0, 1))
-    with_m = sums[:, pairs + p + 2 * k :].reshape(len(weights), p, k)
-    found = np.empty((len(weights), e, k))
+    with_m = sums[:, pairs + p + 2 * k :].reshape(len(sums), p, k)
+    found = np.empty((len(sums), e, k))
     for number in range(e):
         own = [*range(q), q + number]
         system = cross[:, own][:, :, own]
         usable = np.linalg.cond(system) < 1 / COLLINEAR
         system[~usable] = np.eye(len(own))
-        right = np.concatenate([with_m[:, own], with_y[:, own, None]], axis=2)
-        solved = np.linalg.solve(system, right)
-        left_m = m_m - np.einsum("dqk,dqk->dk", with_m[:, own], solved[:, :, :k])
-        left_my = m_y - np.einsum("dq,dqk->dk", with_y[:, own], solved[:, :, :k])
+        solved = np.linalg.inv(system) @ with_m[:, own]
+        left_m = m_m - np.einsum("dqk,dqk->dk", with_m[:, own], solved)
+        left_my = m_y - np.einsum("dq,dqk->dk", with_y[:, own], solved)
         left_m[(left_m <= COLLINEAR * m_m) | ~usable[:, None]] = np.nan
-        found[:, number] = solved[:, -1, :k] * left_my / left_m
-    return found * (spread_y / spread_x[:, None])
+        found[:, number] = solved[:, -1] * left_my / left_m
+    return found
 
 
 def _spread(values: Array) -> Array:
