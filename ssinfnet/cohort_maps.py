@@ -7,6 +7,7 @@ made again, so a run that was killed goes on where it stopped.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from ssinfnet.paths import StudyPaths
 __all__ = ["CHUNK", "segment_cohort"]
 
 CHUNK = 64  # slices: 64 MB of 512 px maps
+BATCH = 4  # slices at once: below 2 GB at the paper's 352 px
 
 
 def segment_cohort(
@@ -96,16 +98,17 @@ def _segment(
 ) -> dict[str, NDArray[np.uint8]]:
     """Return ``<slice_id>.lesion`` and ``<slice_id>.classes`` of some slices."""
     slices = inference.single_slices(rows, places)
-    lesions = inference.predict_rows(stages["single"], rows, slices, device)
+    predict = partial(inference.predict_rows, device=device, batch_size=BATCH)
+    lesions = predict(stages["single"], rows, slices)
     if reads_prior:
         priors = lesions
         if stages["prior"] != stages["single"]:
-            priors = inference.predict_rows(stages["prior"], rows, slices, device)
+            priors = predict(stages["prior"], rows, slices)
         resized = [images.resize_image(priors[name][0].astype(np.float32), image_size)
                    for name in rows["slice_id"]]  # fmt: skip
         stacked = np.rint(np.stack(resized) * 255).astype(np.uint8)
         slices = replace(slices, priors=SliceSet.of(stacked).images)
-    classes = inference.predict_rows(stages["multi"], rows, slices, device)
+    classes = predict(stages["multi"], rows, slices)
     found = {f"{name}.lesion": lesions[name][0] for name in rows["slice_id"]}
     found |= {f"{name}.classes": classes[name] for name in rows["slice_id"]}
     return {name: np.rint(map_.astype(np.float32) * 255).astype(np.uint8)

@@ -169,7 +169,12 @@ def predict(
 
 
 def predict_rows(
-    folder: Path, rows: pd.DataFrame, slices: SliceSet, device: torch.device | None = None
+    folder: Path,
+    rows: pd.DataFrame,
+    slices: SliceSet,
+    device: torch.device | None = None,
+    *,
+    batch_size: int = 8,
 ) -> dict[str, NDArray[np.float16]]:
     """Return slice_id → probabilities of some rows of a cohort, by the network of a training.
 
@@ -182,6 +187,7 @@ def predict_rows(
     slices : SliceSet
         From `single_slices` or `multi_slices`.
     device : torch.device or None
+    batch_size : int
 
     Returns
     -------
@@ -190,7 +196,8 @@ def predict_rows(
     """
     network, run = load(folder)
     sizes = list(zip(rows["height"], rows["width"], strict=True))
-    maps = predict(network, slices, sizes, run["intensity"], device=device)
+    how = {"batch_size": batch_size, "device": device}
+    maps = predict(network, slices, sizes, run["intensity"], **how)
     return dict(zip(rows["slice_id"], maps, strict=True))
 
 
