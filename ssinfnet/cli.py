@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +20,16 @@ data_app = typer.Typer(no_args_is_help=True, help="Raw data: look at them, fetch
 app.add_typer(data_app, name="data")
 
 
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Say in one line what the library refused, and leave with exit status 1."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+
+
 @data_app.command("inspect")
 def inspect_data(
     folder: Annotated[Path, typer.Argument(help="folder of raw data")],
@@ -26,11 +38,8 @@ def inspect_data(
     """Say what a folder holds, what cannot be used, and which slices occur twice."""
     from ssinfnet import inspection
 
-    try:
+    with _refusals():
         typer.echo(inspection.inspect(folder, source).text())
-    except (FileNotFoundError, ValueError) as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(1) from error
 
 
 @data_app.command("download")
@@ -41,21 +50,15 @@ def download_data(
     """Fetch a freely available data set, or what is missing of it."""
     from ssinfnet.sources import download
 
-    try:
+    with _refusals():
         typer.echo(download.download(name, to))
-    except (OSError, ValueError) as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(1) from error
 
 
 @app.command("study")
 def show_study(name: Annotated[str, typer.Argument(help="name, or path of a YAML file")]) -> None:
     """Check a study and print every setting, defaults included."""
-    try:
+    with _refusals():
         study = config.load_study(name)
-    except (FileNotFoundError, ValueError) as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(1) from error
     typer.echo(study.model_dump_json(indent=2))
 
 
@@ -67,11 +70,11 @@ def write_phantom(
     """Write the embedded data set as raw files in the layouts of the real sources."""
     from ssinfnet import phantom
 
-    settings = config.load_study(study).data.phantom
-    if settings is None:
-        typer.echo(f"study {study!r} reads real data; it has no phantom", err=True)
-        raise typer.Exit(1)
-    typer.echo(phantom.write_phantom(folder, settings))
+    with _refusals():
+        settings = config.load_study(study).data.phantom
+        if settings is None:
+            raise ValueError(f"study {study!r} reads real data; it has no phantom")
+        typer.echo(phantom.write_phantom(folder, settings))
 
 
 @app.command("mediate")
@@ -94,16 +97,13 @@ def mediate_table(
     from ssinfnet import artifacts, mediation
 
     to = to or table.with_name(f"{table.stem}_mediation.csv")
-    try:
+    with _refusals():
         patients = mediation.read_patients_table(table, patient)
         found = mediation.mediate(
             patients, _listed(exposures), outcome,
             mediation.chosen_columns(patients, _listed(mediators)), _listed(covariates),
             adjustment=adjustment, draws=draws, seed=seed,
         )  # fmt: skip
-    except (OSError, ValueError) as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(1) from error
     typer.echo(found.text())
     typer.echo(artifacts.write_text(to, found.table.to_csv(index=False, lineterminator="\n")))
     typer.echo(mediation.ASSUMPTIONS)
@@ -127,11 +127,8 @@ def train(
 
     if data is not None:
         os.environ[paths.DATA_VARIABLE] = str(data.resolve())
-    try:
+    with _refusals():
         plain_runs.run_study(config.load_study(name), name)
-    except (FileNotFoundError, ValueError, RuntimeError) as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(1) from error
 
 
 if __name__ == "__main__":
