@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ssinfnet import artifacts, cohort_maps, inference, networks, segmentation
+from ssinfnet import artifacts, cohort_maps, inference, networks, segmentation, slice_sets
 from ssinfnet.config import MultiTrainingConfig, TrainingConfig
 from ssinfnet.models import MULTI_MODELS
 from ssinfnet.paths import StudyPaths
@@ -56,7 +56,7 @@ def rows_of(slices: int) -> pd.DataFrame:
 
 def train(places: StudyPaths, rows: pd.DataFrame, width: float) -> None:
     """Train both stages for a step on a few slices, so that there is something to load."""
-    few = inference.single_slices(rows.iloc[:2], places)
+    few = slice_sets.single_slices(rows.iloc[:2], places)
     for model in ("sinfnet", "ssinfnet"):
         segmentation.fit_single(
             inference.seeded(1, networks.build_single, "infnet", width), few, few,

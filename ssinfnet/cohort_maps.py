@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from ssinfnet import artifacts, images, inference, progress, training
+from ssinfnet import artifacts, inference, progress, slice_sets, training
 from ssinfnet.batches import SliceSet
 from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL
 from ssinfnet.paths import StudyPaths
@@ -97,17 +97,15 @@ def _segment(
     device: torch.device | None,
 ) -> dict[str, NDArray[np.uint8]]:
     """Return ``<slice_id>.lesion`` and ``<slice_id>.classes`` of some slices."""
-    slices = inference.single_slices(rows, places)
+    slices = slice_sets.single_slices(rows, places)
     predict = partial(inference.predict_rows, device=device, batch_size=BATCH)
     lesions = predict(stages["single"], rows, slices)
     if reads_prior:
         priors = lesions
         if stages["prior"] != stages["single"]:
             priors = predict(stages["prior"], rows, slices)
-        resized = [images.resize_image(priors[name][0].astype(np.float32), image_size)
-                   for name in rows["slice_id"]]  # fmt: skip
-        stacked = np.rint(np.stack(resized) * 255).astype(np.uint8)
-        slices = replace(slices, priors=SliceSet.of(stacked).images)
+        read = slice_sets.at_network_size([priors[name] for name in rows["slice_id"]], image_size)
+        slices = replace(slices, priors=SliceSet.of(read).images)
     classes = predict(stages["multi"], rows, slices)
     found = {f"{name}.lesion": lesions[name][0] for name in rows["slice_id"]}
     found |= {f"{name}.classes": classes[name] for name in rows["slice_id"]}

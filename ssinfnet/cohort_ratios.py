@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from ssinfnet import artifacts, inference, progress, training
+from ssinfnet import artifacts, inference, progress, slice_sets, training
 from ssinfnet.cohort import Cohort
 from ssinfnet.cohort_maps import CHUNK
 from ssinfnet.lungs import clean_field
@@ -43,7 +43,7 @@ def cohort_lungs(
     """
     fields = {}
     if network is not None:
-        slices = inference.single_slices(rows, places)
+        slices = slice_sets.single_slices(rows, places)
         predicted = inference.predict_rows(network, rows, slices, device)
         fields = {name: clean_field(maps[0] >= 0.5) for name, maps in predicted.items()}
     found = {}
@@ -126,7 +126,7 @@ def _measure(
     lungs: dict[str, tuple[NDArray[np.bool_], str]],
     device: torch.device | None,
 ) -> pd.DataFrame:
-    slices = inference.single_slices(rows, places)
+    slices = slice_sets.single_slices(rows, places)
     measured = []
     for model, network in trained.items():
         predicted = inference.predict_rows(network, rows, slices, device)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet import cohort, phantom, sources
+from ssinfnet import cohort, phantom, sources, splits
 from ssinfnet.config import SourceConfig, SplitConfig, load_study
 
 
@@ -27,8 +27,8 @@ MEDSEG = [1] * 100 + [39, 47, 60, 66, 75, 93, 110, 121, 218]  # sizes as in Med-
 
 def with_splits(slices, config=None):
     config = config or SplitConfig()
-    slices = slices.assign(split=cohort.assign_splits(slices, config))
-    return slices.assign(fold=cohort.assign_folds(slices, 3, config.seed))
+    slices = slices.assign(split=splits.assign_splits(slices, config))
+    return slices.assign(fold=splits.assign_folds(slices, 3, config.seed))
 
 
 def test_the_split_follows_the_papers_proportions_with_patients_whole():
@@ -47,31 +47,31 @@ def test_lesions_are_spread_evenly_over_the_splits():
 
 def test_the_split_depends_on_the_seed_and_not_on_the_order_of_rows():
     slices = table(MEDSEG)
-    first = cohort.assign_splits(slices, SplitConfig())
+    first = splits.assign_splits(slices, SplitConfig())
     shuffled = slices.sample(frac=1, random_state=3)
-    again = cohort.assign_splits(shuffled, SplitConfig())
+    again = splits.assign_splits(shuffled, SplitConfig())
     pd.testing.assert_series_equal(again.sort_index(), first, check_names=False)
-    assert (cohort.assign_splits(slices, SplitConfig(seed=1)) != first).any()
+    assert (splits.assign_splits(slices, SplitConfig(seed=1)) != first).any()
 
 
 def test_a_sources_own_test_set_is_kept():
     slices = table([1] * 20)
     slices["source_split"] = ["train"] * 12 + ["test"] * 8
-    split = cohort.assign_splits(slices, SplitConfig(own_test_set=True))
+    split = splits.assign_splits(slices, SplitConfig(own_test_set=True))
     assert (split == "test").tolist() == [False] * 12 + [True] * 8
     assert split.value_counts().to_dict() == {"train": 10, "validation": 2, "test": 8}
 
 
 def test_an_empty_split_is_refused_with_the_number_of_patients():
     with pytest.raises(ValueError, match=r"\['test'\] empty: 2 labelled patients"):
-        cohort.assign_splits(table([5, 5]), SplitConfig())
+        splits.assign_splits(table([5, 5]), SplitConfig())
 
 
 def test_a_patient_in_two_splits_is_an_error_that_names_the_patient():
     slices = with_splits(table([2] * 10))
     slices.loc[0, "split"] = "test" if slices.loc[1, "split"] != "test" else "train"
     with pytest.raises(ValueError, match="1 patients are in two splits: p000 in"):
-        cohort.refuse_leakage(slices)
+        splits.refuse_leakage(slices)
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
@@ -80,7 +80,7 @@ def test_an_unlabelled_slice_of_an_unseen_patient_is_leakage_too(split):
     tested = slices.index[slices["split"] == split][0]
     extra = slices.loc[[tested]].assign(split="unlabelled", labelled=False, slice_id="extra")
     with pytest.raises(ValueError, match="in two splits"):
-        cohort.refuse_leakage(pd.concat([slices, extra]))
+        splits.refuse_leakage(pd.concat([slices, extra]))
 
 
 def test_unlabelled_slices_of_unseen_patients_are_left_out_and_listed():
@@ -107,7 +107,7 @@ def test_a_fold_tests_its_own_part_and_shares_no_patient():
         slices = whole.in_fold(fold).slices
         assert (slices.loc[slices["split"] == "test", "fold"] == fold).all()
         assert set(slices["split"]) == {"train", "validation", "test"}
-        cohort.refuse_leakage(slices)
+        splits.refuse_leakage(slices)
     assert whole.in_fold(0) is whole
     with pytest.raises(ValueError, match="fold must be 0"):
         whole.in_fold(4)

@@ -16,6 +16,7 @@ from ssinfnet import (
     networks,
     preparation,
     segmentation,
+    slice_sets,
 )
 from ssinfnet.cohort_maps import segment_cohort
 from ssinfnet.config import PhantomConfig, TrainingConfig, load_study
@@ -44,7 +45,7 @@ def prepared(tmp_path_factory):
     built = cohort.build(study, cohort.raw_folder(study, places))
     built.save(places.cohort, {})
     preparation.prepare_slices(built, study, places.cohort, {})
-    train = inference.single_slices(built.of_split("train"), places)
+    train = slice_sets.single_slices(built.of_split("train"), places)
     for model in ("sinfnet", "ssinfnet"):
         network = inference.seeded(len(model), networks.build_single, "infnet", 0.125)
         described = {"stage": "single", "model": model, "width": 0.125}
@@ -81,7 +82,7 @@ def test_maps_are_those_of_predicting_all_at_once(prepared, tmp_path):
     assert len(chunks) == -(-len(rows) // 8) > 2
     found = {name: maps for chunk in chunks for name, maps in read_maps(chunk)}
     assert list(found) == rows["slice_id"].tolist()
-    slices = inference.single_slices(rows, places)
+    slices = slice_sets.single_slices(rows, places)
     whole = inference.predict_rows(places.single("ssinfnet", 0, 1), rows, slices, CPU)
     for name, maps in found.items():
         assert maps.lesion.shape == whole[name][0].shape
@@ -172,7 +173,7 @@ def test_ratios_are_lesion_within_the_lungs_over_the_lungs(prepared, tmp_path):
     given = (places, built, rows, tmp_path, ["sinfnet", "ssinfnet"])
     table = cohort_ratios.lesion_ratios(*given, device=CPU)
     assert table.groupby("model")["slice_id"].apply(list).map(len).tolist() == [len(rows)] * 2
-    slices = inference.single_slices(rows, places)
+    slices = slice_sets.single_slices(rows, places)
     maps = inference.predict_rows(places.single("ssinfnet", 0, 1), rows, slices, CPU)
     own = table[table["model"] == "ssinfnet"].set_index("slice_id")
     for row, image, _ in built.read(rows):

@@ -13,6 +13,7 @@ from ssinfnet import (
     inference,
     networks,
     segmentation,
+    slice_sets,
     training,
 )
 from ssinfnet.config import TrainingConfig, load_study
@@ -118,7 +119,7 @@ class Traced:
         given = {"kind": "predicted", "fold": 0, "seed": 1, "size": 32} | changed
         given.setdefault("cross_fitted", [(0, 1), (0, 2)])
         kind = given.pop("kind")
-        return inference.prior_maps(self.rows, kind, self.places, **given)
+        return slice_sets.prior_maps(self.rows, kind, self.places, **given)
 
 
 def test_each_slices_prior_comes_from_the_network_that_did_not_see_its_patient(tmp_path):
@@ -213,7 +214,7 @@ def seen(places, split, most, seed=1):
     study = study.model_copy(
         update={"single": study.single.model_copy(update={"pretext": pretext})}
     )
-    slices = inference.pretext_slices(Unlabelled(), split, "single", study, places, 0, seed)
+    slices = slice_sets.pretext_slices(Unlabelled(), split, "single", study, places, 0, seed)
     assert slices.labels is None
     return slices.images[:, 0, 0, 0].tolist()
 
@@ -234,10 +235,10 @@ def test_a_study_may_limit_the_unlabelled_slices(unlabelled):
 
 def test_stage_2s_pretraining_sees_slices_with_priors_alone(unlabelled, monkeypatch):
     monkeypatch.setattr(
-        inference, "prior_maps", lambda rows, *_, **__: np.full((len(rows), 32, 32), 9, np.uint8)
+        slice_sets, "prior_maps", lambda rows, *_, **__: np.full((len(rows), 32, 32), 9, np.uint8)
     )
     study = load_study("smoke")
-    slices = inference.pretext_slices(Unlabelled(), "train", "multi", study, unlabelled, 0, 1)
+    slices = slice_sets.pretext_slices(Unlabelled(), "train", "multi", study, unlabelled, 0, 1)
     assert len(slices) == 2
     assert slices.priors.unique().tolist() == [9]
     assert slices.labels is None

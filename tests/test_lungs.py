@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ssinfnet import cohort, lungs, sources
+from ssinfnet import cohort, lungs, sources, splits
 from ssinfnet.config import (
     DataConfig,
     LungFieldConfig,
@@ -189,5 +189,5 @@ def test_a_validation_set_of_the_source_is_kept():
             "source_split": ["test", "validation", "train", "train", "validation", "train"],
         }
     )
-    split = cohort.assign_splits(slices, SplitConfig(own_test_set=True))
+    split = splits.assign_splits(slices, SplitConfig(own_test_set=True))
     assert split.tolist() == slices["source_split"].tolist()
