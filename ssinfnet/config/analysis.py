@@ -1,0 +1,114 @@
+"""What is made of trained networks: validation, other data, patients, costs, scores."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from ssinfnet.config.parts import MultiName, Part, Positive, SingleName
+
+__all__ = [
+    "AugmentedConfig",
+    "ClinicalConfig",
+    "CostConfig",
+    "CrossValidationConfig",
+    "ExternalConfig",
+    "MediationConfig",
+    "ScoreConfig",
+]
+
+
+class CrossValidationConfig(Part):
+    """Which models are cross-validated over `split.folds` folds, with the first seed (S2, S3)."""
+
+    single_models: tuple[SingleName, ...] = ("unet", "sinfnet", "ssinfnet")
+    multi_models: tuple[MultiName, ...] = ("unet", "sinfnet", "ssinfnet")
+
+
+class ExternalConfig(Part):
+    """An independent data set, a study of its own (S tables S5 and S6).
+
+    Its own networks are tested on its test slices, and beside them, without retraining, those of
+    another study.
+    """
+
+    study: str  # of the data set: what is trained and tested there
+    transferred: str | None = None  # study whose networks are tested there; None: this one
+    tables: str = Field(pattern=r"^[a-z0-9]+$")  # "s5" stands beside the paper's S5A and S5B
+
+
+class AugmentedConfig(Part):
+    """Which models are compared with and without cutout (V tables II and III, D table I)."""
+
+    single_models: tuple[SingleName, ...] = (
+        "sinfnet", "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50",
+        "ssinfnet", "ssinfnet_cutout40",
+    )  # fmt: skip
+    multi_models: tuple[MultiName, ...] = (
+        "sinfnet", "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50",
+        "ssinfnet", "ssinfnet_cutout40",
+    )  # fmt: skip
+
+
+class MediationConfig(Part):
+    """How mediation is analysed (J eq 14 and 15; D-17 to D-20)."""
+
+    exposures: tuple[Literal["age", "male", "n_diseases"], ...] = ("age", "male", "n_diseases")
+    outcomes: tuple[Literal["infected", "severe"], ...] = ("infected", "severe")
+    covariates: tuple[Literal["age", "male", "n_diseases", "hospital"], ...] = ()
+    adjustment: Literal["fdr_bh", "holm"] = "fdr_bh"
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    draws: int = Field(default=5000, ge=0)  # of patients, for each indirect effect's interval
+    model_draws: int = Field(default=1000, ge=0)  # the same where a model is fitted to each
+    fewest: int = Field(default=20, ge=1)  # patients of either class of an outcome (D-19)
+    most_correlated: float = Field(default=0.8, gt=0, lt=1)
+    seed: int = 2021
+
+
+class ClinicalConfig(Part):
+    """The patients whose severity and phenotypes are analysed (spec §5 and §6)."""
+
+    source: Literal["ictcf"] = "ictcf"  # one of the study's sources, with a clinical table
+    severity_models: tuple[SingleName, ...] = (  # V table V
+        "sinfnet", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet", "ssinfnet_cutout40",
+    )  # fmt: skip
+    single_model: SingleName = "ssinfnet"  # whose overall lesion is measured
+    multi_model: MultiName = "ssinfnet"  # whose ground glass and consolidation
+    threshold: float = Field(default=0.5, gt=0, lt=1)  # probability from which a pixel is lesion
+    bin_width: float = Field(default=25, gt=0)  # grey values of a level, of 256 (D-16)
+    fitted_on: float = Field(default=0.5, gt=0, lt=1)  # share of patients that fit cut-points
+    lung_field: str | None = None  # study whose lung-field network finds the lungs; None: D-51
+    workers: Positive = 1  # processes that measure phenotypes
+    other_bin_widths: tuple[float, ...] = ()  # measured besides, to see what depends on them
+    other_thresholds: tuple[float, ...] = ()
+    mediation: MediationConfig | None = None  # None: too few patients for it
+
+    @field_validator("severity_models")
+    @classmethod
+    def _models_differ(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(models)) < len(models):
+            raise ValueError(f"severity_models must be different names, got {list(models)}")
+        return models
+
+    def other_settings(self) -> dict[str, dict[str, float]]:
+        """Return name → bin width and threshold of what is measured besides."""
+        own = {"bin_width": self.bin_width, "threshold": self.threshold}
+        widths = {f"bin_width_{w:g}": own | {"bin_width": w} for w in self.other_bin_widths}
+        return widths | {f"threshold_{t:g}": own | {"threshold": t} for t in self.other_thresholds}
+
+
+class CostConfig(Part):
+    """How costs are measured (S table S8)."""
+
+    rounds: Positive = 10  # turns of all models; their medians are shown
+    batch: Positive = 4  # slices of a training step and of a prediction
+
+
+class ScoreConfig(Part):
+    """How predictions become tables (spec §4)."""
+
+    threshold: float = Field(default=0.5, gt=0, lt=1)  # probability; no source states another
+    bootstrap_draws: Positive = 2000  # over patients (D-13)
+    permutation_draws: Positive = 10000  # sign flips over patients (D-15)
+    seed: int = 2021

@@ -1,0 +1,180 @@
+"""How networks are made, pretrained and trained: both stages and the lung field."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, field_validator
+
+from ssinfnet.config.parts import MultiName, Part, Positive, Share, SingleName
+
+__all__ = [
+    "AugmentationConfig",
+    "LungFieldConfig",
+    "MultiConfig",
+    "MultiTrainingConfig",
+    "NetworkConfig",
+    "PhaseConfig",
+    "PretextConfig",
+    "PseudoLabelConfig",
+    "SingleConfig",
+    "TrainingConfig",
+]
+
+
+class AugmentationConfig(Part):
+    """Random changes of a training slice, drawn alike for image, mask and edge (V §V-C)."""
+
+    flip_vertical: Share = 0.5  # probability; sources name the flip, not its probability
+    flip_horizontal: Share = 0.5
+    rotate: Share = 0.0  # probability of a turn by 90, 180 or 270 degrees
+    crop: Share = 0.0  # probability of cropping and enlarging back
+    crop_smallest: float = Field(default=0.75, gt=0, le=1)  # smallest side kept, share of the side
+    cutout: Share = 0.0  # probability of erasing one rectangle
+    cutout_fraction: float = Field(default=0.4, gt=0, lt=1)  # of the area: 0.2, 0.4, 0.5 (V, D)
+
+
+class TrainingConfig(Part):
+    """How a network is fitted; the defaults are stage 1's (J, Experimental settings)."""
+
+    epochs: Positive = 500
+    batch_size: Positive = 8  # Inf-Net's code
+    optimiser: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(default=1e-4, gt=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)  # of SGD
+    schedule: Literal["constant", "cosine"] = "constant"  # none is stated (D-07)
+    gradient_clamp: float | None = Field(default=0.5, gt=0)  # each entry into ±0.5; Inf-Net
+    scales: tuple[float, ...] = (0.75, 1.0, 1.25)  # one optimiser step each; Inf-Net
+    patience: Positive | None = None  # epochs without a better validation F1; None never stops
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+    def with_cutout(self, fraction: float) -> Self:
+        """Return the same training with this share of every other slice erased (D-45)."""
+        if not fraction:
+            return self
+        erasing = {"cutout": 0.5, "cutout_fraction": fraction}
+        augmentation = self.augmentation.model_copy(update=erasing)
+        return self.model_copy(update={"augmentation": augmentation})
+
+    @field_validator("scales")
+    @classmethod
+    def _scales_enlarge_or_shrink(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
+        if not scales or any(not 0 < scale <= 2 for scale in scales):
+            raise ValueError(f"scales must be one or more numbers in (0, 2], got {list(scales)}")
+        return scales
+
+
+class MultiTrainingConfig(TrainingConfig):
+    """How a stage-2 network is fitted (J, Experimental settings)."""
+
+    optimiser: Literal["adam", "sgd"] = "sgd"
+    learning_rate: float = Field(default=0.01, gt=0)
+    momentum: float = Field(default=0.7, ge=0, lt=1)
+    gradient_clamp: float | None = Field(default=None, gt=0)  # only stage 1's code clamps
+    scales: tuple[float, ...] = (1.0,)  # multi-scale is stage 1's
+    focal_gamma: float = Field(default=2.0, ge=0)  # J eq 7, of the models with focal loss
+    lookahead_steps: Positive = 5  # k, of the models with Lookahead
+    lookahead_share: float = Field(default=0.5, gt=0, le=1)  # α
+
+
+class NetworkConfig(Part):
+    """Size and initial weights of the networks."""
+
+    width: float = Field(default=1.0, gt=0, le=1)  # multiplies every channel count; 1 = published
+    imagenet_weights: str | None = None  # local file for the backbone; None starts at random
+
+
+class PhaseConfig(Part):
+    """One turn of the alternation: who learns, and for how long."""
+
+    train: Literal["network", "coach"]
+    epochs: Positive
+
+
+# J: 200 epochs each, then 100 each by turns, 2,000 in all (D-21)
+PAPER_PHASES = (
+    PhaseConfig(train="network", epochs=200),
+    PhaseConfig(train="coach", epochs=200),
+    *(PhaseConfig(train=turn, epochs=100) for turn in ("network", "coach") * 8),
+)
+
+
+class PretextConfig(Part):
+    """Inpainting against a coach (J eq 1–3, Experimental settings)."""
+
+    phases: tuple[PhaseConfig, ...] = Field(default=PAPER_PHASES, min_length=1)
+    batch_size: Positive = 8
+    unlabelled_slices: int | None = Field(default=None, ge=0)  # of stage 1, at most; None: all
+    kept: float = Field(default=0.75, gt=0, lt=1)  # k: share of the slice that is not erased
+    reconstruction: Literal["mse", "bce"] = "mse"  # D-11
+    network_learning_rate: float = Field(default=0.1, gt=0)  # SGD; falls at 40, 80, 90 % (D-22)
+    network_momentum: float = Field(default=0.9, ge=0, lt=1)
+    network_weight_decay: float = Field(default=5e-4, ge=0)
+    coach_learning_rate: float = Field(default=1e-5, gt=0)  # Adam
+    divergence_weight: float = Field(default=1e-6, ge=0)  # of the coach's bottleneck; its code
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+    @field_validator("phases")
+    @classmethod
+    def _network_opens(cls, phases: tuple[PhaseConfig, ...]) -> tuple[PhaseConfig, ...]:
+        if phases[0].train != "network":
+            raise ValueError("the first phase must train the network: a coach needs one to judge")
+        return phases
+
+
+class PseudoLabelConfig(Part):
+    """How Semi-Inf-Net labels unlabelled slices (Fan et al. 2020; V §IV; D-47)."""
+
+    group: Positive = 5  # K: slices labelled at a time
+    groups: Positive | None = None  # None: until every unlabelled slice has a label
+    retraining: TrainingConfig = TrainingConfig()  # after each group
+
+
+class SingleConfig(Part):
+    """Stage 1: slice to lesion probability."""
+
+    models: tuple[SingleName, ...] = ("unet", "sinfnet", "ssinfnet")
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+    pretext: PretextConfig = PretextConfig()
+    pseudo_labels: PseudoLabelConfig = PseudoLabelConfig()
+
+    @field_validator("models")
+    @classmethod
+    def _models_differ(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if not models or len(set(models)) < len(models):
+            raise ValueError(f"models must be one or more different names, got {list(models)}")
+        return models
+
+
+class MultiConfig(Part):
+    """Stage 2: slice and prior to background, ground-glass opacity and consolidation."""
+
+    models: tuple[MultiName, ...] = (
+        "unet", "fcn8s", "sinfnet", "ssinfnet",
+        "ssinfnet_no_focal_no_lookahead", "ssinfnet_no_lookahead", "ssinfnet_no_focal",
+    )  # fmt: skip
+    oracle_models: tuple[MultiName, ...] = (  # with true priors, V table IV
+        "sinfnet", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet", "ssinfnet_cutout40",
+    )  # fmt: skip
+    prior_parts: int = Field(default=3, ge=2)  # K of the cross-fitting (D-12)
+    network: NetworkConfig = NetworkConfig()
+    training: MultiTrainingConfig = MultiTrainingConfig()
+    pretext: PretextConfig = PretextConfig()
+
+    @field_validator("models", "oracle_models")
+    @classmethod
+    def _models_differ(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(models)) < len(models):
+            raise ValueError(f"models must be different names, got {list(models)}")
+        return models
+
+
+class LungFieldConfig(Part):
+    """How slices are cut to the lungs, and which of a scan is kept (data set 3, S §3; D-46)."""
+
+    network: NetworkConfig = NetworkConfig()  # width of the U-Net
+    training: TrainingConfig = TrainingConfig(epochs=100)
+    margin: Share = 0.02  # around the field, share of its longer side
+    smallest_area: Share = 0.5  # of the scan's largest field
+    smallest_side: Share = 0.25  # of the field in either half of its box
