@@ -50,14 +50,14 @@ def cohort(number: int, patients: int, effects: EffectSizes | None = None) -> pd
 
 def analysed(number: int, patients: int, draws: int, effects: EffectSizes | None) -> pd.DataFrame:
     """Return the effects found in one cohort."""
-    found = mediate(
-        cohort(number, patients, effects), list(EXPOSURES.values()), "infected",
-        list(MEDIATORS.values()), draws=draws, seed=number, fewest=1, interval="bca",
-    ).table  # fmt: skip
-    percentile = mediate(
-        cohort(number, patients, effects), list(EXPOSURES.values()), "infected",
-        list(MEDIATORS.values()), draws=draws, seed=number, fewest=1, interval="percentile",
-    ).table  # fmt: skip
+    drawn = cohort(number, patients, effects)
+    found, percentile = (
+        mediate(
+            drawn, list(EXPOSURES.values()), "infected", list(MEDIATORS.values()),
+            draws=draws, seed=number, fewest=1, interval=interval,
+        ).table
+        for interval in ("bca", "percentile")
+    )  # fmt: skip
     reach = 1.959964 * found["indirect_se"]
     return found.assign(
         number=number, patients=patients,

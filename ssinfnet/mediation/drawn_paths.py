@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ssinfnet.mediation.regressions import COLLINEAR
+from ssinfnet.mediation.regressions import COLLINEAR, weighted_products
 
 __all__ = ["drawn_covariances", "mediator_slopes", "outcome_slopes"]
 
@@ -37,15 +37,10 @@ def drawn_covariances(values: Array, weights: Array) -> Array:
     ndarray of float, shape (draws, p, p)
         Divided by the number of patients.
     """
-    p = values.shape[1]
-    first, second = np.triu_indices(p)
     total = weights.sum(axis=1)
     means = weights @ values / total[:, None]
-    products = weights @ (values[:, first] * values[:, second]) / total[:, None]
-    covariances = np.empty((len(weights), p, p))
-    covariances[:, first, second] = products - means[:, first] * means[:, second]
-    covariances[:, second, first] = covariances[:, first, second]
-    return covariances
+    products = weighted_products(weights, values) / total[:, None, None]
+    return products - means[:, :, None] * means[:, None, :]
 
 
 def outcome_slopes(covariances: Array, outcome: int, regressors: Sequence[int]) -> Array:

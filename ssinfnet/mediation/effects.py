@@ -17,6 +17,7 @@ from ssinfnet.mediation.frames import AnalysisFrame, analysis_frame, complete_gr
 from ssinfnet.mediation.regressions import (
     COLLINEAR,
     indirect_effects,
+    residuals,
     slopes,
     weighted_indirect_effects,
 )
@@ -236,7 +237,7 @@ def _reasons(frame: AnalysisFrame, others: Array, kind: str, fewest: int) -> dic
     reasons = {name: "" if own else "does not vary"
                for name, own in zip(frame.mediators, np.ptp(m, axis=0), strict=True)}  # fmt: skip
     for label, given in _alone(frame, others).items():
-        left = m - given @ np.linalg.lstsq(given, m, rcond=None)[0]
+        left = residuals(given, m)
         exact = np.square(left).sum(axis=0) <= COLLINEAR * spread
         reasons |= {
             name: reasons[name] or f"follows exactly from {label}"

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ssinfnet.mediation.regressions import residuals
+
 __all__ = [
     "AnalysisFrame",
     "analysis_frame",
@@ -205,7 +207,7 @@ def _check_variation(frame: AnalysisFrame) -> None:
     others = np.column_stack([np.ones(len(values)), values[list(frame.covariates)]])
     for name in frame.exposures:
         exposure = values[name].to_numpy()
-        left = exposure - others @ np.linalg.lstsq(others, exposure, rcond=None)[0]
+        left = residuals(others, exposure)
         if np.square(left).sum() < 1e-12 * np.square(exposure - exposure.mean()).sum():
             raise ValueError(f"exposure {name!r} follows exactly from the covariates; drop one")
 

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-__all__ = ["Slopes", "indirect_effects", "slopes", "weighted_indirect_effects"]
+__all__ = [
+    "COLLINEAR",
+    "Slopes",
+    "indirect_effects",
+    "residuals",
+    "slopes",
+    "weighted_indirect_effects",
+    "weighted_products",
+]
 
 Array = NDArray[np.float64]
 
@@ -86,6 +94,38 @@ def slopes(others: Array, exposure: Array, mediators: Array, outcome: Array) -> 
         "beta31": _with_errors(direct, x_m, residual, full, n - q - 2),
         "beta32": _with_errors(mediated, m_x, residual, full, n - q - 2),
     }
+
+
+def residuals(given: Array, values: Array) -> Array:
+    """Return what columns `given`, shape (n, q), leave of values by least squares, of their shape.
+
+    Unlike a projection it does with columns that follow from each other.
+    """
+    return values - given @ np.linalg.lstsq(given, values, rcond=None)[0]
+
+
+def weighted_products(weights: Array, columns: Array) -> Array:
+    """Return the weighted sums of products of all pairs of columns, a matrix a set of weights.
+
+    Parameters
+    ----------
+    weights : ndarray of float, shape (draws, n)
+    columns : ndarray of float, shape (n, p)
+
+    Returns
+    -------
+    ndarray of float, shape (draws, p, p)
+    """
+    first, second = np.triu_indices(columns.shape[1])
+    return _symmetric(weights @ (columns[:, first] * columns[:, second]), columns.shape[1])
+
+
+def _symmetric(upper: Array, p: int) -> Array:
+    """Return symmetric matrices (draws, p, p) of their upper triangles (draws, pairs)."""
+    whole = np.empty((len(upper), p, p))
+    first, second = np.triu_indices(p)
+    whole[:, first, second] = whole[:, second, first] = upper
+    return whole
 
 
 def _left(basis: Array, values: Array) -> Array:
@@ -162,10 +202,8 @@ def weighted_indirect_effects(
 def _from_sums(sums: Array, q: int, e: int, k: int) -> Array:
     """Return β21·β32, shape (draws, e, k), of sums of products, one row a draw."""
     p = q + e
-    first, second = np.triu_indices(p)
-    pairs = len(first)
-    cross = np.empty((len(sums), p, p))
-    cross[:, first, second] = cross[:, second, first] = sums[:, :pairs]
+    pairs = p * (p + 1) // 2
+    cross = _symmetric(sums[:, :pairs], p)
     with_y = sums[:, pairs : pairs + p]
     m_y, m_m = (sums[:, pairs + p + i * k : pairs + p + (i + 1) * k] for i in (0, 1))
     with_m = sums[:, pairs + p + 2 * k :].reshape(len(sums), p, k)

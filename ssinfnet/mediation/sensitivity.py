@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from ssinfnet.mediation.effects import Mediation
 from ssinfnet.mediation.frames import analysis_frame
+from ssinfnet.mediation.regressions import residuals
 
 __all__ = ["e_value", "indirect_at_rho", "leave_one_group_out", "repeated", "vanishing_rho"]
 
@@ -42,7 +43,7 @@ def vanishing_rho(
             own = frame.values[frame.values[mediator].notna()]
             given = np.column_stack([np.ones(len(own)), own[exposure], own[list(frame.covariates)]])
             both = own[[mediator, outcome]].to_numpy()
-            left = both - given @ np.linalg.lstsq(given, both, rcond=None)[0]
+            left = residuals(given, both)
             with np.errstate(invalid="ignore", divide="ignore"):
                 product = left[:, 0] @ left[:, 1]
                 rho = product / np.sqrt(np.prod(np.square(left).sum(axis=0)))

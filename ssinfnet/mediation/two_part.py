@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssinfnet.mediation.frames import analysis_frame
-from ssinfnet.mediation.regressions import COLLINEAR
+from ssinfnet.mediation.regressions import COLLINEAR, weighted_products
 from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
 
 __all__ = ["two_part_effects"]
@@ -115,11 +115,7 @@ def _indirect(
 ) -> Array:
     """Return the three indirect effects, shape (draws, exposures, 3), by weighted least squares."""
     columns = np.column_stack([others, exposures, present, texture, outcome])
-    p = columns.shape[1]
-    first, second = np.triu_indices(p)
-    sums = weights @ (columns[:, first] * columns[:, second])
-    cross = np.empty((len(weights), p, p))
-    cross[:, first, second] = cross[:, second, first] = sums
+    cross = weighted_products(weights, columns)
     q, e = others.shape[1], exposures.shape[1]
     both, y = [q + e, q + e + 1], q + e + 2
     found = np.full((len(weights), e, 3), np.nan)
