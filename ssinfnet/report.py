@@ -26,10 +26,6 @@ __all__ = ["forget", "read_manifest", "save_figure", "save_table", "write_page"]
 
 MANIFEST = "manifest"
 UNDERTRAINED = "undertrained"
-MEAN_NOTE = (
-    "Mean ± 1.96 standard errors over slices, in brackets the 95 % bootstrap interval over "
-    "patients, n the slices on which the score is defined."
-)
 PNG_DPI = 150
 SHOWN_ROWS = 60  # of a table, on the page and in Markdown; its CSV has all
 SCREEN_DPI = 120  # a figure on the page is a quarter larger than in print
@@ -83,8 +79,8 @@ def save_table(
     ]
     if more := len(frame) - len(shown):
         parts.append(f"{more} more rows in {csv.name}.")
-    if _has_intervals(shown):
-        parts.append(MEAN_NOTE)
+    if tables.has_intervals(shown):
+        parts.append(tables.MEAN_NOTE)
     markdown = artifacts.write_text(folder / f"{name}.md", "\n\n".join(parts) + "\n")
     _record(folder, name, "table", title, [csv, markdown], made, undertrained)
     return csv
@@ -212,7 +208,7 @@ def write_page(folder: Path, study: Study, exclusions: pd.DataFrame | None = Non
         items=items,
         versions=dict(sorted(versions.items())),
         exclusions=None if exclusions is None else _cells(tables.display(exclusions)),
-        note=MEAN_NOTE,
+        note=tables.MEAN_NOTE,
         assumptions=mediation.ASSUMPTIONS if study.clinical and study.clinical.mediation else "",
     )
     return artifacts.write_text(folder / "report.html", page)
@@ -268,18 +264,6 @@ def _page_item(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
 def _cells(shown: pd.DataFrame) -> dict[str, Any]:
     return {
         "columns": list(shown.columns),
-        "rows": [[_broken(text) for text in row] for row in shown.to_numpy()],
-        "intervals": _has_intervals(shown),
+        "rows": [[tables.broken(text) for text in row] for row in shown.to_numpy()],
+        "intervals": tables.has_intervals(shown),
     }
-
-
-def _broken(text: str) -> str:
-    """Break "mean ± error [low, high], n" into lines at its parts, and nowhere else."""
-    if " ± " not in text:
-        return text
-    lines = text.replace(" [", "\n[").replace("], ", "]\n")
-    return lines.replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def _has_intervals(shown: pd.DataFrame) -> bool:
-    return bool(shown.apply(lambda column: column.str.contains(" ± ")).any(axis=None))

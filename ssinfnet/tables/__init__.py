@@ -1,6 +1,7 @@
 """One function a table of the paper: tidy numbers in, tidy numbers out.
 
-Nothing is rounded here but in `display`, which makes the text that notebooks and Markdown show.
+Nothing is rounded here but in `display`, which makes the text that Markdown and the report show,
+and in `show`, which lays the same out for notebooks.
 """
 
 from ssinfnet.tables.clinic import severity_table
@@ -14,14 +15,17 @@ from ssinfnet.tables.segmentation import (
     split_table,
     volume_table,
 )
-from ssinfnet.tables.shown import display
+from ssinfnet.tables.shown import MEAN_NOTE, broken, display, has_intervals, show
 
 __all__ = [
+    "MEAN_NOTE",
+    "broken",
     "class_comparison_table",
     "comparison_table",
     "cost_table",
     "display",
     "epoch_table",
+    "has_intervals",
     "loss_table",
     "mediator_counts",
     "mediator_names",
@@ -30,6 +34,7 @@ __all__ = [
     "pseudo_label_table",
     "segmentation_table",
     "severity_table",
+    "show",
     "split_table",
     "training_table",
     "volume_table",

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from ssinfnet import published
 
-__all__ = ["PARTS", "display"]
+__all__ = ["MEAN_NOTE", "PARTS", "broken", "display", "has_intervals", "show"]
 
 PARTS = ("mean", "error", "low", "high")
 MISSING = "–"
+MOST_ROWS = 60  # in a notebook, as many as pandas shows
+MEAN_NOTE = (
+    "Mean ± 1.96 standard errors over slices, in brackets the 95 % bootstrap interval over "
+    "patients, n the slices on which the score is defined."
+)
+# What is counted behind our rows, by column; said once in the caption where all rows agree.
+COUNTED = {
+    "n_volumes": "volumes",
+    "n_slices": "slices",
+    "n_pairs": "pairs of slices",
+    "n_patients": "patients",
+    "n": "",
+    "seeds": "seeds",
+}
+GREY = "var(--jp-ui-font-color2, #6b6b6b)"  # JupyterLab's own, dark theme included
+LOOK = [
+    {"selector": "caption", "props": "caption-side: top; text-align: left; padding: 0 0 .5em"},
+    {"selector": "th", "props": "text-align: right; vertical-align: bottom; white-space: normal; "
+                                "padding: .15em .7em"},
+    {"selector": "td", "props": "text-align: right; vertical-align: top; white-space: pre; "
+                                "padding: .15em .7em; font-variant-numeric: tabular-nums"},
+    {"selector": ".words", "props": "text-align: left"},
+    {"selector": ".paper", "props": f"color: {GREY}; font-style: italic"},
+]  # fmt: skip
 
 
 def display(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
@@ -44,6 +70,81 @@ def display(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     if "metric" in shown:
         shown["metric"] = [_words(metric) for metric in shown["metric"]]
     return pd.DataFrame(shown, index=frame.index, dtype="str")
+
+
+def show(
+    frame: pd.DataFrame, title: str = "", digits: int = 3, most_rows: int = MOST_ROWS
+) -> Styler:
+    """Return a table as a notebook shows it: `display`, with n above and the paper in grey.
+
+    Rows whose ``values`` are the paper's, and columns that begin with ``paper``, are grey, so that
+    ours stand out. Counts that all of our rows share, and columns without any value, leave the
+    table; the counts go into the caption. Whatever comes from data is escaped.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Numbers, as the functions of this package return them.
+    title : str
+        Of the caption, without a full stop.
+    digits : int
+        After the point.
+    most_rows : int
+        More are not shown, and the caption says so.
+    """
+    count, shared = _shared_counts(frame)
+    if len(frame) > most_rows:
+        count = " · ".join(filter(None, [count, f"the first {most_rows} of {len(frame):,} rows"]))
+        frame = frame.head(most_rows)
+    shown = display(frame.drop(columns=shared).reset_index(drop=True), digits)
+    shown = shown.loc[:, (shown != MISSING).any()] if len(shown) else shown
+    papers = frame["values"].eq("paper").to_numpy() if "values" in frame else [False] * len(frame)
+    classes = shown.apply(lambda column: _classes(column, papers))
+    words = [name for name in shown if (classes[name].str.contains("words")).any()]
+    styler = shown.map(broken).style.hide(axis="index").format(escape="html")
+    styler = styler.format_index(escape="html", axis="columns").set_table_styles(LOOK)
+    left = [{"selector": "", "props": "text-align: left"}]
+    styler = styler.set_td_classes(classes).set_table_styles(dict.fromkeys(words, left), axis=0,
+                                                             overwrite=False)  # fmt: skip
+    head = f"<b>{html.escape(title)}</b>" if title else ""
+    note = f"<small>{MEAN_NOTE}</small>" if has_intervals(shown) and "n_slices" in frame else ""
+    lines = [" · ".join(filter(None, [head, html.escape(count)])), note]
+    return styler.set_caption("<br>".join(line for line in lines if line))
+
+
+def broken(text: str) -> str:
+    """Break "mean ± error [low, high], n" into lines at its parts, and nowhere else."""
+    if " ± " not in text:
+        return text
+    lines = text.replace(" [", "\n[").replace("], ", "]\n")
+    return lines.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def has_intervals(shown: pd.DataFrame) -> bool:
+    """Say whether a table that `display` made has a mean with its error."""
+    return bool(shown.apply(lambda column: column.str.contains(" ± ")).any(axis=None))
+
+
+def _shared_counts(frame: pd.DataFrame) -> tuple[str, list[str]]:
+    """Return "n = 24 slices, 8 patients" and the columns that it makes superfluous."""
+    ours = frame[frame["values"] != "paper"] if "values" in frame else frame
+    parts, shared = [], []
+    for name, of_what in COUNTED.items():
+        known = ours[name].dropna() if name in ours else ours.head(0)
+        if len(known) and len(known) == len(ours) and known.nunique() == 1:
+            number = int(known.iloc[0])
+            unit = of_what.removesuffix("s") if number == 1 else of_what
+            parts.append(f"{number:,} {unit}".strip())
+            shared.append(name)
+    return ("n = " + ", ".join(parts) if parts else ""), shared
+
+
+def _classes(column: pd.Series, papers: Any) -> pd.Series:
+    """Return the CSS classes of a column's cells: whose value, and whether words."""
+    numbers = column.str.match(rf"[−<]?\d|{MISSING}$").all()
+    own = pd.Series("" if numbers else "words", index=column.index)
+    of_paper = pd.Series(papers, index=column.index) | str(column.name).startswith("paper")
+    return own.where(~of_paper, own + " paper")
 
 
 def _joined(frame: pd.DataFrame, prefix: str, digits: int) -> list[str]:
