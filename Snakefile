@@ -156,15 +156,21 @@ def severity_files(wildcards):
     return files
 
 
+def result_files(wildcards):
+    """The tables of the study's own networks; of stage 2 where it has any."""
+    files = [rules.segmentation_results.output.table]
+    if STUDIES[wildcards.study].multi.models:
+        files.append(rules.class_results.output.table)
+    return [file.format(study=wildcards.study) for file in files]
+
+
 def reported_files(wildcards):
     """One file of every notebook that the study asks for."""
     study = STUDIES[wildcards.study]
     at = {"study": study.name}
-    files = [
-        rules.segmentation_results.output.table,
-        rules.ablation.output.table,
-        rules.cost.output.table,
-    ]
+    files = [rules.cost.output.table]
+    if "ssinfnet" in study.multi.models:
+        files.append(rules.ablation.output.table)
     if study.augmented.single_models:
         files.append(rules.augmentation.output.table)
     if study.cross_validation.single_models:
@@ -172,7 +178,7 @@ def reported_files(wildcards):
     if study.clinical:
         files += [rules.severity.output.table, rules.phenotypes.output.table]
         files += [rules.mediation.output.table] if study.clinical.mediation else []
-    files = [file.format(**at) for file in files]
+    files = result_files(wildcards) + [file.format(**at) for file in files]
     external = [rules.external_data.output.run.format(external=one.study, **at)
                 for one in study.external]  # fmt: skip
     return {"tables": files, "external": external}
@@ -344,6 +350,21 @@ rule segmentation_results:
                 "seed": study.seeds,
             },
         ),
+    output:
+        run=f"{RUNS}/05_segmentation_results.ipynb",
+        table=f"{FIGURES}/table_3b.csv",
+    params:
+        settings=settings("scores", "undertrained"),
+    resources:
+        study=given,
+    shell:
+        RUN
+
+
+rule class_results:
+    input:
+        notebook="notebooks/05_class_results.ipynb",
+        cohort=rules.data_split.output.cohort,
         multi=of_study(
             rules.multi_segmentation.output.predictions,
             lambda study: {
@@ -363,8 +384,8 @@ rule segmentation_results:
             },
         ),
     output:
-        run=f"{RUNS}/05_segmentation_results.ipynb",
-        table=f"{FIGURES}/table_3b.csv",
+        run=f"{RUNS}/05_class_results.ipynb",
+        table=f"{FIGURES}/table_3d_s4.csv",
         scores=f"{RUNS}/artifacts/scores/multi/slices.parquet",
     params:
         settings=settings("scores", "undertrained"),
@@ -377,7 +398,7 @@ rule segmentation_results:
 rule ablation:
     input:
         notebook="notebooks/08_ablation.ipynb",
-        scores=rules.segmentation_results.output.scores,
+        scores=rules.class_results.output.scores,
     output:
         run=f"{RUNS}/08_ablation.ipynb",
         table=f"{FIGURES}/table_s7.csv",
@@ -550,7 +571,7 @@ rule mediation:
 rule cost:
     input:
         notebook="notebooks/09_cost.ipynb",
-        scores=rules.segmentation_results.output.scores,
+        results=result_files,
     output:
         run=f"{RUNS}/09_cost.ipynb",
         table=f"{FIGURES}/table_s8.csv",

@@ -233,6 +233,7 @@ def build(study: Study, root: Path) -> Cohort:
     slices, overlapping = _without_unseen_patients(slices)
     exclusions = pd.concat([exclusions, unwanted, overlapping], ignore_index=True)
     refuse_leakage(slices)
+    _refuse_without_classes(slices, study)
     return Cohort(
         slices=validate(slices.reset_index(drop=True)),
         exclusions=exclusions,
@@ -249,6 +250,18 @@ def _refuse_shared_slices(slices: pd.DataFrame) -> None:
             "Med-Seg's single slices (tr_im) and COVID-SemiSeg's labelled slices are the same "
             "slices of the same patients (D-18); leave out COVID-SemiSeg, or Med-Seg's single "
             "slices with `patients: rp_.*`"
+        )
+
+
+def _refuse_without_classes(slices: pd.DataFrame, study: Study) -> None:
+    """Refuse stage 2 where a split's masks do not tell ground glass from consolidation."""
+    known = slices[slices["labelled"].astype(bool) & slices["has_ggo"].notna()]
+    lacking = [split for split in SPLITS if not (known["split"] == split).any()]
+    if study.multi.models and lacking:
+        raise ValueError(
+            f"study {study.name!r} trains stage 2, and the masks of {lacking} tell no ground glass "
+            "from consolidation; give class masks, or leave stage 2 out: "
+            "multi: {models: [], oracle_models: []}"
         )
 
 

@@ -136,7 +136,7 @@ class StudyPaths:
 
     @property
     def multi_scores(self) -> Path:
-        """Scores of all stage-2 models (05_segmentation_results)."""
+        """Scores of all stage-2 models (05_class_results)."""
         return self.artifacts / "scores" / "multi"
 
     @property

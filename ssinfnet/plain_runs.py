@@ -49,7 +49,10 @@ def runs_of(study: Study, name: str) -> Iterator[Run]:
 def _all_runs(study: Study, name: str) -> Iterator[Run]:
     yield from _own_trainings(study, name)
     yield "05_segmentation_results", {"study": name}
-    yield "08_ablation", {"study": name}
+    if study.multi.models:
+        yield "05_class_results", {"study": name}
+    if "ssinfnet" in study.multi.models:
+        yield "08_ablation", {"study": name}
     augmented, validated = study.augmented, study.cross_validation
     if augmented.single_models:
         yield from _of_seeds(study, name, augmented.single_models, _predicted(augmented))

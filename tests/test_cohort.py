@@ -236,6 +236,20 @@ def test_slices_whose_masks_have_no_classes_are_left_out_of_stage_2():
     assert set(rows["slice_id"]) == {f"s{i}" for i in range(0, 20, 2)}
 
 
+def test_stage_2_is_refused_at_once_where_masks_have_no_classes(tmp_path):
+    slices = with_splits(table([1] * 20)).assign(has_ggo=None)
+    with pytest.raises(ValueError, match=r"tell no ground glass.*models: \[\]"):
+        cohort._refuse_without_classes(slices, load_study("smoke"))
+    one_split_without = with_splits(table([1] * 20))
+    test = one_split_without["split"] == "test"
+    one_split_without["has_ggo"] = one_split_without["has_lesion"].where(~test)
+    with pytest.raises(ValueError, match=r"masks of \['test'\]"):
+        cohort._refuse_without_classes(one_split_without, load_study("smoke"))
+    stage_1 = load_study("smoke").multi.model_copy(update={"models": (), "oracle_models": ()})
+    study = load_study("smoke").model_copy(update={"multi": stage_1})
+    cohort._refuse_without_classes(slices, study)
+
+
 def test_only_the_patients_a_study_asks_for_are_kept_and_the_others_listed(tmp_path):
     study = load_study("smoke")
     source = SourceConfig(name="medseg", folder="site_a", patients="rp_.*")

@@ -47,6 +47,9 @@ def test_the_defaults_of_stage_2_are_the_papers_settings(tmp_path):
         ("multi: {models: [unet, unet]}", "different names"),
         ("multi: {models: [resnet]}", "multi.models.0"),
         ("multi: {prior_parts: 1}", "greater than or equal to 2"),
+        ("multi: {models: []}", "set oracle_models: \\[\\] too"),
+        ("cross_validation: {multi_models: []}", "name some of both"),
+        ("augmented: {single_models: []}", "name some of both"),
     ],
 )
 def test_impossible_values_of_stage_2_and_pretraining_are_refused(tmp_path, text, message):

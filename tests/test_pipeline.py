@@ -61,7 +61,7 @@ def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
 
 
 def test_smoke_stays_small():
-    assert len(list(plain_runs.runs_of(load_study("smoke"), "smoke"))) <= 43
+    assert len(list(plain_runs.runs_of(load_study("smoke"), "smoke"))) <= 44
 
 
 def test_the_mediation_is_of_the_patients_and_phenotypes_of_the_run(executed):
@@ -221,10 +221,26 @@ def test_nbval_finds_the_stored_outputs_in_every_notebook(executed):
     assert re.search(r"\d+ passed", run.stdout)
 
 
-def test_the_plain_runs_are_those_of_the_snakefile():
-    planned = snakemake("--dry-run", "--forceall").stdout
-    jobs = len(re.findall(r"^\s*rule (?!all)\w+:", planned, flags=re.MULTILINE))
-    assert jobs == len(list(plain_runs.runs_of(load_study("smoke"), "smoke")))
+STAGE_1_ALONE = """
+name: lesions
+description: lesion masks, no classes
+data: {sources: [{name: volumes, folder: mine}]}
+multi: {models: [], oracle_models: []}
+augmented: {single_models: [], multi_models: []}
+cross_validation: {single_models: [], multi_models: []}
+"""
+
+
+@pytest.mark.parametrize("text", [None, STAGE_1_ALONE])
+def test_the_plain_runs_are_those_of_the_snakefile(text, tmp_path):
+    study = "smoke"
+    if text:
+        (tmp_path / "lesions.yaml").write_text(text)
+        study = str(tmp_path / "lesions.yaml")
+    planned = snakemake("--dry-run", "--forceall", "--config", f"study={study}").stdout
+    jobs = re.findall(r"^\s*rule (?!all)(\w+):", planned, flags=re.MULTILINE)
+    assert len(jobs) == len(list(plain_runs.runs_of(load_study(study), study)))
+    assert ("class_results" in jobs) == (text is None)
 
 
 def test_a_notebook_that_trains_runs_plainly_too(executed):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ssinfnet.config.parts import MultiName, Part, Positive, SingleName
 
@@ -19,7 +19,22 @@ __all__ = [
 ]
 
 
-class CrossValidationConfig(Part):
+class BothStages(Part):
+    """Models of both stages, or of neither: their notebook shows them together."""
+
+    single_models: tuple[SingleName, ...] = ()
+    multi_models: tuple[MultiName, ...] = ()
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if bool(self.single_models) != bool(self.multi_models):
+            raise ValueError(
+                "single_models and multi_models go together: name some of both, or [] for both"
+            )
+        return self
+
+
+class CrossValidationConfig(BothStages):
     """Which models are cross-validated over `split.folds` folds, with the first seed (S2, S3)."""
 
     single_models: tuple[SingleName, ...] = ("unet", "sinfnet", "ssinfnet")
@@ -38,7 +53,7 @@ class ExternalConfig(Part):
     tables: str = Field(pattern=r"^[a-z0-9]+$")  # "s5" stands beside the paper's S5A and S5B
 
 
-class AugmentedConfig(Part):
+class AugmentedConfig(BothStages):
     """Which models are compared with and without cutout (V tables II and III, D table I)."""
 
     single_models: tuple[SingleName, ...] = (

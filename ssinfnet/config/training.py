@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ssinfnet.config.parts import MultiName, Part, Positive, Share, SingleName
 
@@ -168,6 +168,14 @@ class MultiConfig(Part):
         if len(set(models)) < len(models):
             raise ValueError(f"models must be different names, got {list(models)}")
         return models
+
+    @model_validator(mode="after")
+    def _oracles_are_beside_models(self) -> Self:
+        if self.oracle_models and not self.models:
+            raise ValueError(
+                "without stage 2 (models: []) there is no oracle of it; set oracle_models: [] too"
+            )
+        return self
 
 
 class LungFieldConfig(Part):
