@@ -1,0 +1,85 @@
+# 10 to 12: from slices to patients.
+
+
+def clinical_files(wildcards, models):
+    """What the analyses of patients wait for: trained networks, and one that finds the lungs."""
+    study = STUDIES[wildcards.study]
+    at = {"study": study.name, "fold": 0, "seed": study.seeds[0]}
+    files = expand(rules.single_segmentation.output.predictions, model=models, **at)
+    if study.clinical.lung_field:
+        files.append(rules.lung_field.output.run.format(study=study.clinical.lung_field))
+    return files
+
+
+def severity_files(wildcards):
+    """What 10_severity waits for: its networks, and those of the folds that test volumes."""
+    study = STUDIES[wildcards.study]
+    files = clinical_files(wildcards, sorted({PRIOR_MODEL, *study.clinical.severity_models}))
+    if PRIOR_MODEL in study.cross_validation.single_models:
+        files += expand(
+            rules.single_segmentation.output.predictions, model=PRIOR_MODEL, study=study.name,
+            fold=study.cross_validated_folds(), seed=study.seeds[0],
+        )  # fmt: skip
+    return files
+
+
+rule severity:
+    input:
+        notebook="notebooks/10_severity.ipynb",
+        cohort=rules.data_split.output.cohort,
+        networks=severity_files,
+    output:
+        run=f"{RUNS}/10_severity.ipynb",
+        table=f"{FIGURES}/table_v5.csv",
+    params:
+        settings=settings(
+            "clinical", "scores", "cross_validation", "undertrained",
+            within=("source", "severity_models", "fitted_on", "lung_field"),
+        ),
+    threads: threads
+    resources:
+        **OF_A_TRAINING,
+    shell:
+        RUN
+
+
+rule phenotypes:
+    input:
+        notebook="notebooks/11_phenotypes.ipynb",
+        cohort=rules.data_split.output.cohort,
+        single=lambda wildcards: clinical_files(
+            wildcards, [PRIOR_MODEL, STUDIES[wildcards.study].clinical.single_model]
+        ),
+        multi=multi_files(lambda study: study.clinical.multi_model, first_seed=True),
+    output:
+        run=f"{RUNS}/11_phenotypes.ipynb",
+        table=f"{FIGURES}/table_stability.csv",
+        patients=f"{RUNS}/artifacts/phenotypes/patients.parquet",
+    params:
+        settings=settings(
+            "clinical", "image_size", "undertrained",
+            within=("source", "single_model", "multi_model", "threshold", "bin_width",
+                    "other_bin_widths", "other_thresholds"),
+        ),
+    threads: threads
+    resources:
+        **OF_A_TRAINING,
+    shell:
+        RUN
+
+
+rule mediation:
+    input:
+        notebook="notebooks/12_mediation.ipynb",
+        cohort=rules.data_split.output.cohort,
+        patients=rules.phenotypes.output.patients,
+    output:
+        run=f"{RUNS}/12_mediation.ipynb",
+        table=f"{FIGURES}/table_mediators.csv",
+    params:
+        settings=settings("clinical", "undertrained", within=("source", "mediation")),
+    threads: threads
+    resources:
+        study=given,
+    shell:
+        RUN

@@ -1,0 +1,129 @@
+# 05 to 09: what the trained networks are worth.
+
+
+def external_files(wildcards):
+    """What a test on an independent data set waits for: its own networks, and those tested there."""
+    study = STUDIES[wildcards.study]
+    chosen = study.external_named(wildcards.external)
+    files = []
+    for name in dict.fromkeys((chosen.study, chosen.transferred or study.name)):
+        its = STUDIES[name]
+        at = {"study": name, "fold": 0, "seed": its.seeds}
+        files += expand(rules.single_segmentation.output.predictions, model=its.single.models, **at)
+        files += expand(rules.multi_segmentation.output.predictions, model=its.multi.models,
+                        prior="predicted", **at)  # fmt: skip
+    return {"predictions": files}
+
+
+rule segmentation_results:
+    input:
+        notebook="notebooks/05_segmentation_results.ipynb",
+        cohort=rules.data_split.output.cohort,
+        single=single_files(lambda study: study.single.models),
+    output:
+        run=f"{RUNS}/05_segmentation_results.ipynb",
+        table=f"{FIGURES}/table_3b.csv",
+    params:
+        settings=settings("scores", "undertrained"),
+    resources:
+        study=given,
+    shell:
+        RUN
+
+
+rule class_results:
+    input:
+        notebook="notebooks/05_class_results.ipynb",
+        cohort=rules.data_split.output.cohort,
+        multi=multi_files(lambda study: study.multi.models),
+        oracle=multi_files(lambda study: study.multi.oracle_models, prior="ground_truth"),
+    output:
+        run=f"{RUNS}/05_class_results.ipynb",
+        table=f"{FIGURES}/table_3d_s4.csv",
+        scores=f"{RUNS}/artifacts/scores/multi/slices.parquet",
+    params:
+        settings=settings("scores", "undertrained"),
+    resources:
+        study=given,
+    shell:
+        RUN
+
+
+rule ablation:
+    input:
+        notebook="notebooks/08_ablation.ipynb",
+        scores=rules.class_results.output.scores,
+    output:
+        run=f"{RUNS}/08_ablation.ipynb",
+        table=f"{FIGURES}/table_s7.csv",
+    params:
+        settings=settings("scores", "undertrained"),
+    resources:
+        study=given,
+    shell:
+        RUN
+
+
+rule augmentation:
+    input:
+        notebook="notebooks/08_augmentation.ipynb",
+        cohort=rules.data_split.output.cohort,
+        single=single_files(lambda study: study.augmented.single_models),
+        multi=multi_files(lambda study: study.augmented.multi_models),
+    output:
+        run=f"{RUNS}/08_augmentation.ipynb",
+        table=f"{FIGURES}/table_v2.csv",
+    params:
+        settings=settings("augmented", "scores", "undertrained"),
+    resources:
+        study=given,
+    shell:
+        RUN
+
+
+rule cross_validation:
+    input:
+        notebook="notebooks/06_cross_validation.ipynb",
+        cohort=rules.data_split.output.cohort,
+        single=single_files(lambda study: study.cross_validation.single_models, validated=True),
+        multi=multi_files(lambda study: study.cross_validation.multi_models, validated=True),
+    output:
+        run=f"{RUNS}/06_cross_validation.ipynb",
+        table=f"{FIGURES}/table_s2.csv",
+    params:
+        settings=settings("cross_validation", "scores", "undertrained"),
+    resources:
+        study=given,
+    shell:
+        RUN
+
+
+rule external_data:
+    input:
+        unpack(external_files),
+        notebook="notebooks/07_external_datasets.ipynb",
+    output:
+        run=f"{RUNS}/07_external_datasets.{{external}}.ipynb",
+    params:
+        settings=settings("external", "scores", "undertrained"),
+    threads: threads
+    resources:
+        **OF_A_TRAINING,
+    shell:
+        RUN + " -p external {wildcards.external}"
+
+
+rule cost:
+    input:
+        notebook="notebooks/09_cost.ipynb",
+        results=result_files,
+    output:
+        run=f"{RUNS}/09_cost.ipynb",
+        table=f"{FIGURES}/table_s8.csv",
+    params:
+        settings=settings("cost", "undertrained", "threads"),
+    threads: workflow.cores  # alone, so that nothing disturbs the times
+    resources:
+        **OF_A_TRAINING,
+    shell:
+        RUN

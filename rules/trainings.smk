@@ -1,0 +1,167 @@
+# 01 to 04: the data, and every training.
+
+
+def reads_prior(wildcards):
+    """Whether a stage-2 model reads stage 1's predictions."""
+    return wildcards.prior == "predicted" and MULTI_MODELS[wildcards.model].prior
+
+
+def prior_files(wildcards):
+    """Stage 1's predictions of all slices: of the whole network and of the cross-fitted ones."""
+    at = {"study": wildcards.study, "fold": wildcards.fold, "seed": wildcards.seed}
+    whole = rules.single_segmentation.output.predictions
+    left_out = rules.cross_fitting.output.predictions
+    return {
+        "prior": expand(whole, model=PRIOR_MODEL, **at),
+        "priors": [
+            left_out.format(**(at | {"fold": fold}), part=part)
+            for fold, part in STUDIES[wildcards.study].cross_fitted(int(wildcards.fold))
+        ],
+    }
+
+
+def cut_files(wildcards):
+    """What data set 3 is cut to before it is split."""
+    if STUDIES[wildcards.study].lung_field is None:
+        return {}
+    return {"cut": rules.lung_field.output.cut.format(**wildcards)}
+
+
+def started_files(wildcards, stage, model):
+    """What a model waits for that starts from inpainting or from pseudo-labels."""
+    if model.pretrained:
+        return {"start": rules.pretraining.output.table.format(stage=stage, **wildcards)}
+    if getattr(model, "pseudo_labels", False):
+        return {"start": rules.pseudo_labels.output.table.format(**wildcards)}
+    return {}
+
+
+rule lung_field:
+    input:
+        notebook="notebooks/01_lung_field.ipynb",
+    output:
+        run=f"{RUNS}/01_lung_field.ipynb",
+        cut=directory(f"{RUNS}/artifacts/lung_field/cut"),
+    params:
+        settings=settings("data", "split", "image_size", "lung_field", "threads"),
+    threads: threads
+    resources:
+        **OF_A_TRAINING,
+    shell:
+        RUN
+
+
+rule data_split:
+    input:
+        unpack(lambda wildcards: cut_files(wildcards)),
+        notebook="notebooks/01_data_split.ipynb",
+    output:
+        run=f"{RUNS}/01_data_split.ipynb",
+        cohort=f"{COHORT}/cohort.parquet",
+        images=f"{COHORT}/images.npy",
+        masks=f"{COHORT}/masks.npy",
+    params:
+        settings=settings("data", "split", "image_size"),
+    resources:
+        study=given,
+    shell:
+        RUN
+
+
+rule pretraining:
+    input:
+        unpack(lambda wildcards: prior_files(wildcards) if wildcards.stage == "multi" else {}),
+        notebook="notebooks/02_pretraining.ipynb",
+        cohort=rules.data_split.output.cohort,
+        images=rules.data_split.output.images,
+    output:
+        run=f"{RUNS}/02_pretraining.{{stage}}.fold{{fold}}.seed{{seed}}.ipynb",
+        table=f"{FIGURES}/table_pretraining_{{stage}}_fold{{fold}}_seed{{seed}}.csv",
+    params:
+        settings=settings("{stage}", "image_size", "threads", within=("network", "pretext")),
+    threads: threads
+    resources:
+        **OF_A_TRAINING,
+    shell:
+        RUN + AT_SEED + " -p stage {wildcards.stage}"
+
+
+rule pseudo_labels:
+    input:
+        notebook="notebooks/02_pseudo_labels.ipynb",
+        cohort=rules.data_split.output.cohort,
+        images=rules.data_split.output.images,
+        masks=rules.data_split.output.masks,
+        first=lambda wildcards: rules.single_segmentation.output.predictions.format(
+            model=PRIOR_MODEL, **wildcards
+        ),
+    output:
+        run=f"{RUNS}/02_pseudo_labels.fold{{fold}}.seed{{seed}}.ipynb",
+        table=f"{FIGURES}/table_pseudo_labels_fold{{fold}}_seed{{seed}}.csv",
+    params:
+        settings=settings(
+            "single", "image_size", "threads", within=("network", "training", "pseudo_labels")
+        ),
+    threads: threads
+    resources:
+        **OF_A_TRAINING,
+    shell:
+        RUN + AT_SEED
+
+
+rule single_segmentation:
+    input:
+        unpack(lambda wildcards: started_files(wildcards, "single", SINGLE_MODELS[wildcards.model])),
+        notebook="notebooks/03_single_segmentation.ipynb",
+        cohort=rules.data_split.output.cohort,
+        images=rules.data_split.output.images,
+        masks=rules.data_split.output.masks,
+    output:
+        run=f"{RUNS}/03_single_segmentation.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
+        predictions=f"{SINGLE}/{{model}}/fold{{fold}}/seed{{seed}}/predictions.npz",
+    params:
+        settings=settings("single", "image_size", "threads", within=("network", "training")),
+    threads: threads
+    resources:
+        **OF_A_TRAINING,
+    shell:
+        RUN + AT_SEED + " -p model {wildcards.model}"
+
+
+rule cross_fitting:
+    input:
+        notebook="notebooks/03_single_segmentation.ipynb",
+        cohort=rules.data_split.output.cohort,
+        images=rules.data_split.output.images,
+        masks=rules.data_split.output.masks,
+    output:
+        run=f"{RUNS}/03_single_segmentation.{PRIOR_MODEL}.fold{{fold}}.seed{{seed}}.part{{part}}.ipynb",
+        predictions=f"{SINGLE}/{PRIOR_MODEL}/fold{{fold}}/seed{{seed}}/part{{part}}/predictions.npz",
+    params:
+        settings=settings("single", "image_size", "threads", within=("network", "training")),
+        parts=lambda wildcards: STUDIES[wildcards.study].multi.prior_parts,
+    threads: threads
+    resources:
+        **OF_A_TRAINING,
+    shell:
+        RUN + AT_SEED + " -p model {PRIOR_MODEL} -p part {wildcards.part}"
+
+
+rule multi_segmentation:
+    input:
+        unpack(lambda wildcards: started_files(wildcards, "multi", MULTI_MODELS[wildcards.model])),
+        unpack(lambda wildcards: prior_files(wildcards) if reads_prior(wildcards) else {}),
+        notebook="notebooks/04_multi_segmentation.ipynb",
+        cohort=rules.data_split.output.cohort,
+        images=rules.data_split.output.images,
+        masks=rules.data_split.output.masks,
+    output:
+        run=f"{RUNS}/04_multi_segmentation.{{prior}}.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
+        predictions=f"{MULTI}/{{prior}}/{{model}}/fold{{fold}}/seed{{seed}}/predictions.npz",
+    params:
+        settings=settings("multi", "image_size", "threads", within=("network", "training")),
+    threads: threads
+    resources:
+        **OF_A_TRAINING,
+    shell:
+        RUN + AT_SEED + " -p model {wildcards.model} -p prior {wildcards.prior}"
