@@ -10,6 +10,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,33 @@ def square_slices(rng):
         mask[row : row + 16, column : column + 16] = 1
         image[row : row + 16, column : column + 16] += 80
     return images, masks
+
+
+@pytest.fixture
+def clinic():
+    """240 patients whose age and diseases act on severity by way of ground glass."""
+    rng = np.random.default_rng(4)
+    n = 240
+    age = rng.normal(50, 15, n)
+    diseases = rng.poisson(0.8, n)
+    area = 4000 + 60 * age + 500 * diseases + rng.normal(0, 900, n)
+    entropy = 2 + 0.01 * age + rng.normal(0, 0.4, n)
+    severity = 0.0004 * area + 0.5 * entropy + 0.01 * age + rng.normal(size=n)
+    return pd.DataFrame(
+        {
+            "age": age,
+            "n_diseases": diseases,
+            "gender": rng.integers(0, 2, n),
+            "hospital": rng.choice(["Union", "Liyuan"], n),
+            "ggo_area": area,
+            "ggo_entropy": entropy,
+            "ggo_skewness": rng.normal(size=n),
+            "severity": severity,
+            "infected": (severity > np.quantile(severity, 0.3)).astype(int),
+            "grade": np.digitize(severity, np.quantile(severity, [0.5, 0.85])),
+        },
+        index=[f"patient_{i}" for i in range(n)],
+    )
 
 
 @pytest.fixture(scope="session")
