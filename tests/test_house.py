@@ -1,0 +1,74 @@
+"""The house as the README draws it: every room named, imports pointing up, no file too long."""
+
+import ast
+import re
+
+import pytest
+from conftest import ROOT
+
+LIBRARY = ROOT / "ssinfnet"
+LONGEST = 400  # lines
+CODE = sorted(
+    path
+    for pattern in (
+        "ssinfnet/**/*.py",
+        "tests/**/*.py",
+        "benchmarks/*.py",
+        "rules/*.smk",
+        "Snakefile",
+    )
+    for path in ROOT.glob(pattern)
+)
+ALL_ROOMS = {
+    path.stem for path in LIBRARY.iterdir()
+    if path.suffix == ".py" or (path / "__init__.py").is_file()
+} - {"__init__"}  # fmt: skip
+
+
+def rooms_in_order() -> list[str]:
+    """The library's modules and packages in the README's order."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = re.search(r"## Finding your way.*?```\n(.*?)```", readme, re.DOTALL).group(1)
+    return [name for line in listed.splitlines() for name in line[:28].strip(" ,").split(", ")]
+
+
+def imported_rooms(path) -> set[str]:
+    """The rooms that a module imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ssinfnet"):
+            parts = node.module.split(".")
+            found |= {parts[1]} if parts[1:] else {alias.name for alias in node.names}
+    return found & ALL_ROOMS
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_file_is_too_long_to_read(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def test_the_readme_names_every_room_once():
+    assert sorted(rooms_in_order()) == sorted(ALL_ROOMS)
+
+
+def test_imports_point_up_the_list():
+    place = {room: number for number, room in enumerate(rooms_in_order())}
+    against = [
+        f"{path.relative_to(LIBRARY)} imports {other}"
+        for path in LIBRARY.rglob("*.py")
+        if (room := path.relative_to(LIBRARY).parts[0].removesuffix(".py")) != "__init__"
+        for other in sorted(imported_rooms(path))
+        if place[other] > place[room]
+    ]
+    assert against == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted(LIBRARY.rglob("*.py")), ids=lambda path: path.relative_to(LIBRARY).as_posix()
+)
+def test_every_module_says_what_it_is_and_what_it_offers(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    names = {target.id for node in tree.body if isinstance(node, ast.Assign)
+             for target in node.targets if isinstance(target, ast.Name)}  # fmt: skip
+    assert "__all__" in names
