@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ __all__ = [
 
 COLUMNS = {**sources.COLUMNS, "split": "str", "fold": "Int64"}
 LEFT_OUT = "left out"  # of a cross-fitting network's training; never stored
+REASONS = 5  # for exclusions, shown in Jupyter; the commonest
 
 
 @dataclass(frozen=True)
@@ -170,14 +172,26 @@ class Cohort:
         return sources.read_slices(self.folders, rows)
 
     def _repr_html_(self) -> str:
-        counts = self.slices.groupby(["source", "split"], sort=False).agg(
+        grouped = self.slices.groupby(["source", "split"], sort=False)
+        counts = grouped.agg(
             patients=("patient_id", "nunique"),
             slices=("slice_id", "count"),
-            with_lesion=("has_lesion", "sum"),
+            with_lesion=("has_lesion", lambda known: known.sum(min_count=1)),
+            lesion_share=("has_lesion", "mean"),
+        ).astype({"with_lesion": "Int64", "lesion_share": "object"})
+        share = counts["lesion_share"].map("{:.0%}".format, na_action="ignore")
+        counts = counts.assign(lesion_share=share).astype("object")
+        counts = counts.where(counts.notna(), "–").rename(
+            columns=lambda name: name.replace("_", " ")
         )
-        notes = "".join(f"<li>{name}: {note}</li>" for name, note in self.notes.items())
-        left_out = f"<p>{len(self.exclusions)} files or slices left out.</p>"
-        return counts.to_html() + f"<ul>{notes}</ul>" + left_out
+        notes = "".join(f"<li>{html.escape(f'{name}: {note}')}</li>"
+                        for name, note in self.notes.items())  # fmt: skip
+        reasons = self.exclusions["reason"].value_counts() if len(self.exclusions) else {}
+        listed = [f"{number} × {reason}" for reason, number in list(reasons.items())[:REASONS]]
+        listed += ["…"] * (len(reasons) > REASONS)
+        left_out = f"{len(self.exclusions)} files or slices left out" + ": " * bool(listed)
+        left_out = html.escape(f"{left_out}{'; '.join(listed)}.")
+        return f"{counts.to_html(border=0)}<ul>{notes}</ul><p>{left_out}</p>"
 
 
 def prepared_array(folder: Path, name: str, rows: pd.DataFrame) -> NDArray[np.uint8]:

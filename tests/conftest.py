@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("SSINFNET_ROOT", str(ROOT))
@@ -59,6 +60,20 @@ def clinic():
         },
         index=[f"patient_{i}" for i in range(n)],
     )
+
+
+@pytest.fixture(scope="session")
+def html_cells():
+    """Return a function that reads the texts of the first table of a page, cell by cell."""
+
+    def read(page: str) -> pd.DataFrame:
+        table = BeautifulSoup(page, "html.parser").table
+        names = [cell.get_text() for cell in table.select("thead tr:last-child th")]
+        rows = [[cell.get_text() for cell in row.select("th, td")]
+                for row in table.select("tbody tr")]  # fmt: skip
+        return pd.DataFrame(rows, columns=names, dtype="str")
+
+    return read
 
 
 @pytest.fixture(scope="session")

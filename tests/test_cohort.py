@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 from ssinfnet import cohort, phantom, sources, splits
 from ssinfnet.config import SourceConfig, SplitConfig, load_study
@@ -148,7 +149,26 @@ def test_a_saved_cohort_comes_back_as_it_was(tmp_path):
     pd.testing.assert_frame_equal(loaded.slices, slices)
     pd.testing.assert_frame_equal(loaded.exclusions, exclusions)
     assert loaded.folders == saved.folders
-    assert "1 files or slices left out" in loaded._repr_html_()
+    assert "1 files or slices left out: 1 × y." in loaded._repr_html_()
+
+
+def test_a_cohort_shows_its_counts_and_escapes_what_comes_from_files():
+    labelled = table([2, 3])
+    labelled["has_lesion"] = pd.array([True, False, True, True, False], dtype="boolean")
+    unlabelled = table([4]).assign(labelled=False, has_lesion=pd.NA, slice_id=list("wxyz"))
+    both = pd.concat([labelled.assign(split="train"), unlabelled.assign(split="unlabelled")])
+    both = both.astype(sources.COLUMNS)
+    reasons = ["<i>cut</i>"] * 2 + [f"no mask {n}" for n in range(6)]
+    left_out = pd.DataFrame({"source": "s", "file": "x", "reason": reasons})
+    shown = cohort.Cohort(both, left_out, {}, {"<u>site</u>": "a & b"})._repr_html_()
+    counts = BeautifulSoup(shown, "html.parser").select("tbody tr")
+    assert [[cell.get_text() for cell in row.select("td")] for row in counts] == [
+        ["2", "5", "3", "60%"], ["1", "4", "–", "–"],
+    ]  # fmt: skip
+    assert "8 files or slices left out: 2 × &lt;i&gt;cut&lt;/i&gt;; 1 × no mask 0; " in shown
+    assert "no mask 3; …." in shown
+    assert "no mask 4" not in shown
+    assert "<li>&lt;u&gt;site&lt;/u&gt;: a &amp; b</li>" in shown
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,18 @@ def test_the_result_says_in_jupyter_what_model_it_is(clinic):
     assert "of a binary outcome" not in graded._repr_html_()
 
 
+def test_the_result_in_jupyter_reads_well_and_escapes_names(cohort, html_cells):
+    evil = cohort.rename(columns={"ggo_area": "<b>area"})
+    evil.loc[evil.index[:3], "age"] = np.nan
+    shown = mediate(evil, ["age"], "severity", ["<b>area"], draws=0)._repr_html_()
+    assert "<b>" not in shown
+    assert shown.endswith("3 patients left out: age is not known")
+    cells = html_cells(shown).iloc[0]
+    assert (cells["mediator"], cells["mediator by criterion"]) == ("<b>area", "yes")
+    assert cells["p indirect adjusted"] == "<0.001"
+    assert cells["indirect low"] == "–"  # nothing was drawn
+
+
 # What is missing
 
 

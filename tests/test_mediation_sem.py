@@ -95,6 +95,7 @@ def test_the_model_is_printed_as_lavaan_reads_it():
         "total_x2 := c2 + a12*b1",
     ]
     assert "300 patients, 0 left out" in fit._repr_html_()
+    assert "<td>&lt;0.001</td>" in fit._repr_html_()
 
 
 def test_drawn_intervals_are_near_the_delta_methods():

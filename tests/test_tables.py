@@ -166,17 +166,21 @@ def test_display_does_not_touch_the_numbers():
     assert frame["x_mean"].tolist() == [1 / 3]
 
 
-def shown_cells(frame, **how):
-    """Return the shown table's cells by row and column, its caption, and each cell's classes."""
-    page = BeautifulSoup(tables.show(frame, **how).to_html(), "html.parser")
-    names = [cell.get_text() for cell in page.select("thead th")]
-    rows = [[cell.get_text() for cell in row.select("td")] for row in page.select("tbody tr")]
-    classes = [[cell.get("class", []) for cell in row.select("td")]
-               for row in page.select("tbody tr")]  # fmt: skip
-    return pd.DataFrame(rows, columns=names), page.caption and page.caption.get_text(), classes
+@pytest.fixture
+def shown_cells(html_cells):
+    """Return a function: the shown table's cells, its caption, and each cell's classes."""
+
+    def read(frame, **how):
+        page = tables.show(frame, **how).to_html()
+        soup = BeautifulSoup(page, "html.parser")
+        rows = soup.select("tbody tr")
+        classes = [[cell.get("class", []) for cell in row.select("td")] for row in rows]
+        return html_cells(page), soup.caption and soup.caption.get_text(), classes
+
+    return read
 
 
-def test_shown_in_a_notebook_the_papers_rows_are_marked_and_ours_are_not(slice_scores):
+def test_shown_in_a_notebook_the_papers_rows_are_marked_and_ours_are_not(slice_scores, shown_cells):
     table = tables.segmentation_table(scores.summarise(slice_scores, metrics=["F1"]))
     cells, caption, classes = shown_cells(table, title="Overall lesion")
     assert cells["values"].tolist() == ["ours", "paper"] * 2
@@ -186,14 +190,14 @@ def test_shown_in_a_notebook_the_papers_rows_are_marked_and_ours_are_not(slice_s
     assert cells.loc[1, "F1"] == "0.020\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.006"
 
 
-def test_counts_that_differ_stay_in_their_column():
+def test_counts_that_differ_stay_in_their_column(shown_cells):
     frame = pd.DataFrame({"model": ["unet", "fcn8s"], "n_slices": [3, 4], "seeds": [2, 2]})
     cells, caption, _ = shown_cells(frame)
     assert cells["n slices"].tolist() == ["3", "4"]
     assert (caption, "seeds" in cells) == ("n = 2 seeds", False)
 
 
-def test_what_is_missing_is_a_dash_and_an_empty_column_is_left_out():
+def test_what_is_missing_is_a_dash_and_an_empty_column_is_left_out(shown_cells):
     frame = pd.DataFrame({"p_t": [0.0002, np.nan], "joule": np.nan, "paper_loss": [1.5, np.nan]})
     cells, _, classes = shown_cells(frame)
     assert cells.to_dict("list") == {"p t": ["<0.001", "–"], "paper loss": ["1.500", "–"]}
@@ -207,12 +211,12 @@ def test_whatever_comes_from_data_is_escaped():
     assert page.count("&lt;script&gt;") == 3
 
 
-def test_of_a_long_table_the_first_rows_are_shown_and_the_caption_says_so():
+def test_of_a_long_table_the_first_rows_are_shown_and_the_caption_says_so(shown_cells):
     cells, caption, _ = shown_cells(pd.DataFrame({"x": range(1200)}), most_rows=3)
     assert (cells["x"].tolist(), caption) == (["0", "1", "2"], "the first 3 of 1,200 rows")
 
 
-def test_a_table_without_rows_is_shown_with_its_header():
+def test_a_table_without_rows_is_shown_with_its_header(shown_cells):
     cells, _, _ = shown_cells(pd.DataFrame({"mediator": pd.Series(dtype="str"), "p_t": []}))
     assert (list(cells), len(cells)) == (["mediator", "p t"], 0)
 

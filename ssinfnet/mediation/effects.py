@@ -14,6 +14,7 @@ from scipy.stats import norm
 from statsmodels.stats.multitest import multipletests
 
 from ssinfnet.mediation.frames import AnalysisFrame, analysis_frame, complete_groups, kind_of
+from ssinfnet.mediation.html_tables import html_table
 from ssinfnet.mediation.regressions import (
     COLLINEAR,
     indirect_effects,
@@ -34,6 +35,7 @@ Array = NDArray[np.float64]
 Adjustment = Literal["fdr_bh", "holm"]
 
 ALPHA = 0.05
+SHOWN_PAIRS = 30  # in Jupyter; `Mediation.table` has all
 FEWEST = 20  # patients of either class of a binary outcome (D-19)
 BETAS = ("beta11", "beta21", "beta31", "beta32")
 TESTED = ("beta11", "beta21", "beta32", "indirect")  # D-17
@@ -81,16 +83,21 @@ class Mediation:
         """Return the result for a terminal: what was tested, the mediators, who was left out."""
         shown = self._mediating()
         table = shown.to_string(index=False, float_format="{:.3g}".format) if len(shown) else ""
+        return "\n".join(part for part in (self._headline(), table, *self._notes()) if part)
+
+    def _repr_html_(self) -> str:
+        pairs = self._mediating().sort_values("p_indirect_adjusted", kind="stable")
+        shown = html_table(pairs.head(SHOWN_PAIRS)) if len(pairs) else ""
+        notes = [f"The first {SHOWN_PAIRS} by p are shown."] * (len(pairs) > SHOWN_PAIRS)
+        notes = [html.escape(note, quote=False) for note in notes + self._notes()]
+        return f"<p>{html.escape(self._headline(), quote=False)}</p>{shown}" + "<br>".join(notes)
+
+    def _notes(self) -> list[str]:
         missing = self.table.loc[self.table["reason"] != "", ["mediator", "reason"]]
         missing = missing.drop_duplicates("mediator")["reason"].value_counts()
         notes = [f"{number} mediators not analysed: {why}" for why, number in missing.items()]
         left_out = self.left_out["reason"].value_counts()
-        notes += [f"{number} patients left out: {why}" for why, number in left_out.items()]
-        return "\n".join(part for part in (self._headline(), table, *notes) if part)
-
-    def _repr_html_(self) -> str:
-        shown = self._mediating().to_html(index=False, float_format="{:.3g}".format)
-        return f"<p>{html.escape(self._headline(), quote=False)}</p>{shown}"
+        return notes + [f"{number} patients left out: {why}" for why, number in left_out.items()]
 
     def _headline(self) -> str:
         tested = self.table["p_indirect"].notna().sum()

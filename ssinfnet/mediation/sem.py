@@ -19,6 +19,7 @@ from semopy import Model
 from ssinfnet.mediation.drawn_paths import drawn_covariances, mediator_slopes, outcome_slopes
 from ssinfnet.mediation.fit import fit_measures
 from ssinfnet.mediation.frames import analysis_frame
+from ssinfnet.mediation.html_tables import html_table
 from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
 
 __all__ = ["NotConvergedError", "PathFit", "fit_paths"]
@@ -74,8 +75,7 @@ class PathFit:
             f"{found['df']:.0f} df, CFI {found['CFI']:.3f}, RMSEA {found['RMSEA']:.3f}, "
             f"SRMR {found['SRMR']:.3f}</p>"
         )
-        shown = {"index": False, "float_format": "{:.3g}".format}
-        return head + self.effects.to_html(**shown) + self.estimates.to_html(**shown)
+        return head + html_table(self.effects) + html_table(self.estimates)
 
 
 @dataclass(frozen=True)
