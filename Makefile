@@ -57,6 +57,8 @@ test: $(INSTALLED) ## run the tests
 
 checks: $(INSTALLED) ## store the outputs that nbval compares, after a deliberate change
 	$(MAKE) reproduce STUDY=smoke
+	"$(BIN)/python" -m ssinfnet.notebook_runs notebooks/00_start.ipynb \
+		papermill_runs/start/00_start.ipynb
 	@for book in notebooks/*.ipynb; do \
 		"$(BIN)/python" -m ssinfnet.notebook_runs $$book papermill_runs --store-checks || exit 1; \
 	done
@@ -66,8 +68,8 @@ reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R 
 	"$(BIN)/python" tests/reference/cohorts.py
 	Rscript tests/reference/lavaan.R
 
-lab: $(INSTALLED) ## open JupyterLab in notebooks/
-	cd notebooks && "$(BIN)/jupyter" lab
+lab: $(INSTALLED) ## open JupyterLab at a five-minute walk, notebooks/00_start.ipynb
+	cd notebooks && "$(BIN)/jupyter" lab 00_start.ipynb
 
 lint: $(INSTALLED) ## check style of code and notebooks
 	"$(BIN)/ruff" check .
@@ -82,6 +84,7 @@ bench: $(INSTALLED) ## measure, and write the tables of benchmarks/
 	"$(BIN)/python" benchmarks/phenotypes.py
 	"$(BIN)/python" benchmarks/cohort.py
 	"$(BIN)/python" benchmarks/mediation.py
+	"$(BIN)/python" benchmarks/viewer.py
 
 unlock: $(INSTALLED) ## clear the lock that a killed run has left
 	$(SNAKEMAKE) --unlock

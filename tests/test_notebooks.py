@@ -39,7 +39,9 @@ def test_notebook_has_one_parameters_cell_of_typed_literals(path):
     (cell,) = tagged(path, "parameters")
     body = ast.parse(cell.source).body
     assert all(isinstance(node, ast.AnnAssign) for node in body)
-    assert ast.literal_eval(body[0].value).startswith("smoke")
+    # the newcomer's walk has a study of its own, whose networks find something
+    expected = "start" if path.stem == "00_start" else "smoke"
+    assert ast.literal_eval(body[0].value).startswith(expected)
     assert all("#" in line for line in cell.source.splitlines())
 
 
