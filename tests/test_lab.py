@@ -1,0 +1,212 @@
+"""JupyterLab in a real browser: the newcomer's walk runs, its tables show, the viewer draws."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ssinfnet.paths import project_root
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+TOKEN = "of-this-test-alone"
+RUN_SECONDS = 240  # a training on a busy machine included
+CELLS = ".jp-Notebook .jp-CodeCell"
+ERRORS = '[data-mime-type="application/vnd.jupyter.error"]'
+SETTINGS = {
+    # All cells are drawn, seen or not, and nothing asks for news.
+    "notebook-extension/tracker": {"windowingMode": "none"},
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not found:
+        pytest.skip("no chromium on this machine; apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """What a checkout has that the notebook needs, so that nothing is written into this one."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for part in ("notebooks/00_start.ipynb", "studies/start.yaml"):
+        (folder / part).parent.mkdir()
+        shutil.copy(project_root() / part, folder / part)
+    for name, settings in SETTINGS.items():
+        path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(settings))
+    return folder
+
+
+@contextmanager
+def lab(folder: Path):
+    """Start JupyterLab on a free port; end it and all its kernels whatever happens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = {name: str(folder / name.lower()) for name in (
+        "HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
+        "JUPYTERLAB_WORKSPACES_DIR",
+    )}  # fmt: skip
+    environment = (
+        os.environ
+        | home
+        | {
+            "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+            "SSINFNET_ROOT": str(folder),
+            "PYTHONPATH": str(project_root()),
+        }
+    )
+    with (folder / "lab.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+             "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
+             f"--IdentityProvider.token={TOKEN}"],
+            cwd=folder / "notebooks", env=environment, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield f"http://127.0.0.1:{port}", server
+        finally:
+            kernels = psutil.Process(server.pid).children(recursive=True) if alive(server) else []
+            server.send_signal(signal.SIGTERM)  # it ends its kernels
+            _, left = psutil.wait_procs(kernels, timeout=15)
+            for process in left:
+                process.kill()
+            server.kill()
+            server.wait()
+
+
+def alive(server: subprocess.Popen) -> bool:
+    return server.poll() is None
+
+
+def wait_until_it_answers(url: str, server: subprocess.Popen, log: Path) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        assert alive(server), log.read_text()[-3000:]
+        try:
+            with urllib.request.urlopen(f"{url}/api?token={TOKEN}", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail("JupyterLab did not answer within a minute: " + log.read_text()[-3000:])
+
+
+@pytest.fixture(scope="module")
+def executed(browser, checkout):
+    """The page of the notebook after Run All, as a person would do it."""
+    with lab(checkout) as (url, server):
+        wait_until_it_answers(url, server, checkout / "lab.log")
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.goto(f"{url}/lab/tree/00_start.ipynb?token={TOKEN}")
+        page.get_by_text(re.compile(r"^Python 3.* \| Idle$")).wait_for(timeout=60_000)
+        page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
+        page.locator("#jp-mainmenu-run").get_by_text("Run All Cells", exact=True).click()
+        # The last cell holds a stored output: only its number tells that it has run.
+        cells = page.locator(CELLS)
+        ran = cells.last.get_by_text(f"[{cells.count()}]:", exact=True)
+        ran.or_(page.locator(ERRORS)).first.wait_for(timeout=RUN_SECONDS * 1000)
+        yield page
+        page.close()
+
+
+def photograph(page, checkout, name: str) -> None:
+    page.screenshot(path=checkout / f"{name}.png")
+
+
+def cell_with(page, source: str):
+    return page.locator(CELLS, has_text=source)
+
+
+def test_every_cell_of_the_walk_runs_without_an_error(executed, checkout):
+    photograph(executed, checkout, "end")
+    assert executed.locator(ERRORS).all_inner_texts() == []
+    numbers = executed.locator(f"{CELLS} .jp-InputPrompt").all_inner_texts()
+    assert numbers == [f"[{n}]:" for n in range(1, len(numbers) + 1)]
+    assert "'lesion_extent'" in cells_text(executed.locator(CELLS).last)
+
+
+def cells_text(cell) -> str:
+    return "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts())
+
+
+def test_the_cohort_the_scores_and_the_mediation_are_tables(executed, checkout):
+    for source, words in {
+        "cohort.build": ["medseg", "lesion share", "files or slices left out"],
+        "segmentation_table": ["SInfNet", "ours", "paper", "n = ", "0.390"],
+        "mediation.mediate": ["lesion_extent", "yes", "<0.001"],
+    }.items():
+        cell = cell_with(executed, source).first
+        cell.scroll_into_view_if_needed()
+        photograph(executed, checkout, source)
+        table = cell.locator(".jp-RenderedHTMLCommon table").first
+        assert table.is_visible()
+        for word in words:
+            assert word in cells_text(cell)
+    papers = cell_with(executed, "segmentation_table").locator("td.paper").first
+    ours = cell_with(executed, "segmentation_table").locator("td:not(.paper)").first
+    colour = "cell => getComputedStyle(cell).color"
+    assert papers.evaluate(colour) != ours.evaluate(colour)
+
+
+def test_the_viewer_draws_and_its_slider_moves_to_another_slice(executed, checkout):
+    cell = cell_with(executed, "viewer.view_patient").first
+    cell.scroll_into_view_if_needed()
+    pictures = cell.locator("img")
+    pictures.first.wait_for()
+    assert pictures.count() == 2
+    size = "picture => [picture.naturalWidth, picture.naturalHeight]"
+    assert pictures.first.evaluate(size) == [384, 384]
+    before = [picture.screenshot() for picture in pictures.all()]
+    photograph(executed, checkout, "viewer")
+    handle = cell.locator(".noUi-handle").first
+    caption = cell.get_by_text(re.compile("^Patient ")).first
+    first = caption.inner_text()
+    handle.focus()
+    for _ in range(2):
+        executed.keyboard.press("ArrowLeft")
+    wait_for_another_caption(caption, first)
+    executed.wait_for_timeout(500)  # until the pictures behind the caption are painted
+    photograph(executed, checkout, "viewer_moved")
+    assert all(a != b.screenshot() for a, b in zip(before, pictures.all(), strict=True))
+
+
+def wait_for_another_caption(caption, first: str) -> None:
+    until = time.monotonic() + 10
+    while caption.inner_text() == first:
+        assert time.monotonic() < until, "the slider moved and the caption did not"
+        time.sleep(0.05)
+
+
+def test_no_kernel_outlives_its_server(checkout):
+    with lab(checkout) as (url, server):
+        wait_until_it_answers(url, server, checkout / "lab.log")
+        request = urllib.request.Request(
+            f"{url}/api/kernels?token={TOKEN}", data=b"{}", method="POST"
+        )
+        urllib.request.urlopen(request).close()
+        children = psutil.Process(server.pid).children(recursive=True)
+        assert any("ipykernel" in " ".join(child.cmdline()) for child in children)
+    assert not any(child.is_running() for child in children)
+    assert not alive(server)
