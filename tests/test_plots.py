@@ -2,6 +2,8 @@
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import nbclient
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +23,16 @@ def _no_window(monkeypatch):
     mpl.use("Agg")
     yield
     plt.close("all")
+
+
+def test_every_figure_of_a_notebook_shows_and_not_the_first_alone(monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    draw = "plots.plot_slice(np.zeros((4, 4)));"
+    sources = ["import numpy as np\nfrom ssinfnet import plots", draw, draw]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in sources])
+    nbclient.execute(book, kernel_name="python3")
+    shown = [[output.output_type for output in cell.outputs] for cell in book.cells]
+    assert shown == [[], ["display_data"], ["display_data"]]
 
 
 @pytest.fixture

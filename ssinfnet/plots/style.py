@@ -74,6 +74,10 @@ STYLE: dict[str, Any] = {
     "image.interpolation": "nearest",
 }
 
+# Matplotlib loads its backend at the first figure, and Jupyter's then turns drawing at once on. In
+# a context of STYLE that would end with the context, and no further figure of a notebook show.
+plt.switch_backend(mpl.get_backend())
+
 
 def style() -> AbstractContextManager[None]:
     """Return a context in which Matplotlib draws in `STYLE`; the settings before come back."""
