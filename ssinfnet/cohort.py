@@ -172,7 +172,8 @@ class Cohort:
         return sources.read_slices(self.folders, rows)
 
     def _repr_html_(self) -> str:
-        grouped = self.slices.groupby(["source", "split"], sort=False)
+        ordered = pd.Categorical(self.slices["split"], [*SPLITS, "unlabelled", LEFT_OUT])
+        grouped = self.slices.assign(split=ordered).groupby(["source", "split"], observed=True)
         counts = grouped.agg(
             patients=("patient_id", "nunique"),
             slices=("slice_id", "count"),

@@ -376,4 +376,4 @@ def _swatch(name: str) -> str:
     look = f"background: {COLOURS[name]}"
     if name == TRUTH:
         look = f"background: #444; border: 2px solid {TRUTH_COLOUR}; box-sizing: border-box"
-    return f'<div style="width: 1em; height: 1em; margin: .5em .4em 0 0; {look}"></div>'
+    return f'<div style="width: 1em; height: 1em; margin: .35em .4em 0 0; {look}"></div>'

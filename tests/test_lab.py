@@ -147,6 +147,14 @@ def test_every_cell_of_the_walk_runs_without_an_error(executed, checkout):
     assert "'lesion_extent'" in cells_text(executed.locator(CELLS).last)
 
 
+def test_slices_and_training_are_drawn(executed, checkout):
+    for source in ("plot_cohort_examples", "plot_training"):
+        cell = cell_with(executed, source).first
+        cell.scroll_into_view_if_needed()
+        photograph(executed, checkout, source)
+        assert cell.locator(".jp-RenderedImage img").first.is_visible()
+
+
 def cells_text(cell) -> str:
     return "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts())
 
