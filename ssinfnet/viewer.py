@@ -1,6 +1,6 @@
 """Look through slices in Jupyter: models side by side, classes over the slice, truth as an outline.
 
-`predicted_labels` and `render_slice` are plain functions of arrays; `Viewer` only moves their
+`predicted_labels` and `plots.pixels` are plain functions of arrays; `Viewer` only moves their
 result into widgets. One slice is drawn and sent at a time, as PNG, so that a volume of 500 slices
 is as quick to look through as one of five.
 """
@@ -8,35 +8,29 @@ is as quick to look through as one of five.
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
-from PIL import Image
 
 from ssinfnet import scores
 from ssinfnet.cohort import Cohort
 from ssinfnet.config import Study
 from ssinfnet.evaluation import read_predictions
 from ssinfnet.paths import PREDICTIONS, StudyPaths
-from ssinfnet.plots import CLASS_COLOURS, MODEL_NAMES
-from ssinfnet.plots.slices import FILL, LABELS
+from ssinfnet.plots import MODEL_NAMES
+from ssinfnet.plots.pixels import COLOURS, TRUTH, png, render_slice
+from ssinfnet.plots.slices import FILL
 
-__all__ = ["Viewer", "png", "predicted_labels", "render_slice", "view", "view_patient"]
+__all__ = ["Viewer", "predicted_labels", "view", "view_patient"]
 
 LESION = 255  # label of a lesion of unknown class
-TRUTH = "truth"
-TRUTH_COLOUR = "#F0E442"  # Okabe and Ito's yellow, which no class has
-COLOURS = {**CLASS_COLOURS, TRUTH: TRUTH_COLOUR}
 WORDS = {"GGO": "Ground glass", "consolidation": "Consolidation", "lesion": "Lesion",
          TRUTH: "Truth (outline)"}  # fmt: skip
 SLICE_ALONE = "CT slice"
 SHOWN_SIDE = 384  # pixels; smaller slices are enlarged by a whole number to at least about this
-OUTLINE = 2  # pixels, inside the region
 
 
 def predicted_labels(probability: NDArray[np.floating], threshold: float) -> NDArray[np.uint8]:
@@ -60,96 +54,6 @@ def predicted_labels(probability: NDArray[np.floating], threshold: float) -> NDA
         return probability.argmax(axis=0).astype(np.uint8)
     limit = threshold if probability.dtype.kind == "f" else threshold * 255
     return np.where(probability >= limit, np.uint8(LESION), np.uint8(0))
-
-
-def render_slice(
-    image: NDArray[Any],
-    labels: NDArray[np.uint8] | None = None,
-    truth: NDArray[np.uint8] | None = None,
-    *,
-    opacity: float = FILL,
-    shown: Collection[str] = tuple(COLOURS),
-    zoom: int = 1,
-) -> NDArray[np.uint8]:
-    """Draw a slice with its predicted lesion filled and the true one outlined.
-
-    Parameters
-    ----------
-    image : (height, width) float array in [0, 1], or uint8
-        Windowed slice; 0 is black.
-    labels : (height, width) uint8 array, optional
-        1 GGO, 2 consolidation, 255 lesion of unknown class.
-    truth : (height, width) uint8 array, optional
-        The same labels. Outlined by class where `labels` has classes, else as one lesion.
-    opacity : float
-        Of the fill, 0 (none) to 1.
-    shown : collection of str
-        Of ``GGO``, ``consolidation``, ``lesion`` and ``truth``, what to draw.
-    zoom : int
-        Side of a pixel in the picture.
-
-    Returns
-    -------
-    (zoom · height, zoom · width, 3) uint8 array
-        Red, green, blue.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-    """
-    for name, mask in (("labels", labels), (TRUTH, truth)):
-        if mask is not None and mask.shape != image.shape:
-            raise ValueError(f"{name} {mask.shape} and image {image.shape} must have equal shapes")
-    picture = np.repeat(_grey(image)[..., None], 3, axis=2)
-    by_class = labels is not None and bool(((labels == 1) | (labels == 2)).any())
-    for label, name in LABELS.items():
-        if labels is not None and name in shown:
-            region = labels == label
-            blend = (1 - opacity) * picture[region] + opacity * _rgb(name)
-            picture[region] = np.rint(blend).astype(np.uint8)
-    picture = _enlarged(picture, zoom)
-    if truth is not None and TRUTH in shown:
-        known = [label for label in LABELS if (truth == label).any()] if by_class else []
-        for region in [truth == label for label in known] or [truth > 0]:
-            picture[_edge(_enlarged(region, zoom))] = _rgb(TRUTH)
-    return picture
-
-
-def _enlarged(array: NDArray[Any], zoom: int) -> NDArray[Any]:
-    return array if zoom == 1 else array.repeat(zoom, axis=0).repeat(zoom, axis=1)
-
-
-def _grey(image: NDArray[Any]) -> NDArray[np.uint8]:
-    if image.dtype == np.uint8:
-        return image
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-
-
-def _rgb(name: str) -> NDArray[np.float64]:
-    return np.rint(np.array(to_rgb(COLOURS[name])) * 255)
-
-
-def _edge(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the pixels of a region that lie at its border; the picture's own is none."""
-    inner = region
-    for _ in range(OUTLINE):
-        smaller = inner.copy()
-        smaller[1:] &= inner[:-1]
-        smaller[:-1] &= inner[1:]
-        smaller[:, 1:] &= inner[:, :-1]
-        smaller[:, :-1] &= inner[:, 1:]
-        inner = smaller
-    return region & ~inner
-
-
-def png(picture: NDArray[np.uint8]) -> bytes:
-    """Encode a picture as PNG, quickly rather than small; one without colour as grey."""
-    red = picture[..., 0]
-    colourless = (red == picture[..., 1]).all() and (red == picture[..., 2]).all()
-    stream = io.BytesIO()
-    Image.fromarray(red if colourless else picture).save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
 
 
 class Viewer(widgets.VBox):
@@ -375,5 +279,5 @@ def _swatch(name: str) -> str:
     """Return the square before a class in the legend."""
     look = f"background: {COLOURS[name]}"
     if name == TRUTH:
-        look = f"background: #444; border: 2px solid {TRUTH_COLOUR}; box-sizing: border-box"
+        look = f"background: #444; border: 2px solid {COLOURS[TRUTH]}; box-sizing: border-box"
     return f'<div style="width: 1em; height: 1em; margin: .35em .4em 0 0; {look}"></div>'

@@ -11,6 +11,7 @@ from ssinfnet import artifacts, viewer
 from ssinfnet.cohort import Cohort
 from ssinfnet.config import load_study
 from ssinfnet.paths import PREDICTIONS, StudyPaths
+from ssinfnet.plots import pixels
 
 GREY = np.array([[0, 51], [102, 255]], dtype=np.uint8)
 
@@ -26,19 +27,19 @@ def square(side, first, last, label=255):
 
 
 def test_a_slice_alone_is_grey():
-    picture = viewer.render_slice(GREY / np.float32(255))
+    picture = pixels.render_slice(GREY / np.float32(255))
     assert (picture.dtype, picture.shape) == (np.uint8, (2, 2, 3))
     assert (picture == GREY[..., None]).all()
 
 
 def test_intensities_beyond_the_window_are_clipped():
-    picture = viewer.render_slice(np.array([[-1.0, 2.0, 0.5]]))
+    picture = pixels.render_slice(np.array([[-1.0, 2.0, 0.5]]))
     assert picture[0, :, 0].tolist() == [0, 255, 128]
 
 
 def test_each_class_is_filled_with_its_colour_at_the_opacity():
     labels = np.array([[1, 2], [255, 0]], dtype=np.uint8)
-    picture = viewer.render_slice(GREY, labels, opacity=0.25)
+    picture = pixels.render_slice(GREY, labels, opacity=0.25)
     # 0.75 · grey + 0.25 · colour, of #56B4E9, #D55E00 and #CC79A7
     assert picture[0, 0].tolist() == [22, 45, 58]
     assert picture[0, 1].tolist() == [92, 62, 38]
@@ -48,25 +49,25 @@ def test_each_class_is_filled_with_its_colour_at_the_opacity():
 
 def test_a_class_that_is_switched_off_is_not_drawn():
     labels = np.array([[1, 2], [0, 0]], dtype=np.uint8)
-    picture = viewer.render_slice(GREY, labels, opacity=1, shown=["consolidation"])
+    picture = pixels.render_slice(GREY, labels, opacity=1, shown=["consolidation"])
     assert picture[0].tolist() == [[0, 0, 0], [213, 94, 0]]
 
 
 def test_the_truth_is_outlined_inside_its_border():
-    picture = viewer.render_slice(np.zeros((9, 9)), truth=square(9, 1, 8))
+    picture = pixels.render_slice(np.zeros((9, 9)), truth=square(9, 1, 8))
     outlined = (picture == [240, 228, 66]).all(axis=-1)
     expected = square(9, 1, 8, 1) - square(9, 3, 6, 1)  # two pixels wide
     assert outlined.tolist() == expected.astype(bool).tolist()
     assert not picture[~outlined].any()
-    assert not viewer.render_slice(np.zeros((9, 9)), truth=square(9, 1, 8), shown=[]).any()
+    assert not pixels.render_slice(np.zeros((9, 9)), truth=square(9, 1, 8), shown=[]).any()
 
 
 def test_the_truth_is_outlined_by_class_only_beside_classes():
     truth = square(16, 0, 16, 1)
     truth[:, 8:] = 2
     lesion, classes = np.full((16, 16), 255, np.uint8), np.full((16, 16), 1, np.uint8)
-    assert not yellow(viewer.render_slice(np.zeros((16, 16)), lesion, truth)).any()
-    beside = yellow(viewer.render_slice(np.zeros((16, 16)), classes, truth))
+    assert not yellow(pixels.render_slice(np.zeros((16, 16)), lesion, truth)).any()
+    beside = yellow(pixels.render_slice(np.zeros((16, 16)), classes, truth))
     assert np.flatnonzero(beside.all(axis=0)).tolist() == [6, 7, 8, 9]
 
 
@@ -75,14 +76,14 @@ def yellow(picture):
 
 
 def test_an_enlarged_pixel_is_a_square():
-    picture = viewer.render_slice(GREY, zoom=3)
+    picture = pixels.render_slice(GREY, zoom=3)
     assert picture.shape == (6, 6, 3)
     assert picture[:, :, 1].tolist() == np.kron(GREY, np.ones((3, 3), np.uint8)).tolist()
 
 
 def test_masks_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"truth \(3, 3\) and image \(2, 2\)"):
-        viewer.render_slice(GREY, truth=square(3, 0, 1))
+        pixels.render_slice(GREY, truth=square(3, 0, 1))
 
 
 def test_a_pixel_at_the_threshold_is_lesion_and_classes_ignore_it():
@@ -94,10 +95,12 @@ def test_a_pixel_at_the_threshold_is_lesion_and_classes_ignore_it():
     assert viewer.predicted_labels(stage_2, 0.9).tolist() == [[1, 0]]
 
 
-def test_the_png_holds_the_picture():
-    picture = viewer.render_slice(GREY, np.array([[1, 0], [0, 0]], dtype=np.uint8))
-    assert opened(viewer.png(picture)).tolist() == picture.tolist()
-    assert opened(viewer.png(viewer.render_slice(GREY))).tolist() == GREY.tolist()
+def test_the_png_holds_the_picture(rng):
+    noise = rng.integers(0, 256, (7, 5, 3)).astype(np.uint8)
+    assert opened(pixels.png(noise)).tolist() == noise.tolist()
+    picture = pixels.render_slice(GREY, np.array([[1, 0], [0, 0]], dtype=np.uint8))
+    assert opened(pixels.png(picture)).tolist() == picture.tolist()
+    assert opened(pixels.png(pixels.render_slice(GREY))).tolist() == GREY.tolist()
 
 
 @pytest.fixture

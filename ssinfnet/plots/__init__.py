@@ -1,7 +1,8 @@
 """One function a figure panel: data in, Axes out (or the Figure, where a figure is many panels).
 
 Nothing here computes, saves or shows. Every function draws in `STYLE`, whatever the caller's
-settings; `style()` gives the same look to what a notebook draws itself.
+settings; `style()` gives the same look to what a notebook draws itself. `pixels` draws slices
+without Matplotlib, where every millisecond counts.
 """
 
 from ssinfnet.plots.architecture import plot_network, plot_networks, plot_system
