@@ -15,6 +15,7 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import matplotlib as mpl
 import psutil
 import pytest
 
@@ -64,19 +65,15 @@ def lab(folder: Path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    home = {name: str(folder / name.lower()) for name in (
+    own = {name: str(folder / name.lower()) for name in (
         "HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
         "JUPYTERLAB_WORKSPACES_DIR",
     )}  # fmt: skip
-    environment = (
-        os.environ
-        | home
-        | {
-            "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
-            "SSINFNET_ROOT": str(folder),
-            "PYTHONPATH": str(project_root()),
-        }
-    )
+    own["JUPYTERLAB_SETTINGS_DIR"] = str(folder / "settings")
+    own["MPLCONFIGDIR"] = mpl.get_cachedir()  # its list of fonts takes seconds to make
+    own |= {"SSINFNET_ROOT": str(folder), "PYTHONPATH": str(project_root())}
+    environment = os.environ | own
+    environment.pop("MPLBACKEND", None)  # a run of plain notebooks may have set it
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
@@ -119,8 +116,9 @@ def executed(browser, checkout):
     with lab(checkout) as (url, server):
         wait_until_it_answers(url, server, checkout / "lab.log")
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(60_000)
         page.goto(f"{url}/lab/tree/00_start.ipynb?token={TOKEN}")
-        page.get_by_text(re.compile(r"^Python 3.* \| Idle$")).wait_for(timeout=60_000)
+        page.get_by_text(re.compile(r"^Python 3.* \| Idle$")).wait_for()
         page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
         page.locator("#jp-mainmenu-run").get_by_text("Run All Cells", exact=True).click()
         # The last cell holds a stored output: only its number tells that it has run.
