@@ -46,3 +46,12 @@ def test_every_run_names_a_notebook_and_parameters_it_has():
             assert parameters["study"]
             for parameter in parameters:
                 assert f"{parameter}: " in cell.source
+
+
+def test_a_study_without_ssinfnet_runs_no_ablation():
+    smoke = load_study("smoke")
+    alone = smoke.model_copy(
+        update={"multi": smoke.multi.model_copy(update={"models": ("sinfnet",)})}
+    )
+    assert "08_ablation" in [book for book, _ in plain_runs.runs_of(smoke, "smoke")]
+    assert "08_ablation" not in [book for book, _ in plain_runs.runs_of(alone, "smoke")]

@@ -106,6 +106,18 @@ def test_comparison_table_marks_tests_below_five_percent(slice_scores):
     assert tables.comparison_table(same, "unet", metrics=["F1"])["mark"].tolist() == [""]
 
 
+@pytest.mark.parametrize("models", [["unet"], ["fcn8s"]])
+def test_a_study_of_one_model_has_nothing_to_compare(slice_scores, models):
+    alone = slice_scores[slice_scores["model"] == "unet"].assign(model=models[0])
+    full = tables.comparison_table(slice_scores, "unet", metrics=["F1"])
+    empty = tables.comparison_table(alone, "unet", metrics=["F1"])
+    assert empty.empty
+    assert list(empty) == list(full)
+    classed = alone.assign(**{"class": "ggo"})
+    assert tables.class_comparison_table(classed, "unet", metrics=["F1"]).empty
+    assert tables.display(empty).empty
+
+
 def test_marks_are_of_the_tests_as_they_are_and_holms_stand_beside(slice_scores):
     third = slice_scores[slice_scores["model"] == "unet"].assign(model="ssinfnet")
     noise = np.random.default_rng(1).normal(0.03, 0.035, len(third))

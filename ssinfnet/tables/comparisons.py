@@ -10,6 +10,12 @@ from ssinfnet import scores
 
 __all__ = ["class_comparison_table", "comparison_table", "moved_table"]
 
+COMPARED = (
+    "model", "reference", "metric", "n_pairs", "n_patients", "mean_difference", "t", "p_t",
+    "p_t_holm", "w", "p_wilcoxon", "p_wilcoxon_holm", "p_permutation", "p_permutation_holm",
+    "mark", "reason",
+)  # fmt: skip
+
 
 def comparison_table(
     slice_scores: pd.DataFrame,
@@ -25,8 +31,12 @@ def comparison_table(
     DataFrame
         The rows of `scores.compare_models` for one metric after the other, with ``mark`` before
         ``reason``: ``*`` where the paired t and ``^`` where the Wilcoxon test has p < 0.05 as it
-        is, which is how J marks its tables; the Holm-adjusted p stand beside.
+        is, which is how J marks its tables; the Holm-adjusted p stand beside. Without the
+        reference, or without another model, there is nothing to compare and the table is empty.
     """
+    models = set(slice_scores["model"])
+    if reference not in models or len(models) == 1:
+        return pd.DataFrame(columns=list(COMPARED))
     compared = pd.concat(
         [
             scores.compare_models(slice_scores, reference, metric, permutation_draws, seed)
