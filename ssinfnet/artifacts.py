@@ -1,8 +1,8 @@
 """Tables and arrays on disk: written whole or not at all, each with what made it beside it.
 
 Every writer here goes through `replacing`: the bytes land under a temporary name in the same
-folder, reach the disk, and are renamed over the earlier file, so a full disk or a killed process
-leaves the earlier file as it was. Nothing is ever pickled.
+folder, with a dot in front, reach the disk, and are renamed over the earlier file, so a full disk
+or a killed process leaves the earlier file as it was. Nothing is ever pickled.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from ssinfnet import decoding
 
 __all__ = [
     "is_current",
@@ -83,9 +85,9 @@ def write_json(path: Path, content: Mapping[str, Any]) -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; a file that is not one is an error naming it."""
     try:
-        content = json.loads(_existing(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); delete it and run its notebook") from error
+        content = decoding.read_json(_existing(path))
+    except decoding.UnreadableFile as error:
+        raise ValueError(f"{error}; delete it and run its notebook") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, expected a JSON object")
     return content
@@ -102,14 +104,9 @@ def write_table(path: Path, frame: pd.DataFrame, made: Mapping[str, Any]) -> Pat
 def read_table(path: Path) -> pd.DataFrame:
     """Read a Parquet table; a missing or unreadable file is an error that says what to run."""
     try:
-        return pd.read_parquet(_existing(path))
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(
-            f"{path} cannot be read as Parquet ({error}); delete it and run the notebook that "
-            "writes it again"
-        ) from error
+        return decoding.read_parquet(_existing(path))
+    except decoding.UnreadableFile as error:
+        raise ValueError(f"{error}; delete it and run the notebook that writes it again") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], made: Mapping[str, Any]) -> Path:
@@ -132,13 +129,9 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], made: Mapping[s
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read all arrays of an NPZ; never unpickles."""
     try:
-        # Opened here, because NumPy forgets to close a file that it cannot read.
-        with _existing(path).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # numpy raises zipfile, zlib, OS and value errors alike
-        raise ValueError(f"{path} cannot be read as NPZ ({error}); delete it and rerun") from error
+        return decoding.read_npz(_existing(path))
+    except decoding.UnreadableFile as error:
+        raise ValueError(f"{error}; delete it and rerun") from error
 
 
 def sha256(path: Path) -> str:

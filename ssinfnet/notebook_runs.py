@@ -17,9 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ssinfnet import artifacts, progress
+from ssinfnet import artifacts, progress, strict_yaml
 
 __all__ = ["KernelDied", "NotebookFailed", "main", "run_notebook", "store_checks"]
 
@@ -211,8 +209,9 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("papermill").addFilter(_only_what_the_cells_say)
     os.environ[progress.BATCH_VARIABLE] = "1"
-    parameters = {name: yaml.safe_load(value) for name, value in options.parameters}
     try:
+        parameters = {name: strict_yaml.parse(value, f"parameter {name}")
+                      for name, value in options.parameters}  # fmt: skip
         run_notebook(options.notebook, options.output, parameters)
     except (FileNotFoundError, ValueError, NotebookFailed, KernelDied) as error:
         log.error("%s", error)

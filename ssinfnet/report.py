@@ -161,7 +161,7 @@ def read_manifest(folder: Path) -> pd.DataFrame:
         name, kind (``table`` or ``figure``), title, undertrained, files (list of names), sha256
         (dict by file name), made (dict); no rows if nothing has been saved.
     """
-    records = [artifacts.read_json(path) for path in sorted((folder / MANIFEST).glob("*.json"))]
+    records = [artifacts.read_json(path) for path in sorted((folder / MANIFEST).glob("[!.]*.json"))]
     columns = ["name", "kind", "title", "undertrained", "files", "sha256", "made"]
     return pd.DataFrame(records, columns=columns)
 

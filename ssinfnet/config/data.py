@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -18,6 +19,13 @@ class SourceConfig(Part):
     name: Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]
     folder: str  # below the data folder (make DATA=…), or below the phantom's
     patients: str = ".*"  # regular expression: only patients whose whole id it matches (D-18)
+
+    @field_validator("folder")
+    @classmethod
+    def _lies_below(cls, folder: str) -> str:
+        if Path(folder).is_absolute() or ".." in Path(folder).parts:
+            raise ValueError(f"folder must lie below the data folder (make DATA=…), got {folder!r}")
+        return folder
 
     @field_validator("patients")
     @classmethod

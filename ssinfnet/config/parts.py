@@ -24,4 +24,4 @@ MultiName = Literal[
 class Part(BaseModel):
     """What all parts of a study have in common: frozen, strictly typed, no unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

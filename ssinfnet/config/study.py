@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ssinfnet import paths
+from ssinfnet import paths, strict_yaml
 from ssinfnet.config.analysis import (
     AugmentedConfig,
     ClinicalConfig,
@@ -133,31 +131,6 @@ class Study(Part):
         return [(min(fold, other), max(fold, other)) for other in others]
 
 
-class _StudyLoader(yaml.SafeLoader):
-    """YAML 1.1 with duplicate keys refused and 1e-4 read as a number, as users expect."""
-
-
-# PyYAML follows YAML 1.1, where 1e-4 (no dot) is text.
-_StudyLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def _unique_mapping(loader: _StudyLoader, node: yaml.MappingNode) -> dict[str, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]
-    repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
-    if repeated:
-        raise yaml.constructor.ConstructorError(
-            None, None, f"key {', '.join(repeated)} is given twice", node.start_mark
-        )
-    return loader.construct_mapping(node, deep=True)
-
-
-_StudyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
-
-
 def load_study(study: str) -> Study:
     """Read a study by name (``demo``) or by the path of its YAML file.
 
@@ -175,19 +148,14 @@ def load_study(study: str) -> Study:
     0
     """
     path = paths.study_file(study)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StudyLoader)  # noqa: S506
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a YAML study: {error}") from error
+    content = strict_yaml.read(path)
     try:
         return Study.model_validate_json(json.dumps(content))
     except ValidationError as error:
         faults = "\n".join(f"  {_describe(fault)}" for fault in error.errors())
         raise ValueError(f"{path} is not a valid study:\n{faults}") from error
-    except TypeError as error:  # a date or a set has no JSON form
-        raise ValueError(
-            f"{path} holds a value that is no number, text or list: {error}"
-        ) from error
+    except ValueError as error:  # a number of thousands of digits has no JSON form
+        raise ValueError(f"{path} is not a valid study: {error}") from error
 
 
 def _describe(fault: Any) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ssinfnet import decoding
 from ssinfnet.mediation.regressions import residuals
 
 __all__ = [
@@ -66,11 +67,8 @@ def read_patients_table(path: Path, patient: str | None = None) -> pd.DataFrame:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file; expected a CSV of one row a patient")
-    try:
-        names = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
-        table = pd.read_csv(path)
-    except ValueError as error:  # pandas' parser errors and wrong encodings are such
-        raise ValueError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
+    names = decoding.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
+    table = decoding.read_csv(path)
     twice = names[names.duplicated()].unique().tolist()
     if twice:
         raise ValueError(f"{path}: columns {twice[:5]} occur more than once; rename or drop one")

@@ -6,11 +6,14 @@ Res2Net, Gao et al. 2019). Interpolation inside the partial decoder aligns corne
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ssinfnet import decoding
 
 __all__ = [
     "ConvNorm",
@@ -225,6 +228,8 @@ def read_published(file: str | Path, network: str) -> dict[str, Tensor]:
     ------
     FileNotFoundError
         If there is no such file.
+    ValueError
+        If it is truncated, too large, or holds anything but tensors by name.
     """
     path = Path(file)
     if not path.is_file():
@@ -235,8 +240,19 @@ def read_published(file: str | Path, network: str) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+        decoding.check_safetensors(path)
+        read = load_file
+    else:
+        decoding.check_torch_file(path)
+        # Tensors alone: whatever else a pickle would build or run is refused.
+        read = partial(torch.load, map_location="cpu", weights_only=True)
+    try:
+        weights = read(path)
+    except Exception as error:  # torch and safetensors fail in many ways
+        raise ValueError(f"{path} is truncated or no file of weights ({error})") from error
+    if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
+        raise ValueError(f"{path} holds no weights by name; expected those of {network}")
+    return weights
 
 
 def _start_as_published(network: nn.Module) -> None:

@@ -97,7 +97,7 @@ def _marker_of(folder: Path) -> dict[str, object] | None:
 def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; name a folder for the phantom")
-    strange = {path.name for path in folder.glob("*")} - {MARKER, *SITE_NUMBERS}
+    strange = {path.name for path in folder.glob("[!.]*")} - {MARKER, *SITE_NUMBERS}
     if strange:
         raise ValueError(
             f"{folder} holds {sorted(strange)[:5]}, which no phantom has, and would be replaced; "

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from ssinfnet import progress
+from ssinfnet import decoding, progress
 from ssinfnet.sources.files import UnreadableFile, pictures, read_labels, read_picture
 from ssinfnet.sources.listing import CONSOLIDATION, GGO, Lister, Listing
 
@@ -68,7 +67,7 @@ def _read_split(file: Path) -> dict[str, str]:
     """Return patient → split, empty where there is no such file."""
     if not file.is_file():
         return {}
-    table = pd.read_csv(file, dtype="str")
+    table = decoding.read_csv(file, dtype="str")
     if set(table.columns) != {"patient", "split"} or table["patient"].duplicated().any():
         raise ValueError(
             f"{file} must hold the columns patient and split, each patient once; got "

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssinfnet.sources.files import UnreadableFile
+from ssinfnet import decoding
+from ssinfnet.sources.files import UnreadableFile, visible
 
 __all__ = ["Series", "read_series"]
 
@@ -56,7 +57,7 @@ def read_series(folder: Path) -> Series:
     """
     left_out: list[tuple[Path, str]] = []
     headers: list[tuple[Path, Any]] = []
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    for path in sorted(path for path in visible(folder) if path.is_file()):
         header, reason = _header(path)
         if reason:
             left_out.append((path, reason))
@@ -96,6 +97,7 @@ def _header(path: Path) -> tuple[Any, str | None]:
     import pydicom
 
     try:
+        decoding.check_dicom(path)
         # Pixels stay in the file; that they are there can be seen all the same.
         header = pydicom.dcmread(path, defer_size=1024)
         modality = header.get("Modality")
@@ -109,6 +111,8 @@ def _header(path: Path) -> tuple[Any, str | None]:
         missing = [name for name in NEEDED if header.get(name) is None]
         if missing:
             return None, f"lacks {', '.join(missing)}"
+        frames = int(header.get("NumberOfFrames") or 1)
+        decoding.refuse_large_slice(path, int(header.Rows), int(header.Columns), frames)
     except pydicom.errors.InvalidDicomError:
         return None, "is no DICOM file"
     except Exception as error:  # a broken header fails in pydicom in many ways

@@ -8,7 +8,9 @@ nowhere but in the folder meant for them.
 from __future__ import annotations
 
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -212,14 +214,16 @@ def unpack(file: Path, folder: Path) -> None:
             for member in members:
                 with archive.open(member) as stream:
                     _place(stream, folder / PurePosixPath(member.filename).name, member.file_size)
-    except (zipfile.BadZipFile, EOFError) as error:
+    # zipfile has an error of its own, and lets those of decoders, passwords and lengths through
+    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, struct.error) as error:
         raise ValueError(f"{file} is no whole ZIP ({error}); delete it and run again") from error
 
 
 def _refuse_unsafe(file: Path, members: list[zipfile.ZipInfo]) -> None:
     names = [PurePosixPath(member.filename) for member in members]
     for member, name in zip(members, names, strict=True):
-        outside = name.is_absolute() or ".." in name.parts or "\\" in member.filename
+        outside = not name.name or name.is_absolute() or ".." in name.parts
+        outside = outside or "\\" in member.filename
         if outside or stat.S_ISLNK(member.external_attr >> 16):
             raise ValueError(f"{file} holds {member.filename!r}, a link or a place outside it")
     if (total := sum(member.file_size for member in members)) > MOST_BYTES:

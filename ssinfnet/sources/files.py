@@ -6,25 +6,31 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from ssinfnet import decoding
+from ssinfnet.decoding import UnreadableFile
 from ssinfnet.sources.listing import CONSOLIDATION, EFFUSION, GGO, UNKNOWN_CLASS
 
-__all__ = ["UnreadableFile", "check_labels", "pictures", "read_labels", "read_picture"]
+__all__ = ["UnreadableFile", "check_labels", "pictures", "read_labels", "read_picture", "visible"]
 
 PICTURES = {".jpg", ".jpeg", ".png"}
-
-
-class UnreadableFile(ValueError):
-    """The file is truncated or is not what its name says."""
 
 
 def pictures(folder: Path) -> list[Path]:
     """Return the pictures in a folder, numbers in names in their order; none if it is absent."""
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES]
+    found = [path for path in visible(folder) if path.suffix.lower() in PICTURES]
     return sorted(found, key=lambda path: (len(path.stem), path.stem))
+
+
+def visible(folder: Path) -> list[Path]:
+    """Return what lies in a folder, but for names with a dot in front.
+
+    Those are what a killed run has left half-written (`artifacts.replacing`), or notes of macOS
+    beside every file, under the file's own ending.
+    """
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -82,20 +88,14 @@ def check_labels(path: Path, labels: NDArray[np.generic], expected: set[int]) ->
 
 
 def _decode(path: Path, mode: str | None) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            if mode == "L" and picture.mode in ("RGB", "RGBA", "P"):
-                channels = np.asarray(picture.convert("RGB"))
-                if not (channels == channels[..., :1]).all():
-                    raise UnreadableFile(f"{path} is in colour; expected a grey CT slice")
-                return np.ascontiguousarray(channels[..., 0])
-            if picture.mode == "1":
-                return np.asarray(picture.convert("L"))
-            if picture.mode not in ("L", "P"):
-                raise UnreadableFile(f"{path} has mode {picture.mode}; expected 8-bit grey")
-            return np.asarray(picture)
-    except UnreadableFile:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableFile(f"{path} is truncated or no picture ({error})") from error
+    picture = decoding.read_picture(path)
+    if mode == "L" and picture.mode in ("RGB", "RGBA", "P"):
+        channels = np.asarray(picture.convert("RGB"))
+        if not (channels == channels[..., :1]).all():
+            raise UnreadableFile(f"{path} is in colour; expected a grey CT slice")
+        return np.ascontiguousarray(channels[..., 0])
+    if picture.mode == "1":
+        return np.asarray(picture.convert("L"))
+    if picture.mode not in ("L", "P"):
+        raise UnreadableFile(f"{path} has mode {picture.mode}; expected 8-bit grey")
+    return np.asarray(picture)

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssinfnet import progress
-from ssinfnet.sources.files import UnreadableFile, pictures, read_picture
+from ssinfnet import decoding, progress
+from ssinfnet.sources.files import UnreadableFile, pictures, read_picture, visible
 from ssinfnet.sources.listing import Lister, Listing
 
 __all__ = ["list_slices", "read", "read_clinical", "recognises"]
@@ -55,7 +55,7 @@ def list_slices(folder: Path) -> Listing:
     patients = _patients(folder)
     for patient, slices in progress.track(patients.items(), "listing patients of iCTCF"):
         found = pictures(slices)
-        for path in sorted(set(slices.iterdir()) - set(found)):
+        for path in sorted(set(visible(slices)) - set(found)):
             lister.exclude(path, "is no picture")
         for index, path in enumerate(found):
             _list_slice(lister, patient, index, path)
@@ -110,10 +110,7 @@ def read_clinical(path: Path) -> pd.DataFrame:
     ValueError
         If it is no CSV, lacks a column, or a patient occurs twice.
     """
-    try:
-        table = pd.read_csv(path, dtype="str", encoding="utf-8-sig")
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{path} is no CSV in UTF-8 ({error})") from error
+    table = decoding.read_csv(path, dtype="str")
     missing = [name for name in NEEDED if name not in table]
     if missing:
         raise ValueError(f"{path} lacks columns {missing}; expected those of iCTCF's {TABLE}")

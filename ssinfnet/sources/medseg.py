@@ -38,7 +38,9 @@ def list_slices(folder: Path) -> Listing:
     """
     lister = Lister(NAME, folder)
     pairs = [(folder / "tr_im.nii.gz", folder / "tr_mask.nii.gz")]
-    names = {path.name for part in ("rp_im", "rp_msk") for path in (folder / part).glob("*.nii.gz")}
+    names = {
+        path.name for part in ("rp_im", "rp_msk") for path in (folder / part).glob("[!.]*.nii.gz")
+    }
     for name in sorted(names, key=lambda name: (len(name), name)):
         pairs.append((folder / "rp_im" / name, folder / "rp_msk" / name))
     for image, mask in progress.track(pairs, "listing volumes of Med-Seg"):

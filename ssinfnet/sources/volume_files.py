@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssinfnet import artifacts, images
+from ssinfnet import artifacts, decoding, images
 from ssinfnet.sources.files import UnreadableFile
 
 __all__ = ["Volume", "cached_volume", "read_volume",
@@ -87,15 +86,19 @@ def read_volume(path: Path) -> Volume:
 
         series = dicom.read_series(path)
         return _oriented(series.voxels, series.affine, left_out=series.left_out)
-    import nibabel
+    image = decoding.read_nifti(path)
+    if len(image.shape) != 3:
+        raise UnreadableFile(f"{path} has shape {image.shape}; expected three dimensions")
+    with np.errstate(over="ignore", invalid="ignore"):  # `Volume.fault` finds what has overflown
+        voxels = np.asanyarray(image.dataobj)
+    _refuse_no_grid(path, image.affine)
+    return _oriented(voxels, image.affine, header=image.header)
 
-    try:
-        image = nibabel.load(path)
-        if len(image.shape) != 3:
-            raise UnreadableFile(f"{path} has shape {image.shape}; expected three dimensions")
-        return _oriented(np.asanyarray(image.dataobj), image.affine, header=image.header)
-    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise UnreadableFile(f"{path} is truncated or no NIfTI file ({error})") from error
+
+def _refuse_no_grid(path: Path, affine: NDArray[np.float64]) -> None:
+    sizes = np.linalg.svd(affine[:3, :3], compute_uv=False) if np.isfinite(affine).all() else [0.0]
+    if min(sizes) <= 1e-6 * max(sizes):
+        raise UnreadableFile(f"{path} has an affine that spans no volume: {affine.tolist()}")
 
 
 def cached_volume(path: Path) -> Volume:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssinfnet import progress
-from ssinfnet.sources.files import UnreadableFile, check_labels
+from ssinfnet.sources.files import UnreadableFile, check_labels, visible
 from ssinfnet.sources.listing import (
     EFFUSION,
     SPACING,
@@ -73,10 +73,10 @@ def _volumes(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
     found = {}
-    for path in sorted(folder.iterdir(), key=lambda path: (len(path.name), path.name)):
+    for path in sorted(visible(folder), key=lambda path: (len(path.name), path.name)):
         if path.is_file() and path.name.endswith(NIFTI):
             found[path.name.removesuffix(".gz").removesuffix(".nii")] = path
-        elif path.is_dir() and any(part.suffix.lower() == ".dcm" for part in path.iterdir()):
+        elif path.is_dir() and any(part.suffix.lower() == ".dcm" for part in visible(path)):
             found[path.name] = path
     return found
 

@@ -1,0 +1,339 @@
+"""Decode files that somebody else may have made: measured first, refused where too large.
+
+A few bytes at the start of a file say how large it becomes: a picture of 30,000 pixels square, a
+volume of terabytes, an archive that unpacks a thousandfold. They are compared with a cap and with
+what the file can hold before any memory is taken. Nothing here unpickles. Whatever is wrong with a
+file is an `UnreadableFile` that names it; no error of a decoder comes through as it is.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import math
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = [
+    "UnreadableFile",
+    "check_dicom",
+    "check_safetensors",
+    "check_torch_file",
+    "refuse_large_slice",
+    "refuse_large_volume",
+    "read_csv",
+    "read_json",
+    "read_nifti",
+    "read_npz",
+    "read_parquet",
+    "read_picture",
+]
+
+MOST_BYTES = 4 * 2**30  # of one decoded volume or file of weights
+MOST_ARRAY_BYTES = 32 * 2**30  # of all arrays in one NPZ: ours hold the maps of a data set
+MOST_PIXELS = 4096**2  # of one slice; scanners go up to 2,048 squared
+MOST_TEXT_BYTES = 256 * 2**20  # of a CSV or JSON file
+MOST_CELLS = 2**25  # of a table
+MOST_COLUMNS = 2**14
+MOST_ARRAYS = 10**6  # in one NPZ
+MOST_HEADER_BYTES = 16 * 2**20  # extensions of a NIfTI file, names and shapes of safetensors
+MOST_AFTER_VOXELS = 2**20  # bytes; some programs pad a file
+DEFLATE = 1032  # bytes that one byte can unpack to, in gzip, ZIP and PNG
+NIFTI_HEADERS = {348: "Nifti1Image", 540: "Nifti2Image"}  # by the size they begin with
+DEFLATED_DICOM = "1.2.840.10008.1.2.1.99"
+
+
+class UnreadableFile(ValueError):
+    """The file is truncated, too large or not what its name says."""
+
+
+def read_picture(path: Path) -> Image.Image:
+    """Return a PNG or JPEG, all its pixels decoded.
+
+    Raises
+    ------
+    UnreadableFile
+        If it is truncated, no such picture, or larger than any slice.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG")) as picture:
+                refuse_large_slice(path, picture.height, picture.width)
+                picture.load()
+                return picture
+    except UnreadableFile:
+        raise
+    # Pillow's decoders fail in many ways: OSError, SyntaxError, struct.error, EOFError among them
+    except Exception as error:
+        raise UnreadableFile(f"{path} is truncated or no picture ({error})") from error
+
+
+def refuse_large_slice(path: Path, *sizes: int) -> None:
+    """Refuse a slice of more pixels than any scanner makes."""
+    if math.prod(sizes) > MOST_PIXELS:
+        raise UnreadableFile(f"{path} has {sizes} pixels; at most {MOST_PIXELS} are taken")
+
+
+def refuse_large_volume(path: Path, shape: tuple[int, ...], itemsize: int) -> None:
+    """Refuse a volume of more bytes than are decoded at once, or of none."""
+    if not shape or min(shape) < 1:
+        raise UnreadableFile(f"{path} has shape {shape}; expected a volume with voxels")
+    if (size := math.prod(shape) * itemsize) > MOST_BYTES:
+        raise UnreadableFile(
+            f"{path} has shape {shape}, {size} bytes; at most {MOST_BYTES} are taken"
+        )
+
+
+def read_nifti(path: Path) -> Any:
+    """Return the nibabel image of a ``.nii`` or ``.nii.gz`` file whose voxels are all there.
+
+    Raises
+    ------
+    UnreadableFile
+        If it is truncated, no NIfTI file, too large, or its voxels are no real numbers.
+    """
+    import nibabel
+
+    try:
+        packed = path.suffix == ".gz"
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            start = stream.read(max(NIFTI_HEADERS))
+            kind = _nifti_kind(path, start)
+            need = _nifti_bytes(path, kind.header_class, start)
+            _refuse_short(path, need, path.stat().st_size * (DEFLATE if packed else 1))
+            if not packed:
+                return kind.from_filename(path)  # mapped, not read
+            content = start + stream.read(need - len(start))
+            after = stream.read(MOST_AFTER_VOXELS + 1)  # to the end, where the checksum is compared
+        _refuse_short(path, need, len(content))
+        if len(after) > MOST_AFTER_VOXELS:
+            raise UnreadableFile(f"{path} unpacks to more than the {need} bytes its header names")
+        return kind.from_bytes(content)
+    except (UnreadableFile, FileNotFoundError):
+        raise
+    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise UnreadableFile(f"{path} is truncated or no NIfTI file ({error})") from error
+    except Exception as error:  # a broken header fails in nibabel in many ways
+        raise UnreadableFile(f"{path} has a header that cannot be read ({error})") from error
+
+
+def _nifti_kind(path: Path, start: bytes) -> Any:
+    import nibabel
+
+    for order in ("little", "big"):
+        if name := NIFTI_HEADERS.get(int.from_bytes(start[:4], order)):
+            return getattr(nibabel, name)
+    raise UnreadableFile(f"{path} is truncated or no NIfTI file (it begins with {start[:4]!r})")
+
+
+def _nifti_bytes(path: Path, header_class: Any, start: bytes) -> int:
+    """Return how many bytes a file needs, by its header."""
+    header = header_class(start[: header_class.sizeof_hdr], check=False)
+    shape = tuple(int(size) for size in header.get_data_shape())
+    stored = header.get_data_dtype()
+    if stored.kind not in "iuf" or stored.itemsize > 8:
+        raise UnreadableFile(f"{path} holds voxels of {stored}; expected real numbers")
+    refuse_large_volume(path, shape, stored.itemsize)
+    offset = int(header["vox_offset"])
+    if not header_class.sizeof_hdr <= offset <= MOST_HEADER_BYTES:
+        raise UnreadableFile(f"{path} has its voxels at byte {offset}; expected them in the file")
+    return offset + math.prod(shape) * stored.itemsize
+
+
+def _refuse_short(path: Path, need: int, have: int) -> None:
+    if have < need:
+        raise UnreadableFile(f"{path} is truncated: its header names {need} bytes, it holds {have}")
+
+
+def check_dicom(path: Path) -> None:
+    """Refuse a DICOM file that is too large, or packed as a whole.
+
+    The rest of a deflated file is unpacked at once by every reader, however large it is.
+
+    Raises
+    ------
+    UnreadableFile
+        In those cases.
+    """
+    import pydicom
+
+    if (size := path.stat().st_size) > MOST_PIXELS * 8:
+        raise UnreadableFile(f"{path} has {size} bytes; one slice takes at most {MOST_PIXELS * 8}")
+    meta = pydicom.filereader.read_file_meta_info(path)
+    if meta.get("TransferSyntaxUID") == DEFLATED_DICOM:
+        raise UnreadableFile(f"{path} is deflated as a whole; unpack it first, as with dcmconv")
+
+
+def read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    """Read a CSV by pandas, with its `options`.
+
+    Raises
+    ------
+    UnreadableFile
+        If it is no CSV in UTF-8, too large, or rows have more fields than the first.
+    """
+    content = _text_of(path)
+    rows = content.count(b"\n") + content.count(b"\r")
+    columns = content.partition(b"\n")[0].count(b",") + 1
+    if columns > MOST_COLUMNS or max(rows * columns, content.count(b",")) > MOST_CELLS:
+        raise UnreadableFile(
+            f"{path} has {columns} columns and {rows} rows; at most {MOST_COLUMNS} columns and "
+            f"{MOST_CELLS} cells are taken"
+        )
+    try:
+        table = pd.read_csv(io.BytesIO(content), encoding="utf-8-sig", **options)
+    except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
+        raise UnreadableFile(f"{path} cannot be read as CSV in UTF-8 ({error})") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first column for row names
+        raise UnreadableFile(f"{path} cannot be read as CSV: rows have more fields than names")
+    return table
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    UnreadableFile
+        If it is no JSON in UTF-8, or too large or deep.
+    """
+    try:
+        return json.loads(_text_of(path).decode("utf-8"))
+    except UnreadableFile:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise UnreadableFile(f"{path} is not JSON ({error})") from error
+
+
+def _text_of(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        content = stream.read(MOST_TEXT_BYTES + 1)
+    if len(content) > MOST_TEXT_BYTES:
+        raise UnreadableFile(f"{path} has more than {MOST_TEXT_BYTES} bytes, which no table needs")
+    return content
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an NPZ; never unpickles.
+
+    Raises
+    ------
+    UnreadableFile
+        If it is truncated, no NPZ, too large, or an array has another size than its header says.
+    """
+    try:
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            members = archive.infolist()
+            _refuse_bomb(path, members)
+            return {
+                member.filename.removesuffix(".npy"): _array(path, archive.read(member))
+                for member in members
+            }
+    except (UnreadableFile, FileNotFoundError):
+        raise
+    except Exception as error:  # zipfile, zlib and numpy fail in many ways
+        raise UnreadableFile(f"{path} cannot be read as NPZ ({error})") from error
+
+
+def _refuse_bomb(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Refuse an archive that unpacks to more than is taken, or than deflate can pack."""
+    total = sum(member.file_size for member in members)
+    packed = sum(member.compress_size for member in members)
+    if len(members) > MOST_ARRAYS or total > min(MOST_ARRAY_BYTES, DEFLATE * path.stat().st_size):
+        raise UnreadableFile(
+            f"{path} has {len(members)} members that would unpack from {packed} to {total} bytes; "
+            f"at most {MOST_ARRAY_BYTES} are taken, and no more than {DEFLATE} times its size"
+        )
+
+
+def _array(path: Path, content: bytes) -> NDArray[Any]:
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0,
+               (2, 0): np.lib.format.read_array_header_2_0}  # fmt: skip
+    if version in readers:  # numpy's own reader refuses others
+        shape, _, stored = readers[version](stream)
+        size = math.prod(shape) * stored.itemsize
+        if size != len(content) - stream.tell():
+            raise UnreadableFile(f"{path} holds an array of {shape} {stored} in other bytes")
+    stream.seek(0)
+    return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a Parquet table.
+
+    Raises
+    ------
+    UnreadableFile
+        If it is truncated, no Parquet file or too large.
+    """
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as stored:
+            rows, columns = stored.metadata.num_rows, stored.metadata.num_columns
+            if columns > MOST_COLUMNS or rows * max(columns, 1) > MOST_CELLS:
+                raise UnreadableFile(
+                    f"{path} has {rows} rows and {columns} columns; at most {MOST_COLUMNS} "
+                    f"columns and {MOST_CELLS} cells are taken"
+                )
+        return pd.read_parquet(path)
+    except (UnreadableFile, FileNotFoundError):
+        raise
+    except Exception as error:  # pyarrow has errors of its own, and pandas' metadata are JSON
+        raise UnreadableFile(f"{path} cannot be read as Parquet ({error})") from error
+
+
+def check_safetensors(path: Path) -> None:
+    """Refuse a file of weights that is too large, or whose header is.
+
+    Raises
+    ------
+    UnreadableFile
+        In those cases, and where the header would go beyond the file.
+    """
+    size = _refuse_large_weights(path)
+    with path.open("rb") as stream:
+        header = int.from_bytes(stream.read(8), "little")
+    if not 0 < header <= min(MOST_HEADER_BYTES, size - 8):
+        raise UnreadableFile(
+            f"{path} is truncated or no safetensors file (its header: {header} bytes)"
+        )
+
+
+def check_torch_file(path: Path) -> None:
+    """Refuse a ``.pth`` file that is, or would unpack to, more than is taken.
+
+    Raises
+    ------
+    UnreadableFile
+        In those cases.
+    """
+    _refuse_large_weights(path)
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                _refuse_bomb(path, archive.infolist())
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UnreadableFile(f"{path} is no whole file of weights ({error})") from error
+
+
+def _refuse_large_weights(path: Path) -> int:
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise UnreadableFile(f"{path} has {size} bytes; at most {MOST_BYTES} are taken")
+    return size
