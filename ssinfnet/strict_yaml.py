@@ -79,6 +79,7 @@ def parse(text: str, what: str) -> Any:
     """
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"{what} has more than {MOST_CHARACTERS} characters; no study needs them")
+    _refuse_depth(text, what)  # PyYAML takes a second for what it cannot nest
     loader = None
     try:
         loader = _Loader(text)
@@ -87,13 +88,22 @@ def parse(text: str, what: str) -> Any:
             return None
         _check(node, 1, [0], ())
         return loader.construct_document(node)
-    except RecursionError as error:
+    except RecursionError as error:  # of indented blocks
         raise ValueError(f"{what} is nested deeper than {MOST_DEPTH} levels") from error
     except WRONG_VALUE as error:
         raise ValueError(f"{what} is not YAML that is read here: {error}") from error
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _refuse_depth(text: str, what: str) -> None:
+    """Refuse more open brackets than levels; those in quotes count, since no study has so many."""
+    depth = 0
+    for bracket in re.findall(r"[][{}]", text):
+        depth = depth + 1 if bracket in "[{" else max(depth - 1, 0)
+        if depth > MOST_DEPTH:
+            raise ValueError(f"{what} is nested deeper than {MOST_DEPTH} levels")
 
 
 def _check(node: yaml.Node, depth: int, count: list[int], above: tuple[int, ...]) -> None:
@@ -108,7 +118,7 @@ def _check(node: yaml.Node, depth: int, count: list[int], above: tuple[int, ...]
     if node.tag not in PLAIN:
         kind = node.tag.removeprefix("tag:yaml.org,2002:")
         raise ValueError(
-            f"expected numbers, text, lists and keys, got {kind!r}{_place(node)}; put text in quotes"
+            f"expected numbers, text, lists, keys; got {kind!r}{_place(node)}; put text in quotes"
         )
     if isinstance(node, yaml.SequenceNode):
         for value in node.value:

@@ -19,8 +19,9 @@ from ssinfnet.sources.files import UnreadableFile, visible
 
 __all__ = ["Series", "read_series"]
 
-NEEDED = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient",
-          "RescaleSlope", "RescaleIntercept", "SeriesInstanceUID")  # fmt: skip
+NUMBERS = {"Rows": 1, "Columns": 1, "PixelSpacing": 2, "ImageOrientationPatient": 6,
+           "ImagePositionPatient": 3, "RescaleSlope": 1, "RescaleIntercept": 1}  # fmt: skip
+NEEDED = (*NUMBERS, "SeriesInstanceUID")
 SAME_MM = 0.01  # positions nearer than this are one position
 STEP_TOLERANCE = 0.1  # of the distance of neighbouring slices
 
@@ -67,6 +68,8 @@ def read_series(folder: Path) -> Series:
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in left_out[:3])
         raise UnreadableFile(f"{folder} holds no CT slice ({reasons or 'it is empty'})")
     _refuse_mixed(folder, headers)
+    first = headers[0][1]
+    decoding.refuse_large_volume(folder, (len(headers), first.Rows, first.Columns), 4)
     positions = np.array([header.ImagePositionPatient for _, header in headers], dtype=float)
     across = np.array(headers[0][1].ImageOrientationPatient, dtype=float).reshape(2, 3)
     height = positions @ np.cross(*across)
@@ -111,6 +114,10 @@ def _header(path: Path) -> tuple[Any, str | None]:
         missing = [name for name in NEEDED if header.get(name) is None]
         if missing:
             return None, f"lacks {', '.join(missing)}"
+        for name, count in NUMBERS.items():
+            numbers = np.array(header[name].value, dtype=float)
+            if numbers.size != count or not np.isfinite(numbers).all():
+                return None, f"has {name} {header[name].value}; expected {count} numbers"
         frames = int(header.get("NumberOfFrames") or 1)
         decoding.refuse_large_slice(path, int(header.Rows), int(header.Columns), frames)
     except pydicom.errors.InvalidDicomError:

@@ -215,12 +215,15 @@ def unpack(file: Path, folder: Path) -> None:
                 with archive.open(member) as stream:
                     _place(stream, folder / PurePosixPath(member.filename).name, member.file_size)
     # zipfile has an error of its own, and lets those of decoders, passwords and lengths through
-    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, struct.error) as error:
+    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, struct.error,
+            UnicodeDecodeError) as error:  # fmt: skip
         raise ValueError(f"{file} is no whole ZIP ({error}); delete it and run again") from error
 
 
 def _refuse_unsafe(file: Path, members: list[zipfile.ZipInfo]) -> None:
     names = [PurePosixPath(member.filename) for member in members]
+    if any(member.header_offset < 0 for member in members):
+        raise zipfile.BadZipFile("a member would begin before the file")
     for member, name in zip(members, names, strict=True):
         outside = not name.name or name.is_absolute() or ".." in name.parts
         outside = outside or "\\" in member.filename

@@ -114,6 +114,8 @@ def read_clinical(path: Path) -> pd.DataFrame:
     missing = [name for name in NEEDED if name not in table]
     if missing:
         raise ValueError(f"{path} lacks columns {missing}; expected those of iCTCF's {TABLE}")
+    if table.empty:
+        raise ValueError(f"{path} has no rows; expected one a patient")
     unnamed = int(table["ID"].isna().sum())
     repeated = table.loc[table["ID"].duplicated(), "ID"].tolist()
     if unnamed or repeated:

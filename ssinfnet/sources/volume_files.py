@@ -85,6 +85,7 @@ def read_volume(path: Path) -> Volume:
         from ssinfnet.sources import dicom
 
         series = dicom.read_series(path)
+        _refuse_no_grid(path, series.affine)
         return _oriented(series.voxels, series.affine, left_out=series.left_out)
     image = decoding.read_nifti(path)
     if len(image.shape) != 3:
