@@ -1,12 +1,13 @@
 """One function a table of the paper: tidy numbers in, tidy numbers out.
 
-Nothing is rounded here but in `display`, which makes the text that Markdown and the report show,
+Nothing is rounded here but in `display`, which makes the text that files and the report show,
 and in `show`, which lays the same out for notebooks.
 """
 
 from ssinfnet.tables.clinic import severity_table
 from ssinfnet.tables.comparisons import class_comparison_table, comparison_table, moved_table
 from ssinfnet.tables.cost import cost_table, epoch_table, training_table
+from ssinfnet.tables.latex import latex
 from ssinfnet.tables.mediation import mediator_counts, mediator_names, path_tables
 from ssinfnet.tables.segmentation import (
     loss_table,
@@ -15,10 +16,11 @@ from ssinfnet.tables.segmentation import (
     split_table,
     volume_table,
 )
-from ssinfnet.tables.shown import MEAN_NOTE, broken, display, has_intervals, show
+from ssinfnet.tables.shown import MEAN_NOTE, SHOWN_ROWS, broken, display, has_intervals, show
 
 __all__ = [
     "MEAN_NOTE",
+    "SHOWN_ROWS",
     "broken",
     "class_comparison_table",
     "comparison_table",
@@ -26,6 +28,7 @@ __all__ = [
     "display",
     "epoch_table",
     "has_intervals",
+    "latex",
     "loss_table",
     "mediator_counts",
     "mediator_names",

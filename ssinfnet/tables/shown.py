@@ -10,11 +10,12 @@ from pandas.io.formats.style import Styler
 
 from ssinfnet import published
 
-__all__ = ["MEAN_NOTE", "PARTS", "broken", "display", "has_intervals", "show"]
+__all__ = ["MEAN_NOTE", "PARTS", "SHOWN_ROWS", "broken", "display", "has_intervals", "show"]
 
 PARTS = ("mean", "error", "low", "high")
 MISSING = "–"
 MOST_ROWS = 60  # in a notebook, as many as pandas shows
+SHOWN_ROWS = 60  # on a page, in Markdown and in LaTeX; the CSV has all
 MEAN_NOTE = (
     "Mean ± 1.96 standard errors over slices, in brackets the 95 % bootstrap interval over "
     "patients, n the slices on which the score is defined."
