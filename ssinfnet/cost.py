@@ -7,7 +7,6 @@ machine harms all alike.
 
 from __future__ import annotations
 
-import os
 import platform
 import statistics
 import time
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
 
-from ssinfnet import inference, networks, progress, segmentation, training
+from ssinfnet import inference, networks, progress, provenance, segmentation, training
 from ssinfnet.artifacts import read_table
 from ssinfnet.config import Study
 from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
@@ -38,26 +37,17 @@ RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 def machine(device: torch.device | None = None) -> dict[str, Any]:
     """Describe what the times were measured on: device, processor, cores, memory, versions."""
     device = device or training.best_device()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "none"
+    own = provenance.machine()
     return {
         "gpu": name,
-        "processor": _processor(),
-        "cores": os.cpu_count(),
+        "processor": own["processor"],
+        "cores": own["cores"],
         "threads": torch.get_num_threads(),
-        "memory_gib": round(memory, 1),
+        "memory_gib": own["memory_gib"],
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
 
 
 def epoch_seconds(
