@@ -1,0 +1,41 @@
+"""The drawing of the data flow."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ssinfnet import data_flow
+
+NOTEBOOKS = {path.stem for path in (Path(__file__).parents[1] / "notebooks").glob("*.ipynb")}
+
+
+def runs(*names):
+    return pd.DataFrame({"notebook": names, "seconds": [30.0] * len(names)})
+
+
+def test_every_notebook_is_known_and_stands_after_what_it_reads():
+    assert set(data_flow.READS) == NOTEBOOKS
+    seen = set()
+    for name, sources in data_flow.READS.items():
+        assert set(sources) <= seen, name
+        seen.add(name)
+
+
+def test_a_notebook_stands_right_of_what_it_reads_and_boxes_do_not_touch():
+    drawing = data_flow.data_flow(runs(*NOTEBOOKS, "99_mine"))
+    boxes = drawing["boxes"]
+    assert len(boxes) == len(NOTEBOOKS) + 1
+    corners = [(box["x"], box["y"]) for box in boxes]
+    assert len(set(corners)) == len(boxes)
+    assert all(arrow["x1"] < arrow["x2"] for arrow in drawing["arrows"])
+    for box in boxes:
+        assert box["x"] + box["width"] <= drawing["width"]
+        assert box["y"] + box["height"] <= drawing["height"]
+
+
+def test_boxes_count_runs_and_add_their_durations():
+    drawing = data_flow.data_flow(runs("03_single_segmentation", "01_data_split",
+                                       "03_single_segmentation"))  # fmt: skip
+    texts = {box["name"]: box["text"] for box in drawing["boxes"]}
+    assert texts == {"01 data split": "1 run, 30 s", "03 single segmentation": "2 runs, 1 min 0 s"}
+    assert len(drawing["arrows"]) == 1

@@ -1,0 +1,62 @@
+"""Which decisions shape which item."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ssinfnet import decisions
+
+ROOT = Path(__file__).parents[1]
+SAVED = sorted(path.stem for path in (ROOT / "figures/demo/manifest").glob("*.json"))
+
+
+def test_every_decision_that_is_named_exists():
+    written = decisions.read_decisions(ROOT)
+    named = {f"D-{number:02d}" for shapes in decisions.SHAPED_BY.values() for number in shapes}
+    assert named <= set(written)
+    assert all(title for title, _ in written.values())
+
+
+def test_every_entry_of_the_file_is_read_with_its_words():
+    text = (ROOT / "DECISIONS.md").read_text(encoding="utf-8")
+    written = decisions.read_decisions(ROOT)
+    assert len(written) == len(re.findall(r"^- \*\*D-\d+", text, flags=re.MULTILINE))
+    assert written["D-02"] == (
+        "Pleural effusion is not lesion.",
+        "Label 3 becomes background; its pixels are counted.",
+    )
+    assert "##" not in written["D-18"][1]  # the next heading ends an entry
+
+
+def test_facts_of_the_checklists_name_decisions_that_exist():
+    written = decisions.read_decisions(ROOT)
+    for file in (ROOT / "ssinfnet/checklist").glob("*.py"):
+        named = set(re.findall(r"D-\d+", file.read_text(encoding="utf-8")))
+        assert named <= set(written), file.name
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("table_s7_tests", ["D-15", "D-36"]),
+        ("table_ct_ss", ["D-53"]),
+        ("figure_coach", ["D-32"]),
+        ("table_nobody_has", []),
+    ],
+)
+def test_an_item_has_the_decisions_of_all_patterns_that_match(name, shapes):
+    assert decisions.shaping(name) == shapes
+
+
+def test_no_pattern_has_outlived_its_tables():
+    from fnmatch import fnmatchcase
+
+    later = {"*_lung_field*", "table_paper_comparison", "figure_s5"}
+    idle = [pattern for pattern in decisions.SHAPED_BY
+            if not any(fnmatchcase(name, pattern) for name in SAVED)]  # fmt: skip
+    assert set(idle) <= later
+
+
+def test_a_checkout_without_the_file_has_none(tmp_path):
+    assert decisions.read_decisions(tmp_path) == {}
