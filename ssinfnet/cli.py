@@ -113,6 +113,29 @@ def _listed(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
+@app.command("compare")
+def compare_studies(
+    first: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],
+    second: Annotated[str, typer.Argument(help="another study")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="page to write: something.html")
+    ] = None,
+) -> None:
+    """Put two studies side by side: every table both have, and the settings that differ.
+
+    Writes one page, FIRST_and_SECOND.html if not told otherwise, and a CSV beside it.
+    """
+    from ssinfnet import study_comparison
+
+    with _refusals():
+        studies = config.load_study(first), config.load_study(second)
+        page = output or Path("_and_".join(study.name for study in studies) + ".html")
+        compared = study_comparison.compare_studies(*studies)
+        written = study_comparison.write(compared, *studies, page)
+    for path in written:
+        typer.echo(path)
+
+
 @app.command("train")
 def train(
     name: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],
