@@ -10,6 +10,7 @@ __all__ = ["READS", "data_flow", "seconds_text"]
 
 # Notebook → notebooks whose artifacts it reads, each after those; a test compares the names
 READS: dict[str, tuple[str, ...]] = {
+    "00_start": (),  # a walk of its own
     "01_lung_field": (),
     "01_data_split": ("01_lung_field",),
     "02_pretraining": ("01_data_split",),
