@@ -38,15 +38,21 @@ class Series:
         Voxel indices → mm to the patient's right, front and head, as in NIfTI.
     left_out : tuple of (Path, str)
         Files in the folder that are no slice of the series, and why.
+    files : tuple of Path
+        One a slice, in the order of the voxels' third axis.
+    thickness_known : bool
+        False for a slice that stands alone and does not say how thick it is.
     """
 
     voxels: NDArray[np.generic]
     affine: NDArray[np.float64]
     left_out: tuple[tuple[Path, str], ...]
+    files: tuple[Path, ...]
+    thickness_known: bool
 
 
 def read_series(folder: Path) -> Series:
-    """Read the one CT series in a folder.
+    """Read the one CT series in a folder, or the slice in a file.
 
     Localisers, other modalities, files without pixels and repeated slices are left out and listed.
 
@@ -58,7 +64,8 @@ def read_series(folder: Path) -> Series:
     """
     left_out: list[tuple[Path, str]] = []
     headers: list[tuple[Path, Any]] = []
-    for path in sorted(path for path in visible(folder) if path.is_file()):
+    among = folder.iterdir() if folder.is_dir() else [folder]
+    for path in sorted(path for path in among if path.is_file()):
         header, reason = _header(path)
         if reason:
             left_out.append((path, reason))
@@ -92,6 +99,8 @@ def read_series(folder: Path) -> Series:
         voxels=np.stack(pixels).transpose(2, 1, 0),
         affine=_affine(headers[0][1], across, positions[kept[0]], step),
         left_out=tuple(left_out),
+        files=tuple(headers[index][0] for index in kept),
+        thickness_known=step is not None or bool(headers[0][1].get("SliceThickness")),
     )
 
 

@@ -1,4 +1,4 @@
-"""Read a CT volume, NIfTI or DICOM, as axial slices in HU; write a mask back in its geometry."""
+"""Read a CT volume, NIfTI or DICOM, as axial slices in HU; write maps back in its geometry."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 from ssinfnet import artifacts, decoding, images
 from ssinfnet.sources.files import UnreadableFile
 
-__all__ = ["Volume", "cached_volume", "read_volume",
-           "write_mask", "write_nifti"]  # fmt: skip
+__all__ = [
+    "Volume",
+    "as_stored",
+    "cached_volume",
+    "read_volume",
+    "write_map",
+    "write_mask",
+    "write_nifti",
+]
 
 NIFTI = (".nii", ".nii.gz")
 HIGHEST_HU = 30_000  # metal reaches 30,710 in the extended scale; tissue never a percent of a slice
@@ -38,6 +45,11 @@ class Volume:
         Of a NIfTI file.
     left_out : tuple of (Path, str)
         Files of a DICOM series that are no slice of it, and why.
+    files : tuple of Path
+        Of a DICOM series, in the order of the third axis as stored.
+    spacing_known : bool
+        False where a single DICOM slice does not say how thick it is, or a NIfTI file names
+        another unit than the millimetre.
     """
 
     slices: NDArray[np.generic]
@@ -46,16 +58,20 @@ class Volume:
     affine: NDArray[np.float64]
     header: Any = None
     left_out: tuple[tuple[Path, str], ...] = ()
+    files: tuple[Path, ...] = ()
+    spacing_known: bool = True
 
     @cached_property
     def windowed(self) -> bool:
         """Whether these are 8-bit grey values, windowed already, and no Hounsfield units (D-40)."""
         return 0 <= self.slices.min() and self.slices.max() <= 255
 
-    def grey(self, index: int) -> NDArray[np.float32]:
-        """Return one slice in [0, 1] over the window of D-03."""
+    def grey(
+        self, index: int, window_hu: tuple[float, float] = images.LUNG_WINDOW_HU
+    ) -> NDArray[np.float32]:
+        """Return one slice in [0, 1] over a window, by default that of D-03."""
         stored = self.slices[index].astype(np.float32)
-        return stored / 255 if self.windowed else images.window_hu(stored)
+        return stored / 255 if self.windowed else images.window_hu(stored, window_hu)
 
     def fault(self, index: int) -> str | None:
         """Say what is wrong with a slice's intensities, None if nothing is."""
@@ -73,7 +89,7 @@ class Volume:
 
 
 def read_volume(path: Path) -> Volume:
-    """Read a NIfTI file, or a folder with one DICOM series.
+    """Read a NIfTI file, a folder with one DICOM series, or one DICOM file.
 
     Raises
     ------
@@ -81,25 +97,27 @@ def read_volume(path: Path) -> Volume:
         If it is truncated, not what its name says, not three-dimensional, or slices of a series
         are missing or do not belong together.
     """
-    if path.is_dir():
+    if not path.name.endswith(NIFTI):
         from ssinfnet.sources import dicom
 
         series = dicom.read_series(path)
-        _refuse_no_grid(path, series.affine)
-        return _oriented(series.voxels, series.affine, left_out=series.left_out)
-    image = decoding.read_nifti(path)
-    if len(image.shape) != 3:
-        raise UnreadableFile(f"{path} has shape {image.shape}; expected three dimensions")
-    with np.errstate(over="ignore", invalid="ignore"):  # `Volume.fault` finds what has overflown
-        voxels = np.asanyarray(image.dataobj)
-    _refuse_no_grid(path, image.affine)
-    return _oriented(voxels, image.affine, header=image.header)
+        return _oriented(
+            series.voxels, series.affine, left_out=series.left_out, files=series.files,
+            spacing_known=series.thickness_known,
+        )  # fmt: skip
+    import nibabel
 
-
-def _refuse_no_grid(path: Path, affine: NDArray[np.float64]) -> None:
-    sizes = np.linalg.svd(affine[:3, :3], compute_uv=False) if np.isfinite(affine).all() else [0.0]
-    if min(sizes) <= 1e-6 * max(sizes):
-        raise UnreadableFile(f"{path} has an affine that spans no volume: {affine.tolist()}")
+    try:
+        image = nibabel.load(path)
+        if len(image.shape) != 3:
+            raise UnreadableFile(f"{path} has shape {image.shape}; expected three dimensions")
+        unit = image.header.get_xyzt_units()[0]
+        return _oriented(
+            np.asanyarray(image.dataobj), image.affine, header=image.header,
+            spacing_known=unit not in ("meter", "micron"),
+        )  # fmt: skip
+    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise UnreadableFile(f"{path} is truncated or no NIfTI file ({error})") from error
 
 
 def cached_volume(path: Path) -> Volume:
@@ -128,6 +146,34 @@ def _oriented(voxels: NDArray[np.generic], affine: NDArray[np.float64], **more: 
     )
 
 
+def as_stored(map_: NDArray[np.generic], like: Volume) -> NDArray[np.generic]:
+    """Return slices, ordered and oriented as `Volume.slices`, on the axes of the volume's file.
+
+    Parameters
+    ----------
+    map_ : (n, height, width) array
+    like : Volume
+
+    Returns
+    -------
+    Array of the shape `like.shape`
+        Of a DICOM series: columns, rows, slices in the order of `like.files`.
+
+    Raises
+    ------
+    ValueError
+        If there are other slices than the volume has.
+    """
+    import nibabel
+
+    if map_.shape != like.slices.shape:
+        raise ValueError(f"got a map {map_.shape}; the volume has slices {like.slices.shape}")
+    canonical = map_.transpose(2, 1, 0)[::-1, ::-1]
+    forth = nibabel.io_orientation(like.affine)
+    back = nibabel.orientations.ornt_transform([[0, 1], [1, 1], [2, 1]], forth)
+    return np.ascontiguousarray(nibabel.apply_orientation(canonical, back))
+
+
 def write_mask(path: Path, mask: NDArray[np.uint8], like: Volume) -> Path:
     """Write a mask as NIfTI on exactly the grid of a volume.
 
@@ -145,21 +191,23 @@ def write_mask(path: Path, mask: NDArray[np.uint8], like: Volume) -> Path:
     ValueError
         If the mask has other slices than the volume, or the name another ending.
     """
-    import nibabel
-
     if mask.shape != like.slices.shape or mask.dtype != np.uint8:
         raise ValueError(
             f"got a mask of {mask.dtype} {mask.shape}; the volume needs uint8 {like.slices.shape}"
         )
+    return write_map(path, mask, like)
+
+
+def write_map(path: Path, map_: NDArray[np.generic], like: Volume) -> Path:
+    """Write numbers of any type as NIfTI on exactly the grid of a volume; see `write_mask`."""
+    import nibabel
+
     if not path.name.endswith(NIFTI):
         raise ValueError(f"{path.name} must end in .nii or .nii.gz")
-    canonical = mask.transpose(2, 1, 0)[::-1, ::-1]
-    forth = nibabel.io_orientation(like.affine)
-    back = nibabel.orientations.ornt_transform([[0, 1], [1, 1], [2, 1]], forth)
-    voxels = nibabel.apply_orientation(canonical, back)
-    image = nibabel.Nifti1Image(np.ascontiguousarray(voxels), like.affine, like.header)
-    image.header.set_data_dtype(np.uint8)
+    image = nibabel.Nifti1Image(as_stored(map_, like), like.affine, like.header)
+    image.header.set_data_dtype(map_.dtype)
     image.header.set_slope_inter(1, 0)
+    image.header["cal_min"] = image.header["cal_max"] = 0  # the CT's window would show it black
     if like.header is None:
         image.header.set_xyzt_units("mm")
     return write_nifti(path, image)
