@@ -1,0 +1,67 @@
+"""Small scans as files: a DICOM series, a NIfTI volume, pictures."""
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+HU = np.arange(4 * 6 * 5).reshape(4, 6, 5) * 7 - 1000  # slices, rows, columns
+LPS = np.diag([-0.7, -0.8, 2.5, 1.0])  # as DICOM's axes: columns to the left, rows to the back
+
+
+def write_nifti(path: Path, slices: np.ndarray = HU, affine: np.ndarray = LPS) -> Path:
+    """Write slices (n, rows, columns), lowest first, as columns, rows, slices."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = slices if slices.dtype.kind == "f" else slices.astype(np.int32)
+    nibabel.save(nibabel.Nifti1Image(kept.transpose(2, 1, 0), affine), path)
+    return path
+
+
+def write_pictures(folder: Path, size: tuple[int, int] = (64, 48), count: int = 3) -> list[Path]:
+    """Write pictures slice2.png, slice10.jpg, slice11.png …: textual order is not theirs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(len(folder.name))
+    names = ["slice2.png", "slice10.jpg", *(f"slice{number}.png" for number in range(11, 99))]
+    paths = []
+    for name in names[:count]:
+        Image.fromarray(rng.integers(0, 255, size).astype(np.uint8)).save(folder / name)
+        paths.append(folder / name)
+    return paths
+
+
+def write_series(folder: Path, hu: np.ndarray = HU, **changed: object) -> list[Path]:
+    """Write a CT series as archives keep it; names run against positions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    uids = {name: generate_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID",
+                                              "FrameOfReferenceUID")}  # fmt: skip
+    paths = []
+    for index, slice_ in enumerate(hu):
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID = CTImageStorage
+        meta.MediaStorageSOPInstanceUID = generate_uid()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        path = folder / f"{9 - index if len(hu) < 10 else 9000 - index}.dcm"
+        ds = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
+        values = {
+            "SOPClassUID": CTImageStorage, "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+            "Modality": "CT", "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], **uids,
+            "PatientID": "pseudonym", "PatientName": "pseudonym", "PatientBirthDate": "",
+            "PatientSex": "", "AccessionNumber": "", "StudyID": "", "StudyDate": "20200301",
+            "StudyTime": "120000", "ReferringPhysicianName": "", "SeriesNumber": 2,
+            "InstanceNumber": index + 1, "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "ImagePositionPatient": [-9, -4, 30 + index * 2.5], "PixelSpacing": [0.8, 0.7],
+            "SliceThickness": 5, "Rows": slice_.shape[0], "Columns": slice_.shape[1],
+            "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16,
+            "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1, "RescaleSlope": 1,
+            "RescaleIntercept": -1024, **changed,
+        }  # fmt: skip
+        for name, value in values.items():
+            if value is not None:
+                setattr(ds, name, value)
+        ds.PixelData = (slice_ + 1024).astype(np.int16).tobytes()
+        ds.save_as(path, enforce_file_format=True)
+        paths.append(path)
+    return paths
