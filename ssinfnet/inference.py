@@ -27,7 +27,9 @@ __all__ = [
     "held_out_loss",
     "held_out_losses",
     "load",
+    "load_file",
     "predict",
+    "predict_batch",
     "predict_elsewhere",
     "predict_rows",
     "seeded",
@@ -91,9 +93,14 @@ def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     FileNotFoundError, ValueError
         If the weights are absent, truncated, altered, or the training was never finished.
     """
-    stored = checkpoints.read(folder / training.WEIGHTS)
+    return load_file(folder / training.WEIGHTS)
+
+
+def load_file(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Load a trained network from its file of weights, wherever that lies; see `load`."""
+    stored = checkpoints.read(path)
     if not stored.description.get("finished"):
-        raise ValueError(f"the training in {folder} was not finished; run it again to go on")
+        raise ValueError(f"the training of {path} was not finished; run it again to go on")
     run = stored.description["run"]
     if run["stage"] == "single":
         network = networks.build_single(SINGLE_MODELS[run["model"]].network, run["width"])
@@ -149,12 +156,38 @@ def predict(
     starts = range(0, len(slices), batch_size)
     for first in progress.track(starts, "predicting batches of slices"):
         batch = slice(first, first + batch_size)
-        logits = _logits(network, slices, batch, statistics, device)
-        for own, size in zip(logits, sizes[batch], strict=True):
-            enlarged = F.interpolate(
-                own[None], size=tuple(size), mode="bilinear", align_corners=False
-            )
-            yield enlarged[0].sigmoid().cpu().numpy().astype(np.float16)
+        own = SliceSet(**{name: held[batch] for name, held in slices.tensors().items()})
+        yield from predict_batch(network, own, sizes[batch], statistics, device)
+
+
+def predict_batch(
+    network: nn.Module,
+    slices: SliceSet,
+    sizes: Sequence[tuple[int, int]],
+    statistics: dict[str, float],
+    device: torch.device,
+    *,
+    flip: Sequence[int] = (),
+    mixed_precision: bool | None = None,
+) -> Iterator[NDArray[np.float16]]:
+    """Yield the probabilities of slices that the device takes at once; see `predict`.
+
+    Parameters
+    ----------
+    network : Module
+        On the device, in evaluation mode.
+    slices, sizes, statistics, device
+        As for `predict`.
+    flip : sequence of int
+        Axes along which the network sees the slices flipped; -1 is left for right. Its logits are
+        flipped back before they are enlarged, so that a flip moves no pixel.
+    mixed_precision : bool or None
+        Compute in bfloat16 where that is safe; None does so on CUDA alone.
+    """
+    logits = _logits(network, slices, statistics, device, tuple(flip), mixed_precision)
+    for own, size in zip(logits, sizes, strict=True):
+        enlarged = F.interpolate(own[None], size=tuple(size), mode="bilinear", align_corners=False)
+        yield enlarged[0].sigmoid().cpu().numpy().astype(np.float16)
 
 
 def predict_rows(
@@ -299,15 +332,17 @@ def held_out_losses(
 def _logits(
     network: nn.Module,
     slices: SliceSet,
-    batch: slice,
     statistics: dict[str, float],
     device: torch.device,
+    flip: tuple[int, ...],
+    mixed_precision: bool | None,
 ) -> torch.Tensor:
     """Return the prediction's logits (batch, channels, size, size) in float32."""
     grey, prior = (
-        None if stored is None else stored[batch].to(device).float() / 255
+        None if stored is None else (stored.to(device).float() / 255).flip(flip)
         for stored in (slices.images, slices.priors)
     )
     inputs = network_input(grey, statistics, prior).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        return network(inputs).segmentations[-1].float()
+    mixed = device.type == "cuda" if mixed_precision is None else mixed_precision
+    with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+        return network(inputs).segmentations[-1].float().flip(flip)

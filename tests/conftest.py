@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, NamedTuple
 
 # Before numpy and torch start their threads: several processes of tests share the processors.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -83,3 +84,74 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set SSINFNET_DATA to their folder")
     return folder
+
+
+class Packed(NamedTuple):
+    """A study with networks that hardly learnt, and its model folder."""
+
+    model: Path
+    study: Any
+    places: Any
+    cohort: Any
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory) -> Packed:
+    """Both stages at an eighth of the width and 64 px, trained for an epoch and packed."""
+    from dataclasses import replace
+
+    import torch
+
+    from ssinfnet import (
+        artifacts,
+        cohort,
+        inference,
+        model_packing,
+        networks,
+        preparation,
+        segmentation,
+        slice_sets,
+    )
+    from ssinfnet.config import PhantomConfig, TrainingConfig, load_study
+    from ssinfnet.models import MULTI_MODELS
+    from ssinfnet.paths import PREDICTIONS, StudyPaths
+
+    cpu, folder = torch.device("cpu"), tmp_path_factory.mktemp("packed")
+    places, smoke = StudyPaths("smoke", folder), load_study("smoke")
+    phantom = PhantomConfig(size=64, volumes=4, slices_per_volume=3, single_slices=8,
+                            small_site_train=0, small_site_test=0, small_site_volumes=0,
+                            cohort_patients=0)  # fmt: skip
+    data = smoke.data.model_copy(update={"phantom": phantom, "sources": smoke.data.sources[:1]})
+    short = TrainingConfig(epochs=1, scales=(1.0,), batch_size=4, learning_rate=1e-3)
+    single = smoke.single.model_copy(update={"training": short})
+    study = smoke.model_copy(update={"data": data, "single": single, "clinical": None})
+    built = cohort.build(study, cohort.raw_folder(study, places))
+    built.save(places.cohort, {})
+    preparation.prepare_slices(built, study, places.cohort, {})
+    train = slice_sets.single_slices(built.of_split("train"), places)
+    held = built.of_split("validation", "test")
+    shown = slice_sets.single_slices(held, places)
+
+    def predicted(training: Path, slices: Any) -> None:
+        made = artifacts.made_by("smoke", {})
+        maps = inference.predict_rows(training, held, slices, cpu)
+        artifacts.write_arrays(training / PREDICTIONS, maps, made)
+
+    for model in ("sinfnet", "ssinfnet"):
+        network = inference.seeded(len(model), networks.build_single, "infnet", 0.125)
+        described = {"study": "smoke", "stage": "single", "model": model, "width": 0.125}
+        training = places.single(model, 0, 1)
+        segmentation.fit_single(network, train, train, short, seed=1, device=cpu, folder=training,
+                                described=described)  # fmt: skip
+        predicted(training, shown)
+    network = inference.seeded(3, networks.build_multi, "unet", True, 0.125)
+    with_priors = replace(train, priors=train.images)
+    training = places.multi("ssinfnet", 0, 1)
+    segmentation.fit_multi(
+        network, with_priors, with_priors, study.multi.training, MULTI_MODELS["ssinfnet"],
+        seed=1, device=cpu, folder=training,
+        described={"study": "smoke", "stage": "multi", "model": "ssinfnet", "width": 0.125},
+    )  # fmt: skip
+    predicted(training, replace(shown, priors=shown.images))
+    model = model_packing.pack(study, folder / "model", places=places)
+    return Packed(model, study, places, built)

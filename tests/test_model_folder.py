@@ -1,0 +1,183 @@
+"""A model folder: packed whole, verified to the byte, and nothing foreign in it accepted."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from ssinfnet import artifacts, checkpoints, inference, model_folder, model_packing
+from ssinfnet.paths import PREDICTIONS
+
+
+def rewritten(folder, change):
+    """Change `model.json` as somebody with an editor does."""
+    path = folder / model_folder.DESCRIPTION
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture
+def copy(packed, tmp_path):
+    return shutil.copytree(packed.model, tmp_path / "copied")
+
+
+def test_a_packed_model_holds_the_very_networks_of_the_study(packed):
+    model = model_folder.load(packed.model)
+    (chain,) = model.chains
+    trained = {"single": packed.places.single("ssinfnet", 0, 1),
+               "prior": packed.places.single("sinfnet", 0, 1),
+               "multi": packed.places.multi("ssinfnet", 0, 1)}  # fmt: skip
+    for stage, folder in trained.items():
+        network, run = inference.load(folder)
+        packed_network, intensity = getattr(chain, stage)
+        assert intensity == run["intensity"]
+        for name, weights in network.state_dict().items():
+            torch.testing.assert_close(packed_network.state_dict()[name], weights, rtol=0, atol=0)
+
+
+def test_the_description_tells_the_data_and_scores_of_the_run(packed):
+    described = model_folder.read_description(packed.model).training
+    rows = packed.cohort.slices
+    for counted in described.slices:
+        own = rows[(rows["split"] == counted.split) & (rows["source"] == counted.source)]
+        assert (counted.slices, counted.patients) == (len(own), own["patient_id"].nunique())
+    # F1 by hand: 2 tp / (2 tp + fp + fn) of every validation slice, then their mean
+    stored = artifacts.read_arrays(packed.places.single("ssinfnet", 0, 1) / PREDICTIONS)
+    f1 = []
+    for row, _, mask in packed.cohort.read(packed.cohort.of_split("validation")):
+        found, true = stored[row.slice_id][0] >= 0.5, mask > 0
+        if (found | true).any():
+            f1.append(2 * (found & true).sum() / (found.sum() + true.sum()))
+    (score,) = (
+        row for row in described.scores if (row.stage, row.split) == ("single", "validation")
+    )
+    assert score.mean == pytest.approx(sum(f1) / len(f1))
+    assert score.n == len(f1)
+
+
+def test_the_card_says_what_it_is_not_for_and_what_it_was_trained_on(packed):
+    card = (packed.model / model_folder.CARD).read_text()
+    assert "not a medical device" in card
+    assert "synthetic slices" in card
+    assert "Undertrained" in card
+    assert "SSInfNet, which reads the map of SInfNet" in card
+    assert str(packed.places.root) not in card + (packed.model / "model.json").read_text()
+
+
+def test_a_model_without_a_second_stage_can_be_packed(packed, tmp_path):
+    folder = model_packing.pack(packed.study, tmp_path / "one", places=packed.places,
+                                single_model="sinfnet", multi_model="none")  # fmt: skip
+    model = model_folder.load(folder)
+    assert not model.tells_classes()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "MODEL_CARD.md", "fold0_seed1_single.safetensors", "model.json",
+    ]  # fmt: skip
+    assert "lesion;" in model_folder.verify(folder)
+
+
+def test_an_existing_folder_is_left_as_it_is(packed):
+    before = {path.name: path.read_bytes() for path in packed.model.iterdir()}
+    with pytest.raises(FileExistsError, match="give another folder"):
+        model_packing.pack(packed.study, packed.model, places=packed.places)
+    assert {path.name: path.read_bytes() for path in packed.model.iterdir()} == before
+
+
+def test_a_failed_packing_leaves_nothing(packed, tmp_path):
+    with pytest.raises(FileNotFoundError, match="fold0/seed9"):
+        model_packing.pack(packed.study, tmp_path / "m", places=packed.places, seeds=[1, 9])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_that_changed_since_it_was_trained_is_refused(packed, tmp_path):
+    training = packed.study.single.training.model_copy(update={"epochs": 77})
+    single = packed.study.single.model_copy(update={"training": training})
+    with pytest.raises(ValueError, match="trained with other settings"):
+        model_packing.pack(packed.study.model_copy(update={"single": single}), tmp_path / "m",
+                           places=packed.places)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["MODEL_CARD.md", "fold0_seed1_multi.safetensors"])
+def test_a_changed_byte_anywhere_is_found(copy, name):
+    content = bytearray((copy / name).read_bytes())
+    content[-1] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name} is not the file that was packed"):
+        model_folder.verify(copy)
+
+
+def test_a_missing_file_is_named(copy):
+    (copy / "fold0_seed1_prior.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"prior\.safetensors is missing"):
+        model_folder.load(copy)
+
+
+def test_a_file_that_does_not_belong_is_named(copy):
+    (copy / "weights.pkl").write_bytes(b"\x80\x04.")
+    with pytest.raises(ValueError, match=r"weights\.pkl"):
+        model_folder.verify(copy)
+
+
+def first(content):
+    return content["members"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(format=2), "format"),
+        (lambda c: c.update(run="rm -rf"), r"run: Extra inputs are not permitted"),
+        (lambda c: first(c)["single"].update(file="../../etc/x.safetensors"), "members.0.single"),
+        (lambda c: first(c)["single"].update(file="/x.safetensors"), "members.0.single.file"),
+        (lambda c: first(c)["single"].update(file="x.pkl"), "members.0.single.file"),
+        (lambda c: first(c)["single"].update(model="resnet"), "unknown model 'resnet'"),
+        (lambda c: first(c)["multi"].update(sha256="0"), "members.0.multi.sha256"),
+        (lambda c: first(c)["single"]["intensity"].update(mean=float("nan")), "mean"),
+        (lambda c: c.update(image_size=50), "image_size: Input should be a multiple of 32"),
+        (lambda c: c.update(image_size=64.0), "image_size"),
+        (lambda c: c.update(members=[]), "members"),
+        (lambda c: c.update(window_hu=[400, -1000]), "window_hu must grow"),
+        (lambda c: first(c).update(multi=None), "prior network needs a second stage"),
+        (lambda c: first(c).update(prior=first(c)["single"]), "two networks name one file"),
+    ],
+)
+def test_a_description_out_of_order_is_refused_with_the_place(copy, change, message):
+    with pytest.raises(ValueError, match=message):
+        model_folder.load(rewritten(copy, change))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null"])
+def test_a_description_that_is_no_json_object_is_refused(copy, content):
+    (copy / model_folder.DESCRIPTION).write_bytes(content)
+    with pytest.raises(ValueError, match="does not describe a model"):
+        model_folder.load(copy)
+
+
+def test_a_folder_without_a_description_is_no_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no model"):
+        model_folder.load(tmp_path)
+
+
+def test_weights_of_another_training_are_refused_even_with_their_hash(copy):
+    """Somebody exchanges networks and corrects the hashes."""
+
+    def exchange(content):
+        one, other = first(content)["single"], first(content)["prior"]
+        one["file"], other["file"] = other["file"], one["file"]
+        one["sha256"], other["sha256"] = other["sha256"], one["sha256"]
+
+    with pytest.raises(ValueError, match="holds .*'model': 'sinfnet'.*says .*'ssinfnet'"):
+        model_folder.load(rewritten(copy, exchange))
+
+
+def test_a_network_that_answers_nonsense_is_not_verified(copy):
+    path = copy / "fold0_seed1_single.safetensors"
+    stored = checkpoints.read(path)
+    name = next(iter(stored.tensors))
+    stored.tensors[name] = torch.full_like(stored.tensors[name], float("nan"))
+    checkpoints.save(path, stored.tensors, stored.description)
+    rewritten(copy, lambda c: first(c)["single"].update(sha256=artifacts.sha256(path)))
+    with pytest.raises(ValueError, match="not finite"):
+        model_folder.verify(copy)
