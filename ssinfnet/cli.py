@@ -19,6 +19,9 @@ app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=F
 data_app = typer.Typer(no_args_is_help=True, help="Raw data: look at them, fetch them.")
 app.add_typer(data_app, name="data")
 
+model_app = typer.Typer(no_args_is_help=True, help="Trained models: pack them, check them.")
+app.add_typer(model_app, name="model")
+
 
 @contextmanager
 def _refusals() -> Iterator[None]:
@@ -52,6 +55,104 @@ def download_data(
 
     with _refusals():
         typer.echo(download.download(name, to))
+
+
+@model_app.command("pack")
+def pack_model(
+    study: Annotated[str, typer.Argument(help="trained study: a name, or a YAML file's path")],
+    to: Annotated[Path, typer.Option("--to", "-o", metavar="DIR", help="folder to make")],
+    single_model: Annotated[
+        str | None, typer.Option(help="of stage 1; ssinfnet where it was trained")
+    ] = None,
+    multi_model: Annotated[
+        str | None, typer.Option(help="of stage 2, or none for stage 1 alone")
+    ] = None,
+    folds: Annotated[
+        str, typer.Option(help="an average over several: 0 (the study's split), or 1,2,3")
+    ] = "0",
+    seeds: Annotated[str, typer.Option(help="likewise, such as 1,2; all by default")] = "",
+) -> None:
+    """Copy a study's networks into a folder that describes itself, scores and limits included.
+
+    The folder is all that `ssinfnet predict` needs, and what may be published.
+    """
+    from ssinfnet import model_folder, model_packing
+
+    with _refusals():
+        packed = model_packing.pack(
+            config.load_study(study), to, single_model=single_model, multi_model=multi_model,
+            folds=_numbers(folds), seeds=_numbers(seeds) or None,
+        )  # fmt: skip
+        typer.echo(model_folder.verify(packed))
+
+
+@model_app.command("verify")
+def verify_model(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="of `ssinfnet model pack`")],
+) -> None:
+    """Check every hash and key of a model, and that each of its networks answers."""
+    from ssinfnet import model_folder
+
+    with _refusals():
+        typer.echo(model_folder.verify(folder))
+
+
+@app.command("predict")
+def predict(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT",
+            help="DICOM folders or files, NIfTI volumes, folders of slice pictures, pictures, or "
+            "folders of such",
+        ),
+    ],
+    model: Annotated[Path, typer.Option(metavar="DIR", help="of `ssinfnet model pack`")],
+    to: Annotated[Path, typer.Option("--to", "-o", metavar="OUT", help="receives the results")],
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; CUDA where there is one")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="slices at once; fewer need less memory")
+    ] = 8,
+    flips: Annotated[
+        bool, typer.Option("--flips", help="average over flipped views too: four times the work")
+    ] = False,
+    mixed_precision: Annotated[
+        bool | None,
+        typer.Option(help="bfloat16; on CUDA alone by default", show_default=False),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="probability from which a pixel is lesion; the model's")
+    ] = None,
+    phenotypes: Annotated[
+        bool, typer.Option("--phenotypes", help="measure the radiomic phenotypes of each scan")
+    ] = False,
+    dicom_seg: Annotated[
+        bool, typer.Option(help="write DICOM-SEG of DICOM series (needs highdicom)")
+    ] = True,
+) -> None:
+    """Segment scans: maps and masks in their own geometry, tables and a picture of each.
+
+    For research only, not a medical device. Run again, it goes on where it stopped. The exit status
+    is 1 if an input could not be used; table_excluded.csv says why.
+    """
+    from ssinfnet import predicted_files
+    from ssinfnet.prediction import Predictor
+
+    with _refusals():
+        predictor = Predictor.of(
+            model, device=device, batch_size=batch_size, flips=flips,
+            mixed_precision=mixed_precision, threshold=threshold,
+        )  # fmt: skip
+        written = predicted_files.predict_into(
+            to, inputs, predictor, phenotypes=phenotypes, dicom=dicom_seg
+        )
+    typer.echo(written.text(to))
+    for one in written.refused:
+        typer.echo(f"not used: {one.input}: {one.reason}", err=True)
+    if written.refused:
+        raise typer.Exit(1)
 
 
 @app.command("study")
@@ -111,6 +212,13 @@ def mediate_table(
 
 def _listed(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in _listed(text)]
+    except ValueError as error:
+        raise ValueError(f"expected whole numbers with commas between, got {text!r}") from error
 
 
 @app.command("compare")

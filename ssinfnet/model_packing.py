@@ -228,7 +228,7 @@ def _card(description: Description) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters["number"] = lambda value: "–" if value is None else f"{value:.3f}"
     template = environment.from_string(
-        Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
+        (Path(__file__).parent / "pages" / "model_card.md").read_text(encoding="utf-8")
     )
     first = description.members[0]
     stages = first.stages()

@@ -20,6 +20,7 @@ from ssinfnet.plots.mediation import (
     plot_power,
     plot_rho,
 )
+from ssinfnet.plots.predictions import plot_prediction, slices_to_show
 from ssinfnet.plots.scores import (
     plot_class_scores,
     plot_folds,
@@ -69,6 +70,7 @@ __all__ = [
     "plot_paths",
     "plot_places",
     "plot_power",
+    "plot_prediction",
     "plot_pretraining",
     "plot_rho",
     "plot_roc",
@@ -79,5 +81,6 @@ __all__ = [
     "plot_system",
     "plot_training",
     "plot_volumes",
+    "slices_to_show",
     "style",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
@@ -25,6 +26,7 @@ from ssinfnet.plots.style import (
 
 __all__ = [
     "CLASS_COLOURS",
+    "class_legend",
     "plot_augmented",
     "plot_cohort_examples",
     "plot_overlay",
@@ -112,7 +114,7 @@ def plot_cohort_examples(
     for row, title in enumerate(["A  CT slice", "B  Overall lesion", "C  GGO, consolidation"]):
         name_row(axes[row, 0], title)
     drawn = {name for label, name in LABELS.items() if any((mask == label).any() for mask in masks)}
-    _class_legend(figure, [name for name in CLASS_COLOURS if name in drawn | {"lesion"}])
+    class_legend(figure, [name for name in CLASS_COLOURS if name in drawn | {"lesion"}])
     return figure
 
 
@@ -200,18 +202,19 @@ def plot_slices_by_model(
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
     if classes:
-        _class_legend(figure, ["GGO", "consolidation"])
+        class_legend(figure, ["GGO", "consolidation"])
     return figure
 
 
-def _class_legend(figure: Figure, names: Sequence[str]) -> None:
+def class_legend(figure: Figure, names: Sequence[str]) -> Legend:
+    """Say below a figure what the colours of some of `CLASS_COLOURS` are."""
     words = {"lesion": "Lesion (any class)", "GGO": "Ground-glass opacity (GGO)"}
     handles = []
     for name in names:
         face, edge = to_rgba(CLASS_COLOURS[name], 2 * FILL), CLASS_COLOURS[name]
         label = words.get(name, name.capitalize())
         handles.append(Patch(facecolor=face, edgecolor=edge, label=label))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 
 def _write_f1(ax: Axes, value: float) -> None:

@@ -64,7 +64,7 @@ def read_series(folder: Path) -> Series:
     """
     left_out: list[tuple[Path, str]] = []
     headers: list[tuple[Path, Any]] = []
-    among = folder.iterdir() if folder.is_dir() else [folder]
+    among = visible(folder) if folder.is_dir() else [folder]
     for path in sorted(path for path in among if path.is_file()):
         header, reason = _header(path)
         if reason:

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 NIFTI = (".nii", ".nii.gz")
+METRE, MICRON = 1, 3  # NIfTI's codes of units of length
 HIGHEST_HU = 30_000  # metal reaches 30,710 in the extended scale; tissue never a percent of a slice
 OVERFLOWN_SHARE = 0.01
 
@@ -101,23 +102,26 @@ def read_volume(path: Path) -> Volume:
         from ssinfnet.sources import dicom
 
         series = dicom.read_series(path)
+        _refuse_no_grid(path, series.affine)
         return _oriented(
             series.voxels, series.affine, left_out=series.left_out, files=series.files,
             spacing_known=series.thickness_known,
         )  # fmt: skip
-    import nibabel
+    image = decoding.read_nifti(path)
+    if len(image.shape) != 3:
+        raise UnreadableFile(f"{path} has shape {image.shape}; expected three dimensions")
+    with np.errstate(over="ignore", invalid="ignore"):  # `Volume.fault` finds what has overflown
+        voxels = np.asanyarray(image.dataobj)
+    _refuse_no_grid(path, image.affine)
+    # The code itself, since nibabel raises on one that it does not know.
+    known = int(image.header["xyzt_units"]) % 8 not in (METRE, MICRON)
+    return _oriented(voxels, image.affine, header=image.header, spacing_known=known)
 
-    try:
-        image = nibabel.load(path)
-        if len(image.shape) != 3:
-            raise UnreadableFile(f"{path} has shape {image.shape}; expected three dimensions")
-        unit = image.header.get_xyzt_units()[0]
-        return _oriented(
-            np.asanyarray(image.dataobj), image.affine, header=image.header,
-            spacing_known=unit not in ("meter", "micron"),
-        )  # fmt: skip
-    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise UnreadableFile(f"{path} is truncated or no NIfTI file ({error})") from error
+
+def _refuse_no_grid(path: Path, affine: NDArray[np.float64]) -> None:
+    sizes = np.linalg.svd(affine[:3, :3], compute_uv=False) if np.isfinite(affine).all() else [0.0]
+    if min(sizes) <= 1e-6 * max(sizes):
+        raise UnreadableFile(f"{path} has an affine that spans no volume: {affine.tolist()}")
 
 
 def cached_volume(path: Path) -> Volume:
