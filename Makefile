@@ -29,7 +29,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --config st
 	$(if $(GPUS),--resources gpu=$(GPUS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test checks reference lab lint bench unlock clean
+.PHONY: help install reproduce test checks reference lab lint bench unlock licences audit clean
 
 help: ## list the verbs
 	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [GPUS=number of GPUs] [EXECUTOR=slurm JOBS=20]"
@@ -86,8 +86,14 @@ bench: $(INSTALLED) ## measure, and write the tables of benchmarks/
 	"$(BIN)/python" benchmarks/mediation.py
 	"$(BIN)/python" benchmarks/viewer.py
 
-unlock: $(INSTALLED) ## clear the lock that a killed run has left
+unlock: $(INSTALLED) ## clear the lock that a killed run has left, then reproduce goes on
 	$(SNAKEMAKE) --unlock
+
+licences: $(INSTALLED) ## list the licences of the pinned set in LICENSES.md
+	"$(BIN)/python" .ci/licences.py
+
+audit: $(INSTALLED) ## look for known vulnerabilities of the pinned set, where pip-audit can ask
+	@"$(BIN)/python" .ci/audit.py
 
 clean: ## remove what a study has left: executed notebooks, artifacts, tables and figures
 	rm -rf "papermill_runs/$(STUDY)" "figures/$(STUDY)"

@@ -8,9 +8,11 @@
 # killed, because its weights are not among the outputs that Snakemake deletes after a failure.
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 
+from ssinfnet import artifacts
 from ssinfnet.config import load_study
 from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
 
@@ -27,9 +29,12 @@ SINGLE = f"{RUNS}/artifacts/single"
 MULTI = f"{RUNS}/artifacts/multi"
 FIGURES = "figures/{study}"
 RUN = (
-    "OMP_NUM_THREADS={threads} python -m ssinfnet.notebook_runs {input.notebook} {output.run}"
+    # exec: no shell between, so that the notebook notices if this process is killed
+    "OMP_NUM_THREADS={threads} exec python -m ssinfnet.notebook_runs {input.notebook} {output.run}"
+    " --parent {PARENT}"
     " -p study {resources.study}"
 )
+PARENT = os.getpid()
 TRAINING_MB = 24_000  # a training at 448 px, batch 8, holds 6 GiB; 10,000 prepared slices 2.5
 AT_SEED = " -p fold {wildcards.fold} -p seed {wildcards.seed}"
 
@@ -126,6 +131,12 @@ def reported_files(wildcards):
     external = [rules.external_data.output.run.format(external=one.study, **at)
                 for one in study.external]  # fmt: skip
     return {"tables": files, "external": external}
+
+
+onstart:
+    for name in STUDIES:
+        for folder in ("papermill_runs", "figures"):
+            artifacts.remove_leftovers(Path(folder, name))
 
 
 rule all:

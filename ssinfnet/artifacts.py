@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -29,6 +30,7 @@ __all__ = [
     "read_arrays",
     "read_json",
     "read_table",
+    "remove_leftovers",
     "replacing",
     "sha256",
     "write_arrays",
@@ -68,6 +70,30 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Remove what killed processes of this machine have left half-written below a folder.
+
+    Readers never see it, since its names begin with a dot; it only takes space.
+    """
+    left = []
+    for path in folder.rglob(".*.partial*"):
+        writer = re.fullmatch(r"\..+\.(\d+)\.partial(\.\w+)?", path.name)
+        if writer and path.is_file() and not _is_alive(int(writer[1])):
+            path.unlink(missing_ok=True)
+            left.append(path)
+    return left
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssinfnet import artifacts, progress, strict_yaml
+from ssinfnet import artifacts, parent_watch, progress, strict_yaml
 
 __all__ = ["KernelDied", "NotebookFailed", "main", "run_notebook", "store_checks"]
 
@@ -77,6 +77,7 @@ def run_notebook(
                 log_output=True,
                 autosave_cell_every=0,
                 cwd=str(notebook.parent),
+                extra_arguments=["--IPKernelApp.extra_extensions=ssinfnet.parent_watch"],
             )
         except PapermillExecutionError as error:
             _keep(temporary, failed)
@@ -201,7 +202,12 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="copy check outputs into NOTEBOOK; OUTPUT: papermill_runs",
     )
+    parser.add_argument(
+        "--parent", type=int, help="process id of the caller: end when it is gone, even if killed"
+    )
     options = parser.parse_args(arguments)
+    if options.parent is not None:
+        parent_watch.start(options.parent)
     _without_unused_imports()
     if options.store_checks:
         store_checks(options.notebook, options.output)

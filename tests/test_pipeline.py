@@ -2,10 +2,12 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import interrupted
 import pandas as pd
 import pytest
 
@@ -241,6 +243,25 @@ def test_the_plain_runs_are_those_of_the_snakefile(text, tmp_path):
     jobs = re.findall(r"^\s*rule (?!all)(\w+):", planned, flags=re.MULTILINE)
     assert len(jobs) == len(list(plain_runs.runs_of(load_study(study), study)))
     assert ("class_results" in jobs) == (text is None)
+
+
+def test_a_run_killed_three_times_goes_on_to_the_same_tables(executed, tmp_path):
+    root = interrupted.checkout(tmp_path / "again", PLACES.root)
+    places = StudyPaths("smoke", root)
+    target = "figures/smoke/table_3b.csv"  # one training, and what shows it
+    shutil.rmtree(places.single("unet", 0, 1))
+    (root / target).unlink()
+    running, met = interrupted.snakemake(root, target), []
+    for phase, after_s, whole in (("training", 2.0, True), ("papermill", 0.5, False),
+                                  ("writing", 0.0, False)):  # fmt: skip
+        left = interrupted.kill(running, root, after_s, phase, whole)
+        met.append(left.phase)
+        assert left.orphans == 0, left
+        running, _ = interrupted.recover(root, target)
+    assert running.wait() == 0, (root / "snakemake.log").read_text()[-3000:]
+    assert "finished" not in met
+    assert interrupted.different(root, PLACES.root) == []
+    assert not list(root.rglob(".*.partial*"))
 
 
 def test_a_notebook_that_trains_runs_plainly_too(executed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ssinfnet import artifacts, progress
+from ssinfnet import artifacts, parent_watch, progress
 from ssinfnet.cohort import Cohort
 from ssinfnet.maps import class_masks, read_maps
 from ssinfnet.phenotypes.catalogue import CLASSES, columns
@@ -58,7 +59,9 @@ def measure_cohort(
         measured = list(progress.track(map(measure, chunks), "measuring chunks", len(chunks)))
     else:
         # Spawned, since a fork of a process that has used torch's threads may hang.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            workers, get_context("spawn"), parent_watch.start, (os.getpid(),)
+        ) as pool:
             done = pool.map(measure, chunks)
             measured = list(progress.track(done, "measuring chunks", len(chunks)))
     slices, reasons = ([artifacts.read_table(path) for path in paths]
