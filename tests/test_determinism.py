@@ -21,7 +21,7 @@ def predicted() -> str:
     """Return scores of an untrained network over random slices, as tables print them."""
     rng = np.random.default_rng(3)
     slices = batches.SliceSet.of(rng.integers(0, 255, (6, 96, 96)).astype(np.uint8))
-    network = inference.seeded(0, networks.build_single, "infnet", 0.25)
+    network = inference.seeded(0, networks.build_single, "infnet", 0.125)
     statistics = {"mean": 0.3, "std": 0.2}
     sizes = [(96, 96)] * 6
     maps = inference.predict(network, slices, sizes, statistics, batch_size=4, device=CPU)
@@ -34,18 +34,18 @@ def predicted() -> str:
     return pd.DataFrame(rows, columns=["mean", "F1"]).to_string(float_format="%.3f")
 
 
-def tested() -> str:
+def mediated() -> str:
     """Return what a mediation of R's reference cohort prints."""
     table = pd.read_csv(project_root() / "tests" / "reference" / "simulated.csv")
     mediators = ["m1", "m2", "m3", "m4"]
-    found = mediation.mediate(table, ["x1", "x2"], "y", mediators, draws=200, seed=1)
+    found = mediation.mediate(table, ["x1", "x2"], "y", mediators, draws=100, seed=1)
     return found.table.to_string(float_format="%.4g")
 
 
 def main() -> None:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"])
-    sys.stdout.write(f"{predicted()}\n{tested()}\n")
+    sys.stdout.write(f"{predicted()}\n{mediated()}\n")
 
 
 def test_one_thread_and_two_print_the_same_numbers():
