@@ -114,7 +114,7 @@ def test_ictcf_lists_broken_pictures_and_strange_files(wuhan):
     ("text", "message"),
     [
         ("ID,Age\nPatient 1,3\n", "lacks columns"),
-        ("", "no CSV"),
+        ("", "as CSV"),
         ("ID,Hospital,Age,Gender,Underlying diseases,Morbidity outcome\nP 1,,,,,\nP 1,,,,,\n",
          r"repeats \['P 1'\]"),
     ],
