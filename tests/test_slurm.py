@@ -40,7 +40,7 @@ COMMANDS = {
 def checkout(tmp_path):
     """A checkout of its own, so that no other test's run is in the way, and Slurm's commands."""
     root = project_root()
-    for name in ("Snakefile", "notebooks", "studies"):
+    for name in ("Snakefile", "rules", "notebooks", "studies"):
         copy = shutil.copytree if (root / name).is_dir() else shutil.copy
         copy(root / name, tmp_path / name)
     (tmp_path / "slurm").mkdir()
