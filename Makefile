@@ -29,7 +29,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --config st
 	$(if $(GPUS),--resources gpu=$(GPUS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test checks reference lab lint bench unlock licences audit clean
+.PHONY: help install reproduce test checks reference lab lint docs bench unlock licences audit clean
 
 help: ## list the verbs
 	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [GPUS=number of GPUs] [EXECUTOR=slurm JOBS=20]"
@@ -74,6 +74,9 @@ lab: $(INSTALLED) ## open JupyterLab at a five-minute walk, notebooks/00_start.i
 lint: $(INSTALLED) ## check style of code and notebooks
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
+
+docs: $(INSTALLED) ## write the pages of keys and commands, and render the docstrings into docs/api
+	"$(BIN)/python" docs/generate.py --api
 
 bench: $(INSTALLED) ## measure, and write the tables of benchmarks/
 	"$(BIN)/python" benchmarks/networks.py

@@ -37,8 +37,8 @@ class BothStages(Part):
 class CrossValidationConfig(BothStages):
     """Which models are cross-validated over `split.folds` folds, with the first seed (S2, S3)."""
 
-    single_models: tuple[SingleName, ...] = ("unet", "sinfnet", "ssinfnet")
-    multi_models: tuple[MultiName, ...] = ("unet", "sinfnet", "ssinfnet")
+    single_models: tuple[SingleName, ...] = ("unet", "sinfnet", "ssinfnet")  # (): no folds
+    multi_models: tuple[MultiName, ...] = ("unet", "sinfnet", "ssinfnet")  # S table S3
 
 
 class ExternalConfig(Part):
@@ -56,11 +56,11 @@ class ExternalConfig(Part):
 class AugmentedConfig(BothStages):
     """Which models are compared with and without cutout (V tables II and III, D table I)."""
 
-    single_models: tuple[SingleName, ...] = (
+    single_models: tuple[SingleName, ...] = (  # V table II, D table I; (): no such tables
         "sinfnet", "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50",
         "ssinfnet", "ssinfnet_cutout40",
     )  # fmt: skip
-    multi_models: tuple[MultiName, ...] = (
+    multi_models: tuple[MultiName, ...] = (  # V table III
         "sinfnet", "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50",
         "ssinfnet", "ssinfnet_cutout40",
     )  # fmt: skip
@@ -69,16 +69,16 @@ class AugmentedConfig(BothStages):
 class MediationConfig(Part):
     """How mediation is analysed (J eq 14 and 15; D-17 to D-20)."""
 
-    exposures: tuple[Literal["age", "male", "n_diseases"], ...] = ("age", "male", "n_diseases")
-    outcomes: tuple[Literal["infected", "severe"], ...] = ("infected", "severe")
-    covariates: tuple[Literal["age", "male", "n_diseases", "hospital"], ...] = ()
-    adjustment: Literal["fdr_bh", "holm"] = "fdr_bh"
-    alpha: float = Field(default=0.05, gt=0, lt=1)
+    exposures: tuple[Literal["age", "male", "n_diseases"], ...] = ("age", "male", "n_diseases")  # J
+    outcomes: tuple[Literal["infected", "severe"], ...] = ("infected", "severe")  # J figures 4 to 6
+    covariates: tuple[Literal["age", "male", "n_diseases", "hospital"], ...] = ()  # of every path
+    adjustment: Literal["fdr_bh", "holm"] = "fdr_bh"  # of p, within an exposure; ours
+    alpha: float = Field(default=0.05, gt=0, lt=1)  # J
     draws: int = Field(default=5000, ge=0)  # of patients, for each indirect effect's interval
     model_draws: int = Field(default=1000, ge=0)  # the same where a model is fitted to each
     fewest: int = Field(default=20, ge=1)  # patients of either class of an outcome (D-19)
-    most_correlated: float = Field(default=0.8, gt=0, lt=1)
-    seed: int = 2021
+    most_correlated: float = Field(default=0.8, gt=0, lt=1)  # of mediators kept side by side; J
+    seed: int = 2021  # of the draws
 
 
 class ClinicalConfig(Part):
@@ -96,7 +96,7 @@ class ClinicalConfig(Part):
     lung_field: str | None = None  # study whose lung-field network finds the lungs; None: D-51
     workers: Positive = 1  # processes that measure phenotypes
     other_bin_widths: tuple[float, ...] = ()  # measured besides, to see what depends on them
-    other_thresholds: tuple[float, ...] = ()
+    other_thresholds: tuple[float, ...] = ()  # likewise
     mediation: MediationConfig | None = None  # None: too few patients for it
 
     @field_validator("severity_models")
@@ -126,4 +126,4 @@ class ScoreConfig(Part):
     threshold: float = Field(default=0.5, gt=0, lt=1)  # probability; no source states another
     bootstrap_draws: Positive = 2000  # over patients (D-13)
     permutation_draws: Positive = 10000  # sign flips over patients (D-15)
-    seed: int = 2021
+    seed: int = 2021  # of both

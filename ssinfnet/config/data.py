@@ -16,7 +16,7 @@ __all__ = ["DataConfig", "PhantomConfig", "SourceConfig", "SplitConfig"]
 class SourceConfig(Part):
     """One folder of raw data and the adapter that reads it."""
 
-    name: Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]
+    name: Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]  # of the adapter
     folder: str  # below the data folder (make DATA=…), or below the phantom's
     patients: str = ".*"  # regular expression: only patients whose whole id it matches (D-18)
 
@@ -42,14 +42,14 @@ class PhantomConfig(Part):
 
     size: Positive = 128  # pixels, square
     volumes: int = Field(default=9, ge=0)  # site A: labelled volumes, as Med-Seg's `rp`
-    slices_per_volume: Positive = 12
+    slices_per_volume: Positive = 12  # of sites A and B
     single_slices: int = Field(default=40, ge=0)  # site A: labelled single slices, as `tr`
     small_site_train: int = Field(default=16, ge=0)  # site B: labelled one-slice patients
-    small_site_test: int = Field(default=12, ge=0)
+    small_site_test: int = Field(default=12, ge=0)  # site B: the same, its own test set
     small_site_volumes: int = Field(default=2, ge=0)  # site B: unlabelled volumes
     lung_site_patients: int = Field(default=0, ge=0)  # site C: five slices each, as CC-CCII's
     cohort_patients: int = Field(default=0, ge=0)  # site D: rows of the clinical table, as iCTCF's
-    seed: int = 2021
+    seed: int = 2021  # of all that is drawn
 
 
 class DataConfig(Part):
@@ -71,10 +71,10 @@ class SplitConfig(Part):
     """Patient-level split (D-01)."""
 
     train: float = Field(default=6.0, gt=0)  # shares of the slices, 6 : 1 : 1 (J fig 2)
-    validation: float = Field(default=1.0, gt=0)
-    test: float = Field(default=1.0, gt=0)
+    validation: float = Field(default=1.0, gt=0)  # J fig 2
+    test: float = Field(default=1.0, gt=0)  # J fig 2
     own_test_set: bool = False  # keep the source's test set, divide the rest train : validation
-    seed: int = 2021
+    seed: int = 2021  # of the division; no source states one
     refuse_near_duplicates: bool = False  # True: near-duplicates across splits stop the run
     near_duplicate_bits: int = Field(default=6, ge=0, le=63)  # of 63 (D-26)
     near_duplicate_correlation: Share = 0.96  # of 32 px thumbnails, at least (D-26)

@@ -26,11 +26,11 @@ __all__ = ["Study", "load_study"]
 class Study(Part):
     """One study: the unit a user changes."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
-    description: str
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")  # of its folders in figures/ and runs
+    description: str  # one line, shown in the report
     undertrained: bool = False  # the schedule is shorter than the paper's; tables then say so
     image_size: Positive = 352  # pixels, square (Inf-Net)
-    seeds: tuple[int, ...] = (1,)
+    seeds: tuple[int, ...] = (1,)  # each trains every model once more; no source states any
     threads: Positive = 1  # processor threads of one training
     data: DataConfig
     split: SplitConfig = SplitConfig()

@@ -26,7 +26,7 @@ class AugmentationConfig(Part):
     """Random changes of a training slice, drawn alike for image, mask and edge (V §V-C)."""
 
     flip_vertical: Share = 0.5  # probability; sources name the flip, not its probability
-    flip_horizontal: Share = 0.5
+    flip_horizontal: Share = 0.5  # likewise
     rotate: Share = 0.0  # probability of a turn by 90, 180 or 270 degrees
     crop: Share = 0.0  # probability of cropping and enlarging back
     crop_smallest: float = Field(default=0.75, gt=0, le=1)  # smallest side kept, share of the side
@@ -37,10 +37,10 @@ class AugmentationConfig(Part):
 class TrainingConfig(Part):
     """How a network is fitted; the defaults are stage 1's (J, Experimental settings)."""
 
-    epochs: Positive = 500
+    epochs: Positive = 500  # passes over the training slices (J)
     batch_size: Positive = 8  # Inf-Net's code
-    optimiser: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(default=1e-4, gt=0)
+    optimiser: Literal["adam", "sgd"] = "adam"  # J
+    learning_rate: float = Field(default=1e-4, gt=0)  # J
     momentum: float = Field(default=0.0, ge=0, lt=1)  # of SGD
     schedule: Literal["constant", "cosine"] = "constant"  # none is stated (D-07)
     gradient_clamp: float | None = Field(default=0.5, gt=0)  # each entry into ±0.5; Inf-Net
@@ -67,9 +67,9 @@ class TrainingConfig(Part):
 class MultiTrainingConfig(TrainingConfig):
     """How a stage-2 network is fitted (J, Experimental settings)."""
 
-    optimiser: Literal["adam", "sgd"] = "sgd"
-    learning_rate: float = Field(default=0.01, gt=0)
-    momentum: float = Field(default=0.7, ge=0, lt=1)
+    optimiser: Literal["adam", "sgd"] = "sgd"  # J
+    learning_rate: float = Field(default=0.01, gt=0)  # J
+    momentum: float = Field(default=0.7, ge=0, lt=1)  # J
     gradient_clamp: float | None = Field(default=None, gt=0)  # only stage 1's code clamps
     scales: tuple[float, ...] = (1.0,)  # multi-scale is stage 1's
     focal_gamma: float = Field(default=2.0, ge=0)  # J eq 7, of the models with focal loss
@@ -87,8 +87,8 @@ class NetworkConfig(Part):
 class PhaseConfig(Part):
     """One turn of the alternation: who learns, and for how long."""
 
-    train: Literal["network", "coach"]
-    epochs: Positive
+    train: Literal["network", "coach"]  # who learns; the other is fixed
+    epochs: Positive  # of this phase
 
 
 # J: 200 epochs each, then 100 each by turns, 2,000 in all (D-21)
@@ -102,14 +102,14 @@ PAPER_PHASES = (
 class PretextConfig(Part):
     """Inpainting against a coach (J eq 1–3, Experimental settings)."""
 
-    phases: tuple[PhaseConfig, ...] = Field(default=PAPER_PHASES, min_length=1)
-    batch_size: Positive = 8
+    phases: tuple[PhaseConfig, ...] = Field(default=PAPER_PHASES, min_length=1)  # J (D-21)
+    batch_size: Positive = 8  # as in stage 1; J states none
     unlabelled_slices: int | None = Field(default=None, ge=0)  # of stage 1, at most; None: all
     kept: float = Field(default=0.75, gt=0, lt=1)  # k: share of the slice that is not erased
     reconstruction: Literal["mse", "bce"] = "mse"  # D-11
     network_learning_rate: float = Field(default=0.1, gt=0)  # SGD; falls at 40, 80, 90 % (D-22)
-    network_momentum: float = Field(default=0.9, ge=0, lt=1)
-    network_weight_decay: float = Field(default=5e-4, ge=0)
+    network_momentum: float = Field(default=0.9, ge=0, lt=1)  # J
+    network_weight_decay: float = Field(default=5e-4, ge=0)  # J
     coach_learning_rate: float = Field(default=1e-5, gt=0)  # Adam
     divergence_weight: float = Field(default=1e-6, ge=0)  # of the coach's bottleneck; its code
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -133,7 +133,7 @@ class PseudoLabelConfig(Part):
 class SingleConfig(Part):
     """Stage 1: slice to lesion probability."""
 
-    models: tuple[SingleName, ...] = ("unet", "sinfnet", "ssinfnet")
+    models: tuple[SingleName, ...] = ("unet", "sinfnet", "ssinfnet")  # J figure 3B
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
     pretext: PretextConfig = PretextConfig()
@@ -150,7 +150,7 @@ class SingleConfig(Part):
 class MultiConfig(Part):
     """Stage 2: slice and prior to background, ground-glass opacity and consolidation."""
 
-    models: tuple[MultiName, ...] = (
+    models: tuple[MultiName, ...] = (  # S tables S4 and S7
         "unet", "fcn8s", "sinfnet", "ssinfnet",
         "ssinfnet_no_focal_no_lookahead", "ssinfnet_no_lookahead", "ssinfnet_no_focal",
     )  # fmt: skip

@@ -1,0 +1,157 @@
+"""The documents say what the code does: pages, links, verbs, rooms, numbers and diffs."""
+
+import importlib.util
+import re
+
+import pytest
+import yaml
+
+from ssinfnet import paths
+
+ROOT = paths.project_root()
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "DECISIONS.md",
+    ROOT / "benchmarks" / "README.md",
+]
+GENERATED = {"studies": "studies_page", "commands": "commands_page"}
+
+
+@pytest.fixture(scope="module")
+def generate():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def text_of(page):
+    return page.read_text(encoding="utf-8")
+
+
+def command_text(page):
+    """What a page shows as code: fenced blocks and words in backticks."""
+    text = text_of(page)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    rest = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return "\n".join([*blocks, *re.findall(r"`([^`]+)`", rest)])
+
+
+# What docs/generate.py writes
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_generated_page_is_current(generate, name):
+    written = text_of(ROOT / "docs" / f"{name}.md")
+    assert written == getattr(generate, GENERATED[name])(), "run `python docs/generate.py`"
+
+
+def keys_of(content, place=""):
+    """Yield (place, key) of everything that a study file sets."""
+    if isinstance(content, list):
+        for one in content:
+            yield from keys_of(one, place)
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            yield place, key
+            yield from keys_of(value, f"{place}.{key}".strip("."))
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_every_key_of_a_study_is_on_the_page_of_studies(file):
+    page = text_of(ROOT / "docs" / "studies.md")
+    keys = {}
+    for section in page.split("\n## ")[1:]:
+        under = re.search(r"^Under (.*)\.$", section, flags=re.MULTILINE)
+        places = re.findall(r"`([^`]+)`", under[1]) if under else [""]
+        rows = re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
+        keys |= {place: set(rows) for place in places if place or section.startswith("Study")}
+    missing = [
+        f"{place}.{key}"
+        for place, key in keys_of(yaml.safe_load(text_of(file)))
+        if key not in keys[place]
+    ]
+    assert missing == []
+
+
+def test_every_key_says_what_it_is(generate):
+    silent = [
+        f"{part.__name__}.{name}"
+        for part in generate.parts()
+        for name in part.model_fields
+        if not generate.comment(part, name)
+    ]
+    assert silent == []
+
+
+def test_a_comment_is_read_from_beside_its_key(generate):
+    from ssinfnet.config import TrainingConfig
+
+    comments = generate.field_comments(TrainingConfig)
+    assert comments["batch_size"] == "Inf-Net's code"
+    assert set(comments) == set(TrainingConfig.model_fields)
+
+
+def test_no_command_option_or_verb_is_without_help(generate):
+    silent = [
+        f"{name} {given.name}"
+        for name, command in generate.commands()
+        for given in command.params
+        if not given.help
+    ]
+    assert silent == []
+    assert [name for name, command in generate.commands() if not command.help] == []
+    targets = re.findall(r"^([a-z]+):(?!=)", text_of(ROOT / "Makefile"), flags=re.MULTILINE)
+    assert set(targets) == set(generate.make_verbs())
+
+
+def test_pages_hold_no_terminal_colours():
+    for page in PAGES:
+        assert "\x1b" not in text_of(page)
+
+
+# Links and verbs
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_relative_link_leads_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{page.name} links to {link}"
+
+
+def anchors(page):
+    headings = re.findall(r"^#+ (.*)$", text_of(page), flags=re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_make_verb_and_command_named_exists(generate, page):
+    code = command_text(page)
+    verbs = set(re.findall(r"\bmake ([a-z]+)\b", code)) - {"VERB"}
+    assert verbs <= set(generate.make_verbs())
+    known = {name.removeprefix("ssinfnet ") for name, _ in generate.commands()}
+    groups = {name.split()[0] for name in known if " " in name}
+    named = re.findall(r"(?:^|[`\s])ssinfnet(?:\.cli)? ([a-z]+)(?: ([a-z]+))?", code, re.MULTILINE)
+    for first, second in named:
+        assert (f"{first} {second}" if first in groups else first) in known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_option_of_a_command_shown_exists(generate, page):
+    options = {name: {o for given in command.params for o in given.opts}
+               for name, command in generate.commands()}  # fmt: skip
+    joined = command_text(page).replace("\\\n", " ")
+    for line in joined.splitlines():
+        for name, known in options.items():
+            if re.match(rf"\s*(python -m )?{re.escape(name)}\b", line):
+                shown = set(re.findall(r"(?<=\s)(--?[a-z][a-z-]*)\b", line))
+                assert shown <= known | {"--help"}, line
