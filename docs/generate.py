@@ -231,7 +231,8 @@ def commands_page() -> str:
 
 
 def _placeholder(given: Any) -> str:
-    return given.name.upper() + (" …" if given.nargs == -1 else "")
+    shown = given.metavar or given.name.upper()
+    return f"{shown}…" if given.nargs == -1 and not shown.endswith("…") else shown
 
 
 def _switches(given: Any) -> list[str]:

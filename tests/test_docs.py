@@ -1,7 +1,12 @@
 """The documents say what the code does: pages, links, verbs, rooms, numbers and diffs."""
 
 import importlib.util
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -140,7 +145,7 @@ def test_every_make_verb_and_command_named_exists(generate, page):
     assert verbs <= set(generate.make_verbs())
     known = {name.removeprefix("ssinfnet ") for name, _ in generate.commands()}
     groups = {name.split()[0] for name in known if " " in name}
-    named = re.findall(r"(?:^|[`\s])ssinfnet(?:\.cli)? ([a-z]+)(?: ([a-z]+))?", code, re.MULTILINE)
+    named = re.findall(r"^\s*(?:python -m )?ssinfnet(?:\.cli)? ([a-z]+)(?: ([a-z]+))?", code, re.M)
     for first, second in named:
         assert (f"{first} {second}" if first in groups else first) in known
 
@@ -155,3 +160,76 @@ def test_every_option_of_a_command_shown_exists(generate, page):
             if re.match(rf"\s*(python -m )?{re.escape(name)}\b", line):
                 shown = set(re.findall(r"(?<=\s)(--?[a-z][a-z-]*)\b", line))
                 assert shown <= known | {"--help"}, line
+
+
+# What docs/extending.md shows
+
+DIFFS = re.findall(r"^```diff\n(.*?)^```", text_of(ROOT / "docs" / "extending.md"), re.M | re.S)
+NAMED = """
+from functools import partial
+
+import pandas as pd
+
+from ssinfnet import config, report, tables
+
+
+def test_a_study_may_name_the_source_and_the_network():
+    study = config.load_study("mine")
+    assert study.data.sources[0].name == "pictures"
+    assert study.single.models == ("attention_unet",)
+
+
+def test_the_cell_writes_the_table(tmp_path):
+    save_table = partial(report.save_table, tmp_path, made={})
+    columns = {"tp": [1, 2], "fn": 0, "fp": 0, "tn": 8, "F1": [0.5, 1.0]}
+    per_slice = pd.DataFrame({"model": "unet", **columns})
+    exec(CELL, {**globals(), **locals()})
+    assert (tmp_path / "table_lesion_size.csv").is_file()
+"""
+
+
+def apply(folder, diff, *options):
+    outside = os.environ | {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    command = ["git", "apply", *options, "-"]
+    return subprocess.run(
+        command, cwd=folder, env=outside, input=diff, capture_output=True, text=True
+    )
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of what the examples change."""
+    for name in ("ssinfnet", "notebooks", "studies"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
+    return tmp_path
+
+
+def test_a_source_a_network_and_a_table_are_shown_each_with_its_test():
+    assert len(DIFFS) == 3
+    assert all("+++ b/tests/test_" in diff for diff in DIFFS)
+
+
+@pytest.mark.parametrize("diff", DIFFS, ids=["source", "network", "table"])
+def test_each_diff_applies_by_itself(copy, diff):
+    checked = apply(copy, diff, "--check")
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_what_the_diffs_add_works(copy):
+    for diff in DIFFS:
+        assert apply(copy, diff).returncode == 0
+    (copy / "studies" / "mine.yaml").write_text(
+        "name: mine\ndescription: A try.\nsingle: {models: [attention_unet]}\n"
+        "data: {sources: [{name: pictures, folder: mine}]}\n"
+    )
+    book = json.loads(text_of(copy / "notebooks" / "05_segmentation_results.ipynb"))
+    (cell,) = [c["source"] for c in book["cells"] if "tables.size_table" in "".join(c["source"])]
+    lines = "".join(cell[[n for n, line in enumerate(cell) if "size_table" in line][0] :])
+    (copy / "tests" / "test_named.py").write_text(f"CELL = {lines!r}\n{NAMED}")
+    env = os.environ | {"PYTHONPATH": str(copy), "SSINFNET_ROOT": str(copy)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^6 passed", done.stdout, re.M)

@@ -16,7 +16,7 @@ __all__ = ["DataConfig", "PhantomConfig", "SourceConfig", "SplitConfig"]
 class SourceConfig(Part):
     """One folder of raw data and the adapter that reads it."""
 
-    name: Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]  # of the adapter
+    name: Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]  # adapter
     folder: str  # below the data folder (make DATA=…), or below the phantom's
     patients: str = ".*"  # regular expression: only patients whose whole id it matches (D-18)
 
