@@ -1,5 +1,6 @@
 """The documents say what the code does: pages, links, verbs, rooms, numbers and diffs."""
 
+import ast
 import importlib.util
 import json
 import os
@@ -8,10 +9,13 @@ import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import yaml
 
 from ssinfnet import paths
+from ssinfnet.config import load_study
+from ssinfnet.models import MULTI_MODELS, SINGLE_MODELS
 
 ROOT = paths.project_root()
 PAGES = [
@@ -160,6 +164,84 @@ def test_every_option_of_a_command_shown_exists(generate, page):
             if re.match(rf"\s*(python -m )?{re.escape(name)}\b", line):
                 shown = set(re.findall(r"(?<=\s)(--?[a-z][a-z-]*)\b", line))
                 assert shown <= known | {"--help"}, line
+
+
+# What the README promises
+
+
+def test_numbers_of_the_readme_are_those_of_the_demo():
+    rows = re.findall(
+        r"^\| [^|]*`(\w+)` \| ([\w-]+) \| ([\d.]+) \| ([\d.]+) \[([\d.]+), ([\d.]+)\] \|$",
+        text_of(ROOT / "README.md"), re.M,
+    )  # fmt: skip
+    assert len(rows) >= 5
+    names = {model.shown: key for key, model in (SINGLE_MODELS | MULTI_MODELS).items()}
+    for table, shown, *printed in rows:
+        found = pd.read_csv(ROOT / "figures" / "demo" / f"{table}.csv")
+        found = found[found["model"] == names[shown]]
+        if "class" in found:
+            found = found[found["class"] == "overall"]
+        found = found.set_index("values")
+        ours = found.loc["ours", ["F1_mean", "F1_low", "F1_high"]]
+        wanted = [f"{value:.2f}" for value in (found.at["paper", "F1_mean"], *ours)]
+        assert [f"{float(value):.2f}" for value in printed] == wanted, (table, shown)
+
+
+def test_the_study_of_the_readme_is_one(tmp_path):
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```", text_of(ROOT / "README.md"), re.M | re.S)
+    file = tmp_path / "mine.yaml"
+    file.write_text(shown)
+    assert load_study(str(file)).data.sources[0].name == "volumes"
+    assert len(shown.splitlines()) <= 10
+    file.write_text(
+        re.sub("^multi: .*$", "multi: {models: [], oracle_models: []}", shown, flags=re.M)
+    )
+    assert not load_study(str(file)).multi.models
+
+
+def rooms():
+    """Modules of the README's list, in its order."""
+    text = text_of(ROOT / "README.md").split("## Finding your way")[1]
+    block = re.search(r"^```\n(.*?)^```", text, re.M | re.S)[1]
+    return re.findall(r"\w+", " ".join(re.split(r" {2,}", row)[0] for row in block.splitlines()))
+
+
+def test_the_readmes_rooms_are_the_librarys():
+    library = {
+        path.stem if path.is_file() else path.name
+        for path in (ROOT / "ssinfnet").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert sorted(rooms()) == sorted(library - {"__init__"})
+
+
+def imported_rooms(room):
+    """Rooms that a room imports when it is loaded."""
+    path = ROOT / "ssinfnet" / room
+    files = path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]
+    for file in files:
+        for line in ast.parse(text_of(file)).body:
+            if isinstance(line, ast.ImportFrom) and (line.module or "").startswith("ssinfnet"):
+                within = line.module.split(".")[1:2]
+                yield from within or [name.name for name in line.names]
+
+
+def test_the_readmes_rooms_stand_in_the_order_of_their_imports():
+    order = {room: place for place, room in enumerate(rooms())}
+    below = [
+        f"{room} imports {other}"
+        for room in order
+        for other in set(imported_rooms(room)) - {room}
+        if order[other] > order[room]
+    ]
+    assert below == []
+
+
+def test_the_readme_is_short_and_every_document_is_linked_from_it():
+    readme = text_of(ROOT / "README.md")
+    assert len(readme.splitlines()) <= 200
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{page.name}" in readme
 
 
 # What docs/extending.md shows
