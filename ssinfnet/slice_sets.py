@@ -47,7 +47,18 @@ def multi_slices(
         Of the stage-1 trainings that made the priors.
     prior : {"predicted", "ground_truth"} or None
         As for `prior_maps`; None leaves priors out.
+
+    Raises
+    ------
+    ValueError
+        If there is no such slice: masks of lesion alone train stage 1 only.
     """
+    if rows.empty:
+        raise ValueError(
+            "no slice here has a mask that tells ground glass from consolidation, which stage 2 "
+            "learns; give more patients such masks, or train stage 1 alone: "
+            "multi: {models: [], oracle_models: []}"
+        )
     slices = single_slices(rows, places)
     if prior is None:
         return slices

@@ -244,6 +244,12 @@ def test_stage_2s_pretraining_sees_slices_with_priors_alone(unlabelled, monkeypa
     assert slices.labels is None
 
 
+def test_stage_2_says_that_masks_of_lesion_alone_teach_it_nothing(unlabelled):
+    rows = Unlabelled().with_classes("train").iloc[:0]
+    with pytest.raises(ValueError, match=r"train stage 1 alone: multi: \{models: \[\]"):
+        slice_sets.multi_slices(rows, load_study("smoke"), unlabelled, 0, 1, "predicted")
+
+
 class Elsewhere(Unlabelled):
     """Another study's cohort: five test slices of 40 × 50 pixels."""
 
