@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import inspect
 import re
 import sys
@@ -267,6 +268,11 @@ def render_docstrings(folder: Path) -> None:
     """Render the docstrings of every module as HTML pages, without network."""
     import pdoc
 
+    for name in module_names():  # pdoc links no module that its package does not name
+        above, _, own = name.rpartition(".")
+        named = getattr(importlib.import_module(above), "__all__", []) if above else []
+        if above and own not in named:
+            named.append(own)
     # Types that only annotations name, and modules that their package names too: both are shown.
     warnings.filterwarnings("ignore", message="Error parsing type annotation ForwardRef")
     warnings.filterwarnings("ignore", message=".*a module with this name has already been added")
