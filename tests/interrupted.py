@@ -42,7 +42,7 @@ def checkout(root: Path, finished: Path | None = None) -> Path:
         Another project folder, what it has run is copied.
     """
     root.mkdir(parents=True)
-    for name in ("notebooks", "studies", "Snakefile"):
+    for name in ("notebooks", "studies", "rules", "Snakefile"):
         (root / name).symlink_to(paths.project_root() / name)
     for name in ("papermill_runs", "figures", ".snakemake"):
         if finished is not None:
