@@ -14,7 +14,7 @@ import torch
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from test_volumes import write_slice
 
-from ssinfnet import artifacts, checkpoints, config, decoding
+from ssinfnet import artifacts, checkpoints, config, decoding, paths
 from ssinfnet.decoding import UnreadableFile
 from ssinfnet.mediation import frames
 from ssinfnet.networks import blocks
@@ -199,9 +199,7 @@ def test_published_weights_run_nothing(tmp_path, capsys):
 
 
 def test_nothing_of_ours_unpickles():
-    code = "".join(
-        path.read_text() for path in (config.paths.project_root() / "ssinfnet").rglob("*.py")
-    )
+    code = "".join(path.read_text() for path in (paths.project_root() / "ssinfnet").rglob("*.py"))
     assert "import pickle" not in code
     assert "allow_pickle=True" not in code
     assert code.count("torch.load(") == code.count("weights_only=True)") == 1

@@ -211,8 +211,8 @@ def test_the_result_says_in_jupyter_what_model_it_is(clinic):
     assert "of a binary outcome" not in graded._repr_html_()
 
 
-def test_the_result_in_jupyter_reads_well_and_escapes_names(cohort, html_cells):
-    evil = cohort.rename(columns={"ggo_area": "<b>area"})
+def test_the_result_in_jupyter_reads_well_and_escapes_names(clinic, html_cells):
+    evil = clinic.rename(columns={"ggo_area": "<b>area"})
     evil.loc[evil.index[:3], "age"] = np.nan
     shown = mediate(evil, ["age"], "severity", ["<b>area"], draws=0)._repr_html_()
     assert "<b>" not in shown

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from ssinfnet import config
+from ssinfnet.config import parts
 from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS, ablation
 
 NAMES = ("shown", "published")
@@ -29,8 +29,8 @@ def test_the_baselines_differ_from_sinfnet_in_one_thing():
 
 
 def test_a_study_may_name_every_model_and_no_other():
-    assert set(get_args(config.SingleName)) == set(SINGLE_MODELS)
-    assert set(get_args(config.MultiName)) == set(MULTI_MODELS)
+    assert set(get_args(parts.SingleName)) == set(SINGLE_MODELS)
+    assert set(get_args(parts.MultiName)) == set(MULTI_MODELS)
 
 
 def test_priors_come_from_a_supervised_model():
