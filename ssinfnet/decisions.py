@@ -34,12 +34,15 @@ SHAPED_BY: dict[str, tuple[int, ...]] = {
     "table_cut_points": (55,), "table_severity_auc": (52,),
     "figure_lungs": (51,), "table_lung_faults": (51,),
     "table_ct_ss": (53,), "table_clinical_notes": (54,), "table_patient_flow": (51,),
-    "table_s1": (24, 56), "figure_phenotypes_*": (24, 56), "table_phenotype_gaps": (56,),
-    "table_stability": (57,),
-    "figure_4*": (58, 59), "table_mediation_*": (54, 58, 59), "table_mediation_two_part": (60,),
-    "table_mediators": (58,), "table_mediators_*": (58,), "table_mediator_names": (58, 59),
-    "figure_5_*": (58,), "figure_6_*": (61,), "table_paths_*": (61,),
-    "table_natural_*": (62,), "table_paper_comparison": (13, 66),
+    "table_s1": (16, 19, 24, 56), "figure_phenotypes_*": (16, 19, 24, 56),
+    "table_phenotype_gaps": (16, 19, 56),
+    "table_stability": (16, 57),
+    "figure_4*": (17, 19, 20, 58, 59), "table_mediation_*": (17, 19, 20, 54, 58, 59),
+    "table_mediation_two_part": (60,),
+    "table_mediators": (17, 20, 58), "table_mediators_*": (17, 58),
+    "table_mediator_names": (17, 58, 59),
+    "figure_5_*": (58,), "figure_6_*": (20, 61), "table_paths_*": (20, 61),
+    "table_natural_*": (20, 62), "table_paper_comparison": (13, 66),
 }  # fmt: skip
 
 
