@@ -33,8 +33,8 @@ def test_every_decision_that_code_or_pages_name_exists():
     written = decisions.read_decisions(ROOT)
     named = {
         number
-        for pattern in ("ssinfnet/**/*.py", "ssinfnet/**/*.csv", "notebooks/*.ipynb", "rules/*", "*.md",
-                        "docs/*.md", "studies/*", "Snakefile")
+        for pattern in ("ssinfnet/**/*.py", "ssinfnet/**/*.csv", "notebooks/*.ipynb", "rules/*",
+                        "*.md", "docs/*.md", "studies/*", "Snakefile")
         for path in ROOT.glob(pattern)
         for number in re.findall(r"\bD-\d\d\b", path.read_text(encoding="utf-8"))
     }  # fmt: skip

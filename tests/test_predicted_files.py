@@ -110,6 +110,22 @@ def test_dicom_seg_of_a_scan_without_lesion_is_empty_and_readable(tmp_path):
     assert not stored.get_pixels_by_source_instance(uids, ignore_spatial_locations=True).any()
 
 
+def test_the_same_masks_of_a_series_are_the_same_dicom_instance(tmp_path):
+    write_series(tmp_path / "s")
+    volume = read_volume(tmp_path / "s")
+    lesion = volume.slices > -900
+
+    def identities(mask):
+        path = dicom_seg.write_segmentation(tmp_path / "a.dcm", {"lesion": mask}, volume, "m", "1")
+        stored = pydicom.dcmread(path)
+        segment = stored.SegmentSequence[0]
+        return [stored.SeriesInstanceUID, stored.SOPInstanceUID, segment.TrackingUID]
+
+    first = identities(lesion)
+    assert identities(lesion) == first
+    assert len({*first, *identities(~lesion)}) == 6
+
+
 def test_a_series_that_dicom_seg_cannot_refer_to_says_so(tmp_path, predictor):
     write_series(tmp_path / "s", FrameOfReferenceUID=None)
     done = predict_into(tmp_path / "out", [tmp_path / "s"], predictor)

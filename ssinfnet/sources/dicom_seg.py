@@ -77,7 +77,8 @@ def write_segmentation(
     headers = _headers(like)
     # The same masks of the same series are the same instance.
     content = [headers[0].SOPInstanceUID, model, hashlib.sha256(frames).hexdigest()]
-    uids = [generate_uid(entropy_srcs=[part, *content]) for part in ("series", "instance")]
+    uids = {part: generate_uid(entropy_srcs=[part, *content])
+            for part in ("series", "instance", *masks)}  # fmt: skip
     with warnings.catch_warnings():
         # Pseudonyms are rarely names of two parts.
         warnings.filterwarnings("ignore", ".*unlikely to represent the intended person name")
@@ -86,11 +87,12 @@ def write_segmentation(
             pixel_array=frames,
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[
-                _segment(number, name, model, version) for number, name in enumerate(masks, start=1)
+                _segment(number, name, uids[name], model, version)
+                for number, name in enumerate(masks, start=1)
             ],
-            series_instance_uid=uids[0],
+            series_instance_uid=uids["series"],
             series_number=SERIES_NUMBER,
-            sop_instance_uid=uids[1],
+            sop_instance_uid=uids["instance"],
             instance_number=1,
             manufacturer="ssinfnet",
             manufacturer_model_name=model[:64],
@@ -112,7 +114,7 @@ def _headers(like: Volume) -> list[Any]:
     return [pydicom.dcmread(file, stop_before_pixels=True) for file in like.files]
 
 
-def _segment(number: int, name: str, model: str, version: str) -> Any:
+def _segment(number: int, name: str, uid: str, model: str, version: str) -> Any:
     import highdicom
     from pydicom.sr.codedict import codes
 
@@ -127,7 +129,7 @@ def _segment(number: int, name: str, model: str, version: str) -> Any:
             name=model[:64], version=version, family=codes.cid7162.ArtificialIntelligence
         ),
         tracking_id=f"ssinfnet {name}",
-        tracking_uid=highdicom.UID(),
+        tracking_uid=uid,
         anatomic_regions=[codes.SCT.Lung],
         display_color=highdicom.color.CIELabColor.from_string(COLOURS[name]),
     )
