@@ -67,7 +67,7 @@ def save_table(
         raise ValueError(f"table {name} has no columns")
     csv = folder / f"{name}.csv"
     artifacts.write_text(csv, frame.to_csv(index=False, lineterminator="\n"))
-    shown = tables.display(frame.head(tables.SHOWN_ROWS))
+    shown = tables.display(tables.first_rows(frame))
     label = f" ({UNDERTRAINED})" if undertrained else ""
     notes = [f"{more} more rows in {csv.name}."] if (more := len(frame) - len(shown)) else []
     notes += [tables.MEAN_NOTE] if tables.has_intervals(shown) else []

@@ -157,8 +157,9 @@ def _item(folder: Path, record: Mapping[str, Any], read: Any, compared: pd.DataF
             "count": chapters.caption_count(name, read),
         }
     frame = read(name)
-    item["table"] = cells(tables.display(frame.head(tables.SHOWN_ROWS)))
-    item["more"] = max(len(frame) - tables.SHOWN_ROWS, 0)
+    shown = tables.first_rows(frame)
+    item["table"] = cells(tables.display(shown))
+    item["more"] = len(frame) - len(shown)
     own = compared[(compared["table"] == name) & compared["ours"].notna()]
     item["beside"] = [_matrix(rows) for _, rows in own.groupby("published", sort=False)]
     return item

@@ -26,14 +26,8 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.ids, self.links, self.images, self.tags, self.faults = (
-            [],
-            [],
-            [],
-            [],
-            [],
-            [],
-        )
+        self.open, self.ids, self.links = [], [], []
+        self.images, self.tags, self.faults = [], [], []
         self.feed(text)
         self.close()
 
@@ -115,6 +109,15 @@ def test_names_that_are_code_are_shown_and_not_run(text):
     assert "<i>" not in text
     assert "<b>" not in text
     assert text.count("&lt;script&gt;") >= 5  # description, titles, cell, exclusion, parameter
+
+
+def test_the_contents_name_items_of_one_title_once(places, study):
+    for fold in (1, 2):
+        report.save_table(places.figures, SCORES, f"table_s2_folds_{fold}", "Fold by fold", MADE)
+    page = report.write_page(places.figures, study, places=places).read_text(encoding="utf-8")
+    contents = page[page.index("<nav") : page.index("</nav>")]
+    assert contents.count("Fold by fold") == 1
+    assert page.count("Fold by fold") == 3
 
 
 def test_images_have_words_and_a_size_and_captions_an_n(text):

@@ -223,9 +223,15 @@ def test_whatever_comes_from_data_is_escaped():
     assert page.count("&lt;script&gt;") == 3
 
 
+def test_of_a_long_table_rows_with_numbers_are_shown_before_those_with_a_reason():
+    frame = pd.DataFrame({"x": range(6), "reason": ["none", "", "none", None, "", "none"]})
+    assert tables.first_rows(frame, 4)["x"].tolist() == [1, 3, 4, 0]
+    assert tables.first_rows(frame, 6)["x"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_of_a_long_table_the_first_rows_are_shown_and_the_caption_says_so(shown_cells):
     cells, caption, _ = shown_cells(pd.DataFrame({"x": range(1200)}), most_rows=3)
-    assert (cells["x"].tolist(), caption) == (["0", "1", "2"], "the first 3 of 1,200 rows")
+    assert (cells["x"].tolist(), caption) == (["0", "1", "2"], "3 of 1,200 rows")
 
 
 def test_a_table_without_rows_is_shown_with_its_header(shown_cells):

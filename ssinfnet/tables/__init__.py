@@ -16,17 +16,17 @@ from ssinfnet.tables.segmentation import (
     split_table,
     volume_table,
 )
-from ssinfnet.tables.shown import MEAN_NOTE, SHOWN_ROWS, broken, display, has_intervals, show
+from ssinfnet.tables.shown import MEAN_NOTE, broken, display, first_rows, has_intervals, show
 
 __all__ = [
     "MEAN_NOTE",
-    "SHOWN_ROWS",
     "broken",
     "class_comparison_table",
     "comparison_table",
     "cost_table",
     "display",
     "epoch_table",
+    "first_rows",
     "has_intervals",
     "latex",
     "loss_table",

@@ -10,12 +10,11 @@ from pandas.io.formats.style import Styler
 
 from ssinfnet import published
 
-__all__ = ["MEAN_NOTE", "PARTS", "SHOWN_ROWS", "broken", "display", "has_intervals", "show"]
+__all__ = ["MEAN_NOTE", "PARTS", "broken", "display", "first_rows", "has_intervals", "show"]
 
 PARTS = ("mean", "error", "low", "high")
 MISSING = "–"
-MOST_ROWS = 60  # in a notebook, as many as pandas shows
-SHOWN_ROWS = 60  # on a page, in Markdown and in LaTeX; the CSV has all
+SHOWN_ROWS = 60  # in notebooks, on pages, in Markdown and LaTeX; the CSV has all
 MEAN_NOTE = (
     "Mean ± 1.96 standard errors over slices, in brackets the 95 % bootstrap interval over "
     "patients, n the slices on which the score is defined."
@@ -74,7 +73,7 @@ def display(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
 
 
 def show(
-    frame: pd.DataFrame, title: str = "", digits: int = 3, most_rows: int = MOST_ROWS
+    frame: pd.DataFrame, title: str = "", digits: int = 3, most_rows: int = SHOWN_ROWS
 ) -> Styler:
     """Return a table as a notebook shows it: `display`, with n above and the paper in grey.
 
@@ -95,8 +94,8 @@ def show(
     """
     count, shared = _shared_counts(frame)
     if len(frame) > most_rows:
-        count = " · ".join(filter(None, [count, f"the first {most_rows} of {len(frame):,} rows"]))
-        frame = frame.head(most_rows)
+        count = " · ".join(filter(None, [count, f"{most_rows} of {len(frame):,} rows"]))
+        frame = first_rows(frame, most_rows)
     shown = display(frame.drop(columns=shared).reset_index(drop=True), digits)
     shown = shown.loc[:, (shown != MISSING).any()] if len(shown) else shown
     papers = frame["values"].eq("paper").to_numpy() if "values" in frame else [False] * len(frame)
@@ -111,6 +110,17 @@ def show(
     note = f"<small>{MEAN_NOTE}</small>" if has_intervals(shown) and "n_slices" in frame else ""
     lines = [" · ".join(filter(None, [head, html.escape(count)])), note]
     return styler.set_caption("<br>".join(line for line in lines if line))
+
+
+def first_rows(frame: pd.DataFrame, most: int = SHOWN_ROWS) -> pd.DataFrame:
+    """Return the rows of a long table that are shown: those with a ``reason``, if any, come last.
+
+    A reason says why a row has no numbers.
+    """
+    if len(frame) > most and "reason" in frame:
+        lacking = frame["reason"].notna() & frame["reason"].ne("")
+        frame = frame.iloc[lacking.to_numpy(bool).argsort(kind="stable")]
+    return frame.head(most)
 
 
 def broken(text: str) -> str:
