@@ -33,23 +33,23 @@ def disturbed(root: Path, wanted: int, rng: np.random.Generator, target: list[st
     interrupted.checkout(root)
     running, began = interrupted.snakemake(root, *target), time.perf_counter()
     while len(rows) < wanted:
-        time.sleep(rng.uniform(*BETWEEN_S))
         phase = str(rng.choice(interrupted.PHASES))
         whole = bool(rng.integers(2))
+        if phase != "snakemake":  # alone at the start and at the end only
+            time.sleep(rng.uniform(*BETWEEN_S))
         left = interrupted.kill(running, root, rng.uniform(0, IN_PHASE_S), phase, whole)
         if left.phase == "finished":
             break
         moment = time.perf_counter() - began
-        running, seconds = interrupted.recover(root, *target)
         rows.append({
             "moment_s": round(moment, 1),
             "killed": "process group" if whole else "snakemake alone",
             "phase": left.phase,
             "seconds_to_end": left.seconds_to_end,
-            "seconds_to_recover": round(seconds, 1),
             "orphans": left.orphans,
         })  # fmt: skip
         print(rows[-1], flush=True)
+        running = interrupted.recover(root, *target)
     if running.wait():
         raise RuntimeError((root / "snakemake.log").read_text()[-3000:])
     return rows

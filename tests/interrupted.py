@@ -154,14 +154,10 @@ def kill(running: subprocess.Popen, root: Path, after_s: float, phase: str, whol
     return Left(met, round(took, 2), len(left))
 
 
-def recover(root: Path, *arguments: str) -> tuple[subprocess.Popen, float]:
-    """Clear the lock and run on; return the run, and the seconds until a notebook runs."""
-    began = time.perf_counter()
+def recover(root: Path, *arguments: str) -> subprocess.Popen:
+    """Clear the lock that a killed run has left, and run on."""
     finish(root, "--unlock")
-    running = snakemake(root, *arguments)
-    while running.poll() is None and phase_of(root) == "snakemake":
-        time.sleep(STEP_S)
-    return running, time.perf_counter() - began
+    return snakemake(root, *arguments)
 
 
 def different(root: Path, other: Path) -> list[str]:

@@ -257,7 +257,7 @@ def test_a_run_killed_three_times_goes_on_to_the_same_tables(executed, tmp_path)
         left = interrupted.kill(running, root, after_s, phase, whole)
         met.append(left.phase)
         assert left.orphans == 0, left
-        running, _ = interrupted.recover(root, target)
+        running = interrupted.recover(root, target)
     assert running.wait() == 0, (root / "snakemake.log").read_text()[-3000:]
     assert "finished" not in met
     assert interrupted.different(root, PLACES.root) == []
