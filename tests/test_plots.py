@@ -350,3 +350,11 @@ def test_costs_stand_over_their_arithmetic():
     assert [tuple(line.get_xydata()[0]) for line in training.lines] == [(2, 5), (1, 4)]
     assert [tuple(line.get_xydata()[0]) for line in prediction.lines] == [(2, 2), (1, 4)]
     assert "ms a slice" in training.get_ylabel()
+
+
+def test_a_wild_first_validation_loss_does_not_flatten_the_curves():
+    history = pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [6.0, 5, 4], "validation_f1": 0.5})
+    wild = plots.plot_training(history.assign(validation_loss=[78366.0, 5, 4]))
+    assert wild.get_ylim() == (0, 12)
+    tame = plots.plot_training(history.assign(validation_loss=[7.0, 5, 4]))
+    assert 7 < tame.get_ylim()[1] < 8

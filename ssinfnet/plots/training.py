@@ -35,14 +35,18 @@ def plot_training(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        That of the losses; the F1 axis is its twin.
+        That of the losses, up to twice the usual ones: a validation loss beyond leaves it above.
+        The F1 axis is its twin.
     """
     ax = ax if ax is not None else plt.figure().subplots()
     marker = "o" if len(history) < 25 else None
     shared: dict[str, Any] = {"marker": marker, "markersize": 2.5}
     ax.plot(history["epoch"], history["train_loss"], color="#000000", **shared)
     ax.plot(history["epoch"], history["validation_loss"], color="#CC79A7", **shared)
-    ax.set(xlabel="Epoch", ylabel="Loss", ylim=(0, None))
+    # Before batch norm has seen enough, a validation loss may be thousands of times the others.
+    usual = 2 * max(history["train_loss"].max(), history["validation_loss"].median())
+    highest = max(history["train_loss"].max(), history["validation_loss"].max())
+    ax.set(xlabel="Epoch", ylabel="Loss", ylim=(0, usual if highest > usual else None))
     ax.xaxis.get_major_locator().set_params(integer=True)
     right = ax.twinx()
     right.plot(
