@@ -2,7 +2,8 @@
 
 Every writer here goes through `replacing`: the bytes land under a temporary name in the same
 folder, with a dot in front, reach the disk, and are renamed over the earlier file, so a full disk
-or a killed process leaves the earlier file as it was. Nothing is ever pickled.
+or a killed process leaves the earlier file as it was; `replacing_folder` does so for a folder.
+Nothing is ever pickled.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import platform
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -32,6 +34,7 @@ __all__ = [
     "read_table",
     "remove_leftovers",
     "replacing",
+    "replacing_folder",
     "sha256",
     "write_arrays",
     "write_json",
@@ -72,16 +75,36 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty temporary folder beside `folder`; put it in its place if the block succeeds.
+
+    On any error the temporary folder is removed and an earlier `folder` is untouched.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def remove_leftovers(folder: Path) -> list[Path]:
     """Remove what killed processes of this machine have left half-written below a folder.
 
     Readers never see it, since its names begin with a dot; it only takes space.
     """
     left = []
-    for path in folder.rglob(".*.partial*"):
+    for path in sorted(folder.rglob(".*.partial*")):
         writer = re.fullmatch(r"\..+\.(\d+)\.partial(\.\w+)?", path.name)
-        if writer and path.is_file() and not _is_alive(int(writer[1])):
-            path.unlink(missing_ok=True)
+        if writer and not _is_alive(int(writer[1])):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
             left.append(path)
     return left
 

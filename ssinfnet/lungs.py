@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -248,22 +247,18 @@ def write_cut(
         raise ValueError(f"no slice shows the lungs in full: {set(chosen['reason'])}")
     if set(rows["source"]) != {"ccii"}:
         raise ValueError(f"only CC-CCII's slices can be cut, got {sorted(set(rows['source']))}")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for row in progress.track(list(rows.itertuples(index=False)), "cutting slices"):
-        box = field_box(fields[row.slice_id], config.margin)
-        name = f"{Path(row.image_path).parent.name}/{Path(row.image_path).stem}.png"
-        for part, pixels in zip(("image", "mask"), ccii.stored(listed.folders["ccii"], row),
-                                strict=True):  # fmt: skip
-            with artifacts.replacing(partial / part / name) as temporary:
-                Image.fromarray(pixels[box]).save(temporary)
     split = pd.DataFrame(
         {"patient": rows["image_path"].map(lambda path: Path(path).parent.name),
          "split": rows["split"]}
     )  # fmt: skip
-    artifacts.write_text(partial / ccii.SPLIT, split.to_csv(index=False))
-    artifacts.write_table(partial / "slices.parquet", chosen, made)
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
+    with artifacts.replacing_folder(folder) as temporary:
+        for row in progress.track(list(rows.itertuples(index=False)), "cutting slices"):
+            box = field_box(fields[row.slice_id], config.margin)
+            name = f"{Path(row.image_path).parent.name}/{Path(row.image_path).stem}.png"
+            stored = ccii.stored(listed.folders["ccii"], row)
+            for part, pixels in zip(("image", "mask"), stored, strict=True):
+                with artifacts.replacing(temporary / part / name) as picture:
+                    Image.fromarray(pixels[box]).save(picture)
+        artifacts.write_text(temporary / ccii.SPLIT, split.to_csv(index=False))
+        artifacts.write_table(temporary / "slices.parquet", chosen, made)
     return folder

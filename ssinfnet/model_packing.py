@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +66,7 @@ def pack(
     multi = None if multi == "none" else multi
     cohort = Cohort.load(places.cohort)
     _refuse_other_size(study, places)
-    with _made_whole(folder) as temporary:
+    with artifacts.replacing_folder(folder) as temporary:
         members = [
             _member(study, places, single, multi, fold, seed, temporary)
             for fold in folds
@@ -97,19 +95,6 @@ def pack(
                              content | {"card_sha256": artifacts.sha256(card)})  # fmt: skip
         model_folder.verify(temporary)
     return folder
-
-
-@contextmanager
-def _made_whole(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `folder`; rename it if the block succeeds."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _json(content: dict[str, Any]) -> str:

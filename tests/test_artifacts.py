@@ -46,6 +46,27 @@ def test_a_disk_that_fills_while_arrays_are_written_leaves_the_earlier_ones(tmp_
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_folder_appears_whole_in_place_of_the_earlier_one(tmp_path):
+    for text in ("first", "second"):
+        with artifacts.replacing_folder(tmp_path / "f") as temporary:
+            artifacts.write_text(temporary / "below" / f"{text}.txt", text)
+            assert not (tmp_path / "f" / "below" / f"{text}.txt").exists()
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["second.txt"]
+
+
+def test_a_disk_that_fills_while_a_folder_is_written_leaves_the_earlier_one(tmp_path):
+    artifacts.write_text(tmp_path / "f" / "earlier.txt", "whole")
+
+    def half_then_full():
+        with artifacts.replacing_folder(tmp_path / "f") as temporary:
+            (temporary / "later.txt").write_text("half")
+            full_disk()
+
+    with pytest.raises(OSError, match="No space left"):
+        half_then_full()
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["earlier.txt"]
+
+
 def test_arrays_that_need_pickle_are_refused(tmp_path):
     with pytest.raises(ValueError, match="Python objects"):
         artifacts.write_arrays(tmp_path / "a.npz", {"x": np.array([{}], dtype=object)}, {})

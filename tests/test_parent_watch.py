@@ -66,5 +66,8 @@ def test_leftovers_of_killed_processes_alone_are_removed(tmp_path):
     left.parent.mkdir()
     for path in (left, tmp_path / "a" / f".own.{os.getpid()}.partial.csv", tmp_path / "table.csv"):
         path.write_text("half")
-    assert artifacts.remove_leftovers(tmp_path) == [left]
+    left_folder = tmp_path / f".phantom.{gone.pid}.partial"
+    (left_folder / "site_a").mkdir(parents=True)
+    assert artifacts.remove_leftovers(tmp_path) == [left_folder, left]
+    assert not left_folder.exists()
     assert len(list(tmp_path.rglob("*.csv"))) == 2

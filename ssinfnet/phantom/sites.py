@@ -11,7 +11,6 @@ one (but for site D's table, which is drawn as a whole).
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,14 +74,10 @@ def write_phantom(folder: Path, config: PhantomConfig) -> Path:
     if _marker_of(folder) == wanted:
         return folder
     _refuse_foreign(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for site, write in SITES.items():
-        write(partial / site, config)
-    artifacts.write_json(partial / MARKER, wanted)
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
+    with artifacts.replacing_folder(folder) as temporary:
+        for site, write in SITES.items():
+            write(temporary / site, config)
+        artifacts.write_json(temporary / MARKER, wanted)
     return folder
 
 
