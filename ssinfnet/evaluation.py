@@ -82,8 +82,9 @@ def score_single(
     models: Sequence[str],
     seeds: Sequence[int] | None = None,
     chosen: pd.DataFrame | None = None,
+    split: str = "test",
 ) -> pd.DataFrame:
-    """Score every test slice of some stage-1 models and seeds of a study.
+    """Score every held-out slice of some stage-1 models and seeds of a study.
 
     Parameters
     ----------
@@ -95,6 +96,8 @@ def score_single(
         All of the study's by default.
     chosen : DataFrame or None
         model, seed, threshold as `thresholds` returns them; the study's one threshold if None.
+    split : str
+        As for `held_out`.
 
     Returns
     -------
@@ -108,7 +111,7 @@ def score_single(
             if chosen is not None:
                 own = (chosen["model"] == model) & (chosen["seed"] == seed)
                 threshold = float(chosen.loc[own, "threshold"].item())
-            slices = held_out(cohort, places.single(model, cohort.fold, seed))
+            slices = held_out(cohort, places.single(model, cohort.fold, seed), split)
             labels = {"model": model, "seed": seed, "fold": cohort.fold, "class": "lesion"}
             tables.append(scores.score_slices(slices, threshold, **labels))
     return pd.concat(tables, ignore_index=True)
@@ -121,8 +124,9 @@ def score_multi(
     models: Sequence[str],
     prior: str = "predicted",
     seeds: Sequence[int] | None = None,
+    split: str = "test",
 ) -> pd.DataFrame:
-    """Score every test slice of some stage-2 models and seeds of a study.
+    """Score every held-out slice of some stage-2 models and seeds of a study.
 
     Parameters
     ----------
@@ -133,6 +137,8 @@ def score_multi(
     prior : {"predicted", "ground_truth"}
     seeds : sequence of int, optional
         All of the study's by default.
+    split : str
+        As for `held_out`.
 
     Returns
     -------
@@ -144,7 +150,7 @@ def score_multi(
     for model in models:
         for seed in seeds or study.seeds:
             folder = places.multi(model, cohort.fold, seed, prior)
-            slices = held_out(cohort, folder, classes=True)
+            slices = held_out(cohort, folder, split, classes=True)
             labels = {"model": model, "seed": seed, "fold": cohort.fold, "prior": prior}
             tables.append(scores.score_class_slices(slices, **labels))
     return scores.with_averages(pd.concat(tables, ignore_index=True))

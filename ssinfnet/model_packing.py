@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +91,11 @@ def pack(
             "training": trained,
         }
         card = temporary / CARD
-        artifacts.write_text(card, _card(Description.model_validate_json(_json(content))))
+        artifacts.write_text(card, _card(Description.model_validate_json(json.dumps(content))))
         artifacts.write_json(temporary / DESCRIPTION,
                              content | {"card_sha256": artifacts.sha256(card)})  # fmt: skip
         model_folder.verify(temporary)
     return folder
-
-
-def _json(content: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(content)
 
 
 def _preferred(models: Sequence[str]) -> str:
@@ -177,20 +172,14 @@ def _scores(
     for fold in folds:
         own = cohort.in_fold(fold)
         for split in ("validation", "test"):
-            labels = {"fold": fold, "split": split}
-            for seed in seeds:
-                held = evaluation.held_out(own, places.single(single, fold, seed), split)
-                tables.append(scores.score_slices(
-                    held, study.scores.threshold, stage="single", model=single, seed=seed,
-                    **labels, **{"class": "lesion"},
-                ))  # fmt: skip
-                if multi and len(own.with_classes(split)):
-                    held = evaluation.held_out(
-                        own, places.multi(multi, fold, seed), split, classes=True
-                    )
-                    tables.append(scores.score_class_slices(
-                        held, stage="multi", model=multi, seed=seed, **labels
-                    ))  # fmt: skip
+            lesion = evaluation.score_single(study, places, own, [single], seeds, split=split)
+            tables.append(lesion.assign(stage="single", split=split))
+            if multi and len(own.with_classes(split)):
+                classes = evaluation.score_multi(
+                    study, places, own, [multi], seeds=seeds, split=split
+                )
+                lesions = classes[classes["class"].isin(scores.CLASSES[1:])]
+                tables.append(lesions.assign(stage="multi", split=split))
     by = ["stage", "model", "fold", "split", "class"]
     summary = scores.summarise(
         pd.concat(tables, ignore_index=True), by, [METRIC], study.scores.bootstrap_draws
@@ -199,7 +188,6 @@ def _scores(
     return [
         {name: None if pd.isna(value) else value for name, value in row.items()}
         for row in summary[columns].to_dict("records")
-        if row["class"] != "background"
     ]
 
 
@@ -227,9 +215,5 @@ def _card(description: Description) -> str:
         phantom=description.training.study["data"]["phantom"] is not None,
         shown_single=SINGLE_MODELS[first.single.model].shown,
         shown_multi=shown_multi,
-        widths=_listed(sorted({f"{file.width:g}" for file, _ in stages.values()})),
+        widths=" and ".join(sorted({f"{file.width:g}" for file, _ in stages.values()})),
     )
-
-
-def _listed(words: Iterable[str]) -> str:
-    return " and ".join(words)
