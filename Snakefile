@@ -85,24 +85,45 @@ def threads(wildcards):
 OF_A_TRAINING = {"study": given, "gpu": 1, "mem_mb": TRAINING_MB, "runtime": longest}
 
 
-def predictions(rule, models, *, validated=False, first_seed=False, **named):
-    """What a rule's trainings predict, of the models that `models` takes from the study.
+def first_seed(study):
+    return {"seeds": study.seeds[:1]}
 
-    Of the study's own split and every seed; `validated`: of all folds and the first seed.
+
+def validated(study):
+    return {"folds": study.cross_validated_folds(), "seeds": study.seeds[:1]}
+
+
+def stage_1(study, models, folds=0, seeds=None):
+    """What stage 1's trainings of a study predict: of its own split, and of every seed if None."""
+    return expand(
+        rules.single_segmentation.output.predictions,
+        study=study.name, model=models, fold=folds, seed=seeds or study.seeds,
+    )  # fmt: skip
+
+
+def stage_2(study, models, folds=0, seeds=None, prior="predicted"):
+    """What stage 2's trainings of a study predict, as `stage_1`."""
+    return expand(
+        rules.multi_segmentation.output.predictions,
+        study=study.name, model=models, fold=folds, seed=seeds or study.seeds, prior=prior,
+    )  # fmt: skip
+
+
+def predictions(stage, models, over=lambda study: {}, **named):
+    """An input function: what a stage predicts of the models that `models` takes from the study.
+
+    `over` takes folds and seeds from it: `first_seed` or `validated`.
     """
 
     def files(wildcards):
         study = STUDIES[wildcards.study]
-        folds = study.cross_validated_folds() if validated else 0
-        seeds = study.seeds[0] if validated or first_seed else study.seeds
-        target = getattr(rules, rule).output.predictions
-        return expand(target, study=study.name, model=models(study), fold=folds, seed=seeds, **named)
+        return stage(study, models(study), **over(study), **named)
 
     return files
 
 
-single_files = partial(predictions, "single_segmentation")
-multi_files = partial(predictions, "multi_segmentation", prior="predicted")
+single_files = partial(predictions, stage_1)
+multi_files = partial(predictions, stage_2)
 
 
 def result_files(wildcards):

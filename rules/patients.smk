@@ -4,8 +4,7 @@
 def clinical_files(wildcards, models):
     """What the analyses of patients wait for: trained networks, and one that finds the lungs."""
     study = STUDIES[wildcards.study]
-    at = {"study": study.name, "fold": 0, "seed": study.seeds[0]}
-    files = expand(rules.single_segmentation.output.predictions, model=models, **at)
+    files = stage_1(study, models, **first_seed(study))
     if study.clinical.lung_field:
         files.append(rules.lung_field.output.run.format(study=study.clinical.lung_field))
     return files
@@ -16,10 +15,7 @@ def severity_files(wildcards):
     study = STUDIES[wildcards.study]
     files = clinical_files(wildcards, sorted({PRIOR_MODEL, *study.clinical.severity_models}))
     if PRIOR_MODEL in study.cross_validation.single_models:
-        files += expand(
-            rules.single_segmentation.output.predictions, model=PRIOR_MODEL, study=study.name,
-            fold=study.cross_validated_folds(), seed=study.seeds[0],
-        )  # fmt: skip
+        files += stage_1(study, PRIOR_MODEL, **validated(study))
     return files
 
 
@@ -50,7 +46,7 @@ rule phenotypes:
         single=lambda wildcards: clinical_files(
             wildcards, [PRIOR_MODEL, STUDIES[wildcards.study].clinical.single_model]
         ),
-        multi=multi_files(lambda study: study.clinical.multi_model, first_seed=True),
+        multi=multi_files(lambda study: study.clinical.multi_model, first_seed),
     output:
         run=f"{RUNS}/11_phenotypes.ipynb",
         table=f"{FIGURES}/table_stability.csv",

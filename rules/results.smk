@@ -8,10 +8,7 @@ def external_files(wildcards):
     files = []
     for name in dict.fromkeys((chosen.study, chosen.transferred or study.name)):
         its = STUDIES[name]
-        at = {"study": name, "fold": 0, "seed": its.seeds}
-        files += expand(rules.single_segmentation.output.predictions, model=its.single.models, **at)
-        files += expand(rules.multi_segmentation.output.predictions, model=its.multi.models,
-                        prior="predicted", **at)  # fmt: skip
+        files += stage_1(its, its.single.models) + stage_2(its, its.multi.models)
     return {"predictions": files}
 
 
@@ -85,8 +82,8 @@ rule cross_validation:
     input:
         notebook="notebooks/06_cross_validation.ipynb",
         cohort=rules.data_split.output.cohort,
-        single=single_files(lambda study: study.cross_validation.single_models, validated=True),
-        multi=multi_files(lambda study: study.cross_validation.multi_models, validated=True),
+        single=single_files(lambda study: study.cross_validation.single_models, validated),
+        multi=multi_files(lambda study: study.cross_validation.multi_models, validated),
     output:
         run=f"{RUNS}/06_cross_validation.ipynb",
         table=f"{FIGURES}/table_s2.csv",
