@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssinfnet.images import LUNG_WINDOW_HU
-from ssinfnet.sources.files import PICTURES, UnreadableFile, pictures, read_picture
-from ssinfnet.sources.volume_files import NIFTI, Volume, read_volume
+from ssinfnet.sources.files import PICTURES, UnreadableFile, pictures, read_picture, visible
+from ssinfnet.sources.volume_files import NIFTI, Volume, nifti_name, read_volume
 
 __all__ = ["Excluded", "Place", "Scan", "find_scans", "read_scan"]
 
@@ -134,17 +134,15 @@ def _scans_below(path: Path) -> list[Path]:
         return volumes
     if files:
         return [path]
-    folders = sorted(path.iterdir()) if path.is_dir() else []
-    below = [one for one in folders if one.is_dir() and not one.name.startswith(".")]
-    return [scan for folder in below for scan in _scans_below(folder)]
+    folders = sorted(one for one in visible(path) if one.is_dir()) if path.is_dir() else []
+    return [scan for folder in folders for scan in _scans_below(folder)]
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files of a folder but hidden ones, such as a desktop leaves."""
+    """Return the files of a folder but hidden ones; none if it is absent."""
     if not folder.is_dir():
         return []
-    found = (path for path in folder.iterdir() if path.is_file())
-    return sorted(path for path in found if not path.name.startswith("."))
+    return sorted(path for path in visible(folder) if path.is_file())
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -161,7 +159,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 def _stem(path: Path) -> str:
     if path.is_dir():
         return path.name
-    return path.name.removesuffix(".gz").removesuffix(".nii") if _is_nifti(path) else path.stem
+    return nifti_name(path) if _is_nifti(path) else path.stem
 
 
 def _is_nifti(path: Path) -> bool:

@@ -23,10 +23,10 @@ from ssinfnet.paths import PREDICTIONS, StudyPaths
 from ssinfnet.plots import MODEL_NAMES
 from ssinfnet.plots.pixels import COLOURS, TRUTH, png, render_slice
 from ssinfnet.plots.slices import FILL
+from ssinfnet.sources import UNKNOWN_CLASS
 
 __all__ = ["Viewer", "predicted_labels", "view", "view_patient"]
 
-LESION = 255  # label of a lesion of unknown class
 WORDS = {"GGO": "Ground glass", "consolidation": "Consolidation", "lesion": "Lesion",
          TRUTH: "Truth (outline)"}  # fmt: skip
 SLICE_ALONE = "CT slice"
@@ -53,7 +53,7 @@ def predicted_labels(probability: NDArray[np.floating], threshold: float) -> NDA
     if probability.ndim == 3:
         return probability.argmax(axis=0).astype(np.uint8)
     limit = threshold if probability.dtype.kind == "f" else threshold * 255
-    return np.where(probability >= limit, np.uint8(LESION), np.uint8(0))
+    return np.where(probability >= limit, np.uint8(UNKNOWN_CLASS), np.uint8(0))
 
 
 class Viewer(widgets.VBox):

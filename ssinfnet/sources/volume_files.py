@@ -18,6 +18,7 @@ __all__ = [
     "Volume",
     "as_stored",
     "cached_volume",
+    "nifti_name",
     "read_volume",
     "write_map",
     "write_mask",
@@ -28,6 +29,11 @@ NIFTI = (".nii", ".nii.gz")
 METRE, MICRON = 1, 3  # NIfTI's codes of units of length
 HIGHEST_HU = 30_000  # metal reaches 30,710 in the extended scale; tissue never a percent of a slice
 OVERFLOWN_SHARE = 0.01
+
+
+def nifti_name(path: Path) -> str:
+    """Return the name of a NIfTI file without its ending, ``.nii`` or ``.nii.gz``."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from ssinfnet.sources.listing import (
     Listing,
     class_mask,
 )
-from ssinfnet.sources.volume_files import NIFTI, Volume, cached_volume, read_volume
+from ssinfnet.sources.volume_files import NIFTI, Volume, cached_volume, nifti_name, read_volume
 
 __all__ = ["list_slices", "list_volume", "read", "read_lungs", "recognises"]
 
@@ -75,7 +75,7 @@ def _volumes(folder: Path) -> dict[str, Path]:
     found = {}
     for path in sorted(visible(folder), key=lambda path: (len(path.name), path.name)):
         if path.is_file() and path.name.endswith(NIFTI):
-            found[path.name.removesuffix(".gz").removesuffix(".nii")] = path
+            found[nifti_name(path)] = path
         elif path.is_dir() and any(part.suffix.lower() == ".dcm" for part in visible(path)):
             found[path.name] = path
     return found
