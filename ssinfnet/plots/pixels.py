@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+import io
 from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
+from PIL import Image
 
 from ssinfnet.plots.slices import CLASS_COLOURS, FILL, LABELS
 
@@ -103,7 +103,7 @@ def _edge(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:
-    """Encode a picture as PNG, in half of the time that Pillow takes, which tries every filter.
+    """Encode a picture as PNG, at the least compression, which is the fastest to look through.
 
     Parameters
     ----------
@@ -111,21 +111,7 @@ def png(picture: NDArray[np.uint8]) -> bytes:
         One without colour is stored as grey.
     """
     if (picture == picture[..., :1]).all():
-        picture = picture[..., :1]
-    height, width, channels = picture.shape
-    rows = picture.reshape(height, width * channels)
-    lines = np.empty((height, 1 + width * channels), dtype=np.uint8)
-    lines[:, 0] = 1  # filter Sub: each pixel as its difference from the one before
-    lines[:, 1 : 1 + channels] = rows[:, :channels]
-    np.subtract(rows[:, channels:], rows[:, :-channels], out=lines[:, 1 + channels :])
-    colour_type = 0 if channels == 1 else 2
-    chunks = {
-        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0),
-        b"IDAT": zlib.compress(lines, level=1),
-        b"IEND": b"",
-    }
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(content)) + kind + content
-        + struct.pack(">I", zlib.crc32(kind + content))
-        for kind, content in chunks.items()
-    )  # fmt: skip
+        picture = picture[..., 0]
+    encoded = io.BytesIO()
+    Image.fromarray(picture).save(encoded, format="PNG", compress_level=1)
+    return encoded.getvalue()
