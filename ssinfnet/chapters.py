@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 
 import pandas as pd
 
+from ssinfnet import tables
+
 __all__ = ["CHAPTERS", "caption_count", "chaptered"]
 
 REST = "Further tables and figures"
@@ -112,8 +114,7 @@ def caption_count(name: str, read: Callable[[str], pd.DataFrame | None]) -> str:
 
 def _range(frame: pd.DataFrame, name: str, column: str, noun: str) -> str:
     if name == "figure_2":  # the rows are splits, and `all` repeats them
-        own = frame[frame["source"] == "all"] if "all" in set(frame["source"]) else frame
-        return f"{int(own[column].sum()):,} {noun}"
+        return f"{int(tables.over_all_sources(frame)[column].sum()):,} {noun}"
     if column == "patients":  # steps of the flow: those left at its end
         return f"{int(frame[column].iloc[-1]):,} {noun}"
     values = frame[column].dropna()

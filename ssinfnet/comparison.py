@@ -116,8 +116,7 @@ def _key(one: Any) -> Key:
 
 def _numbers(name: str, frame: pd.DataFrame) -> Iterator[tuple[Key, Ours]]:
     """Yield what a table of ours says of each model, class and metric."""
-    if "values" in frame:
-        frame = frame[frame["values"] == "ours"]
+    frame = published.our_rows(frame)
     if name == "table_v5":  # the manuscript's kind: micro averages by its own cut-points
         frame = frame[(frame["cut_points"] == "published") & (frame["average"] == "micro")]
     for row in frame.to_dict("records"):

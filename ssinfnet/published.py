@@ -13,7 +13,7 @@ import pandas as pd
 
 from ssinfnet.models import MULTI_MODELS, SINGLE_MODELS
 
-__all__ = ["MODEL_NAMES", "PUBLISHED_NAMES", "beside_paper", "published_values"]
+__all__ = ["MODEL_NAMES", "PUBLISHED_NAMES", "beside_paper", "our_rows", "published_values"]
 
 # The name in published_values.csv to our name of a model
 PUBLISHED_NAMES = {
@@ -101,3 +101,8 @@ def beside_paper(summary: pd.DataFrame, table: str | None) -> pd.DataFrame:
 
 def _prefixed(name: str, whose: str) -> str:
     return f"{whose}_{name}" if name in ("mean", "error", "low", "high") else name
+
+
+def our_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the rows that repeat the paper, as its column ``values`` tells."""
+    return table[table["values"] == "ours"] if "values" in table else table

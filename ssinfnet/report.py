@@ -89,7 +89,7 @@ def save_figure(
     data: pd.DataFrame | None = None,
     undertrained: bool = False,
 ) -> Path:
-    """Save a figure as PNG (200 dpi) and PDF (fonts embedded) with its data; return the PNG's path.
+    """Save a figure as PNG and PDF (fonts embedded) with its data; return the PNG's path.
 
     Parameters
     ----------

@@ -29,12 +29,11 @@ from ssinfnet import (
 )
 from ssinfnet.config import Study
 
-__all__ = ["PNG_DPI", "SHOWN_PAIRS", "cells", "render", "report_page", "side_by_side"]
+__all__ = ["PNG_DPI", "cells", "render", "report_page", "side_by_side"]
 
 PNG_DPI = 150
 SCREEN_DPI = 120  # a figure on the page is a quarter larger than in print
 WHOLE_COMPARISON = "table_paper_comparison"
-SHOWN_PAIRS = 120  # of a table, on the page that compares two studies
 SHOWN_EXCLUSIONS = 500  # table_exclusions has all
 PAGES = Path(__file__).with_name("pages")
 PRINTED = {

@@ -22,6 +22,7 @@ __all__ = ["Compared", "compare_studies", "compare_tables", "settings_that_diffe
 ORDINALS = ("fold", "seed", "epoch", "round", "phase", "group", "row")
 REMARKS = ("reason", "mark", "note", "fault")  # text that names none
 PARTS = ("low", "high", "error", "n", "seed_spread")  # of the number they stand beside
+SHOWN_PAIRS = 120  # of a table, on the page; the CSV has all
 SECOND = " of second"
 NOT_OF_A_RUN = ("table_paper_comparison",)  # made of the others
 COLUMNS = ["table", "row", "measure", "first", "first_low", "first_high", "second", "second_low",
@@ -93,7 +94,7 @@ def compare_tables(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     ValueError
         If nothing names the rows apart, or there is nothing to compare.
     """
-    first, second = (_ours(frame) for frame in (first, second))
+    first, second = (published.our_rows(frame) for frame in (first, second))
     common = [column for column in first if column in second]
     keys = [column for column in common if _names_a_row(column, first, second)]
     for frame in (first, second):
@@ -158,7 +159,7 @@ def write(compared: Compared, first: Study, second: Study, page: Path) -> tuple[
 
 def _section(table: str, rows: pd.DataFrame) -> dict[str, Any]:
     """Return what the page shows of one table."""
-    head = rows.head(report_page.SHOWN_PAIRS)
+    head = rows.head(SHOWN_PAIRS)
     texts = report_page.side_by_side(head, "first", "second")
     labels = [{"row": row, "measure": measure.replace("_", " ")}
               for row, measure in zip(head["row"], head["measure"], strict=True)]  # fmt: skip
@@ -180,10 +181,6 @@ def _saved(study: Study, folder: Path) -> set[str]:
             f"STUDY={study.name}` first"
         )
     return set(manifest.loc[manifest["kind"] == "table", "name"]) - {*NOT_OF_A_RUN}
-
-
-def _ours(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[frame["values"] != "paper"] if "values" in frame else frame
 
 
 def _names_a_row(column: str, first: pd.DataFrame, second: pd.DataFrame) -> bool:

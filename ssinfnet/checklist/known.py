@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from ssinfnet import tables
+from ssinfnet import published, tables
 from ssinfnet.config import Study
 
 __all__ = ["Known", "sentence"]
@@ -35,8 +35,7 @@ class Known:
         table = self.read("table_2d_split")
         if table is None:
             return None
-        own = table[table["split"] == name]
-        own = own[own["source"] == "all"] if "all" in set(table["source"]) else own
+        own = tables.over_all_sources(table[table["split"] == name])
         return int(own["patients"].sum()), int(own["slices"].sum())
 
     def score(self, table: str, metric: str = "F1", class_: str | None = None) -> str:
@@ -44,8 +43,7 @@ class Known:
         rows = self.read(table)
         if rows is None or f"{metric}_mean" not in rows:
             return ""
-        if "values" in rows:
-            rows = rows[rows["values"] == "ours"]
+        rows = published.our_rows(rows)
         if class_ is not None:
             rows = rows[rows["class"] == class_]
         parts = [f"{metric}_{part}" for part in ("mean", "low", "high", "n")]

@@ -11,6 +11,7 @@ from ssinfnet.tables.latex import latex
 from ssinfnet.tables.mediation import mediator_counts, mediator_names, path_tables
 from ssinfnet.tables.segmentation import (
     loss_table,
+    over_all_sources,
     pseudo_label_table,
     segmentation_table,
     split_table,
@@ -33,6 +34,7 @@ __all__ = [
     "mediator_counts",
     "mediator_names",
     "moved_table",
+    "over_all_sources",
     "path_tables",
     "pseudo_label_table",
     "segmentation_table",

@@ -13,7 +13,14 @@ from ssinfnet import published, scores
 from ssinfnet.config import PseudoLabelConfig
 from ssinfnet.tables.shown import PARTS
 
-__all__ = ["loss_table", "pseudo_label_table", "segmentation_table", "split_table", "volume_table"]
+__all__ = [
+    "loss_table",
+    "over_all_sources",
+    "pseudo_label_table",
+    "segmentation_table",
+    "split_table",
+    "volume_table",
+]
 
 SPLITS = ("train", "validation", "test", "unlabelled", "excluded")
 COUNTED = {
@@ -68,6 +75,11 @@ def split_table(
                 rows.append({"source": source, "split": split, **_count(chosen)})
     table = pd.DataFrame(rows, columns=["source", "split", *_count(slices)])
     return table.astype(dict.fromkeys(table.columns[2:], "Int64"))
+
+
+def over_all_sources(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a `split_table` that count all its sources together."""
+    return table[table["source"] == "all"] if "all" in set(table["source"]) else table
 
 
 def _count(slices: pd.DataFrame) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def has_intervals(shown: pd.DataFrame) -> bool:
 
 def _shared_counts(frame: pd.DataFrame) -> tuple[str, list[str]]:
     """Return "n = 24 slices, 8 patients" and the columns that it makes superfluous."""
-    ours = frame[frame["values"] != "paper"] if "values" in frame else frame
+    ours = published.our_rows(frame)
     parts, shared = [], []
     for name, of_what in COUNTED.items():
         known = ours[name].dropna() if name in ours else ours.head(0)
