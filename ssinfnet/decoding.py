@@ -68,10 +68,14 @@ def read_picture(path: Path) -> Image.Image:
     """
     from PIL import Image
 
+    _refuse_large_slice_file(path)
+    content = path.read_bytes()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG")) as picture:
+            # From memory, since a chunk may claim more bytes than there are, and a file's read
+            # makes room for all of them.
+            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture:
                 refuse_large_slice(path, picture.height, picture.width)
                 picture.load()
                 return picture
@@ -80,6 +84,11 @@ def read_picture(path: Path) -> Image.Image:
     # Pillow's decoders fail in many ways: OSError, SyntaxError, struct.error, EOFError among them
     except Exception as error:
         raise UnreadableFile(f"{path} is truncated or no picture ({error})") from error
+
+
+def _refuse_large_slice_file(path: Path) -> None:
+    if (size := path.stat().st_size) > MOST_PIXELS * 8:
+        raise UnreadableFile(f"{path} has {size} bytes; one slice takes at most {MOST_PIXELS * 8}")
 
 
 def refuse_large_slice(path: Path, *sizes: int) -> None:
@@ -171,8 +180,7 @@ def check_dicom(path: Path) -> None:
     """
     import pydicom
 
-    if (size := path.stat().st_size) > MOST_PIXELS * 8:
-        raise UnreadableFile(f"{path} has {size} bytes; one slice takes at most {MOST_PIXELS * 8}")
+    _refuse_large_slice_file(path)
     meta = pydicom.filereader.read_file_meta_info(path)
     if meta.get("TransferSyntaxUID") == DEFLATED_DICOM:
         raise UnreadableFile(f"{path} is deflated as a whole; unpack it first, as with dcmconv")

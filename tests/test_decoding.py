@@ -1,8 +1,10 @@
 """Files that promise more than they hold, or than anybody needs, are refused undecoded."""
 
+import contextlib
 import gzip
 import io
 import struct
+import tracemalloc
 import zipfile
 import zlib
 
@@ -97,6 +99,18 @@ def test_a_picture_larger_than_any_slice_is_refused_by_its_header(tmp_path):
             files.read_picture(tmp_path / "a.png")
     (tmp_path / "a.png").write_bytes(png(10, 9))
     assert files.read_picture(tmp_path / "a.png").shape == (9, 10)
+
+
+def test_a_chunk_that_claims_gigabytes_takes_no_memory(tmp_path):
+    chunk = png(10, 9).index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(png(10, 9)[:chunk] + b"\xff" * 4 + png(10, 9)[chunk + 4 :])
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(UnreadableFile):
+            files.read_picture(tmp_path / "a.png")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_dicom_slice_that_is_too_large_or_deflated_is_left_out(tmp_path):

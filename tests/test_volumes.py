@@ -134,6 +134,13 @@ def test_a_file_that_is_no_ct_slice_is_listed(series, changed, reason):
     assert len(volume.slices) == 4
 
 
+def test_a_thickness_that_is_no_number_is_listed(series):
+    path = write_slice(series / "z.dcm", 3, SliceThickness="77.5")
+    path.write_bytes(path.read_bytes().replace(b"77.5", b"7x.5"))
+    ((_, reason),) = read_volume(series).left_out
+    assert "header that cannot be read" in reason
+
+
 def test_files_that_are_no_dicom_are_listed(series):
     (series / "notes ü.txt").write_text("kV 120")
     ((path, reason),) = read_volume(series).left_out

@@ -123,7 +123,8 @@ def _header(path: Path) -> tuple[Any, str | None]:
         missing = [name for name in NEEDED if header.get(name) is None]
         if missing:
             return None, f"lacks {', '.join(missing)}"
-        for name, count in NUMBERS.items():
+        optional = {"SliceThickness": 1} if header.get("SliceThickness") else {}
+        for name, count in (NUMBERS | optional).items():
             numbers = np.array(header[name].value, dtype=float)
             if numbers.size != count or not np.isfinite(numbers).all():
                 return None, f"has {name} {header[name].value}; expected {count} numbers"
