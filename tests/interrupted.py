@@ -17,6 +17,7 @@ from ssinfnet import paths
 
 TIMED = ("table_s8", "table_costs", "table_trainings", "figure_costs")  # nothing but timings
 TRAINING = ("01_lung", "02_", "03_", "04_")  # notebooks
+PARTS = ("Snakefile", "rules", "notebooks", "studies")  # what Snakemake runs
 PHASES = ("training", "writing", "papermill", "snakemake")
 GRACE_S = 20.0  # in which what was started ends by itself, on a busy machine
 STEP_S = 0.002
@@ -42,7 +43,7 @@ def checkout(root: Path, finished: Path | None = None) -> Path:
         Another project folder, what it has run is copied.
     """
     root.mkdir(parents=True)
-    for name in ("notebooks", "studies", "rules", "Snakefile"):
+    for name in PARTS:
         (root / name).symlink_to(paths.project_root() / name)
     for name in ("papermill_runs", "figures", ".snakemake"):
         if finished is not None:

@@ -19,14 +19,24 @@ from PIL import Image
 from pydicom.uid import RLELossless
 from test_volumes import write_slice
 
-from ssinfnet import artifacts, checkpoints, clinical, config, notebook_runs, paths, strict_yaml
+from ssinfnet import (
+    artifacts,
+    checkpoints,
+    clinical,
+    config,
+    model_folder,
+    notebook_runs,
+    paths,
+    strict_yaml,
+)
 from ssinfnet.mediation import frames
 from ssinfnet.networks import blocks
 from ssinfnet.sources import ccii, download, files, ictcf, volume_files
 
 resource = pytest.importorskip("resource", reason="memory can be capped on Unix only")
 
-FILES = 400  # a reader; they differ by their numbers alone, so every run reads the same
+# Hypothesis draws them by the code that is loaded: the same files in every run of the same tests.
+FILES = 400  # a reader
 SECONDS = 1.0  # of processor time, for one file of some kilobytes
 MEMORY = 2**30  # bytes beyond what the tests hold already
 EXTREMES = [
@@ -200,6 +210,21 @@ def record(path):
     artifacts.write_json(path, {"study": "smoke", "inputs": {"a": [1, 2.5, None]}})
 
 
+def description(path):
+    network = {"file": "a.safetensors", "sha256": "0" * 64, "model": "sinfnet", "width": 0.25,
+               "intensity": {"mean": 0.2, "std": 0.1}}  # fmt: skip
+    score = {"stage": "single", "model": "sinfnet", "fold": 0, "split": "test", "class": "lesion",
+             "metric": "F1", "mean": 0.5, "low": None, "high": None, "n": 3, "n_slices": 4,
+             "n_patients": 2}  # fmt: skip
+    training = {"study": {"name": "smoke"}, "notes": {}, "slices": [], "scores": [score],
+                "versions": {"torch": "2"}}  # fmt: skip
+    artifacts.write_json(path, {
+        "format": 1, "name": "small", "image_size": 64, "window_hu": [-1250, 250], "threshold": 0.5,
+        "members": [{"fold": 0, "seed": 1, "single": network}], "card_sha256": "0" * 64,
+        "training": training,
+    })  # fmt: skip
+
+
 def archive(path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("data/a.nii", bytes(500))
@@ -253,6 +278,7 @@ READERS = {
     "a.npz": (arrays, artifacts.read_arrays),
     "a.parquet": (table, artifacts.read_table),
     "a.json": (record, artifacts.read_json),
+    "model.json": (description, lambda path: model_folder.read_description(path.parent)),
     "a.zip": (archive, unpack),
 }
 TEXT_FILES = {".csv", ".yaml", ".txt", ".json"}

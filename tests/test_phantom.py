@@ -9,21 +9,7 @@ from ssinfnet import phantom
 from ssinfnet.config import PhantomConfig
 from ssinfnet.phantom import anatomy, sites, slices, vessels
 
-SMALL = PhantomConfig(
-    size=64,
-    volumes=2,
-    slices_per_volume=3,
-    single_slices=5,
-    small_site_train=3,
-    small_site_test=2,
-    small_site_volumes=2,
-)
 ILL = phantom.Findings(extent=0.25, consolidation_share=0.4)
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    return phantom.write_phantom(tmp_path_factory.mktemp("small") / "raw", SMALL)
 
 
 @pytest.fixture(scope="module")

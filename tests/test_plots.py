@@ -7,22 +7,11 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from drawings import IMAGE, MASK, texts
 from matplotlib.colors import to_rgba
 
 from ssinfnet import plots, scores
 from ssinfnet.config import AugmentedConfig, MultiConfig, SingleConfig
-
-IMAGE = np.linspace(0, 1, 36).reshape(6, 6)
-MASK = np.zeros((6, 6), dtype=np.uint8)
-MASK[1:3, 1:3] = 1
-MASK[4, 4] = 2
-
-
-@pytest.fixture(autouse=True)
-def _no_window(monkeypatch):
-    mpl.use("Agg")
-    yield
-    plt.close("all")
 
 
 def test_every_figure_of_a_notebook_shows_and_not_the_first_alone(monkeypatch):
@@ -46,10 +35,6 @@ def summary():
     frame = pd.DataFrame(rows)
     frame.loc[0, "IoU"] = np.nan
     return scores.summarise(frame, metrics=["F1", "IoU"])
-
-
-def texts(figure):
-    return [text.get_text() for text in figure.findobj(mpl.text.Text)]
 
 
 def test_slice_is_grey_on_a_fixed_scale():

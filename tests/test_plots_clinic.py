@@ -1,26 +1,10 @@
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from drawings import IMAGE, MASK, texts
 
 from ssinfnet import plots
-
-IMAGE = np.linspace(0, 1, 36).reshape(6, 6)
-MASK = np.zeros((6, 6), dtype=np.uint8)
-MASK[1:3, 1:3] = 1
-MASK[4, 4] = 2
-
-
-@pytest.fixture(autouse=True)
-def _no_window(monkeypatch):
-    mpl.use("Agg")
-    yield
-    plt.close("all")
-
-
-def texts(figure):
-    return [text.get_text() for text in figure.findobj(mpl.text.Text)]
 
 
 @pytest.fixture

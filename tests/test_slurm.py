@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from interrupted import PARTS
 
 from ssinfnet.paths import project_root
 
@@ -40,7 +41,7 @@ COMMANDS = {
 def checkout(tmp_path):
     """A checkout of its own, so that no other test's run is in the way, and Slurm's commands."""
     root = project_root()
-    for name in ("Snakefile", "rules", "notebooks", "studies"):
+    for name in PARTS:
         copy = shutil.copytree if (root / name).is_dir() else shutil.copy
         copy(root / name, tmp_path / name)
     (tmp_path / "slurm").mkdir()
