@@ -213,6 +213,13 @@ def test_links_and_repeated_names_and_bombs_are_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_member_without_a_name_is_refused(tmp_path):
+    path = tmp_path / "x.zip"
+    path.write_bytes(zipped([("Q", b"1")]).replace(b"Q", b"\0"))
+    with pytest.raises(ValueError, match=r"x\.zip is no whole ZIP"):
+        download.unpack(path, tmp_path / "out")
+
+
 def test_an_archive_cut_short_says_what_to_do(tmp_path):
     path = tmp_path / "x.zip"
     path.write_bytes(zipped([("1.nii", b"1" * 1000)])[:-40])

@@ -1,5 +1,7 @@
 """Thousands of broken files: each is read, or refused by name, in a second and bounded memory."""
 
+import importlib
+import pkgutil
 import time
 import warnings
 import zipfile
@@ -19,6 +21,7 @@ from PIL import Image
 from pydicom.uid import RLELossless
 from test_volumes import write_slice
 
+import ssinfnet
 from ssinfnet import (
     artifacts,
     checkpoints,
@@ -35,8 +38,7 @@ from ssinfnet.sources import ccii, download, files, ictcf, volume_files
 
 resource = pytest.importorskip("resource", reason="memory can be capped on Unix only")
 
-# Hypothesis draws them by the code that is loaded: the same files in every run of the same tests.
-FILES = 400  # a reader
+FILES = 400  # a reader; the same in every run of the same code
 SECONDS = 1.0  # of processor time, for one file of some kilobytes
 MEMORY = 2**30  # bytes beyond what the tests hold already
 EXTREMES = [
@@ -284,8 +286,15 @@ READERS = {
 TEXT_FILES = {".csv", ".yaml", ".txt", ".json"}
 
 
+@pytest.fixture(scope="module")
+def _all_modules():
+    """Load every module: hypothesis draws by the constants of those that are loaded."""
+    for module in pkgutil.walk_packages(ssinfnet.__path__, "ssinfnet."):
+        importlib.import_module(module.name)
+
+
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, _all_modules):
     """An empty folder in one that holds a notebook."""
     cell = nbformat.v4.new_code_cell("study = None", metadata={"tags": ["parameters"]})
     book = nbformat.v4.new_notebook(cells=[cell])
@@ -295,6 +304,7 @@ def folder(tmp_path):
     return tmp_path / "files"
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize("name", READERS)
 def test_a_broken_file_is_read_or_refused_by_name(name, folder):
     write, read = READERS[name]

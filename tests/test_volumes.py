@@ -141,6 +141,16 @@ def test_a_thickness_that_is_no_number_is_listed(series):
     assert "header that cannot be read" in reason
 
 
+def test_a_slice_that_says_twice_how_large_it_is_is_refused(series):
+    path = write_slice(series / "z.dcm", 3)
+    columns = b"\x28\x00\x11\x00US\x02\x00\x05\x00"
+    path.write_bytes(path.read_bytes().replace(columns, columns[:-2] + b"\x01\x00" + columns))
+    with pytest.raises(
+        UnreadableFile, match=r"z\.dcm holds .* expected one grey slice of \(6, 5\)"
+    ):
+        read_volume(series)
+
+
 def test_files_that_are_no_dicom_are_listed(series):
     (series / "notes ü.txt").write_text("kV 120")
     ((path, reason),) = read_volume(series).left_out

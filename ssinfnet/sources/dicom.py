@@ -85,7 +85,7 @@ def read_series(folder: Path) -> Series:
     kept: list[int] = []
     for index in order:
         path = headers[index][0]
-        decoded = _pixels(path)
+        decoded = _pixels(path, (first.Rows, first.Columns))
         if kept and height[index] - height[kept[-1]] < SAME_MM:
             other = headers[kept[-1]][0].name
             if not np.array_equal(decoded, pixels[-1]):
@@ -154,8 +154,8 @@ def _refuse_mixed(folder: Path, headers: Sequence[tuple[Path, Any]]) -> None:
                 )
 
 
-def _pixels(path: Path) -> NDArray[np.generic]:
-    """Return (rows, columns) in HU."""
+def _pixels(path: Path, shape: tuple[int, int]) -> NDArray[np.generic]:
+    """Return (rows, columns) in HU; `shape` is what pydicom finds, as SimpleITK should."""
     import SimpleITK
 
     reader = SimpleITK.ImageFileReader()
@@ -166,8 +166,10 @@ def _pixels(path: Path) -> NDArray[np.generic]:
     except RuntimeError as error:
         last = str(error).strip().splitlines()[-1]
         raise UnreadableFile(f"{path} has pixels that cannot be decoded ({last})") from error
-    if decoded.ndim != 3 or len(decoded) != 1:
-        raise UnreadableFile(f"{path} holds {decoded.shape} pixels; expected one grey slice")
+    if decoded.shape != (1, *shape):
+        raise UnreadableFile(
+            f"{path} holds {decoded.shape} pixels; expected one grey slice of {shape}"
+        )
     return decoded[0]
 
 

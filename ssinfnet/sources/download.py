@@ -215,8 +215,8 @@ def unpack(file: Path, folder: Path) -> None:
                 with archive.open(member) as stream:
                     _place(stream, folder / PurePosixPath(member.filename).name, member.file_size)
     # zipfile has an error of its own, and lets those of decoders, passwords and lengths through
-    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, struct.error,
-            UnicodeDecodeError) as error:  # fmt: skip
+    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, struct.error, LookupError,
+            OverflowError, UnicodeDecodeError) as error:  # fmt: skip
         raise ValueError(f"{file} is no whole ZIP ({error}); delete it and run again") from error
 
 
