@@ -72,8 +72,9 @@ def main() -> None:
             root = folder / f"run{len(rows)}"
             wanted = min(MOST_IN_A_RUN, options.kills - len(rows))
             kills = disturbed(root, wanted, rng, options.target)
-            identical = interrupted.different(reference, root) == []
-            rows += [{**kill, "identical": identical} for kill in kills]
+            different = interrupted.different(reference, root)
+            print(f"tables that differ: {different}", flush=True)
+            rows += [{**kill, "identical": not different} for kill in kills]
             shutil.rmtree(root)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,7 @@ import psutil
 from ssinfnet import paths
 
 TIMED = ("table_s8", "table_costs", "table_trainings", "figure_costs")  # nothing but timings
+COMPARED_TIMES = b"s8,table_s8,"  # the rows of table_paper_comparison that repeat table_s8
 TRAINING = ("01_lung", "02_", "03_", "04_")  # notebooks
 PARTS = ("Snakefile", "rules", "notebooks", "studies")  # what Snakemake runs
 PHASES = ("training", "writing", "papermill", "snakemake")
@@ -174,8 +175,9 @@ def different(root: Path, other: Path) -> list[str]:
 
 
 def _content(path: Path) -> bytes:
-    """Return a table's bytes, without the column of seconds if it has one."""
-    content = path.read_bytes() if path.is_file() else b""
+    """Return a table's bytes, without the column of seconds or the rows of times if it has such."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    content = b"".join(line for line in lines if not line.startswith(COMPARED_TIMES))
     if b"seconds" not in content.partition(b"\n")[0].split(b","):
         return content
     return pd.read_csv(path, dtype=str).drop(columns="seconds").to_csv(index=False).encode()
