@@ -196,8 +196,9 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
     """
     content = _text_of(path)
     rows = content.count(b"\n") + content.count(b"\r")
-    columns = content.partition(b"\n")[0].count(b",") + 1
-    if columns > MOST_COLUMNS or max(rows * columns, content.count(b",")) > MOST_CELLS:
+    # The widest line's, since pandas takes its time over one before it refuses it.
+    columns = max((line.count(b",") for line in content.splitlines()), default=0) + 1
+    if columns > MOST_COLUMNS or rows * columns > MOST_CELLS:
         raise UnreadableFile(
             f"{path} has {columns} columns and {rows} rows; at most {MOST_COLUMNS} columns and "
             f"{MOST_CELLS} cells are taken"
