@@ -149,7 +149,7 @@ def write(compared: Compared, first: Study, second: Study, page: Path) -> tuple[
     text = report_page.render(
         "comparison.html",
         first=first, second=second, tables=shown, csv=csv.name,
-        settings=report_page.cells(tables.display(compared.settings.rename(columns=names))),
+        settings=report_page.cells(tables.display(compared.settings).rename(columns=names)),
         left_out=report_page.cells(tables.display(compared.left_out)),
     )  # fmt: skip
     numbers = compared.numbers.assign(first_study=first.name, second_study=second.name)
