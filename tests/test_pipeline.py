@@ -248,7 +248,7 @@ def test_the_plain_runs_are_those_of_the_snakefile(text, tmp_path):
 def test_the_whole_study_run_again_gives_the_same_tables(executed, tmp_path):
     root = interrupted.checkout(tmp_path / "again")
     interrupted.finish(root)
-    assert interrupted.different(PLACES.root, root) == []
+    assert interrupted.different(root, PLACES.root) == []
 
 
 def test_a_run_killed_three_times_goes_on_to_the_same_tables(executed, tmp_path):
