@@ -214,6 +214,8 @@ def test_pretraining_draws_each_turn_in_the_panel_of_its_learner():
     network, coach = ([line.get_xdata().tolist() for line in ax.get_lines()] for ax in figure.axes)
     assert network == [[1, 2], [1, 2], [4], [4]]  # training and validation of phases 1 and 3
     assert coach == [[3], [3]]
+    alone = [line.get_markerfacecolor() for line in figure.axes[1].get_lines()]
+    assert alone[0] != alone[1]  # a phase of one epoch has no line to tell the two apart
 
 
 def test_inpainting_has_a_row_a_phase_and_hides_what_is_erased():

@@ -19,6 +19,9 @@ from ssinfnet.plots.style import MODEL_NAMES, STYLE, grid, model_colour, name_ro
 __all__ = ["plot_costs", "plot_inpainting", "plot_pretraining", "plot_training"]
 
 TURNS = {"network": "#0072B2", "coach": "#D55E00"}
+# Hollow, since of a phase of one epoch there is no line to tell the two apart.
+TRAINING: dict[str, Any] = {"marker": "o", "markersize": 3}
+VALIDATION = TRAINING | {"linestyle": "--", "markerfacecolor": "white"}
 
 
 @mpl.rc_context(STYLE)
@@ -86,17 +89,16 @@ def plot_pretraining(history: pd.DataFrame) -> Figure:
             at = done[history["phase"] == phase]
             ax.axvspan(at[0] - 0.5, at[-1] + 0.5, color="0.94" if phase % 2 else "white", zorder=0)
             if (rows["train"] == turn).all():
-                shared: dict[str, Any] = {"color": TURNS[turn], "marker": "o", "markersize": 2.5}
-                ax.plot(at, rows["train_loss"], **shared)
-                ax.plot(at, rows["validation_loss"], **{**shared, "linestyle": "--"})
+                ax.plot(at, rows["train_loss"], color=TURNS[turn], **TRAINING)
+                ax.plot(at, rows["validation_loss"], color=TURNS[turn], **VALIDATION)
         ax.margins(x=0)
     panels["network"].set(ylabel="$L_{rec}$\nwhile the network learns")
     panels["coach"].set(ylabel="$L_{coach}$\nwhile the coach learns")
     panels["coach"].set(xlabel="Epoch of the alternation (phases shaded by turns)")
     panels["coach"].xaxis.get_major_locator().set_params(integer=True)
     handles = [
-        Line2D([], [], color="0.3", label="Training slices"),
-        Line2D([], [], color="0.3", linestyle="--", label="Validation slices"),
+        Line2D([], [], color="0.3", label="Training slices", **TRAINING),
+        Line2D([], [], color="0.3", label="Validation slices", **VALIDATION),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
