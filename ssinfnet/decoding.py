@@ -68,14 +68,14 @@ def read_picture(path: Path) -> Image.Image:
     """
     from PIL import Image
 
-    _refuse_large_slice_file(path)
-    content = path.read_bytes()
     try:
+        _refuse_large_slice_file(path)
+        # From memory, since a chunk may claim more bytes than there are, and a file's read makes
+        # room for all of them.
+        content = io.BytesIO(path.read_bytes())
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # From memory, since a chunk may claim more bytes than there are, and a file's read
-            # makes room for all of them.
-            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture:
+            with Image.open(content, formats=("PNG", "JPEG")) as picture:
                 refuse_large_slice(path, picture.height, picture.width)
                 picture.load()
                 return picture

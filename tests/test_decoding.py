@@ -101,6 +101,14 @@ def test_a_picture_larger_than_any_slice_is_refused_by_its_header(tmp_path):
     assert files.read_picture(tmp_path / "a.png").shape == (9, 10)
 
 
+def test_a_picture_that_cannot_be_opened_is_refused_by_name(tmp_path):
+    (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "folder.png").mkdir()
+    for name in ("link.png", "folder.png"):
+        with pytest.raises(UnreadableFile, match=name):
+            files.read_picture(tmp_path / name)
+
+
 def test_a_chunk_that_claims_gigabytes_takes_no_memory(tmp_path):
     chunk = png(10, 9).index(b"IDAT") - 4
     (tmp_path / "a.png").write_bytes(png(10, 9)[:chunk] + b"\xff" * 4 + png(10, 9)[chunk + 4 :])
