@@ -6,15 +6,18 @@ def reads_prior(wildcards):
     return wildcards.prior == "predicted" and MULTI_MODELS[wildcards.model].prior
 
 
+def whole_prior(wildcards):
+    """Predictions of the whole network that gives a fold and seed its priors."""
+    return stage_1(STUDIES[wildcards.study], PRIOR_MODEL, wildcards.fold, wildcards.seed)
+
+
 def prior_files(wildcards):
     """Stage 1's predictions of all slices: of the whole network and of the cross-fitted ones."""
-    at = {"study": wildcards.study, "fold": wildcards.fold, "seed": wildcards.seed}
-    whole = rules.single_segmentation.output.predictions
     left_out = rules.cross_fitting.output.predictions
     return {
-        "prior": expand(whole, model=PRIOR_MODEL, **at),
+        "prior": whole_prior(wildcards),
         "priors": [
-            left_out.format(**(at | {"fold": fold}), part=part)
+            left_out.format(study=wildcards.study, fold=fold, seed=wildcards.seed, part=part)
             for fold, part in STUDIES[wildcards.study].cross_fitted(int(wildcards.fold))
         ],
     }
@@ -92,9 +95,7 @@ rule pseudo_labels:
         cohort=rules.data_split.output.cohort,
         images=rules.data_split.output.images,
         masks=rules.data_split.output.masks,
-        first=lambda wildcards: rules.single_segmentation.output.predictions.format(
-            model=PRIOR_MODEL, **wildcards
-        ),
+        first=whole_prior,
     output:
         run=f"{RUNS}/02_pseudo_labels.fold{{fold}}.seed{{seed}}.ipynb",
         table=f"{FIGURES}/table_pseudo_labels_fold{{fold}}_seed{{seed}}.csv",
