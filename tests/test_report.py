@@ -24,8 +24,7 @@ def figure():
     figure, ax = plt.subplots(figsize=(1.5, 1), layout="constrained")
     ax.plot([0, 1], [1, 3], label="loss")
     ax.set(xlabel="Epoch")
-    yield figure
-    plt.close(figure)
+    return figure
 
 
 @pytest.fixture

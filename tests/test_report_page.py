@@ -76,7 +76,6 @@ def text(places, study):
     figure, ax = plt.subplots(figsize=(1.5, 1))
     ax.plot([0, 1])
     report.save_figure(places.figures, figure, "figure_3b", f'"Scores" {HOSTILE}', MADE)
-    plt.close(figure)
     report.save_table(places.figures, SCORES, "table_3b", HOSTILE, MADE)
     notes = pd.DataFrame({"patient_id": [HOSTILE], "reason": ["'\"&<i>"]})
     report.save_table(places.figures, notes, "table_clinical_notes", "Notes", MADE)

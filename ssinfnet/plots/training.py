@@ -19,8 +19,8 @@ from ssinfnet.plots.style import MODEL_NAMES, STYLE, grid, model_colour, name_ro
 __all__ = ["plot_costs", "plot_inpainting", "plot_pretraining", "plot_training"]
 
 TURNS = {"network": "#0072B2", "coach": "#D55E00"}
-# Hollow, since of a phase of one epoch there is no line to tell the two apart.
 TRAINING: dict[str, Any] = {"marker": "o", "markersize": 3}
+# Hollow, since of a phase of one epoch there is no line to tell the two apart.
 VALIDATION = TRAINING | {"linestyle": "--", "markerfacecolor": "white"}
 
 
@@ -48,8 +48,8 @@ def plot_training(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.plot(history["epoch"], history["validation_loss"], color="#CC79A7", **shared)
     # Before batch norm has seen enough, a validation loss may be thousands of times the others.
     usual = 2 * max(history["train_loss"].max(), history["validation_loss"].median())
-    highest = max(history["train_loss"].max(), history["validation_loss"].max())
-    ax.set(xlabel="Epoch", ylabel="Loss", ylim=(0, usual if highest > usual else None))
+    wild = history["validation_loss"].max() > usual
+    ax.set(xlabel="Epoch", ylabel="Loss", ylim=(0, usual if wild else None))
     ax.xaxis.get_major_locator().set_params(integer=True)
     right = ax.twinx()
     right.plot(
