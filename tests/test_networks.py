@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ssinfnet import losses, networks
+from ssinfnet import images, inference, networks, segmentation
 from ssinfnet.networks.blocks import Res2Net50
 
 
@@ -37,13 +37,11 @@ def test_every_map_has_the_inputs_size(model, size):
 
 @pytest.mark.parametrize("model", ["unet", "infnet"])
 def test_gradients_reach_every_parameter(model):
-    torch.manual_seed(0)
-    network = networks.build_single(model, width=0.125)
-    output = network(torch.rand(2, 3, 64, 64))
-    lesion = (torch.rand(2, 1, 64, 64) > 0.7).float()
-    losses.stage1_loss(
-        output.segmentations, lesion, getattr(output, "edge", None), lesion
-    ).backward()
+    network = inference.seeded(0, networks.build_single, model, 0.125)
+    start_gradients(network)
+    # Blocks start at the identity, so what is inside them learns from the second step on.
+    torch.optim.SGD(network.parameters(), 1e-3).step()
+    start_gradients(network)
     silent = [
         name
         for name, p in network.named_parameters()
@@ -51,6 +49,36 @@ def test_gradients_reach_every_parameter(model):
     ]
     # A convolution's bias in front of batch norm is subtracted again: its gradient is rounding.
     assert silent == []
+
+
+def start_gradients(network):
+    """Leave the gradients of the stage-1 loss on a lesion of a quarter of the slice."""
+    size = 128
+    generator = torch.Generator().manual_seed(0)
+    grey = torch.randn(2, 1, size, size, generator=generator)
+    lesion = torch.zeros(2, 1, size, size)
+    lesion[..., 32:96, 32:96] = 1
+    network.zero_grad()
+    prediction = network.train()(grey.expand(-1, 3, -1, -1))
+    segmentation.single_loss(prediction, lesion, images.lesion_edge(lesion)).backward()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_random_start_sends_gradients_of_one_scale_through_the_backbone(seed):
+    # With the norms at 1, which suit ImageNet weights, the ratio is 1,100.
+    def rms(module):
+        return torch.cat([p.grad.flatten() for p in module.parameters()]).square().mean().sqrt()
+
+    network = inference.seeded(seed, networks.build_single, "infnet")
+    start_gradients(network)
+    backbone = network.backbone
+    assert rms(backbone.conv1) < 100 * rms(backbone.layer4)
+
+
+def test_a_block_of_a_random_start_passes_its_shortcut_on():
+    block = Res2Net50(width=0.25).layer2[1].eval()
+    x = torch.rand(1, 128, 8, 8)
+    torch.testing.assert_close(block(x), x)
 
 
 def test_the_features_lie_at_a_quarter_to_a_thirty_second():

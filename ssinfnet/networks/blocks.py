@@ -128,7 +128,7 @@ class Res2Net50(nn.Module):
         self.layer2 = self._stage(self.channels[0], planes[1], blocks=4, stride=2)
         self.layer3 = self._stage(self.channels[1], planes[2], blocks=6, stride=2)
         self.layer4 = self._stage(self.channels[2], planes[3], blocks=3, stride=2)
-        _start_as_published(self)
+        _start_at_random(self)
 
     @staticmethod
     def _stage(in_channels: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
@@ -259,8 +259,15 @@ def read_published(file: str | Path, network: str) -> dict[str, Tensor]:
     return weights
 
 
-def _start_as_published(network: nn.Module) -> None:
-    """Start the backbone's convolutions with He's fan-out normal, as Res2Net does."""
+def _start_at_random(network: nn.Module) -> None:
+    """Start convolutions with He's fan-out normal, as Res2Net does, and blocks at the identity.
+
+    A block whose last norm is zero passes its shortcut on unchanged (Goyal et al. 2017, §5.1).
+    With ones, which suit ImageNet weights only, gradients grow a thousandfold from layer 4 to the
+    stem (D-75).
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(module, Bottle2neck):
+            nn.init.zeros_(module.bn3.weight)

@@ -38,6 +38,7 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
+        nn.init.zeros_(self.bn2.weight)  # a random block starts at the identity (D-75)
         self.downsample = (
             nn.Identity()
             if stride == 1 and in_channels == out_channels
