@@ -26,7 +26,7 @@ from ssinfnet.config import AugmentationConfig, PhaseConfig, PretextConfig
 from ssinfnet.optimizers import Lookahead
 
 EAGER, LAST = torch.contiguous_format, torch.channels_last
-CHANGES = AugmentationConfig(rotate=0.5, crop=0.5, cutout=0.5)
+CHANGES = AugmentationConfig(quarter_turn=0.5, crop=0.5, cutout=0.5)
 
 
 def loader(kind: str, size: int, batch: int, device: torch.device) -> batches.Batches:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssinfnet import images
+from ssinfnet import augmentation, images
 from ssinfnet.config import AugmentationConfig
 
 __all__ = [
@@ -258,8 +258,8 @@ class Batches:
         for first, last in self._bounds:
             shown = self._pick(order[first:last])
             if augmented:
-                draw = images.draw_augmentation(rng, last - first, self.augmentation)
-                shown = _each(shown, partial(images.augment, draw=draw))
+                draw = augmentation.draw_augmentation(rng, last - first, self.augmentation)
+                shown = _each(shown, partial(augmentation.augment, draw=draw))
             for size in self.sizes:
                 scaled = _each(shown, partial(images.resize_slices, size=size))
                 yield self.view(scaled, self.statistics, rng)

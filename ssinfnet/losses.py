@@ -98,7 +98,11 @@ def edge_loss(logits: Tensor, edge: Tensor) -> Tensor:
 
 
 def stage1_loss(
-    segmentations: Sequence[Tensor], lesion: Tensor, edge_map: Tensor | None, edge: Tensor
+    segmentations: Sequence[Tensor],
+    lesion: Tensor,
+    edge_map: Tensor | None,
+    edge: Tensor,
+    bce_share: float = 1.0,
 ) -> Tensor:
     """Return L_total = Σ L_seg over all lesion maps, plus L_edge where there is one (J eq 5).
 
@@ -109,14 +113,21 @@ def stage1_loss(
     lesion, edge : (batch, 1, height, width) float tensors of 0 and 1
     edge_map : logits of that shape, or None
         None for a network without an edge branch.
+    bce_share : float
+        λ of J eq 4.
     """
     weights = boundary_weights(lesion)
-    total = sum(segmentation_loss(logits, lesion, weights) for logits in segmentations)
+    total = sum(segmentation_loss(logits, lesion, weights, bce_share) for logits in segmentations)
     return total if edge_map is None else total + edge_loss(edge_map, edge)
 
 
-def focal_loss(logits: Tensor, classes: Tensor, gamma: float = 2.0) -> Tensor:
-    """Return the mean over pixels and classes of (1 − p_t)^γ · BCE on sigmoids (J eq 7, α_t = 1).
+def focal_loss(
+    logits: Tensor,
+    classes: Tensor,
+    gamma: float = 2.0,
+    alpha: Sequence[float] | None = None,
+) -> Tensor:
+    """Return the mean over pixels and classes of α_t · (1 − p_t)^γ · BCE on sigmoids (J eq 7).
 
     p_t is the probability that the network gives to what is true of a class. γ = 0 is the binary
     cross-entropy of J eq 6, with the minus sign it lacks in print.
@@ -128,13 +139,19 @@ def focal_loss(logits: Tensor, classes: Tensor, gamma: float = 2.0) -> Tensor:
         1 where the pixel is of the class, else 0.
     gamma : float
         At least 0; how much less a pixel counts that is already right.
+    alpha : sequence of float or None
+        α_t, how much each class counts; scaled to a mean of 1, so that only their ratios matter.
+        None weighs all alike, as the paper does.
     """
-    bce = F.binary_cross_entropy_with_logits(logits, classes, reduction="none")
-    if gamma == 0:
-        return bce.mean()
-    # 1 − p_t = sigmoid of minus the logit of the truth: stable, where 1 − exp(−bce) cancels.
-    wrong = torch.where(classes > 0.5, -logits, logits).sigmoid()
-    return (wrong**gamma * bce).mean()
+    loss = F.binary_cross_entropy_with_logits(logits, classes, reduction="none")
+    if gamma:
+        # 1 − p_t = sigmoid of minus the logit of the truth: stable, where 1 − exp(−bce) cancels.
+        wrong = torch.where(classes > 0.5, -logits, logits).sigmoid()
+        loss = wrong**gamma * loss
+    if alpha is not None:
+        weights = logits.new_tensor(alpha)
+        loss = loss * (weights / weights.mean())[:, None, None]
+    return loss.mean()
 
 
 def sobel_magnitude(slices: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ssinfnet import artifacts, images, progress
 from ssinfnet.cohort import Cohort, prepared_array
-from ssinfnet.config import Study, TrainingConfig
+from ssinfnet.config import FittingConfig, Study
 
 __all__ = ["augmented_examples", "examples", "near_duplicates", "perceptual_hash",
            "prepare_slices", "thumbnail"]  # fmt: skip
@@ -196,7 +196,7 @@ def examples(
 
 
 def augmented_examples(
-    cohort: Cohort, folder: Path, training: TrainingConfig, fractions: Sequence[float], seed: int
+    cohort: Cohort, folder: Path, training: FittingConfig, fractions: Sequence[float], seed: int
 ) -> dict[str, NDArray[np.float32]]:
     """Return prepared slices as training changes them, with cutout of several fractions (V fig 6).
 
@@ -208,13 +208,15 @@ def augmented_examples(
     """
     import torch
 
+    from ssinfnet import augmentation
+
     scanned, _ = examples(cohort, folder)
     shown = {"As scanned": scanned}
     for fraction in fractions:
         erasing = training.augmentation.model_copy(
             update={"cutout": 1.0, "cutout_fraction": fraction}
         )
-        draw = images.draw_augmentation(np.random.default_rng(seed), len(scanned), erasing)
-        changed = images.augment(torch.from_numpy(scanned)[:, None], draw, kind="image")
+        draw = augmentation.draw_augmentation(np.random.default_rng(seed), len(scanned), erasing)
+        changed = augmentation.augment(torch.from_numpy(scanned)[:, None], draw, kind="image")
         shown[f"Cutout {fraction:g}"] = changed[:, 0].numpy()
     return shown

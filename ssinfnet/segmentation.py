@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ssinfnet.batches import (
     multi_view,
     refuse_empty,
 )
-from ssinfnet.config import MultiTrainingConfig, TrainingConfig
+from ssinfnet.config import FittingConfig, MultiTrainingConfig, TrainingConfig
 from ssinfnet.models import MultiModel
 from ssinfnet.optimizers import Lookahead
 
@@ -37,6 +37,8 @@ __all__ = [
     "single_loss",
     "single_recipe",
 ]
+
+LOWEST_START = 1e-3  # of the learning rate, with which warming up begins: no step is for nothing
 
 
 def fit_single(
@@ -101,14 +103,15 @@ def fit_multi(
 
 def single_recipe(config: TrainingConfig) -> training.Recipe:
     """Return how a stage-1 network is trained."""
-    return _recipe(config, single_loss, lesion_masks)
+    return _recipe(config, partial(single_loss, bce_share=config.bce_share), lesion_masks)
 
 
 def multi_recipe(config: MultiTrainingConfig, model: MultiModel) -> training.Recipe:
     """Return how a stage-2 model is trained, with focal loss and Lookahead where it has them."""
+    focal = {"gamma": config.focal_gamma, "alpha": config.focal_alpha} if model.focal else {}
     return _recipe(
         config,
-        partial(multi_loss, gamma=config.focal_gamma if model.focal else 0.0),
+        partial(multi_loss, **focal),
         class_masks,
         lookahead=(config.lookahead_steps, config.lookahead_share) if model.lookahead else None,
     )
@@ -119,7 +122,7 @@ def _fit_slices(
     train: SliceSet,
     validation: SliceSet,
     view: View,
-    config: TrainingConfig,
+    config: FittingConfig,
     recipe: training.Recipe,
     seed: int,
     folder: Path,
@@ -149,7 +152,7 @@ def _fit_slices(
 
 
 def _recipe(
-    config: TrainingConfig,
+    config: FittingConfig,
     loss: Callable[..., Tensor],
     score: Callable[..., tuple[Tensor, Tensor]],
     lookahead: tuple[int, float] | None = None,
@@ -162,7 +165,10 @@ def _recipe(
         return Lookahead(inner, *lookahead) if lookahead else inner
 
     def rate(done: float) -> float:
-        falls = (1 + math.cos(math.pi * done)) / 2 if config.schedule == "cosine" else 1.0
+        if done < config.warm_up:
+            return config.learning_rate * max(done / config.warm_up, LOWEST_START)
+        after = (done - config.warm_up) / max(1 - config.warm_up, 1e-9)
+        falls = (1 + math.cos(math.pi * after)) / 2 if config.schedule == "cosine" else 1.0
         return config.learning_rate * falls
 
     return training.Recipe(
@@ -171,20 +177,28 @@ def _recipe(
         rate=rate,
         loss=loss,
         score=score,
+        judged_over=config.judged_over,
         gradient_clamp=config.gradient_clamp,
+        averaging=config.averaging,
         patience=config.patience,
     )
 
 
-def single_loss(prediction: Any, lesion: Tensor, edge: Tensor) -> Tensor:
+def single_loss(prediction: Any, lesion: Tensor, edge: Tensor, *, bce_share: float = 1.0) -> Tensor:
     """Return J eq 5 for the output of any stage-1 network."""
     edge_map = getattr(prediction, "edge", None)
-    return losses.stage1_loss(prediction.segmentations, lesion, edge_map, edge)
+    return losses.stage1_loss(prediction.segmentations, lesion, edge_map, edge, bce_share)
 
 
-def multi_loss(prediction: Any, classes: Tensor, gamma: float) -> Tensor:
+def multi_loss(
+    prediction: Any,
+    classes: Tensor,
+    *,
+    gamma: float = 0.0,
+    alpha: Sequence[float] | None = None,
+) -> Tensor:
     """Return J eq 7 for the output of any stage-2 network; eq 6 with γ = 0."""
-    return losses.focal_loss(prediction.segmentations[-1], classes, gamma)
+    return losses.focal_loss(prediction.segmentations[-1], classes, gamma, alpha)
 
 
 def lesion_masks(prediction: Any, lesion: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:

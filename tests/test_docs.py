@@ -97,11 +97,11 @@ def test_every_key_says_what_it_is(generate):
 
 
 def test_a_comment_is_read_from_beside_its_key(generate):
-    from ssinfnet.config import TrainingConfig
+    from ssinfnet.config import FittingConfig
 
-    comments = generate.field_comments(TrainingConfig)
+    comments = generate.field_comments(FittingConfig)
     assert comments["batch_size"] == "Inf-Net's code"
-    assert set(comments) == set(TrainingConfig.model_fields)
+    assert set(comments) == set(FittingConfig.model_fields)
 
 
 def test_no_command_option_or_verb_is_without_help(generate):

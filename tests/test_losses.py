@@ -74,6 +74,8 @@ def test_the_total_adds_every_map_and_the_edge():
     total = losses.stage1_loss([logits] * 4, lesion, logits, lesion)
     assert total.item() == pytest.approx(4 * one.item() + math.log(2), abs=1e-5)
     assert losses.stage1_loss([logits], lesion, None, lesion).item() == pytest.approx(one.item())
+    weighted = losses.stage1_loss([logits], lesion, None, lesion, bce_share=3.0)
+    assert weighted.item() == pytest.approx(one.item() + 2 * math.log(2), abs=1e-5)
 
 
 def test_maps_of_another_shape_are_refused():
@@ -97,6 +99,16 @@ def test_focal_loss_agrees_with_monai(gamma):
     classes = (torch.rand(2, 3, 8, 8) > 0.5).float()
     expected = FocalLoss(gamma=gamma)(logits, classes)
     torch.testing.assert_close(losses.focal_loss(logits, classes, gamma), expected)
+
+
+def test_focal_class_weights_agree_with_monai_and_only_their_ratios_matter():
+    from monai.losses import FocalLoss
+
+    logits = 4 * torch.randn(2, 3, 8, 8)
+    classes = (torch.rand(2, 3, 8, 8) > 0.5).float()
+    expected = FocalLoss(gamma=2.0, weight=torch.tensor([0.3, 0.9, 1.8]))(logits, classes)
+    for alpha in ([0.3, 0.9, 1.8], [1.0, 3.0, 6.0]):
+        torch.testing.assert_close(losses.focal_loss(logits, classes, 2.0, alpha), expected)
 
 
 def test_focal_loss_with_gamma_zero_is_cross_entropy():

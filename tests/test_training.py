@@ -13,11 +13,12 @@ from ssinfnet import batches, checkpoints, inference, networks, pretext, segment
 from ssinfnet.config import AugmentationConfig, MultiTrainingConfig, TrainingConfig
 from ssinfnet.models import MULTI_MODELS
 from ssinfnet.networks.unet import UNetOutput
+from ssinfnet.training import callbacks
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(
     epochs=4, learning_rate=1e-3, scales=(1.0,), schedule="cosine",
-    augmentation=AugmentationConfig(rotate=0.5, crop=0.5, cutout=0.5),
+    augmentation=AugmentationConfig(quarter_turn=0.5, crop=0.5, cutout=0.5),
 )  # fmt: skip
 DESCRIBED = {"model": "sinfnet", "width": 0.125, "image_size": 64}
 
@@ -133,6 +134,34 @@ def test_the_best_validation_weights_are_kept_not_the_last(slices, tmp_path):
         torch.testing.assert_close(value, stored.tensors[name], rtol=0, atol=0)
 
 
+def test_averaged_weights_are_the_ones_validated_and_kept(slices, tmp_path, monkeypatch):
+    steps, validated = [], []
+
+    def spy(cls, name, record):
+        original = getattr(cls, name)
+
+        def spied(self, *arguments):
+            record(*(arguments or (self,)))
+            return original(self, *arguments)
+
+        monkeypatch.setattr(cls, name, spied)
+
+    def weights(learn):
+        return {name: p.detach().clone() for name, p in learn.model.named_parameters()}
+
+    spy(callbacks.AveragedWeights, "after_step", lambda callback: steps.append(weights(callback)))
+    spy(training.SliceF1, "accumulate", lambda learn: validated.append(weights(learn)))
+    config = CONFIG.model_copy(update={"epochs": 1, "batch_size": 2, "averaging": 0.3})
+    network, _ = fit(slices, tmp_path, config)
+    expected = steps[0]
+    for number, step in enumerate(steps[1:], start=1):
+        decay = min(0.3, (1 + number) / (10 + number))
+        expected = {k: decay * v + (1 - decay) * step[k] for k, v in expected.items()}
+    for name, value in network.named_parameters():
+        torch.testing.assert_close(value.detach(), expected[name])
+        torch.testing.assert_close(validated[-1][name], value.detach(), rtol=0, atol=0)
+
+
 def test_patience_stops_early(slices, tmp_path):
     config = CONFIG.model_copy(update={"epochs": 30, "learning_rate": 1e-9, "patience": 2})
     _, history = fit(slices, tmp_path, config)
@@ -185,7 +214,10 @@ def test_an_empty_training_set_is_refused(slices, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(slices, tmp_path, monkeypatch):
-    monkeypatch.setattr(segmentation, "single_loss", lambda output, *_: output.s_3.sum() * np.nan)
+    def broken(output, *targets, **settings):
+        return output.s_3.sum() * np.nan
+
+    monkeypatch.setattr(segmentation, "single_loss", broken)
     with pytest.raises(ValueError, match="lower the learning rate"):
         fit(slices, tmp_path)
 
@@ -260,12 +292,12 @@ SCRIPT = textwrap.dedent(
     folder, kind = Path(sys.argv[1]), sys.argv[2]
     data = np.load(folder / "data.npz")
     images, masks = data["images"], data["masks"]
-    changes = AugmentationConfig(rotate=0.5, crop=0.5, cutout=0.5)
+    changes = AugmentationConfig(quarter_turn=0.5, crop=0.5, cutout=0.5, noise=0.5)
     shared = dict(seed=1, folder=folder, described={}, device=torch.device("cpu"))
     if kind == "single":
         parts = [batches.SliceSet.of(images[p], masks[p]) for p in (slice(0, 9), slice(9, 12))]
         config = TrainingConfig(epochs=6, learning_rate=1e-3, scales=(1.0,), schedule="cosine",
-                                augmentation=changes)
+                                averaging=0.8, judged_over=2, augmentation=changes)
         network = inference.seeded(1, networks.build_single, "infnet", 0.125)
         segmentation.fit_single(network, *parts, config, **shared)
     elif kind == "multi":

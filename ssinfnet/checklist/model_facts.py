@@ -6,7 +6,7 @@ Each fact returns a sentence, or "" where the run does not show it.
 from __future__ import annotations
 
 from ssinfnet.checklist.known import Known, sentence
-from ssinfnet.config import TrainingConfig
+from ssinfnet.config import FittingConfig
 from ssinfnet.models import MULTI_MODELS, SINGLE_MODELS
 
 __all__ = [
@@ -97,7 +97,7 @@ def training(known: Known) -> str:
     return f"Stage 1: {_schedule(single)}.{later}{short}"
 
 
-def _schedule(how: TrainingConfig) -> str:
+def _schedule(how: FittingConfig) -> str:
     changes = how.augmentation
     return (
         f"{how.epochs} epochs, batch {how.batch_size}, {how.optimiser}, learning rate "

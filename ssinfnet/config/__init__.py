@@ -18,6 +18,7 @@ from ssinfnet.config.data import DataConfig, PhantomConfig, SourceConfig, SplitC
 from ssinfnet.config.study import Study, load_study
 from ssinfnet.config.training import (
     AugmentationConfig,
+    FittingConfig,
     LungFieldConfig,
     MultiConfig,
     MultiTrainingConfig,
@@ -37,6 +38,7 @@ __all__ = [
     "CrossValidationConfig",
     "DataConfig",
     "ExternalConfig",
+    "FittingConfig",
     "LungFieldConfig",
     "MediationConfig",
     "MultiConfig",

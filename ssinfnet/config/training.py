@@ -10,6 +10,7 @@ from ssinfnet.config.parts import MultiName, Part, Positive, Share, SingleName
 
 __all__ = [
     "AugmentationConfig",
+    "FittingConfig",
     "LungFieldConfig",
     "MultiConfig",
     "MultiTrainingConfig",
@@ -23,19 +24,32 @@ __all__ = [
 
 
 class AugmentationConfig(Part):
-    """Random changes of a training slice, drawn alike for image, mask and edge (V §V-C)."""
+    """Random changes of a training slice, drawn alike for image, mask and edge (V §V-C).
+
+    From `rotation` on they are nnU-Net's (Isensee et al. 2021), with its ranges; the last six
+    change the image alone.
+    """
 
     flip_vertical: Share = 0.5  # probability; sources name the flip, not its probability
     flip_horizontal: Share = 0.5  # likewise
-    rotate: Share = 0.0  # probability of a turn by 90, 180 or 270 degrees
+    quarter_turn: Share = 0.0  # probability of a turn by 90, 180 or 270 degrees
     crop: Share = 0.0  # probability of cropping and enlarging back
     crop_smallest: float = Field(default=0.75, gt=0, le=1)  # smallest side kept, share of the side
     cutout: Share = 0.0  # probability of erasing one rectangle
     cutout_fraction: float = Field(default=0.4, gt=0, lt=1)  # of the area: 0.2, 0.4, 0.5 (V, D)
+    rotation: Share = 0.0  # probability of a rotation by up to `rotation_degrees`
+    rotation_degrees: float = Field(default=15.0, gt=0, le=180)  # either way
+    scaling: Share = 0.0  # probability of enlarging or shrinking, 0.7 to 1.4 times
+    noise: Share = 0.0  # probability of Gaussian noise
+    blur: Share = 0.0  # probability of a Gaussian blur
+    brightness: Share = 0.0  # probability of multiplying all grey values
+    contrast: Share = 0.0  # probability of stretching grey values around their mean
+    low_resolution: Share = 0.0  # probability of shrinking and enlarging back
+    gamma: Share = 0.0  # probability of raising grey values to a power
 
 
-class TrainingConfig(Part):
-    """How a network is fitted; the defaults are stage 1's (J, Experimental settings)."""
+class FittingConfig(Part):
+    """How any network is fitted; the defaults are stage 1's (J, Experimental settings)."""
 
     epochs: Positive = 500  # passes over the training slices (J)
     batch_size: Positive = 8  # Inf-Net's code
@@ -43,8 +57,11 @@ class TrainingConfig(Part):
     learning_rate: float = Field(default=1e-4, gt=0)  # J
     momentum: float = Field(default=0.0, ge=0, lt=1)  # of SGD
     schedule: Literal["constant", "cosine"] = "constant"  # none is stated (D-07)
+    warm_up: Share = 0.0  # share of the training in which the rate rises to its start
     gradient_clamp: float | None = Field(default=0.5, gt=0)  # each entry into ±0.5; Inf-Net
     scales: tuple[float, ...] = (0.75, 1.0, 1.25)  # one optimiser step each; Inf-Net
+    averaging: float | None = Field(default=None, gt=0, lt=1)  # decay a step of averaged weights
+    judged_over: Positive = 1  # epochs whose mean validation F1 ranks an epoch (D-14)
     patience: Positive | None = None  # epochs without a better validation F1; None never stops
     augmentation: AugmentationConfig = AugmentationConfig()
 
@@ -64,7 +81,13 @@ class TrainingConfig(Part):
         return scales
 
 
-class MultiTrainingConfig(TrainingConfig):
+class TrainingConfig(FittingConfig):
+    """How a stage-1 network is fitted (J, Experimental settings)."""
+
+    bce_share: float = Field(default=1.0, ge=0)  # λ of J eq 4
+
+
+class MultiTrainingConfig(FittingConfig):
     """How a stage-2 network is fitted (J, Experimental settings)."""
 
     optimiser: Literal["adam", "sgd"] = "sgd"  # J
@@ -72,9 +95,17 @@ class MultiTrainingConfig(TrainingConfig):
     momentum: float = Field(default=0.7, ge=0, lt=1)  # J
     gradient_clamp: float | None = Field(default=None, gt=0)  # only stage 1's code clamps
     scales: tuple[float, ...] = (1.0,)  # multi-scale is stage 1's
-    focal_gamma: float = Field(default=2.0, ge=0)  # J eq 7, of the models with focal loss
+    focal_gamma: float = Field(default=2.0, ge=0)  # γ of J eq 7, of the models with focal loss
+    focal_alpha: tuple[float, float, float] | None = None  # α_t of each class; None: all alike (J)
     lookahead_steps: Positive = 5  # k, of the models with Lookahead
     lookahead_share: float = Field(default=0.5, gt=0, le=1)  # α
+
+    @field_validator("focal_alpha")
+    @classmethod
+    def _some_class_counts(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if weights and (min(weights) < 0 or not any(weights)):
+            raise ValueError(f"focal_alpha must be at least 0 and not all 0, got {list(weights)}")
+        return weights
 
 
 class NetworkConfig(Part):
@@ -110,6 +141,7 @@ class PretextConfig(Part):
     network_learning_rate: float = Field(default=0.1, gt=0)  # SGD; falls at 40, 80, 90 % (D-22)
     network_momentum: float = Field(default=0.9, ge=0, lt=1)  # J
     network_weight_decay: float = Field(default=5e-4, ge=0)  # J
+    gradient_norm: float | None = Field(default=None, gt=0)  # bound of the gradient's length
     coach_learning_rate: float = Field(default=1e-5, gt=0)  # Adam
     divergence_weight: float = Field(default=1e-6, ge=0)  # of the coach's bottleneck; its code
     augmentation: AugmentationConfig = AugmentationConfig()

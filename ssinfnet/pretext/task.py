@@ -154,10 +154,19 @@ class Task:
                 weight_decay=config.network_weight_decay,
                 fused=True,
             )
-            return training.Recipe(phase.epochs, sgd, network_rate, network_loss)
-        adam = partial(torch.optim.Adam, fused=True)
+            optimiser, rate, loss = sgd, network_rate, network_loss
+        else:
+            optimiser, loss = partial(torch.optim.Adam, fused=True), coach_loss
+
+            def rate(done: float) -> float:
+                return config.coach_learning_rate
+
         return training.Recipe(
-            phase.epochs, adam, lambda done: config.coach_learning_rate, coach_loss
+            epochs=phase.epochs,
+            optimiser=optimiser,
+            rate=rate,
+            loss=loss,
+            gradient_norm=config.gradient_norm,
         )
 
 

@@ -1,0 +1,22 @@
+"""Fit a network: fastai's training loop, fed from memory, resumable to the bit.
+
+The only room that touches fastai. A run killed at any moment and started again ends with the
+weights of an undisturbed one (same machine and thread count): see `batches` for why.
+"""
+
+from ssinfnet.training.callbacks import SliceF1
+from ssinfnet.training.keeper import HISTORY, STATE, WEIGHTS
+from ssinfnet.training.loop import best_device, fingerprint, finished, fit
+from ssinfnet.training.recipe import Recipe
+
+__all__ = [
+    "HISTORY",
+    "STATE",
+    "WEIGHTS",
+    "Recipe",
+    "SliceF1",
+    "best_device",
+    "fingerprint",
+    "finished",
+    "fit",
+]

@@ -1,0 +1,135 @@
+"""One training from its start, or from where an earlier call was killed, to its kept weights."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from fastai.callback.fp16 import AMPMode
+from fastai.callback.progress import ProgressCallback
+from fastai.callback.schedule import ParamScheduler
+from fastai.data.core import DataLoaders
+from fastai.learner import Callback, Learner
+from fastai.optimizer import OptimWrapper
+from torch import nn
+
+from ssinfnet import checkpoints, progress
+from ssinfnet.batches import Batches, SliceSet
+from ssinfnet.training.callbacks import (
+    AveragedWeights,
+    Bf16,
+    BoundGradients,
+    SliceF1,
+    SlowWeights,
+)
+from ssinfnet.training.keeper import WEIGHTS, Keeper, readable
+from ssinfnet.training.recipe import Recipe
+
+__all__ = ["best_device", "fingerprint", "finished", "fit"]
+
+
+def best_device() -> torch.device:
+    """Return the CUDA device where there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fit(
+    network: nn.Module,
+    train: Batches,
+    validation: Batches,
+    recipe: Recipe,
+    *,
+    folder: Path,
+    described: dict[str, Any],
+) -> pd.DataFrame:
+    """Train a network, or go on where an earlier call was killed.
+
+    Parameters
+    ----------
+    network : Module
+        Already initialised; holds the kept weights afterwards.
+    train, validation : Batches
+        On the device to train on. On CUDA: bf16 autocast. Everywhere: channels-last.
+    recipe : Recipe
+    folder : Path
+        Receives `weights.safetensors`, `history.csv` and, until finished, `training.safetensors`.
+    described : dict
+        What defines this run (study, model, settings, seed …), JSON-ready. A state found in
+        `folder` is continued only if its description, start and data equal this run's.
+
+    Returns
+    -------
+    DataFrame
+        One row an epoch: epoch, train_loss, validation_loss, validation_f1 (where the recipe has
+        a score), seconds, best.
+
+    Raises
+    ------
+    ValueError
+        If the loss stops being finite.
+    """
+    data = train.slices, validation.slices
+    run = {**described, "start_and_data": fingerprint(network, *data)}
+    if earlier := finished(folder / WEIGHTS, run):
+        history = pd.DataFrame(earlier.description["history"])
+    else:
+        loaders = DataLoaders(train, validation)
+        loaders.device = train.device
+        cuda = [train.device] if train.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):  # a coach draws noise, seeded anew every epoch
+            history = _train(network, loaders, recipe, folder, run)
+    checkpoints.load_weights(network, folder / WEIGHTS)
+    return history
+
+
+def fingerprint(network: nn.Module, train: SliceSet, validation: SliceSet) -> str:
+    """Return a hash of the start and the data: a run of others is another run."""
+    tensors = {f"start.{name}": value for name, value in network.state_dict().items()}
+    for name, slices in (("train", train), ("validation", validation)):
+        tensors |= {f"{name}.{key}": value for key, value in slices.tensors().items()}
+    return checkpoints.digest(tensors)
+
+
+def finished(weights: Path, run: dict[str, Any]) -> checkpoints.Checkpoint | None:
+    """Return what an equal run has finished, or None."""
+    stored = readable(weights)
+    if stored is None or stored.description["run"] != run or not stored.description["finished"]:
+        return None
+    progress.say("training finished earlier with the same settings; nothing to do")
+    return stored
+
+
+def _train(
+    network: nn.Module, loaders: DataLoaders, recipe: Recipe, folder: Path, run: dict[str, Any]
+) -> pd.DataFrame:
+    """Run the epochs that are left; return the history of all."""
+    network.to(loaders.device, memory_format=torch.channels_last)
+    averaged = recipe.averaging and AveragedWeights(network, recipe.averaging)
+    keeper = Keeper(folder, run, recipe, averaged)
+    callbacks: list[Callback] = [
+        keeper,
+        SlowWeights(),
+        ParamScheduler({"lr": recipe.rate}),
+        BoundGradients(recipe.gradient_clamp, recipe.gradient_norm),
+        *([averaged] if averaged else []),
+        *([Bf16(AMPMode.BF16)] if loaders.device.type == "cuda" else []),
+    ]
+    learner = Learner(
+        loaders,
+        network,
+        loss_func=recipe.loss,
+        opt_func=partial(OptimWrapper, opt=recipe.optimiser),
+        lr=recipe.rate(0.0),
+        metrics=[] if recipe.score is None else [SliceF1(recipe.score)],
+        cbs=callbacks,
+    )
+    learner.create_opt()
+    start = keeper.restore(learner)
+    if not progress.in_jupyter():  # the keeper says a line an epoch instead
+        learner.remove_cbs(ProgressCallback)
+        learner.logger = lambda values: None
+    learner.fit(recipe.epochs, lr=recipe.rate(0.0), start_epoch=start)
+    return keeper.finish()
