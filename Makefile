@@ -29,7 +29,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --config st
 	$(if $(GPUS),--resources gpu=$(GPUS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test checks reference lab lint docs bench unlock licences audit clean
+.PHONY: help install reproduce publish test checks reference lab lint docs bench unlock licences audit clean
 
 help: ## list the verbs
 	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [GPUS=number of GPUs] [EXECUTOR=slurm JOBS=20]"
@@ -50,6 +50,9 @@ $(INSTALLED): constraints.txt pyproject.toml
 reproduce: $(INSTALLED) ## run a study: executed notebooks, tables, figures and report
 	$(SNAKEMAKE)
 	@echo "tables and figures: $(FIGURES)/report.html"
+
+publish: $(INSTALLED) ## refresh what the repository shows of a study, docs/results, from its last run
+	"$(BIN)/python" -m ssinfnet.cli publish "$(STUDY)"
 
 test: $(INSTALLED) ## run the tests
 	@# one file stays on one processor, whose fixtures its tests share

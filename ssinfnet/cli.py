@@ -244,6 +244,21 @@ def compare_studies(
         typer.echo(path)
 
 
+@app.command("publish")
+def publish_study(
+    name: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],
+) -> None:
+    """Copy what the repository shows of a study's last run into docs/results, and say what changed.
+
+    Of a phantom tables and the paper's figures; of real data tables over many patients alone. What
+    the run no longer makes is removed once the run is complete.
+    """
+    from ssinfnet import publication
+
+    with _refusals():
+        typer.echo(publication.publish(config.load_study(name)).text())
+
+
 @app.command("train")
 def train(
     name: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],

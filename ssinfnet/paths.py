@@ -81,8 +81,13 @@ class StudyPaths:
 
     @property
     def figures(self) -> Path:
-        """Published tables and figures."""
+        """Tables and figures of a run."""
         return self.root / "figures" / self.study
+
+    @property
+    def published(self) -> Path:
+        """What the repository shows of them (`make publish`)."""
+        return self.root / "docs" / "results" / self.study
 
     @property
     def phantom(self) -> Path:

@@ -21,9 +21,13 @@ from ssinfnet import artifacts, report_page, tables
 from ssinfnet.config import Study
 from ssinfnet.paths import StudyPaths
 
-__all__ = ["forget", "read_manifest", "save_figure", "save_table", "write_page"]
+__all__ = [
+    "forget", "is_complete", "read_manifest", "record_path", "save_figure", "save_table",
+    "write_page",
+]  # fmt: skip
 
 MANIFEST = "manifest"
+PAGE = "report.html"
 UNDERTRAINED = "undertrained"
 # Matplotlib writes the time, and its version, unless told not to.
 NO_METADATA = {
@@ -140,7 +144,7 @@ def forget(folder: Path, *patterns: str) -> list[str]:
     found = [name for name in read_manifest(folder)["name"]
              if any(fnmatchcase(name, pattern) for pattern in patterns)]  # fmt: skip
     for name in found:
-        record = folder / MANIFEST / f"{name}.json"
+        record = record_path(folder, name)
         files = artifacts.read_json(record)["files"]
         record.unlink()  # first, so that the page never misses a file
         for file in files:
@@ -197,7 +201,32 @@ def write_page(
     if manifest.empty:
         raise FileNotFoundError(f"{folder} holds no tables or figures; run the notebooks first")
     page = report_page.report_page(folder, study, manifest.to_dict("records"), exclusions, places)
-    return artifacts.write_text(folder / "report.html", page)
+    return artifacts.write_text(folder / PAGE, page)
+
+
+def is_complete(folder: Path) -> bool:
+    """Say whether a run came to its end: its page is there, and of exactly what is saved.
+
+    The page is what a run writes last. One of an earlier run does not count, since it shows other
+    files than those that a run which was cut off has saved since.
+
+    Parameters
+    ----------
+    folder : Path
+        ``figures/<study>``.
+    """
+    page = folder / PAGE
+    if not page.is_file():
+        return False
+    saved = {
+        file: sha for of_item in read_manifest(folder)["sha256"] for file, sha in of_item.items()
+    }
+    return report_page.saved_hashes(page.read_text(encoding="utf-8")) == saved
+
+
+def record_path(folder: Path, name: str) -> Path:
+    """Return where the record of a table or figure of that name lies below a folder."""
+    return folder / MANIFEST / f"{name}.json"
 
 
 def _check_name(name: str) -> None:
@@ -225,4 +254,4 @@ def _record(
         "sha256": {path.name: artifacts.sha256(path) for path in files},
         "made": dict(made),
     }
-    artifacts.write_json(folder / MANIFEST / f"{name}.json", record)
+    artifacts.write_json(record_path(folder, name), record)

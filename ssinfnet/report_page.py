@@ -29,7 +29,9 @@ from ssinfnet import (
 )
 from ssinfnet.config import Study
 
-__all__ = ["PNG_DPI", "cells", "render", "report_page", "side_by_side"]
+__all__ = [
+    "PNG_DPI", "cells", "render", "report_page", "saved_file", "saved_hashes", "side_by_side",
+]  # fmt: skip
 
 PNG_DPI = 150
 SCREEN_DPI = 120  # a figure on the page is a quarter larger than in print
@@ -108,8 +110,40 @@ def report_page(
         checklists=[_checklist(name, known) for name in checklist.GUIDELINES],
         note=tables.MEAN_NOTE,
         assumptions=_assumptions(study),
+        saved={file: sha for record in records for file, sha in record["sha256"].items()},
         **ran,
     )
+
+
+def saved_hashes(page: str) -> dict[str, str]:
+    """Return name → SHA-256 of every saved file that a page of `report_page` shows or links."""
+    lines = re.findall(r"([0-9a-f]{64}) ([\w.]+)<br>", page)
+    return {file: sha for sha, file in lines}
+
+
+def saved_file(folder: Path, file: str, sha256: str) -> Path:
+    """Return the path of a file of a saved item, which is the one that was saved.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies, such as ``figures/<study>``.
+    file, sha256 : str
+        Its name and hash, as the record of `report.read_manifest` has them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is missing.
+    ValueError
+        If it has changed since it was saved.
+    """
+    path = folder / file
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; run the notebook that saves it again")
+    if artifacts.sha256(path) != sha256:
+        raise ValueError(f"{path} has changed since it was saved; run its notebook again")
+    return path
 
 
 def render(template: str, **content: Any) -> str:
@@ -136,11 +170,7 @@ def _slug(title: str) -> str:
 def _item(folder: Path, record: Mapping[str, Any], read: Any, compared: pd.DataFrame) -> dict:
     """Return what the page shows of a saved table or figure."""
     for file, expected in record["sha256"].items():
-        path = folder / file
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing; run the notebook that saves it again")
-        if artifacts.sha256(path) != expected:
-            raise ValueError(f"{path} has changed since it was saved; run its notebook again")
+        saved_file(folder, file, expected)
     name = record["name"]
     item = {**record, "decisions": decisions.shaping(name), "beside": []}
     if record["kind"] == "figure":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,6 +93,19 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set SSINFNET_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def git():
+    """A function that asks git about this checkout; a skip where there is none."""
+
+    def ask(*arguments: str) -> subprocess.CompletedProcess:
+        command = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    if not (ROOT / ".git").exists():
+        pytest.skip(f"{ROOT} is no checkout of git")
+    return ask
 
 
 class Packed(NamedTuple):

@@ -6,7 +6,7 @@ import pandas as pd
 
 from ssinfnet import chapters
 
-SAVED = Path(__file__).parents[1] / "figures/demo/manifest"
+SAVED = Path(__file__).parents[1] / "docs/results/demo/manifest"
 
 
 def test_every_item_of_the_demo_has_a_chapter_and_is_in_one_only():

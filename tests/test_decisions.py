@@ -8,7 +8,7 @@ import pytest
 from ssinfnet import decisions
 
 ROOT = Path(__file__).parents[1]
-SAVED = sorted(path.stem for path in (ROOT / "figures/demo/manifest").glob("*.json"))
+SAVED = sorted(path.stem for path in (ROOT / "docs/results/demo/manifest").glob("*.json"))
 
 
 def test_every_decision_that_is_named_exists():

@@ -32,10 +32,20 @@ def snakemake(*arguments: str) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module")
+def status_before(git):
+    return git("status", "--porcelain").stdout
+
+
+@pytest.fixture(scope="module")
 def executed():
     run = snakemake("--forceall")
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return run
+
+
+# First, so that the status is asked before the run.
+def test_a_run_leaves_git_status_as_it_was(status_before, executed, git):
+    assert git("status", "--porcelain").stdout == status_before
 
 
 def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
