@@ -42,7 +42,6 @@ def loader(kind: str, size: int, batch: int, device: torch.device) -> batches.Ba
     return batches.Batches(
         slices,
         batches.inpainting_view if inpainting else views[kind],
-        batches.intensity(slices),
         batch_size=batch,
         seed=0,
         device=device,
@@ -54,9 +53,7 @@ def loader(kind: str, size: int, batch: int, device: torch.device) -> batches.Ba
 def steps(device: torch.device) -> dict[str, tuple[str, Callable, Callable, Callable]]:
     """Return name → (kind of batch, network builder, optimiser builder, loss) of every step."""
     config = PretextConfig()
-    single, multi = (
-        pretext.Task(config, edge, {"mean": 0.0, "std": 1.0}, device) for edge in (True, False)
-    )
+    single, multi = (pretext.Task(config, edge, device) for edge in (True, False))
     adam = partial(torch.optim.Adam, lr=1e-4, fused=True)
     sgd = partial(torch.optim.SGD, lr=0.01, momentum=0.7, fused=True)
 

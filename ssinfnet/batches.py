@@ -6,7 +6,6 @@ before: that is what makes a training resumable to the bit.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import partial
@@ -24,7 +23,6 @@ __all__ = [
     "SliceSet",
     "classes_of",
     "inpainting_view",
-    "intensity",
     "lesion_view",
     "multi_view",
     "network_input",
@@ -33,6 +31,7 @@ __all__ = [
 ]
 
 FREE_SHARE = 0.5  # of the device's free memory that slices may fill; the rest is for training
+LEAST_DEVIATION = 1e-2  # of grey values in [0, 1]: a blank slice stays blank, noise stays faint
 COACH_STRIDE = 16  # pixels a side of the cells that a mask of the inpainting task erases
 
 
@@ -106,40 +105,37 @@ def refuse_empty(train: SliceSet, validation: SliceSet) -> None:
             raise ValueError(f"the {name} set is empty; see the split in 01_data_split")
 
 
-def intensity(slices: SliceSet) -> dict[str, float]:
-    """Return mean and standard deviation of the grey values in [0, 1], for standardising inputs."""
-    counts = torch.bincount(slices.images.flatten().to(torch.int64), minlength=256).double()
-    grey = torch.arange(256, dtype=torch.float64, device=counts.device) / 255
-    mean = (counts * grey).sum() / counts.sum()
-    variance = (counts * (grey - mean) ** 2).sum() / counts.sum()
-    return {"mean": mean.item(), "std": max(math.sqrt(variance.item()), 1e-3)}
-
-
 def subseed(*parts: int) -> int:
     """Return a seed that is a function of several, such as (seed, epoch)."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
-def network_input(
-    grey: Tensor, statistics: dict[str, float], prior: Tensor | None = None
-) -> Tensor:
-    """Turn slices into what a network is given.
+def network_input(grey: Tensor, prior: Tensor | None = None) -> Tensor:
+    """Turn slices into what a network is given: each standardised by its own mean and deviation.
+
+    The rule is the same in pretraining, training and prediction, whatever the window of a source
+    (D-23).
 
     Parameters
     ----------
     grey : (batch, 1, size, size) float tensor in [0, 1]
-    statistics : dict
-        From `intensity`.
     prior : tensor of that shape in [0, 1], or None
 
     Returns
     -------
     (batch, 3, size, size) float tensor of equal channels, or 6 channels with the prior's three
     """
-    shown = ((grey - statistics["mean"]) / statistics["std"]).expand(-1, 3, -1, -1)
-    if prior is None:
-        return shown
-    return torch.cat([shown, prior.expand(-1, 3, -1, -1)], dim=1)
+    # In double precision, so that sums in another order, of other threads, round to the same.
+    moments = torch.std_mean(grey.double(), dim=(1, 2, 3), correction=0, keepdim=True)
+    deviation, mean = (moment.to(grey.dtype) for moment in moments)
+    slices = (grey - mean) / deviation.clamp(min=LEAST_DEVIATION)
+    return _input_channels(slices, prior)
+
+
+def _input_channels(slices: Tensor, prior: Tensor | None) -> Tensor:
+    """Return slices as three equal channels, followed by three of the prior where there is one."""
+    parts = [slices] if prior is None else [slices, prior]
+    return torch.cat([part.expand(-1, 3, -1, -1) for part in parts], dim=1)
 
 
 def classes_of(labels: Tensor) -> Tensor:
@@ -156,39 +152,31 @@ class Shown(NamedTuple):
 
 
 # How a batch looks to a network: inputs first, targets last.
-View = Callable[[Shown, dict[str, float], np.random.Generator], tuple[Tensor, ...]]
+View = Callable[[Shown, np.random.Generator], tuple[Tensor, ...]]
 
 
-def lesion_view(
-    shown: Shown, statistics: dict[str, float], rng: np.random.Generator
-) -> tuple[Tensor, ...]:
+def lesion_view(shown: Shown, rng: np.random.Generator) -> tuple[Tensor, ...]:
     """Return stage 1's batch: input, lesion, edge."""
     lesion = (shown.labels > 0.5).float()
-    return network_input(shown.grey, statistics), lesion, images.lesion_edge(lesion)
+    return network_input(shown.grey), lesion, images.lesion_edge(lesion)
 
 
-def multi_view(
-    shown: Shown, statistics: dict[str, float], rng: np.random.Generator
-) -> tuple[Tensor, ...]:
+def multi_view(shown: Shown, rng: np.random.Generator) -> tuple[Tensor, ...]:
     """Return stage 2's batch: input with prior where there is one, and the three classes."""
-    return network_input(shown.grey, statistics, shown.priors), classes_of(shown.labels)
+    return network_input(shown.grey, shown.priors), classes_of(shown.labels)
 
 
 def inpainting_view(
-    shown: Shown,
-    statistics: dict[str, float],
-    rng: np.random.Generator,
-    kind: str = "mse",
+    shown: Shown, rng: np.random.Generator, kind: str = "mse"
 ) -> tuple[Tensor, ...]:
     """Return the inpainting task's batch: input, random scores of its cells, what to restore.
 
     What is restored is the input itself, or, with ``kind="bce"``, slice and prior in [0, 1].
     """
-    given = network_input(shown.grey, statistics, shown.priors)
+    given = network_input(shown.grey, shown.priors)
     cells = given.shape[-1] // COACH_STRIDE
     scores = torch.from_numpy(rng.random((len(given), 1, cells, cells), dtype=np.float32))
-    plain = {"mean": 0.0, "std": 1.0}
-    target = given if kind == "mse" else network_input(shown.grey, plain, shown.priors)
+    target = given if kind == "mse" else _input_channels(shown.grey, shown.priors)
     return given, scores.to(given.device), target
 
 
@@ -204,8 +192,6 @@ class Batches:
     slices : SliceSet
     view : callable
         `lesion_view`, `multi_view` or `inpainting_view`.
-    statistics : dict
-        From `intensity`, of the training slices.
     batch_size, seed : int
     device : torch.device
     inputs : int
@@ -220,7 +206,6 @@ class Batches:
         self,
         slices: SliceSet,
         view: View,
-        statistics: dict[str, float],
         *,
         batch_size: int,
         seed: int,
@@ -231,7 +216,6 @@ class Batches:
     ) -> None:
         self.slices = slices.to(device)
         self.view = view
-        self.statistics = statistics
         self.seed = seed
         self.device = device
         self.n_inp = inputs  # fastai's name
@@ -262,7 +246,7 @@ class Batches:
                 shown = _each(shown, partial(augmentation.augment, draw=draw))
             for size in self.sizes:
                 scaled = _each(shown, partial(images.resize_slices, size=size))
-                yield self.view(scaled, self.statistics, rng)
+                yield self.view(scaled, rng)
 
     def _pick(self, chosen: np.ndarray) -> Shown:
         rows = torch.from_numpy(chosen).to(self.slices.images.device)

@@ -86,7 +86,7 @@ def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     network : Module
         In evaluation mode, on the CPU.
     run : dict
-        What made it: stage, model, width, intensity statistics, seed, settings.
+        What made it: stage, model, width, seed, settings.
 
     Raises
     ------
@@ -115,7 +115,6 @@ def predict(
     network: nn.Module,
     slices: SliceSet,
     sizes: Sequence[tuple[int, int]],
-    statistics: dict[str, float],
     *,
     batch_size: int = 8,
     device: torch.device | None = None,
@@ -133,8 +132,6 @@ def predict(
         Prepared slices, with priors where the network reads them.
     sizes : n pairs (height, width)
         The slices' own sizes in pixels.
-    statistics : dict
-        Mean and standard deviation of the training slices, `run["intensity"]`.
     batch_size : int
     device : torch.device or None
         `training.best_device()` if None.
@@ -157,14 +154,13 @@ def predict(
     for first in progress.track(starts, "predicting batches of slices"):
         batch = slice(first, first + batch_size)
         own = SliceSet(**{name: held[batch] for name, held in slices.tensors().items()})
-        yield from predict_batch(network, own, sizes[batch], statistics, device)
+        yield from predict_batch(network, own, sizes[batch], device)
 
 
 def predict_batch(
     network: nn.Module,
     slices: SliceSet,
     sizes: Sequence[tuple[int, int]],
-    statistics: dict[str, float],
     device: torch.device,
     *,
     flip: Sequence[int] = (),
@@ -176,7 +172,7 @@ def predict_batch(
     ----------
     network : Module
         On the device, in evaluation mode.
-    slices, sizes, statistics, device
+    slices, sizes, device
         As for `predict`.
     flip : sequence of int
         Axes along which the network sees the slices flipped; -1 is left for right. Its logits are
@@ -184,7 +180,7 @@ def predict_batch(
     mixed_precision : bool or None
         Compute in bfloat16 where that is safe; None does so on CUDA alone.
     """
-    logits = _logits(network, slices, statistics, device, tuple(flip), mixed_precision)
+    logits = _logits(network, slices, device, tuple(flip), mixed_precision)
     for own, size in zip(logits, sizes, strict=True):
         enlarged = F.interpolate(own[None], size=tuple(size), mode="bilinear", align_corners=False)
         yield enlarged[0].sigmoid().cpu().numpy().astype(np.float16)
@@ -216,9 +212,9 @@ def predict_rows(
     dict
         As `predict` yields them.
     """
-    network, run = load(folder)
+    network, _ = load(folder)
     sizes = list(zip(rows["height"], rows["width"], strict=True))
-    maps = predict(network, slices, sizes, run["intensity"], batch_size=batch_size, device=device)
+    maps = predict(network, slices, sizes, batch_size=batch_size, device=device)
     return dict(zip(rows["slice_id"], maps, strict=True))
 
 
@@ -302,7 +298,7 @@ def held_out_loss(folder: Path, slices: SliceSet, device: torch.device | None = 
     view, loss = (lesion_view, segmentation.single_loss)
     if run["stage"] == "multi":
         view, loss = multi_view, partial(segmentation.multi_loss, gamma=0.0)
-    batches = Batches(slices, view, run["intensity"], batch_size=8, seed=0, device=device)
+    batches = Batches(slices, view, batch_size=8, seed=0, device=device)
     summed = 0.0
     for inputs, *targets in progress.track(batches, "measuring the loss of batches"):
         summed += len(inputs) * loss(network(inputs), *targets).item()
@@ -332,17 +328,16 @@ def held_out_losses(
 def _logits(
     network: nn.Module,
     slices: SliceSet,
-    statistics: dict[str, float],
     device: torch.device,
     flip: tuple[int, ...],
     mixed_precision: bool | None,
 ) -> torch.Tensor:
     """Return the prediction's logits (batch, channels, size, size) in float32."""
     grey, prior = (
-        None if stored is None else (stored.to(device).float() / 255).flip(flip)
+        None if stored is None else stored.to(device).float() / 255
         for stored in (slices.images, slices.priors)
     )
-    inputs = network_input(grey, statistics, prior).contiguous(memory_format=torch.channels_last)
+    inputs = network_input(grey, prior).flip(flip).contiguous(memory_format=torch.channels_last)
     mixed = device.type == "cuda" if mixed_precision is None else mixed_precision
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
         return network(inputs).segmentations[-1].float().flip(flip)

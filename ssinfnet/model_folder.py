@@ -31,7 +31,6 @@ __all__ = [
     "Model",
     "Score",
     "Slices",
-    "Trained",
     "Training",
     "WeightsFile",
     "load",
@@ -53,13 +52,6 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Intensity(Part):
-    """Of the training slices in [0, 1]; inputs are standardised by it."""
-
-    mean: float
-    std: float = Field(gt=0)
-
-
 class WeightsFile(Part):
     """One network of a model."""
 
@@ -67,7 +59,6 @@ class WeightsFile(Part):
     sha256: Hash
     model: str  # of SINGLE_MODELS or MULTI_MODELS, which tell the architecture
     width: float = Field(gt=0, le=1)
-    intensity: Intensity
 
 
 class Member(Part):
@@ -136,7 +127,7 @@ class Training(Part):
 class Description(Part):
     """`model.json`."""
 
-    format: Literal[1]
+    format: Literal[2]  # 1 standardised slices by statistics of the training set
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     image_size: int = Field(gt=0, le=4096, multiple_of=32)  # pixels that the networks read
     window_hu: tuple[float, float]
@@ -163,19 +154,12 @@ class Description(Part):
         return {CARD: self.card_sha256} | {file.file: file.sha256 for file in weights}
 
 
-class Trained(NamedTuple):
-    """A network, and the intensity statistics that its inputs are standardised by."""
-
-    network: nn.Module
-    intensity: dict[str, float]
-
-
 class Chain(NamedTuple):
     """Both stages of a member, from slice to classes."""
 
-    single: Trained
-    prior: Trained | None
-    multi: Trained | None
+    single: nn.Module
+    prior: nn.Module | None
+    multi: nn.Module | None
     reads_prior: bool
 
 
@@ -258,23 +242,22 @@ def load(folder: Path | str) -> Model:
 
 
 def _chain(folder: Path, member: Member) -> Chain:
-    trained = {stage: _trained(folder, stage, file) for stage, (file, _) in member.stages().items()}
+    trained = {stage: _network(folder, stage, file) for stage, (file, _) in member.stages().items()}
     reads = member.multi is not None and MULTI_MODELS[member.multi.model].prior
     return Chain(trained["single"], trained.get("prior"), trained.get("multi"), reads)
 
 
-def _trained(folder: Path, stage: str, file: WeightsFile) -> Trained:
+def _network(folder: Path, stage: str, file: WeightsFile) -> nn.Module:
     try:
         network, run = inference.load_file(folder / file.file)
-        found = {"stage": run["stage"], "model": run["model"], "width": run["width"],
-                 "intensity": run["intensity"]}  # fmt: skip
+        found = {"stage": run["stage"], "model": run["model"], "width": run["width"]}
     except KeyError as error:  # a file that describes no training, or an unknown model
         raise ValueError(f"{folder / file.file} does not describe its training: {error}") from error
     said = {"stage": "multi" if stage == "multi" else "single", "model": file.model,
-            "width": file.width, "intensity": file.intensity.model_dump()}  # fmt: skip
+            "width": file.width}  # fmt: skip
     if found != said:
         raise ValueError(f"{folder / file.file} holds {found}; {DESCRIPTION} says {said}")
-    return Trained(network, run["intensity"])
+    return network
 
 
 @torch.inference_mode()
@@ -300,11 +283,11 @@ def verify(folder: Path | str) -> str:
     blank = torch.zeros(1, 1, size, size)
     for member, chain in zip(model.description.members, model.chains, strict=True):
         trained = (chain.single, chain.prior, chain.multi)
-        for (stage, (file, _)), (network, intensity) in zip(
+        for (stage, (file, _)), network in zip(
             member.stages().items(), [one for one in trained if one], strict=True
         ):
             prior = blank if stage == "multi" and chain.reads_prior else None
-            logits = network(network_input(blank, intensity, prior)).segmentations[-1]
+            logits = network(network_input(blank, prior)).segmentations[-1]
             if not logits.isfinite().all():
                 raise ValueError(f"{file.file} answers a blank slice with numbers not finite")
     described = model.description

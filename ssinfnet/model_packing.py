@@ -81,7 +81,7 @@ def pack(
             "versions": _versions(places.single(single, folds[0], seeds[0])),
         }
         content = {
-            "format": 1,
+            "format": 2,
             "name": folder.name,
             "image_size": study.image_size,
             "window_hu": list(images.LUNG_WINDOW_HU),
@@ -143,7 +143,7 @@ def _member(
         shutil.copyfile(source / training.WEIGHTS, target)
         files[stage] = WeightsFile(
             file=target.name, sha256=artifacts.sha256(target), model=run["model"],
-            width=float(run["width"]), intensity=run["intensity"],
+            width=float(run["width"]),
         )  # fmt: skip
     return Member(fold=fold, seed=seed, **files)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from numpy.typing import NDArray
 
 from ssinfnet import burden, images, inference, model_folder, progress, slice_sets, training
@@ -182,7 +183,7 @@ class Predictor:
         for chain in model.chains:
             for trained in (chain.single, chain.prior, chain.multi):
                 if trained:
-                    trained.network.to(chosen, memory_format=torch.channels_last)
+                    trained.to(chosen, memory_format=torch.channels_last)
         return cls(
             model=model,
             device=chosen,
@@ -243,10 +244,10 @@ class Predictor:
     ) -> tuple[NDArray[np.float16], NDArray[np.float16] | None]:
         """Return lesion (batch, h, w) and classes (batch, 3, h, w) as one view sees them."""
 
-        def answers(trained: model_folder.Trained, shown: SliceSet) -> NDArray[np.float16]:
+        def answers(network: nn.Module, shown: SliceSet) -> NDArray[np.float16]:
             sizes = [size] * len(shown)
             return np.stack(list(inference.predict_batch(
-                trained.network, shown, sizes, trained.intensity, self.device, flip=flip,
+                network, shown, sizes, self.device, flip=flip,
                 mixed_precision=self.mixed_precision,
             )))  # fmt: skip
 

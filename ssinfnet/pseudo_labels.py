@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ssinfnet import inference, progress, segmentation, training
-from ssinfnet.batches import SliceSet, intensity, subseed
+from ssinfnet.batches import SliceSet, subseed
 from ssinfnet.config import PseudoLabelConfig
 
 __all__ = ["PseudoLabelled", "label_by_groups"]
@@ -94,7 +94,7 @@ def label_by_groups(
     for number, group in enumerate(groups, start=1):
         progress.say(f"group {number} of {len(groups)}: {len(group)} slices are labelled")
         shown = unlabelled.images[torch.from_numpy(group)]
-        learnt = _joined(learnt, _labelled(network, shown, intensity(learnt), device))
+        learnt = _joined(learnt, _labelled(network, shown, device))
         history = segmentation.fit_single(
             network, learnt, validation, config.retraining,
             seed=subseed(seed, number), folder=folder / f"group{number:04d}",
@@ -109,16 +109,11 @@ def label_by_groups(
     )
 
 
-def _labelled(
-    network: nn.Module,
-    images: torch.Tensor,
-    statistics: dict[str, float],
-    device: torch.device,
-) -> SliceSet:
+def _labelled(network: nn.Module, images: torch.Tensor, device: torch.device) -> SliceSet:
     """Return slices with what the network finds as their labels: 1 lesion, 0 background."""
     slices = SliceSet(images)
     sizes = [tuple(images.shape[-2:])] * len(images)
-    maps = inference.predict(network, slices, sizes, statistics, device=device)
+    maps = inference.predict(network, slices, sizes, device=device)
     found = np.stack([map_[0] >= THRESHOLD for map_ in maps]).astype(np.uint8)
     return SliceSet(images, torch.from_numpy(found)[:, None])
 

@@ -18,7 +18,6 @@ from ssinfnet.batches import (
     Batches,
     SliceSet,
     View,
-    intensity,
     lesion_view,
     multi_view,
     refuse_empty,
@@ -132,17 +131,13 @@ def _fit_slices(
     """Fit a network that segments slices."""
     refuse_empty(train, validation)
     device = device or training.best_device()
-    statistics = intensity(train)
     described = {
         **described,
         "training": config.model_dump(mode="json"),
         "seed": seed,
-        "intensity": statistics,
     }
     loaders = [
-        Batches(
-            slices, view, statistics, batch_size=config.batch_size, seed=seed, device=device, **more
-        )
+        Batches(slices, view, batch_size=config.batch_size, seed=seed, device=device, **more)
         for slices, more in (
             (train, {"augmentation": config.augmentation, "scales": config.scales}),
             (validation, {}),

@@ -22,9 +22,8 @@ def predicted() -> str:
     rng = np.random.default_rng(3)
     slices = batches.SliceSet.of(rng.integers(0, 255, (6, 96, 96)).astype(np.uint8))
     network = inference.seeded(0, networks.build_single, "infnet", 0.125)
-    statistics = {"mean": 0.3, "std": 0.2}
     sizes = [(96, 96)] * 6
-    maps = inference.predict(network, slices, sizes, statistics, batch_size=4, device=CPU)
+    maps = inference.predict(network, slices, sizes, batch_size=4, device=CPU)
     rows = []
     for map_ in maps:
         truth = rng.random(map_[0].shape) < 0.3

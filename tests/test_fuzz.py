@@ -213,15 +213,14 @@ def record(path):
 
 
 def description(path):
-    network = {"file": "a.safetensors", "sha256": "0" * 64, "model": "sinfnet", "width": 0.25,
-               "intensity": {"mean": 0.2, "std": 0.1}}  # fmt: skip
+    network = {"file": "a.safetensors", "sha256": "0" * 64, "model": "sinfnet", "width": 0.25}
     score = {"stage": "single", "model": "sinfnet", "fold": 0, "split": "test", "class": "lesion",
              "metric": "F1", "mean": 0.5, "low": None, "high": None, "n": 3, "n_slices": 4,
              "n_patients": 2}  # fmt: skip
     training = {"study": {"name": "smoke"}, "notes": {}, "slices": [], "scores": [score],
                 "versions": {"torch": "2"}}  # fmt: skip
     artifacts.write_json(path, {
-        "format": 1, "name": "small", "image_size": 64, "window_hu": [-1250, 250], "threshold": 0.5,
+        "format": 2, "name": "small", "image_size": 64, "window_hu": [-1250, 250], "threshold": 0.5,
         "members": [{"fold": 0, "seed": 1, "single": network}], "card_sha256": "0" * 64,
         "training": training,
     })  # fmt: skip

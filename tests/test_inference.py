@@ -20,7 +20,6 @@ from ssinfnet.config import TrainingConfig, load_study
 from ssinfnet.paths import PREDICTIONS, StudyPaths
 
 CPU = torch.device("cpu")
-STATISTICS = {"mean": 0.3, "std": 0.2}
 
 
 def random_slices(count, size):
@@ -32,7 +31,7 @@ def test_probabilities_come_at_each_slices_own_size():
     network = inference.seeded(0, networks.build_single, "infnet", 0.125)
     slices = random_slices(3, 64)
     sizes = [(50, 70), (64, 64), (130, 33)]
-    maps = list(inference.predict(network, slices, sizes, STATISTICS, batch_size=2, device=CPU))
+    maps = list(inference.predict(network, slices, sizes, batch_size=2, device=CPU))
     assert [m.shape for m in maps] == [(1, *size) for size in sizes]
     assert all(m.dtype == np.float16 and m.min() >= 0 and m.max() <= 1 for m in maps)
 
@@ -42,11 +41,7 @@ def test_batch_size_does_not_change_the_prediction():
     slices = random_slices(5, 64)
     one, five = (
         np.stack(
-            list(
-                inference.predict(
-                    network, slices, [(64, 64)] * 5, STATISTICS, batch_size=size, device=CPU
-                )
-            )
+            list(inference.predict(network, slices, [(64, 64)] * 5, batch_size=size, device=CPU))
         )
         for size in (1, 5)
     )
@@ -62,14 +57,14 @@ def test_a_network_without_evidence_predicts_no_lesion():
             return UNetOutput(-5 + x[:, :1] * 0.01)
 
     slices = random_slices(1, 32)
-    (probability,) = inference.predict(Healthy(), slices, [(32, 32)], STATISTICS, device=CPU)
+    (probability,) = inference.predict(Healthy(), slices, [(32, 32)], device=CPU)
     assert probability.max() < 0.01
 
 
 def test_sizes_must_match_slices():
     network = inference.seeded(0, networks.build_single, "unet", 0.125)
     with pytest.raises(ValueError, match="2 slices and 1 sizes"):
-        list(inference.predict(network, random_slices(2, 32), [(9, 9)], STATISTICS))
+        list(inference.predict(network, random_slices(2, 32), [(9, 9)]))
 
 
 def test_a_trained_network_comes_back_with_what_made_it(square_slices, tmp_path):
@@ -177,7 +172,7 @@ def test_stage_2_predicts_three_classes_with_the_prior_as_input():
         replace(slices, priors=torch.full_like(slices.images, value)) for value in (0, 255)
     )
     one, other = (
-        np.stack(list(inference.predict(network, s, [(50, 70)] * 2, STATISTICS, device=CPU)))
+        np.stack(list(inference.predict(network, s, [(50, 70)] * 2, device=CPU)))
         for s in (blank, full)
     )
     assert one.shape == (2, 3, 50, 70)
@@ -278,7 +273,7 @@ def moved(tmp_path, monkeypatch):
         ("multi", "sinfnet"): inference.seeded(2, networks.build_multi, "unet", True, 0.125),
     }
     for (stage, model), network in trained.items():
-        run = {"stage": stage, "model": model, "width": 0.125, "intensity": STATISTICS}
+        run = {"stage": stage, "model": model, "width": 0.125}
         checkpoints.save(
             getattr(places, stage)(model, 0, 1) / training.WEIGHTS,
             network.state_dict(),
@@ -296,11 +291,11 @@ def test_networks_predict_another_studys_test_slices_with_priors_of_their_own(mo
     assert single["s3"].shape == (1, 40, 50)
     stored = np.load(StudyPaths("other", places.root).cohort / "images.npy")[3:]
     slices = batches.SliceSet.of(stored)
-    expected = inference.predict(trained["single", "sinfnet"], slices, [(40, 50)] * 5, STATISTICS)
+    expected = inference.predict(trained["single", "sinfnet"], slices, [(40, 50)] * 5)
     np.testing.assert_array_equal(np.stack(list(expected)), np.stack(list(single.values())))
     priors = np.stack([images.resize_image(m[0].astype(np.float32), 32) for m in single.values()])
     given = batches.SliceSet.of(stored, None, np.rint(priors * 255).astype(np.uint8))
-    expected = inference.predict(trained["multi", "sinfnet"], given, [(40, 50)] * 5, STATISTICS)
+    expected = inference.predict(trained["multi", "sinfnet"], given, [(40, 50)] * 5)
     multi = artifacts.read_arrays(into.multi("sinfnet", 0, 1) / PREDICTIONS)
     np.testing.assert_array_equal(np.stack(list(expected)), np.stack(list(multi.values())))
 
@@ -317,9 +312,7 @@ def test_the_test_loss_of_stage_2_is_the_plain_cross_entropy(moved):
     rng = np.random.default_rng(6)
     arrays = [rng.integers(0, high, (3, 32, 32)).astype(np.uint8) for high in (255, 3, 255)]
     slices = batches.SliceSet.of(*arrays)
-    grey = batches.network_input(
-        slices.images.float() / 255, STATISTICS, slices.priors.float() / 255
-    )
+    grey = batches.network_input(slices.images.float() / 255, slices.priors.float() / 255)
     network = trained["multi", "sinfnet"].eval()
     with torch.no_grad():
         logits = network(grey).logits

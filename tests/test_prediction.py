@@ -27,13 +27,12 @@ from ssinfnet import (
 from ssinfnet.burden import COLUMNS
 from ssinfnet.config import PhantomConfig
 from ssinfnet.maps import SliceMaps, class_masks, read_maps
-from ssinfnet.model_folder import Chain, Model, Trained
+from ssinfnet.model_folder import Chain, Model
 from ssinfnet.prediction import FLIPS, Predictor, Spread, predict
 from ssinfnet.scans import Place, read_scan
 from ssinfnet.sources.volume_files import read_volume
 
 CPU = torch.device("cpu")
-PLAIN = {"mean": 0.0, "std": 1.0}
 
 
 class Rule(nn.Module):
@@ -55,7 +54,7 @@ def model_of(*chains, size=64):
 
 
 def single(rule):
-    return Chain(Trained(Rule(rule), PLAIN), None, None, False)
+    return Chain(Rule(rule), None, None, False)
 
 
 def part_of(scan, first, last):
@@ -129,9 +128,9 @@ def test_a_volume_is_predicted_slice_by_slice_in_its_own_order(packed, tmp_path,
 def test_flips_of_an_equivariant_network_change_nothing_at_all(picture_scan):
     """A rule of each pixel alone commutes with every flip, so any difference is a pixel moved."""
     chain = Chain(
-        single=Trained(Rule(lambda x: 4 * x[:, :1] - 2), PLAIN),
+        single=Rule(lambda x: 4 * x[:, :1] - 2),
         prior=None,
-        multi=Trained(Rule(lambda x: torch.cat([x[:, 3:4], x[:, :1], 1 - x[:, :1]], 1)), PLAIN),
+        multi=Rule(lambda x: torch.cat([x[:, 3:4], x[:, :1], 1 - x[:, :1]], 1)),
         reads_prior=True,
     )
     plain = Predictor.of(model_of(chain), device="cpu")(picture_scan)

@@ -56,7 +56,7 @@ def test_each_group_is_learnt_before_the_next_is_labelled(sets, trained_on, tmp_
 
 
 def test_a_pseudo_label_is_what_the_network_finds(sets, trained_on, tmp_path, monkeypatch):
-    def predict(network, slices, sizes, statistics, **more):
+    def predict(network, slices, sizes, **more):
         for image in slices.images:
             yield (image > 90).numpy() * 0.5  # exactly at the threshold
 

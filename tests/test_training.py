@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from ssinfnet import batches, checkpoints, inference, networks, pretext, segmentation, training
 from ssinfnet.config import AugmentationConfig, MultiTrainingConfig, TrainingConfig
@@ -43,7 +44,7 @@ def fit(slices, folder, config=CONFIG, seed=1, **more):
 
 def epoch_of(slices, config=CONFIG, seed=1, epoch=0, train=True):
     made = batches.Batches(
-        slices, batches.lesion_view, batches.intensity(slices), seed=seed, device=CPU,
+        slices, batches.lesion_view, seed=seed, device=CPU,
         batch_size=config.batch_size, augmentation=config.augmentation if train else None,
         scales=config.scales if train else (1.0,),
     )  # fmt: skip
@@ -58,10 +59,12 @@ def test_one_epoch_visits_every_slice_once(slices):
         augmentation=AugmentationConfig(flip_vertical=0, flip_horizontal=0),
     )
     seen = torch.cat([x[:, 0] for x, _, _ in epoch_of(slices, plain)])
-    statistics = batches.intensity(slices)
-    grey = (seen * statistics["std"] + statistics["mean"]) * 255
-    got = sorted(tuple(row) for row in grey.round().int().flatten(1)[:, :99].tolist())
-    assert got == sorted(tuple(row) for row in slices.images.flatten(1)[:, :99].tolist())
+    expected = batches.network_input(slices.images.float() / 255)[:, 0]
+
+    def in_order(grey):
+        return torch.stack(sorted(grey.flatten(1), key=lambda row: row[:99].tolist()))
+
+    torch.testing.assert_close(in_order(seen), in_order(expected))
 
 
 def test_a_last_batch_of_one_slice_joins_the_one_before(slices):
@@ -91,9 +94,22 @@ def test_validation_batches_are_whole_ordered_and_unchanged(slices):
     torch.testing.assert_close(got, slices.labels.float())
 
 
-def test_intensity_agrees_with_numpy(slices):
-    grey = slices.images.numpy() / 255
-    assert batches.intensity(slices) == pytest.approx({"mean": grey.mean(), "std": grey.std()})
+def test_each_slice_is_standardised_by_its_own_mean_and_deviation(slices):
+    grey = slices.images.float() / 255
+    got = batches.network_input(grey).numpy()
+    expected = stats.zscore(slices.images[:, 0].numpy() / 255, axis=(1, 2))
+    np.testing.assert_allclose(got, expected[:, None].repeat(3, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_another_window_of_a_slice_is_the_same_to_a_network(slices):
+    grey = slices.images.float() / 255
+    torch.testing.assert_close(
+        batches.network_input(0.5 * grey + 0.2), batches.network_input(grey), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_a_blank_slice_stays_blank():
+    assert batches.network_input(torch.full((1, 1, 8, 8), 0.7)).abs().max() < 1e-4
 
 
 def test_the_loss_falls_on_one_batch(slices, tmp_path):
@@ -110,8 +126,7 @@ def test_validation_f1_agrees_with_scikit_learn(slices, tmp_path):
 
     network, history = fit(slices, tmp_path, CONFIG.model_copy(update={"epochs": 1}))
     held_out = part(slices, 9, 12)
-    statistics = batches.intensity(part(slices, 0, 9))
-    maps = inference.predict(network, held_out, [(64, 64)] * 3, statistics, device=CPU)
+    maps = inference.predict(network, held_out, [(64, 64)] * 3, device=CPU)
     expected = np.mean(
         [
             f1_score(truth.flatten(), probability.flatten() > 0.5)

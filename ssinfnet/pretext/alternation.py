@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ssinfnet import artifacts, checkpoints, networks, progress, training
-from ssinfnet.batches import SliceSet, intensity, refuse_empty, subseed
+from ssinfnet.batches import SliceSet, refuse_empty, subseed
 from ssinfnet.config import PretextConfig
 from ssinfnet.pretext.task import Task, Turn, assess, examples
 
@@ -90,12 +90,11 @@ def pretrain(
     """
     refuse_empty(train, validation)
     device = device or training.best_device()
-    task = Task(config, "edge.head" in network.heads, intensity(train), device)
+    task = Task(config, "edge.head" in network.heads, device)
     run = {
         **described,
         "pretext": config.model_dump(mode="json"),
         "seed": seed,
-        "intensity": task.statistics,
         "start_and_data": training.fingerprint(network, train, validation),
     }
     if training.finished(folder / training.WEIGHTS, run):

@@ -94,11 +94,10 @@ class Turn(nn.Module):
 
 @dataclass(frozen=True)
 class Task:
-    """What all phases share: the settings, the slices' statistics, the device."""
+    """What all phases share: the settings, and the device."""
 
     config: PretextConfig
     edge: bool  # whether the network's last output is an edge map
-    statistics: dict[str, float]
     device: torch.device
 
     def batches(
@@ -109,7 +108,6 @@ class Task:
         return Batches(
             slices,
             view,
-            self.statistics,
             batch_size=self.config.batch_size,
             seed=seed,
             device=self.device,
