@@ -135,7 +135,8 @@ def predict(
     """Segment scans: maps and masks in their own geometry, tables and a picture of each.
 
     For research only, not a medical device. Run again, it goes on where it stopped. The exit status
-    is 1 if an input could not be used; table_excluded.csv says why.
+    is 1 if an input could not be used; table_excluded.csv says why. OUT may be any folder: scans of
+    earlier calls stay in it, and nothing that ssinfnet did not write is replaced or removed.
     """
     from ssinfnet import predicted_files
     from ssinfnet.prediction import Predictor

@@ -8,10 +8,12 @@
     predictions.csv           a row a scan; phenotypes.csv likewise, where asked for
     table_excluded.csv        what was not used, and why
     manifest.json             versions, settings, hashes of the model and of every input and output
+    written_files.json        the files that are ours: nothing else is replaced or removed
 
 Of pictures, each of the first three is a folder of PNG files under the pictures' own names: masks
 as labels, probability and uncertainty at 16 bits, 65,535 for 1. `records/NAME.json` says what made
-a scan's files: a scan whose record and files are current is not predicted again.
+a scan's files: a scan whose record and files are current is not predicted again. The tables have
+the scans of all calls that wrote into the folder, told apart by the names and bytes of their files.
 """
 
 from __future__ import annotations
@@ -30,26 +32,50 @@ import ssinfnet
 from ssinfnet import artifacts, burden, plots, progress
 from ssinfnet import phenotypes as radiomics
 from ssinfnet.prediction import Prediction, Predictor
-from ssinfnet.scans import Excluded, Place, Scan, find_scans, read_scan
+from ssinfnet.prediction_plan import (
+    EXCLUDED,
+    MANIFEST,
+    PHENOTYPES,
+    PREDICTIONS,
+    files_of,
+    made,
+    picture_name,
+    plan,
+    record_name,
+    without_folders,
+)
+from ssinfnet.scans import Excluded, Scan, find_scans, read_scan
 from ssinfnet.sources import dicom_seg
 from ssinfnet.sources.volume_files import write_map
+from ssinfnet.written_files import WrittenFiles
 
 __all__ = ["EXCLUDED", "MANIFEST", "PHENOTYPES", "PREDICTIONS", "Written", "predict_into"]
 
-PREDICTIONS, PHENOTYPES = "predictions.csv", "phenotypes.csv"
-EXCLUDED, MANIFEST, RECORDS = "table_excluded.csv", "manifest.json", "records"
 CAPTION = 28  # letters
 DEEPEST = np.iinfo(np.uint16).max
 
 
 @dataclass
 class Written:
-    """What `predict_into` did."""
+    """What `predict_into` did, and what earlier calls left in the folder."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    phenotypes: list[dict[str, Any]] = field(default_factory=list)
     excluded: list[Excluded] = field(default_factory=list)
     kept: int = 0  # scans whose files were current
+    # Name of a scan → its record: the scans of this call, and the others in the folder
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    earlier: dict[str, dict[str, Any]] = field(default_factory=dict)
+    earlier_refused: list[Excluded] = field(default_factory=list)
+
+    def add(self, name: str, record: dict[str, Any]) -> None:
+        """Note that a scan's files are there."""
+        self.earlier.pop(name, None)
+        self.records[name] = record
+        self.excluded += [Excluded(*one) for one in record["left_out"]]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of this call's scans."""
+        return [record["row"] for record in self.records.values()]
 
     @property
     def refused(self) -> list[Excluded]:
@@ -59,8 +85,9 @@ class Written:
     def text(self, folder: Path) -> str:
         """Say in a line what was done."""
         current = f", {self.kept} of them current already" if self.kept else ""
+        earlier = f", beside {len(self.earlier)} of earlier calls" if self.earlier else ""
         return (
-            f"{len(self.rows)} scan(s) in {folder / PREDICTIONS}{current}; "
+            f"{len(self.rows)} scan(s) in {folder / PREDICTIONS}{current}{earlier}; "
             f"{len(self.refused)} input(s) not used. Research only, not a medical device."
         )
 
@@ -78,9 +105,11 @@ def predict_into(
     Parameters
     ----------
     folder : Path
-        Receives the files; those of an earlier call are replaced one by one, each whole.
+        Receives the files; those of an earlier call for the same scan are replaced, all at once.
+        The scans of earlier calls stay, and so does every file that is not ours.
     inputs : paths
-        See `scans.find_scans`.
+        See `scans.find_scans`. A scan whose name another one in the folder has, is named after the
+        folder above too.
     predictor : Predictor
     phenotypes : bool
         Measure them too (a second or two a slice with lesion).
@@ -90,99 +119,83 @@ def predict_into(
     Returns
     -------
     Written
-        The rows of the tables, in the order of the inputs.
+        The rows of this call, in the order of the inputs.
+
+    Raises
+    ------
+    FileExistsError
+        If a file that is not ours, or was changed since, would be replaced or removed. No scan has
+        been predicted then.
+    ValueError
+        If the folder's record of our files is none.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     places, excluded = find_scans(inputs)
-    done = Written(excluded=excluded)
     asked = {"phenotypes": phenotypes, "dicom": dicom}
-    for number, place in enumerate(places, start=1):
-        progress.say(f"scan {number} of {len(places)}: {place.name}")
-        try:
-            made = _made(place, predictor, asked)
-            record = _current(folder, place, made)
-            found = None if record else predictor(read_scan(place))
-        except (OSError, ValueError) as error:
-            done.excluded.append(Excluded(place.name, "", _without_folders(str(error), place)))
-            continue
-        if record is None:
-            record = _write_scan(folder, found, predictor, made, asked)
-        else:
+    written = WrittenFiles.of(folder)
+    planned = plan(written, places, predictor, asked)
+    done = Written(excluded=[*excluded, *planned.unreadable], earlier=planned.records)
+    done.earlier_refused = _refused_before(folder, {place.name for place in places}, excluded)
+    for number, job in enumerate(planned.jobs, start=1):
+        progress.say(f"scan {number} of {len(planned.jobs)}: {job.place.name}")
+        if job.record:
             done.kept += 1
-        done.rows.append(record["row"])
-        done.phenotypes += [record["phenotypes"]] if phenotypes else []
-        done.excluded += [Excluded(*one) for one in record["left_out"]]
-        _write_tables(folder, done)  # after each scan, so that a killed run leaves what it has
-    _write_tables(folder, done)
-    _write_manifest(folder, done, predictor, asked)
+            done.add(job.place.name, job.record)
+            continue
+        try:
+            scan = read_scan(job.place)
+            if made(job.place, predictor, asked) != job.made:
+                raise ValueError("its files have changed since this call began; run it again")
+            found = predictor(scan)
+        except (OSError, ValueError) as error:
+            reason = without_folders(str(error), job.place)
+            done.excluded.append(Excluded(job.place.name, "", reason))
+            continue
+        with written.replacing(files_of(written, job.place.name)) as staged:
+            done.add(job.place.name, _write_scan(staged, found, predictor, job.made, asked))
+            _write_tables(staged, done)  # each time, so that a killed run leaves what it has
+    with written.replacing([PHENOTYPES]) as staged:
+        _write_tables(staged, done)
+        _write_manifest(staged, done, predictor, asked)
     return done
 
 
-def _made(place: Place, predictor: Predictor, asked: Mapping[str, bool]) -> dict[str, Any]:
-    """Describe what is about to make a scan's files."""
-    parameters = {
-        "model": predictor.model.name,
-        "model_sha256": predictor.model.digest,
-        **predictor.settings(),
-        **asked,
-    }
-    return artifacts.made_by("predict", parameters, place.files())
-
-
-def _current(folder: Path, place: Place, made: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a scan's record if its files are there, whole, and made exactly so."""
-    try:
-        record = artifacts.read_json(folder / RECORDS / f"{place.name}.json")
-        whole = all(artifacts.sha256(folder / name) == its for name, its in record["files"].items())
-    except (OSError, ValueError, KeyError):
-        return None
-    return record if whole and record["made"] == made else None
+def _refused_before(folder: Path, scans: set[str], excluded: list[Excluded]) -> list[Excluded]:
+    """Return the inputs that earlier calls could not use, but for those of this call."""
+    if not (folder / EXCLUDED).is_file():
+        return []
+    table = pd.read_csv(folder / EXCLUDED, keep_default_na=False, dtype=str)
+    rows = [Excluded(*row) for row in table.itertuples(index=False)]
+    again = scans | {one.input for one in excluded}
+    return [row for row in rows if not row.file and row.input not in again]
 
 
 def _write_scan(
     folder: Path,
     found: Prediction,
     predictor: Predictor,
-    made: Mapping[str, Any],
+    by: Mapping[str, Any],
     asked: Mapping[str, bool],
 ) -> dict[str, Any]:
-    """Write the files of one scan, then the record that they are whole; return the record."""
+    """Write the files of one scan, and the record of what made them; return the record."""
     row = dict(found.row)
     files, why = _write_files(folder, found, predictor, asked["dicom"])
     row["reason"] = "; ".join(reason for reason in (row["reason"], why) if reason)
     files.append(folder / f"{found.name}_preview.png")
     _draw(files[-1], found, predictor, row)
     record = {
-        "made": dict(made),
+        "made": dict(by),
         "row": _plain(row),
         "phenotypes": _plain(found.phenotypes()) if asked["phenotypes"] else None,
         "left_out": [list(one) for one in found.scan.left_out],
         "files": {path.relative_to(folder).as_posix(): artifacts.sha256(path) for path in files},
     }
-    path = folder / RECORDS / f"{found.name}.json"
-    artifacts.write_json(path, record)
-    _remove_stale(folder, found.name, files)
-    return artifacts.read_json(path)
-
-
-def _remove_stale(folder: Path, name: str, files: list[Path]) -> None:
-    """Remove what an earlier call left of this scan and this one did not write."""
-    stems = [folder / f"{name}_{part}" for part in ("lesion", "classes", "mask", "uncertainty")]
-    earlier = {stem.with_name(f"{stem.name}.nii.gz") for stem in stems}
-    earlier |= {path for stem in stems for path in stem.glob("*.png")}
-    for path in {*earlier, folder / f"{name}_seg.dcm"} - set(files):
-        path.unlink(missing_ok=True)
+    return artifacts.read_json(artifacts.write_json(folder / record_name(found.name), record))
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as JSON has it: nothing instead of NaN."""
     return {name: None if isinstance(value, float) and np.isnan(value) else value
             for name, value in row.items()}  # fmt: skip
-
-
-def _without_folders(reason: str, place: Place) -> str:
-    """Tables may be published: they name files, not this machine's folders."""
-    return reason.replace(f"{place.path}/", "").replace(f"{place.path.parent}/", "")
 
 
 def _write_files(
@@ -224,8 +237,7 @@ def _written(stem: Path, values: NDArray[Any], scan: Scan) -> list[Path]:
         values = np.rint(values.astype(np.float32) * DEEPEST).astype(np.uint16)
     paths = []
     for picture, slice_ in zip(scan.pictures, values, strict=True):
-        # a.png and a.jpg of one folder must not become one file.
-        path = stem / f"{picture.name.replace('.', '_')}.png"
+        path = stem / picture_name(picture)
         with artifacts.replacing(path) as temporary:
             Image.fromarray(slice_).save(temporary)
         paths.append(path)
@@ -267,42 +279,43 @@ def _title(found: Prediction, predictor: Predictor, row: Mapping[str, Any]) -> s
         facts.append(f"lesion {row['lesion_fraction']:.1%} of the lungs, grade {row['grade']}")
     if lesion and not np.isnan(row["ggo_ml"]):
         facts.append(f"GGO {row['ggo_ml']:.0f} ml, consolidation {row['consolidation_ml']:.0f} ml")
-    views = len(predictor.model.chains) * len(predictor.flips)
-    averaged = f", average of {views} views" if views > 1 else ""
+    averaged = f", average of {predictor.views} views" if predictor.views > 1 else ""
     number = len(found.scan)
     slices = f"n = {number} slice{'s' * (number > 1)}"
     return f"{found.name}: {'; '.join(facts)}\n{slices}, model {predictor.model.name}{averaged}"
 
 
 def _write_tables(folder: Path, done: Written) -> None:
+    """Write a row a scan: those of other calls by name, then this call's in its order."""
+    records = [*(done.earlier[name] for name in sorted(done.earlier)), *done.records.values()]
+    excluded = [Excluded(*one) for record in done.earlier.values() for one in record["left_out"]]
     tables: dict[str, tuple[list[Any], Any]] = {
-        PREDICTIONS: (done.rows, list(burden.COLUMNS)),
-        EXCLUDED: (done.excluded, list(Excluded._fields)),
+        PREDICTIONS: ([record["row"] for record in records], list(burden.COLUMNS)),
+        EXCLUDED: (excluded + done.earlier_refused + done.excluded, list(Excluded._fields)),
     }
-    if done.phenotypes:
+    if phenotypes := [record["phenotypes"] for record in records if record["phenotypes"]]:
         names = radiomics.columns(radiomics.CLASSES)
-        known = [name for name in names if name in done.phenotypes[0]]
-        tables[PHENOTYPES] = done.phenotypes, ["scan", *known]
+        known = [name for name in names if any(name in row for row in phenotypes)]
+        tables[PHENOTYPES] = phenotypes, ["scan", *known]
     for name, (rows, columns) in tables.items():
         table = pd.DataFrame(rows, columns=columns)
         if name == PREDICTIONS:
             table = table.astype({"grade": "Int64", "ct_ss": "Int64"})
         artifacts.write_text(folder / name, table.to_csv(index=False, lineterminator="\n"))
-    if not done.phenotypes:
-        (folder / PHENOTYPES).unlink(missing_ok=True)
 
 
 def _write_manifest(
     folder: Path, done: Written, predictor: Predictor, asked: Mapping[str, bool]
 ) -> None:
-    """Write what made the files of this call, scan by scan."""
-    records = [artifacts.read_json(folder / RECORDS / f"{row['scan']}.json") for row in done.rows]
+    """Write what this call was, and scan by scan what made the files in the folder."""
+    records = done.earlier | done.records
     model = predictor.model
     content = artifacts.made_by("predict", {**predictor.settings(), **asked})
     content |= {
         "model": {"name": model.name, "sha256": model.digest, "files": model.description.files()},
-        "inputs": {record["row"]["scan"]: record["made"]["inputs"] for record in records},
-        "outputs": {record["row"]["scan"]: record["files"] for record in records},
+        "settings": {name: record["made"]["parameters"] for name, record in records.items()},
+        "inputs": {name: record["made"]["inputs"] for name, record in records.items()},
+        "outputs": {name: record["files"] for name, record in records.items()},
         "tables": {name: artifacts.sha256(folder / name) for name in (PREDICTIONS, EXCLUDED)},
     }
     artifacts.write_json(folder / MANIFEST, content)

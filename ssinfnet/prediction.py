@@ -193,6 +193,11 @@ class Predictor:
             threshold=model.description.threshold if threshold is None else threshold,
         )
 
+    @property
+    def views(self) -> int:
+        """How many answers are averaged: members times flips."""
+        return len(self.model.chains) * len(self.flips)
+
     def settings(self) -> dict[str, Any]:
         """Return what the result depends on, besides model and scan."""
         return {"flips": len(self.flips) > 1, "mixed_precision": self.mixed_precision,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ssinfnet.images import LUNG_WINDOW_HU
 from ssinfnet.sources.files import PICTURES, UnreadableFile, pictures, read_picture, visible
 from ssinfnet.sources.volume_files import NIFTI, Volume, nifti_name, read_volume
+from ssinfnet.written_files import without_written
 
 __all__ = ["Excluded", "Place", "Scan", "find_scans", "read_scan"]
 
@@ -29,8 +30,21 @@ class Place(NamedTuple):
     path: Path  # a file, or a folder of slices
 
     def files(self) -> list[Path]:
-        """Return every file that the scan may be read from."""
+        """Return every file that the scan may be read from, but for what ssinfnet wrote there."""
         return _files(self.path) if self.path.is_dir() else [self.path]
+
+    def pictures(self) -> list[Path]:
+        """Return the slice pictures of the scan in their order; none if it is a volume."""
+        if self.path.suffix.lower() in PICTURES:
+            return [self.path]
+        return [] if _is_nifti(self.path) else without_written(pictures(self.path))
+
+    @property
+    def kind(self) -> str:
+        """Return "NIfTI", "pictures" or "DICOM", by names; nothing is read."""
+        if self.pictures():
+            return "pictures"
+        return "NIfTI" if _is_nifti(self.path) else "DICOM"
 
 
 class Excluded(NamedTuple):
@@ -101,14 +115,15 @@ def find_scans(inputs: Iterable[Path | str]) -> tuple[list[Place], list[Excluded
 
     A file is a scan. A folder is a scan if it holds pictures or DICOM files; each NIfTI file in it
     is a scan, and a folder of folders alone is searched. A scan is named after its file or folder,
-    and after the folder above too where two would share a name.
+    and after the folder above too where two would share a name. What ssinfnet wrote into a folder
+    is never a scan (`written_files`).
 
     Returns
     -------
     places : list of Place
         In the order of the inputs; names differ.
     excluded : list of Excluded
-        Paths that do not exist, are empty, or are given twice.
+        Paths that do not exist, are empty, are results of ssinfnet, or are given twice.
     """
     paths: list[Path] = []
     excluded: list[Excluded] = []
@@ -116,8 +131,7 @@ def find_scans(inputs: Iterable[Path | str]) -> tuple[list[Place], list[Excluded
         path = Path(given).expanduser().resolve()
         found = _scans_below(path)
         if not found:
-            reason = "it is empty" if path.is_dir() else "it does not exist"
-            excluded.append(Excluded(path.name, "", reason))
+            excluded.append(Excluded(path.name, "", _reason_for_none(path)))
         for one in found:
             if one in paths:
                 excluded.append(Excluded(one.name, "", "it is given twice"))
@@ -126,9 +140,17 @@ def find_scans(inputs: Iterable[Path | str]) -> tuple[list[Place], list[Excluded
     return [Place(*pair) for pair in zip(_names(paths), paths, strict=True)], excluded
 
 
+def _reason_for_none(path: Path) -> str:
+    if not path.exists():
+        return "it does not exist"
+    files = [path] if path.is_file() else [one for one in path.rglob("[!.]*") if one.is_file()]
+    is_result = files and not without_written(files)
+    return "it is a result of ssinfnet, no scan" if is_result else "it is empty"
+
+
 def _scans_below(path: Path) -> list[Path]:
     if path.is_file():
-        return [path]
+        return without_written([path])
     files = _files(path)
     if volumes := [file for file in files if file.name.endswith(NIFTI)]:
         return volumes
@@ -139,10 +161,10 @@ def _scans_below(path: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files of a folder but hidden ones; none if it is absent."""
+    """Return the files of a folder but hidden ones and our results; none if it is absent."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in visible(folder) if path.is_file())
+    return sorted(without_written(path for path in visible(folder) if path.is_file()))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -176,11 +198,9 @@ def read_scan(place: Place) -> Scan:
         impossible: a mask with holes would look like a healthy slice.
     """
     path = place.path
-    if path.suffix.lower() in PICTURES:
-        return _pictured(place, [path])
-    if not _is_nifti(path) and pictures(path):
-        return _pictured(place, pictures(path))
-    volume = read_volume(path)
+    if paths := place.pictures():
+        return _pictured(place, paths)
+    volume = read_volume(path, place.files())
     faults = ((index, volume.fault(index)) for index in range(len(volume.slices)))
     for index, fault in faults:
         if fault:
@@ -188,8 +208,7 @@ def read_scan(place: Place) -> Scan:
     if not volume.slices.size:
         raise UnreadableFile(f"{path.name} has shape {volume.shape}: it holds no voxel")
     left_out = tuple(Excluded(place.name, file.name, why) for file, why in volume.left_out)
-    kind = "NIfTI" if _is_nifti(path) else "DICOM"
-    return Scan(place.name, kind, volume.slices, volume, left_out=left_out)
+    return Scan(place.name, place.kind, volume.slices, volume, left_out=left_out)
 
 
 def _pictured(place: Place, paths: Sequence[Path]) -> Scan:

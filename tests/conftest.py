@@ -177,3 +177,11 @@ def packed(tmp_path_factory) -> Packed:
     predicted(training, replace(shown, priors=shown.images))
     model = model_packing.pack(study, folder / "model", places=places)
     return Packed(model, study, places, built)
+
+
+@pytest.fixture(scope="session")
+def predictor(packed):
+    """The packed model, ready on the processor."""
+    from ssinfnet.prediction import Predictor
+
+    return Predictor.of(packed.model, device="cpu")

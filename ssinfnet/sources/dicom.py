@@ -51,10 +51,17 @@ class Series:
     thickness_known: bool
 
 
-def read_series(folder: Path) -> Series:
+def read_series(folder: Path, files: Sequence[Path] | None = None) -> Series:
     """Read the one CT series in a folder, or the slice in a file.
 
     Localisers, other modalities, files without pixels and repeated slices are left out and listed.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the series, or a file.
+    files : sequence of Path or None
+        The files of the folder to look at; all visible ones if None.
 
     Raises
     ------
@@ -64,8 +71,9 @@ def read_series(folder: Path) -> Series:
     """
     left_out: list[tuple[Path, str]] = []
     headers: list[tuple[Path, Any]] = []
-    among = visible(folder) if folder.is_dir() else [folder]
-    for path in sorted(path for path in among if path.is_file()):
+    if files is None:
+        files = visible(folder) if folder.is_dir() else [folder]
+    for path in sorted(path for path in files if path.is_file()):
         header, reason = _header(path)
         if reason:
             left_out.append((path, reason))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -95,8 +96,14 @@ class Volume:
         return None
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, files: Sequence[Path] | None = None) -> Volume:
     """Read a NIfTI file, a folder with one DICOM series, or one DICOM file.
+
+    Parameters
+    ----------
+    path : Path
+    files : sequence of Path or None
+        The files of a DICOM folder to look at; all visible ones if None.
 
     Raises
     ------
@@ -107,7 +114,7 @@ def read_volume(path: Path) -> Volume:
     if not path.name.endswith(NIFTI):
         from ssinfnet.sources import dicom
 
-        series = dicom.read_series(path)
+        series = dicom.read_series(path, files)
         _refuse_no_grid(path, series.affine)
         return _oriented(
             series.voxels, series.affine, left_out=series.left_out, files=series.files,
