@@ -133,6 +133,7 @@ def test_a_part_that_is_whole_needs_nothing_more(server, tmp_path, content):
     part = tmp_path / "archives" / "a.nii.gz.part"
     part.parent.mkdir()
     part.write_bytes(content)
+    artifacts.write_json(tmp_path / "downloads.json", {"a.nii.gz": {"url": "as before"}})
     part.with_name("a.nii.gz.part.etag").write_text(hashlib.md5(content).hexdigest())
     download.download("set", tmp_path, one(server, "a.nii.gz", content))
     assert (tmp_path / "images" / "a.nii.gz").read_bytes() == content
@@ -145,16 +146,37 @@ def test_a_published_hash_that_differs_stops_before_anything_is_unpacked(server,
     assert not (tmp_path / "images").exists()
 
 
-def test_an_altered_archive_is_fetched_again_by_the_recorded_hash(server, tmp_path, content):
+def test_an_altered_archive_is_refused_and_fetched_again_once_it_is_away(server, tmp_path, content):
     sets = one(server, "a.nii.gz", content)
     download.download("set", tmp_path, sets)
     (tmp_path / "archives" / "a.nii.gz").write_bytes(content[:-1] + b"!")
+    with pytest.raises(FileExistsError, match=r"a\.nii\.gz has another SHA-256"):
+        download.download("set", tmp_path, sets)
+    assert (tmp_path / "archives" / "a.nii.gz").read_bytes() == content[:-1] + b"!"
+    (tmp_path / "archives" / "a.nii.gz").unlink()
     download.download("set", tmp_path, sets)
     assert (tmp_path / "archives" / "a.nii.gz").read_bytes() == content
     server.files["a.nii.gz"] = content[::-1]
     (tmp_path / "archives" / "a.nii.gz").unlink()
     with pytest.raises(ValueError, match="hash"):
         download.download("set", tmp_path, sets)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [("downloads.json", 0), ("archives/a.zip.part", 0), ("archives/a.zip", 0), ("images/2.nii", 1)],
+)
+def test_a_file_that_was_not_downloaded_is_not_replaced(server, tmp_path, name, asked):
+    archive = zipped([("1.nii", b"1"), ("2.nii", b"2")])
+    sha256 = hashlib.sha256(archive).hexdigest()
+    mine = tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text('{"my": "own"}')
+    with pytest.raises(FileExistsError, match=mine.name):
+        download.download("set", tmp_path, one(server, "a.zip", archive, sha256=sha256))
+    assert mine.read_text() == '{"my": "own"}'
+    assert len(server.asked) == asked
+    assert not (tmp_path / "images" / "1.nii").exists()
 
 
 @pytest.mark.parametrize("status", [403, 503])

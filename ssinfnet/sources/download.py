@@ -7,6 +7,7 @@ nowhere but in the folder meant for them.
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 import zipfile
@@ -112,6 +113,8 @@ def download(name: str, folder: Path, datasets: Mapping[str, Dataset] = DATASETS
     ValueError
         If there is no such data set, a hash is another than it was, or an archive is broken or
         names a file outside its folder.
+    FileExistsError
+        If a file that was not downloaded, or was changed since, would be replaced.
     OSError
         If a file cannot be fetched.
     """
@@ -119,10 +122,14 @@ def download(name: str, folder: Path, datasets: Mapping[str, Dataset] = DATASETS
 
     if name not in datasets:
         raise ValueError(f"unknown data set {name!r}; expected one of {list(datasets)}")
-    record_path = folder / RECORD
-    record = artifacts.read_json(record_path) if record_path.is_file() else {}
+    record = _record(folder)
     for remote in datasets[name].files:
-        known = remote.sha256 or record.get(remote.name, {}).get("sha256")
+        _refuse_others(folder, remote, record)
+    for remote in datasets[name].files:
+        known = _known_hash(remote, record)
+        # First, so that a part which is cut off is known as ours.
+        record.setdefault(remote.name, {"url": remote.url})
+        artifacts.write_json(folder / RECORD, record)
         kept = pooch.retrieve(
             remote.url,
             known and f"sha256:{known}",
@@ -131,9 +138,47 @@ def download(name: str, folder: Path, datasets: Mapping[str, Dataset] = DATASETS
             downloader=partial(_resuming, part=folder / ARCHIVES / f"{remote.name}.part"),
         )
         record[remote.name] = {"url": remote.url, "sha256": artifacts.sha256(Path(kept))}
-        artifacts.write_json(record_path, record)
+        artifacts.write_json(folder / RECORD, record)
         unpack(Path(kept), folder / remote.into)
     return folder
+
+
+def _record(folder: Path) -> dict[str, dict[str, str]]:
+    """Return what was downloaded into a folder before: name → url, and sha256 once it is whole."""
+    path = folder / RECORD
+    if not path.exists():
+        return {}
+    try:
+        record = artifacts.read_json(path)
+        known = all(isinstance(one, dict) and "url" in one for one in record.values())
+    except ValueError:
+        known = False
+    if not known:
+        raise FileExistsError(
+            f"{path} is not the list of downloads that ssinfnet keeps under this name; give "
+            "another folder, or move it away"
+        )
+    return record
+
+
+def _known_hash(remote: Remote, record: Mapping[str, Mapping[str, str]]) -> str | None:
+    return remote.sha256 or record.get(remote.name, {}).get("sha256")
+
+
+def _refuse_others(folder: Path, remote: Remote, record: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse to fetch over an archive or a part that is not what was fetched before."""
+    archive = folder / ARCHIVES / remote.name
+    known = _known_hash(remote, record)
+    if archive.is_file() and known and artifacts.sha256(archive) != known:
+        raise FileExistsError(
+            f"{archive} has another SHA-256 than {known}; delete it, and it is fetched again"
+        )
+    part = archive.with_name(f"{archive.name}.part")
+    if part.exists() and remote.name not in record:
+        raise FileExistsError(
+            f"{part} is there, and no earlier download left it; move it away, or give another "
+            "folder"
+        )
 
 
 def _resuming(url: str, output_file: str, pooch: object, *, part: Path) -> None:
@@ -202,8 +247,11 @@ def unpack(file: Path, folder: Path) -> None:
     ValueError
         If the archive is broken or too large, two members have one name, or one is a link or
         names a place outside the archive.
+    FileExistsError
+        If a file is there with another size; nothing is unpacked then.
     """
     if file.suffix != ".zip":
+        _refuse_other_sizes(file, {folder / file.name: file.stat().st_size})
         with file.open("rb") as stream:
             _place(stream, folder / file.name, file.stat().st_size)
         return
@@ -211,9 +259,12 @@ def unpack(file: Path, folder: Path) -> None:
         with zipfile.ZipFile(file) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             _refuse_unsafe(file, members)
-            for member in members:
+            targets = [folder / PurePosixPath(member.filename).name for member in members]
+            sizes = [member.file_size for member in members]
+            _refuse_other_sizes(file, dict(zip(targets, sizes, strict=True)))
+            for member, target in zip(members, targets, strict=True):
                 with archive.open(member) as stream:
-                    _place(stream, folder / PurePosixPath(member.filename).name, member.file_size)
+                    _place(stream, target, member.file_size)
     # zipfile has an error of its own, and lets those of decoders, passwords and lengths through
     except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, struct.error, LookupError,
             OverflowError, UnicodeDecodeError) as error:  # fmt: skip
@@ -235,6 +286,16 @@ def _refuse_unsafe(file: Path, members: list[zipfile.ZipInfo]) -> None:
     if len(set(plain)) < len(plain):
         repeated = sorted({name for name in plain if plain.count(name) > 1})
         raise ValueError(f"{file} holds several files of the names {repeated[:5]}")
+
+
+def _refuse_other_sizes(file: Path, sizes: Mapping[Path, int]) -> None:
+    others = [path.name for path, size in sizes.items()
+              if os.path.lexists(path) and _size(path) != size]  # fmt: skip
+    if others:
+        raise FileExistsError(
+            f"{next(iter(sizes)).parent} holds {others[:5]} with other sizes than in {file.name}; "
+            "they would be replaced. Move them away, or give another folder"
+        )
 
 
 def _place(stream: IO[bytes], path: Path, size: int) -> None:
