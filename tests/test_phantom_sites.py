@@ -171,9 +171,20 @@ def test_a_folder_without_its_marker_is_redone(small, tmp_path):
 
 def test_a_folder_with_other_files_is_refused_and_kept(tmp_path):
     (tmp_path / "thesis.txt").write_text("three years")
-    with pytest.raises(ValueError, match=r"thesis\.txt"):
+    with pytest.raises(FileExistsError, match=r"thesis\.txt"):
         phantom.write_phantom(tmp_path, SMALL)
     assert (tmp_path / "thesis.txt").read_text() == "three years"
+
+
+@pytest.mark.parametrize("name", ["site_a/notes.txt", ".notes", "site_a/tr_im.nii.gz"])
+def test_a_phantom_that_holds_a_file_of_somebodys_is_not_replaced(tmp_path, name):
+    config = SMALL.model_copy(update={"volumes": 1, "single_slices": 1, "small_site_volumes": 0})
+    folder = phantom.write_phantom(tmp_path / "raw", config)
+    (folder / name).write_text("three years")
+    before = files_of(folder)
+    with pytest.raises(FileExistsError, match=name):
+        phantom.write_phantom(folder, config.model_copy(update={"seed": 7}))
+    assert files_of(folder) == before
 
 
 def test_more_patients_leave_the_others_as_they_were(small, tmp_path):

@@ -34,6 +34,7 @@ from ssinfnet.phantom.slices import (
 from ssinfnet.sources.ccii import WITHIN
 from ssinfnet.sources.ictcf import TABLE
 from ssinfnet.sources.volume_files import write_nifti
+from ssinfnet.written_files import RECORD, WrittenFiles
 
 __all__ = ["GENERATOR_VERSION", "MARKER", "SITES", "patient_rng", "write_phantom", "write_site_a",
            "write_site_b", "write_site_c", "write_site_d"]  # fmt: skip
@@ -67,17 +68,23 @@ def write_phantom(folder: Path, config: PhantomConfig) -> Path:
     Raises
     ------
     ValueError
-        If `folder` holds anything that is not a phantom's; nothing is removed then.
+        If `folder` is a file.
+    FileExistsError
+        If `folder` holds a file that was not written here or was changed since (`written_files`);
+        nothing is removed then.
     """
     folder = Path(folder)
     wanted = {"generator_version": GENERATOR_VERSION, "config": config.model_dump(mode="json")}
     if _marker_of(folder) == wanted:
         return folder
     _refuse_foreign(folder)
-    with artifacts.replacing_folder(folder) as temporary:
+    with (
+        artifacts.replacing_folder(folder) as temporary,
+        WrittenFiles.of(temporary).replacing() as staged,
+    ):
         for site, write in SITES.items():
-            write(temporary / site, config)
-        artifacts.write_json(temporary / MARKER, wanted)
+            write(staged / site, config)
+        artifacts.write_json(staged / MARKER, wanted)
     return folder
 
 
@@ -92,12 +99,9 @@ def _marker_of(folder: Path) -> dict[str, object] | None:
 def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; name a folder for the phantom")
-    strange = {path.name for path in folder.glob("[!.]*")} - {MARKER, *SITE_NUMBERS}
-    if strange:
-        raise ValueError(
-            f"{folder} holds {sorted(strange)[:5]}, which no phantom has, and would be replaced; "
-            "name an empty folder"
-        )
+    files = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
+    names = [path.relative_to(folder).as_posix() for path in files]
+    WrittenFiles.of(folder).refuse_others(name for name in names if name != RECORD)
 
 
 def write_site_a(folder: Path, config: PhantomConfig) -> Path:
