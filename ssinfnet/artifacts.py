@@ -76,18 +76,24 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
+def replacing_folder(folder: Path, *, anew: bool = False) -> Iterator[Path]:
     """Give an empty temporary folder beside `folder`; put it in its place if the block succeeds.
 
-    On any error the temporary folder is removed and an earlier `folder` is untouched.
+    On any error the temporary folder is removed and an earlier `folder` is untouched. With `anew`,
+    one that is there by then is such an error, unless it is empty.
+
+    Raises
+    ------
+    OSError
+        If `anew`, and the folder holds anything when the new one is whole.
     """
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        if folder.exists():
+        if folder.exists() and not anew:
             shutil.rmtree(folder)
-        temporary.rename(folder)
+        temporary.rename(folder)  # over an empty folder at most
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -194,12 +194,16 @@ def mediate_table(
 ) -> None:
     """Test which columns carry the effect of exposures on an outcome.
 
-    Prints the mediators; every test goes to TABLE_mediation.csv, or where `--to` says.
+    Prints the mediators; every test goes to TABLE_mediation.csv, or where `--to` says. A file there
+    that ssinfnet did not write is not replaced; what it wrote is listed in written_files.json.
     """
     from ssinfnet import artifacts, mediation
+    from ssinfnet.written_files import WrittenFiles
 
     to = to or table.with_name(f"{table.stem}_mediation.csv")
     with _refusals():
+        written = WrittenFiles.of(to.parent)
+        written.refuse_others([to.name])  # before the draws, which take minutes
         patients = mediation.read_patients_table(table, patient)
         found = mediation.mediate(
             patients, _listed(exposures), outcome,
@@ -207,7 +211,10 @@ def mediate_table(
             adjustment=adjustment, draws=draws, seed=seed,
         )  # fmt: skip
     typer.echo(found.text())
-    typer.echo(artifacts.write_text(to, found.table.to_csv(index=False, lineterminator="\n")))
+    with _refusals(), written.replacing() as staged:
+        csv = found.table.to_csv(index=False, lineterminator="\n")
+        artifacts.write_text(staged / to.name, csv)
+    typer.echo(to)
     typer.echo(mediation.ASSUMPTIONS)
 
 
@@ -232,7 +239,8 @@ def compare_studies(
 ) -> None:
     """Put two studies side by side: every table both have, and the settings that differ.
 
-    Writes one page, FIRST_and_SECOND.html if not told otherwise, and a CSV beside it.
+    Writes one page, FIRST_and_SECOND.html if not told otherwise, and a CSV beside it. Files there
+    that ssinfnet did not write are not replaced; what it wrote is listed in written_files.json.
     """
     from ssinfnet import study_comparison
 

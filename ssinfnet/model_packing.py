@@ -54,7 +54,7 @@ def pack(
     Raises
     ------
     FileExistsError
-        If the folder exists.
+        If the folder exists; what somebody puts there meanwhile stays, with another OSError.
     FileNotFoundError, ValueError
         If a training is missing, unfinished, damaged, or was made with other settings.
     """
@@ -67,7 +67,7 @@ def pack(
     multi = None if multi == "none" else multi
     cohort = Cohort.load(places.cohort)
     _refuse_other_size(study, places)
-    with artifacts.replacing_folder(folder) as temporary:
+    with artifacts.replacing_folder(folder, anew=True) as temporary:
         members = [
             _member(study, places, single, multi, fold, seed, temporary)
             for fold in folds

@@ -15,6 +15,7 @@ import pandas as pd
 from ssinfnet import artifacts, comparison, published, report, report_page, tables
 from ssinfnet.config import Study
 from ssinfnet.paths import StudyPaths
+from ssinfnet.written_files import WrittenFiles
 
 __all__ = ["Compared", "compare_studies", "compare_tables", "settings_that_differ", "write"]
 
@@ -139,6 +140,8 @@ def write(compared: Compared, first: Study, second: Study, page: Path) -> tuple[
     ------
     ValueError
         If the page's name does not end in .html.
+    FileExistsError
+        If one of the two is there and not ours (`written_files`).
     """
     if page.suffix != ".html":
         raise ValueError(f"the page must be called something.html, got {page.name!r}")
@@ -153,8 +156,10 @@ def write(compared: Compared, first: Study, second: Study, page: Path) -> tuple[
         left_out=report_page.cells(tables.display(compared.left_out)),
     )  # fmt: skip
     numbers = compared.numbers.assign(first_study=first.name, second_study=second.name)
-    artifacts.write_text(csv, numbers.to_csv(index=False, lineterminator="\n"))
-    return artifacts.write_text(page, text), csv
+    with WrittenFiles.of(page.parent).replacing() as staged:
+        artifacts.write_text(staged / csv.name, numbers.to_csv(index=False, lineterminator="\n"))
+        artifacts.write_text(staged / page.name, text)
+    return page, csv
 
 
 def _section(table: str, rows: pd.DataFrame) -> dict[str, Any]:

@@ -67,6 +67,20 @@ def test_a_disk_that_fills_while_a_folder_is_written_leaves_the_earlier_one(tmp_
     assert [path.name for path in tmp_path.rglob("*.*")] == ["earlier.txt"]
 
 
+def test_a_folder_to_be_made_anew_takes_no_other_ones_place(tmp_path):
+    with artifacts.replacing_folder(tmp_path / "f", anew=True) as temporary:
+        (temporary / "a.txt").write_text("first")
+
+    def late():
+        with artifacts.replacing_folder(tmp_path / "f", anew=True) as temporary:
+            (temporary / "a.txt").write_text("second")
+
+    with pytest.raises(OSError, match="not empty"):
+        late()
+    assert (tmp_path / "f" / "a.txt").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
 def test_arrays_that_need_pickle_are_refused(tmp_path):
     with pytest.raises(ValueError, match="Python objects"):
         artifacts.write_arrays(tmp_path / "a.npz", {"x": np.array([{}], dtype=object)}, {})

@@ -88,6 +88,21 @@ def test_mediate_says_what_is_wrong_with_a_table(tmp_path, change, words):
     assert not (tmp_path / "own_mediation.csv").exists()
 
 
+def test_mediate_replaces_its_earlier_table_and_no_other_file(tmp_path, monkeypatch):
+    patients_csv(tmp_path / "own.csv")
+    arguments = ["mediate", str(tmp_path / "own.csv"), *ASKED, "--patient", "id"]
+    for _ in range(2):
+        assert run(app, arguments).exit_code == 0
+    monkeypatch.setattr(mediation, "mediate", None)  # any work from here on would fail
+    (tmp_path / "own_mediation.csv").write_text("edited")
+    for to in ("own_mediation.csv", "own.csv"):
+        before = (tmp_path / to).read_bytes()
+        result = run(app, [*arguments, "--to", str(tmp_path / to)])
+        assert result.exit_code == 1
+        assert f"holds {to}, which ssinfnet did not write" in result.stderr
+        assert (tmp_path / to).read_bytes() == before
+
+
 def test_mediate_needs_a_file(tmp_path):
     result = run(app, ["mediate", str(tmp_path / "none.csv"), *ASKED])
     assert result.exit_code == 1

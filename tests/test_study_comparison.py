@@ -111,6 +111,23 @@ def test_the_page_escapes_what_a_study_says_and_the_csv_has_every_number(root):
         study_comparison.write(compared, *both, root / "out.csv")
 
 
+@pytest.mark.parametrize("name", ["out.html", "out.csv"])
+def test_a_page_replaces_its_own_earlier_one_and_no_other_file(root, name):
+    save(root, "one", FIRST)
+    save(root, "two", SECOND)
+    both = study("one"), study("two")
+    compared = study_comparison.compare_studies(*both)
+    (root / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=name):
+        study_comparison.write(compared, *both, root / "out.html")
+    assert (root / name).read_text() == "mine"
+    assert len(list(root.glob("out.*"))) == 1
+    (root / name).unlink()
+    for _ in range(2):
+        study_comparison.write(compared, *both, root / "out.html")
+    assert len(list(root.glob("out.*"))) == 2
+
+
 def test_a_study_with_itself_is_refused(root):
     with pytest.raises(ValueError, match="two different"):
         study_comparison.compare_studies(study("one"), study("one"))
