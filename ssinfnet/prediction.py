@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from numpy.typing import NDArray
+from torch import nn
 
 from ssinfnet import burden, images, inference, model_folder, progress, slice_sets, training
 from ssinfnet.batches import SliceSet
