@@ -37,12 +37,13 @@ SHAPED_BY: dict[str, tuple[int, ...]] = {
     "table_s1": (16, 19, 24, 56), "figure_phenotypes_*": (16, 19, 24, 56),
     "table_phenotype_gaps": (16, 19, 56),
     "table_stability": (16, 57),
-    "figure_4*": (17, 19, 20, 58, 59), "table_mediation_*": (17, 19, 20, 54, 58, 59),
+    "figure_4*": (17, 19, 20, 58, 59, 69),
+    "table_mediation_*": (17, 19, 20, 54, 58, 59, 69),
     "table_mediation_two_part": (60,),
     "table_mediators": (17, 20, 58), "table_mediators_*": (17, 58),
     "table_mediator_names": (17, 58, 59),
     "figure_5_*": (58,), "figure_6_*": (20, 61), "table_paths_*": (20, 61),
-    "table_natural_*": (20, 62), "table_paper_comparison": (13, 66),
+    "table_natural_*": (20, 62, 69), "table_rho_*": (69,), "table_paper_comparison": (13, 66),
 }  # fmt: skip
 
 

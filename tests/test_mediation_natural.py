@@ -191,6 +191,10 @@ def test_an_analysis_is_repeated_without_each_hospital(clinic):
     nobody = repeated({"few": clinic.iloc[:3]}, lambda table: mediate(
         table, ["age"], "severity", ["ggo_area"]))  # fmt: skip
     assert "cannot fit" in nobody["reason"].item()
+    adjusted = repeated(tables, lambda table: mediate(
+        table, ["age"], "severity", ["ggo_area"], ["hospital"], draws=0))  # fmt: skip
+    assert adjusted.set_index("of")["covariates_dropped"].to_dict() == {
+        "all": "", "without Union": "", "without Liyuan": ""}  # fmt: skip
 
 
 # Selection

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet.mediation import NotConvergedError, fit_paths, sem
+from ssinfnet.mediation.drawn_paths import drawn_covariances
 
 REFERENCE = Path(__file__).with_name("reference")
 BOTH = ("x1", "x2")
@@ -142,6 +143,16 @@ def test_draws_whose_regressors_follow_from_each_other_are_missing():
     assert np.isnan(found).all()
 
 
+def test_a_draw_that_varies_by_rounding_has_covariances_of_0():
+    values = np.random.default_rng(0).normal(size=(49, 3))
+    values[:23] = 0.137, 0.791, 2.377  # 23 patients alike
+    weights = np.ones((2, 49))
+    weights[0, 23:] = 0
+    same, every = drawn_covariances(values, weights)
+    assert (same == 0).all()
+    np.testing.assert_allclose(every, np.cov(values.T, ddof=0), rtol=1e-9)
+
+
 def test_any_column_names_do_and_missing_values_are_counted():
     plain = fit_paths(table("simulated"), "y", {"m1": BOTH}, draws=0)
     strange = table("simulated").rename(columns={"m1": "GGO ~ area", "x1": "1 age", "y": "y+y"})
@@ -152,6 +163,10 @@ def test_any_column_names_do_and_missing_values_are_counted():
     assert (fit.n, fit.left_out) == (300, 1)
 
 
+def varying_by_rounding(whole):
+    return np.where(whole["m1"] > whole["m1"].median(), 0.1 + 0.2, 0.3)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -160,6 +175,10 @@ def test_any_column_names_do_and_missing_values_are_counted():
         (lambda t: t.iloc[:12], "12 patients have all variables; 12 parameters"),
         (lambda t: t.assign(m2=4.0), r"\['m2'\] do not vary"),
         (lambda t: t.assign(m2="x"), "no finite numbers"),
+        # Path models have no covariates; redundant exposures are refused by name
+        (lambda t: t.assign(x2=365.25 * t["x1"] + 7), "'x1', 'x2'. follow from each other"),
+        (lambda t: t.assign(x2=varying_by_rounding(t)), "'x2' .* must vary"),
+        (lambda t: t.assign(m2=varying_by_rounding(t)), r"\['m2'\] do not vary"),
     ],
 )
 def test_impossible_models_are_refused(change, words):

@@ -13,7 +13,7 @@ from ssinfnet.mediation.effects import Mediation
 from ssinfnet.mediation.natural import natural_effects
 from ssinfnet.mediation.selection import filter_correlated
 from ssinfnet.mediation.sem import NotConvergedError, PathFit, fit_paths
-from ssinfnet.mediation.sensitivity import e_value, indirect_at_rho, vanishing_rho
+from ssinfnet.mediation.sensitivity import RHO_COLUMNS, e_value, indirect_at_rho, vanishing_rho
 from ssinfnet.mediation.two_part import two_part_effects
 from ssinfnet.phenotypes import CLASSES, FAMILIES, FEATURES
 from ssinfnet.phenotypes.catalogue import AREA
@@ -277,8 +277,7 @@ def rho_table(
     """Return `vanishing_rho` of each pair of a path model."""
     parts = [vanishing_rho(table, list(exposures), outcome, [mediator])
              for mediator, exposures in paths.items()]  # fmt: skip
-    columns = ["exposure", "mediator", "n", "rho", "rho_low", "rho_high"]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*RHO_COLUMNS])
 
 
 def rho_curves(rho: pd.DataFrame, effects: pd.DataFrame) -> dict[str, pd.DataFrame]:

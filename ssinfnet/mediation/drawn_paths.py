@@ -13,12 +13,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ssinfnet.mediation.regressions import COLLINEAR, weighted_products
+from ssinfnet.mediation.collinearity import independent_in_draws
+from ssinfnet.mediation.regressions import weighted_products
 
 __all__ = ["drawn_covariances", "mediator_slopes", "outcome_slopes"]
 
 Array = NDArray[np.float64]
 
+ROUNDING = 1e-13  # share of a sum of squares that is lost by subtracting the mean
 ROUNDS, SETTLED = 500, 1e-10  # of the iteration; largest change of a slope between the last two
 
 
@@ -35,12 +37,15 @@ def drawn_covariances(values: Array, weights: Array) -> Array:
     Returns
     -------
     ndarray of float, shape (draws, p, p)
-        Divided by the number of patients.
+        Divided by the number of patients; exactly 0 of a variable that varies by rounding alone.
     """
     total = weights.sum(axis=1)
     means = weights @ values / total[:, None]
     products = weighted_products(weights, values) / total[:, None, None]
-    return products - means[:, :, None] * means[:, None, :]
+    covariances = products - means[:, :, None] * means[:, None, :]
+    squares = np.einsum("dpp->dp", products)
+    varies = np.einsum("dpp->dp", covariances) > ROUNDING * squares
+    return covariances * (varies[:, :, None] & varies[:, None, :])
 
 
 def outcome_slopes(covariances: Array, outcome: int, regressors: Sequence[int]) -> Array:
@@ -56,7 +61,7 @@ def outcome_slopes(covariances: Array, outcome: int, regressors: Sequence[int]) 
     """
     rows = list(regressors)
     system = covariances[:, rows][:, :, rows]
-    usable = np.linalg.cond(system) < 1 / COLLINEAR
+    usable = _independent(system)
     found = np.full((len(covariances), len(rows)), np.nan)
     right = covariances[usable][:, rows, outcome]
     found[usable] = np.linalg.solve(system[usable], right[..., None])[..., 0]
@@ -92,10 +97,15 @@ def mediator_slopes(
         return slopes
     x, m = list(exposures), list(mediators)
     whole = covariances[:, x + m][:, :, x + m]
-    usable = np.isfinite(slopes).all(axis=(1, 2)) & (np.linalg.cond(whole) < 1 / COLLINEAR)
+    usable = np.isfinite(slopes).all(axis=(1, 2)) & _independent(whole)
     found = np.full_like(slopes, np.nan)
     found[usable] = _related(covariances[usable], m, x, free, slopes[usable])
     return found
+
+
+def _independent(covariances: Array) -> NDArray[np.bool_]:
+    """Return of each draw whether none of its variables follows from those before it."""
+    return independent_in_draws(covariances, np.einsum("dpp->dp", covariances))
 
 
 def _related(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -13,15 +14,17 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from statsmodels.stats.multitest import multipletests
 
+from ssinfnet.mediation.collinearity import (
+    COLLINEAR,
+    adjustment,
+    centred,
+    collinear_reason,
+    extended,
+    unexplained,
+)
 from ssinfnet.mediation.frames import AnalysisFrame, analysis_frame, complete_groups, kind_of
 from ssinfnet.mediation.html_tables import html_table
-from ssinfnet.mediation.regressions import (
-    COLLINEAR,
-    indirect_effects,
-    residuals,
-    slopes,
-    weighted_indirect_effects,
-)
+from ssinfnet.mediation.regressions import indirect_effects, slopes, weighted_indirect_effects
 from ssinfnet.mediation.resampling import (
     bca_interval,
     drawn_weights,
@@ -93,11 +96,20 @@ class Mediation:
         return f"<p>{html.escape(self._headline(), quote=False)}</p>{shown}" + "<br>".join(notes)
 
     def _notes(self) -> list[str]:
-        missing = self.table.loc[self.table["reason"] != "", ["mediator", "reason"]]
-        missing = missing.drop_duplicates("mediator")["reason"].value_counts()
+        missing = self._by_mediator("reason")
         notes = [f"{number} mediators not analysed: {why}" for why, number in missing.items()]
+        notes += [
+            f"covariate {names} dropped for {number} mediators: among their patients it does not "
+            "vary, or follows from the covariates before it"
+            for names, number in self._by_mediator("covariates_dropped").items()
+        ]
         left_out = self.left_out["reason"].value_counts()
         return notes + [f"{number} patients left out: {why}" for why, number in left_out.items()]
+
+    def _by_mediator(self, column: str) -> pd.Series:
+        """Return each text of a column → how many mediators have it, with any exposure."""
+        texts = self.table.loc[self.table[column] != "", ["mediator", column]]
+        return texts.drop_duplicates()[column].value_counts()
 
     def _headline(self) -> str:
         tested = self.table["p_indirect"].notna().sum()
@@ -166,8 +178,9 @@ def mediate(
         indirect_low and indirect_high (95 %, bootstrap), draws (that were usable);
         <effect>_standardised; p_<test>_adjusted; p_joint and p_joint_adjusted (the larger of
         p_beta21 and p_beta32); mediator_by_criterion (J: β11, β21 and β32 significant after
-        adjustment, and |β11| > |β31|), mediator_by_joint_test; and reason, where a mediator could
-        not be analysed and all else is missing.
+        adjustment, and |β11| > |β31|), mediator_by_joint_test; covariates_dropped, which among the
+        patients of this mediator do not vary or follow from the covariates before them, separated
+        by commas; and reason, where a pair could not be analysed and all else is missing.
 
     Raises
     ------
@@ -201,65 +214,71 @@ def _group_effects(
     counted: dict[str, object] = {"n": len(values)}
     if kind == "binary":
         counted |= {"n_0": int((y == 0).sum()), "n_1": int((y == 1).sum())}
-    others = np.column_stack([np.ones(len(values)), values[list(frame.covariates)]])
-    reasons = _reasons(frame, others, kind, fewest)
-    usable = [name for name in names if not reasons[name]]
-    listed = {name: {**counted, "reason": reason} for name, reason in reasons.items()}
-    rows = [{"exposure": x, "mediator": m, **listed[m]} for x in frame.exposures for m in names]
+    adjusted = adjustment(values, frame.covariates)
+    of_exposures, of_mediators = _reasons(frame, adjusted.basis, kind, fewest)
+    rows = []
+    for exposure, mediator in product(frame.exposures, names):
+        reason = of_exposures[exposure] or of_mediators[mediator]
+        dropped = "" if reason else adjusted.note
+        rows.append({"exposure": exposure, "mediator": mediator, **counted,
+                     "covariates_dropped": dropped, "reason": reason})  # fmt: skip
     plain = pd.DataFrame(rows).set_index(["exposure", "mediator"])
-    if not usable:
+    exposures = [name for name, reason in of_exposures.items() if not reason]
+    usable = [name for name, reason in of_mediators.items() if not reason]
+    if not (exposures and usable):
         return plain.reset_index()
-    x, m = values[list(frame.exposures)].to_numpy(), values[usable].to_numpy()
-    estimated = [_effects(others, x[:, i], m, y, exposure, usable)
-                 for i, exposure in enumerate(frame.exposures)]  # fmt: skip
-    bounds = _intervals(others, x, m, y, draws, interval, seed)
-    index = pd.MultiIndex.from_product([frame.exposures, usable], names=["exposure", "mediator"])
+    x, m = values[exposures].to_numpy(), values[usable].to_numpy()
+    estimated = [_effects(adjusted.basis, x[:, i], m, y, exposure, usable)
+                 for i, exposure in enumerate(exposures)]  # fmt: skip
+    bounds = _intervals(adjusted.basis, x, m, y, draws, interval, seed)
+    index = pd.MultiIndex.from_product([exposures, usable], names=["exposure", "mediator"])
     drawn = pd.DataFrame({name: part.ravel() for name, part in bounds.items()}, index=index)
     return plain.join(pd.concat(estimated)).join(drawn).reset_index()
 
 
-def _reasons(frame: AnalysisFrame, others: Array, kind: str, fewest: int) -> dict[str, str]:
-    """Say of each mediator why it cannot be analysed; an empty text if it can."""
+def _reasons(
+    frame: AnalysisFrame, basis: Array, kind: str, fewest: int
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Say of each exposure and mediator why it cannot be analysed; an empty text if it can."""
     values = frame.values
-    n, parameters = len(values), others.shape[1] + 2
-    shared = ""
+    shared = _shared_reason(frame, basis, kind, fewest)
+    of_exposures = {name: shared or collinear_reason(basis, {name: values[name].to_numpy()})
+                    for name in frame.exposures}  # fmt: skip
+    of_mediators = dict.fromkeys(frame.mediators, shared)
+    if shared:
+        return of_exposures, of_mediators
+    m = values[list(frame.mediators)].to_numpy()
+    still = ~centred(m).any(axis=0)
+    of_mediators |= dict.fromkeys(np.array(frame.mediators)[still].tolist(), "does not vary")
+    bases = {"the covariates": basis} | {
+        name: extended(basis, unexplained(basis, values[name].to_numpy()))
+        for name, reason in of_exposures.items()
+        if not reason
+    }
+    for label, beside in bases.items():
+        follows = np.isnan(unexplained(beside, m)).all(axis=0)
+        of_mediators |= {
+            name: of_mediators[name] or f"follows exactly from {label}"
+            for name, is_exact in zip(frame.mediators, follows, strict=True)
+            if is_exact
+        }
+    return of_exposures, of_mediators
+
+
+def _shared_reason(frame: AnalysisFrame, basis: Array, kind: str, fewest: int) -> str:
+    """Say why none of the mediators that the same patients have can be analysed."""
+    values = frame.values
+    n, parameters = len(values), basis.shape[1] + 2
     if n <= parameters:
-        shared = f"known for {n} patients, not more than {parameters} parameters"
-    elif kind == "binary":
+        return f"known for {n} patients, not more than {parameters} parameters"
+    if kind == "binary":
         classes = values[frame.outcome].value_counts().reindex([0.0, 1.0], fill_value=0)
         if classes.min() < max(fewest, 1):
-            shared = (
+            return (
                 f"known for {classes.min()} patients with {frame.outcome} = "
                 f"{classes.idxmin():g}, fewer than {max(fewest, 1)}"
             )
-    elif values[frame.outcome].nunique() < 2:
-        shared = f"{frame.outcome} does not vary among its {n} patients"
-    if not shared:
-        still = [name for name in frame.exposures if values[name].nunique() < 2]
-        shared = f"{still[0]} does not vary among its {n} patients" if still else ""
-    if shared:
-        return dict.fromkeys(frame.mediators, shared)
-    m = values[list(frame.mediators)].to_numpy()
-    spread = np.square(m - m.mean(axis=0)).sum(axis=0)
-    reasons = {name: "" if own else "does not vary"
-               for name, own in zip(frame.mediators, np.ptp(m, axis=0), strict=True)}  # fmt: skip
-    for label, given in _alone(frame, others).items():
-        left = residuals(given, m)
-        exact = np.square(left).sum(axis=0) <= COLLINEAR * spread
-        reasons |= {
-            name: reasons[name] or f"follows exactly from {label}"
-            for name, is_exact in zip(frame.mediators, exact, strict=True)
-            if is_exact
-        }
-    return reasons
-
-
-def _alone(frame: AnalysisFrame, others: Array) -> dict[str, Array]:
-    """Return what a mediator may follow from: the covariates, or those and an exposure."""
-    given = {"the covariates": others}
-    for name in frame.exposures:
-        given[name] = np.column_stack([others, frame.values[name]])
-    return given
+    return collinear_reason(basis, {frame.outcome: values[frame.outcome].to_numpy()})
 
 
 def _effects(
@@ -347,4 +366,5 @@ def _decided(
     smaller = found["beta11"].abs() > found["beta31"].abs()
     found["mediator_by_criterion"] = significant & smaller
     found["mediator_by_joint_test"] = found["p_joint_adjusted"] < alpha
-    return found[[*found.columns.drop("reason"), "reason"]]
+    last = ["covariates_dropped", "reason"]
+    return found[[*found.columns.drop(last), *last]]

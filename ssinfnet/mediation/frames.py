@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssinfnet import decoding
-from ssinfnet.mediation.regressions import residuals
+from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
 
 __all__ = [
     "AnalysisFrame",
@@ -191,22 +191,20 @@ def _covariate(column: pd.Series) -> pd.DataFrame:
 def _check_variation(frame: AnalysisFrame) -> None:
     values = frame.values
     for name in (*frame.exposures, frame.outcome):
-        if values[name].nunique() < 2:
+        if not centred(values[name].to_numpy()).any():
             raise ValueError(
                 f"column {name!r} has {values[name].nunique()} different values among "
                 f"{len(values)} patients; it must vary"
             )
-    parameters = len(frame.covariates) + 3  # constant, exposure, mediator
+    basis = adjustment(values, frame.covariates).basis
+    parameters = basis.shape[1] + 2  # exposure, mediator
     if len(values) <= parameters:
         raise ValueError(
             f"{len(values)} patients cannot fit {parameters} parameters; more are needed, or fewer "
             "covariates"
         )
-    others = np.column_stack([np.ones(len(values)), values[list(frame.covariates)]])
     for name in frame.exposures:
-        exposure = values[name].to_numpy()
-        left = residuals(others, exposure)
-        if np.square(left).sum() < 1e-12 * np.square(exposure - exposure.mean()).sum():
+        if np.isnan(unexplained(basis, values[name].to_numpy())).any():
             raise ValueError(f"exposure {name!r} follows exactly from the covariates; drop one")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,12 @@ from scipy.stats import norm
 from statsmodels.miscmodels.ordinal_model import OrderedModel
 from statsmodels.tools.numdiff import approx_fprime
 
+from ssinfnet.mediation.collinearity import (
+    adjustment,
+    centred,
+    collinear_reason,
+    independent_columns,
+)
 from ssinfnet.mediation.frames import analysis_frame, kind_of
 from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
 
@@ -101,8 +107,9 @@ def natural_effects(
     DataFrame
         One row a grade and effect of `EFFECTS`: at_least (grade), effect, estimate, se (delta
         method), low and high (95 %, by it; a risk ratio's on the log scale), drawn_low and
-        drawn_high (percentiles of the draws), draws (that converged), n, and reason where the
-        models did not converge and all else is missing.
+        drawn_high (percentiles of the draws), draws (that converged), n, covariates_dropped (see
+        `effects.mediate`), and reason where the models did not converge, or exposure or mediator
+        follows exactly from the others, and all else is missing.
 
     Raises
     ------
@@ -121,18 +128,16 @@ def natural_effects(
         )
     low, high = contrast if contrast is not None else _default_contrast(values[exposure])
     # Chances do not depend on units, but whether a fit converges does.
-    centre, spread = values.mean(), values.std().replace(0, 1)
-    scaled = (values - centre) / spread
+    deviation = pd.DataFrame(centred(values.to_numpy()), values.index, values.columns)
+    centre, spread = values.mean(), deviation.std().replace(0, 1)
+    scaled = deviation / spread
     low, high = ((x - centre[exposure]) / spread[exposure] for x in (low, high))
     data = _Data(scaled[exposure].to_numpy(), scaled[mediator].to_numpy(),
                  values[outcome].to_numpy(), scaled[list(frame.covariates)].to_numpy(),
                  interaction, link)  # fmt: skip
-    rows = [(grade, effect) for grade in range(1, data.grades + 1) for effect in EFFECTS]
-    result = pd.DataFrame(rows, columns=["at_least", "effect"]).assign(n=len(values))
-    columns = ["estimate", "se", "low", "high", "drawn_low", "drawn_high"]
-    result[columns] = np.nan
-    result["draws"] = 0
+    result = _without_numbers(data.grades, len(values))
     try:
+        data = _without_collinear(data, (exposure, mediator))
         parameters, covariance = _fit(data)
     except _NotFitted as error:
         return result.assign(reason=str(error))
@@ -154,7 +159,15 @@ def natural_effects(
         drawn = _drawn_effects(data, low, high, draws, seed)
         result["drawn_low"], result["drawn_high"] = percentile_interval(drawn)
         result["draws"] = np.isfinite(drawn).sum(axis=0)
-    return result.assign(reason="")
+    return result.assign(covariates_dropped=adjustment(values, frame.covariates).note, reason="")
+
+
+def _without_numbers(grades: int, n: int) -> pd.DataFrame:
+    """Return the rows of a result whose numbers are missing."""
+    rows = [(grade, effect) for grade in range(1, grades + 1) for effect in EFFECTS]
+    result = pd.DataFrame(rows, columns=["at_least", "effect"]).assign(n=n)
+    result[["estimate", "se", "low", "high", "drawn_low", "drawn_high"]] = np.nan
+    return result.assign(draws=0, covariates_dropped="")
 
 
 def _default_contrast(x: pd.Series) -> tuple[float, float]:
@@ -165,6 +178,23 @@ def _default_contrast(x: pd.Series) -> tuple[float, float]:
 
 class _NotFitted(RuntimeError):
     """A model that has no finite maximum, or did not reach it."""
+
+
+def _without_collinear(data: _Data, names: tuple[str, str] = ("exposure", "mediator")) -> _Data:
+    """Return data without the covariates that add nothing to those before them.
+
+    Raises
+    ------
+    _NotFitted
+        If exposure, mediator or their product follows from the others.
+    """
+    basis, kept = independent_columns(np.column_stack([np.ones(len(data.x)), data.covariates]))
+    columns = dict(zip(names, (data.x, data.m), strict=True))
+    if data.interaction:
+        columns["their product"] = data.x * data.m
+    if reason := collinear_reason(basis, columns):
+        raise _NotFitted(reason)
+    return replace(data, covariates=data.covariates[:, kept[1:]])
 
 
 def _fit(data: _Data) -> tuple[Array, Array]:
@@ -255,6 +285,7 @@ def _drawn_effects(data: _Data, low: float, high: float, draws: int, seed: int) 
             effects = np.full(data.grades * len(EFFECTS), np.nan)
             if set(np.unique(drawn.y)) == set(range(data.grades + 1)):
                 try:
+                    drawn = _without_collinear(drawn)
                     parameters, _ = _fit(drawn)
                     effects = _effects(parameters, drawn, low, high)
                 except _NotFitted:

@@ -1,31 +1,31 @@
 """The three regressions of J eq 14 for all mediators at once, and their indirect effect by weights.
 
 Mediators stand in the columns of one matrix. Constant and covariates are projected out once; what
-is left of exposure, mediators and outcome gives every slope by a division.
+is left of exposure, mediators and outcome gives every slope by a division. Covariates that follow
+from others change nothing: `collinearity` projects by rank, over all patients and in each draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from ssinfnet.mediation.collinearity import COLLINEAR, independent_columns, unexplained, whitened
+
 __all__ = [
-    "COLLINEAR",
     "Slopes",
+    "adjusted_products",
     "indirect_effects",
-    "residuals",
     "slopes",
     "weighted_indirect_effects",
     "weighted_products",
 ]
 
 Array = NDArray[np.float64]
-
-COLLINEAR = 1e-10  # share of a variable's variance that others must leave
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,10 @@ def slopes(others: Array, exposure: Array, mediators: Array, outcome: Array) -> 
     Parameters
     ----------
     others : ndarray of float, shape (n, q)
-        Constant and covariates, in every regression.
+        Constant, which comes first, and covariates, in every regression. Their rank alone counts,
+        in the degrees of freedom too.
     exposure, outcome : ndarray of float, shape (n,)
+        NaN results where one of them follows from the others.
     mediators : ndarray of float, shape (n, k)
         Each by itself; NaN results where one follows from the others.
 
@@ -68,19 +70,17 @@ def slopes(others: Array, exposure: Array, mediators: Array, outcome: Array) -> 
     dict
         ``beta11``, ``beta21``, ``beta31`` and ``beta32`` → `Slopes`.
     """
-    n, q = others.shape
-    basis, _ = np.linalg.qr(others)
-    x, y, m = (_left(basis, values) for values in (exposure, outcome, mediators))
+    basis, _ = independent_columns(others)
+    n, q = basis.shape
+    x, y, m = (unexplained(basis, values) for values in (exposure, outcome, mediators))
     leverage = np.square(basis).sum(axis=1)
     k = m.shape[1]
     total = _one_slope(x, y[:, None], leverage, n - q - 1)
     to_mediator = _one_slope(x, m, leverage, n - q - 1)
     # What exposure leaves of the mediator, and the mediator of the exposure
     m_x = m - np.outer(x, x @ m / (x @ x))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        alone = np.square(m_x).sum(axis=0) < COLLINEAR * np.square(m).sum(axis=0)
-        alone |= ~np.square(m).any(axis=0)
-        x_m = x[:, None] - m * (x @ m / np.square(m).sum(axis=0))
+    alone = np.square(m_x).sum(axis=0) <= COLLINEAR * np.square(m).sum(axis=0)
+    x_m = x[:, None] - m * (x @ m / np.square(m).sum(axis=0))
     m_x[:, alone] = np.nan
     x_m[:, alone] = np.nan
     mediated = (y @ m_x) / np.square(m_x).sum(axis=0)
@@ -94,14 +94,6 @@ def slopes(others: Array, exposure: Array, mediators: Array, outcome: Array) -> 
         "beta31": _with_errors(direct, x_m, residual, full, n - q - 2),
         "beta32": _with_errors(mediated, m_x, residual, full, n - q - 2),
     }
-
-
-def residuals(given: Array, values: Array) -> Array:
-    """Return what columns `given`, shape (n, q), leave of values by least squares, of their shape.
-
-    Unlike a projection it does with columns that follow from each other.
-    """
-    return values - given @ np.linalg.lstsq(given, values, rcond=None)[0]
 
 
 def weighted_products(weights: Array, columns: Array) -> Array:
@@ -128,12 +120,6 @@ def _symmetric(upper: Array, p: int) -> Array:
     return whole
 
 
-def _left(basis: Array, values: Array) -> Array:
-    """Return what an orthonormal basis leaves of some columns, centred twice against rounding."""
-    left = values - basis @ (basis.T @ values)
-    return left - basis @ (basis.T @ left)
-
-
 def _one_slope(x: Array, responses: Array, leverage: Array, df: int) -> tuple[Array, Array, Array]:
     estimate = x @ responses / (x @ x)
     residual = responses - np.outer(x, estimate)
@@ -147,8 +133,11 @@ def _with_errors(estimate: Array, own: Array, residual: Array, leverage: Array, 
     """Return slopes with errors; `own` is what the other regressors leave of each one's own."""
     square = np.square(own).sum(axis=0)
     se = np.sqrt(np.square(residual).sum(axis=0) / df / square)
+    # A patient whom a covariate singles out, alone in a hospital, is fitted exactly: adds nothing
+    singled_out = (1 - leverage < COLLINEAR) & (np.square(own) < COLLINEAR * square)
     with np.errstate(divide="ignore", invalid="ignore"):
-        hc3 = np.sqrt(np.square(own * residual / (1 - leverage)).sum(axis=0)) / square
+        deleted = np.where(singled_out, 0.0, own * residual / (1 - leverage))
+        hc3 = np.sqrt(np.square(deleted).sum(axis=0)) / square
     return Slopes(estimate, se, hc3, df)
 
 
@@ -180,51 +169,78 @@ def weighted_indirect_effects(
     Returns
     -------
     ndarray of float, shape (draws, e, k)
-        NaN where a draw leaves no variation.
+        NaN where exposure or mediator follows from the others, in a draw or over all patients.
     """
-    q, e, k = others.shape[1], exposures.shape[1], mediators.shape[1]
+    basis, _ = independent_columns(others)
+    x, y, m = (unexplained(basis, part) for part in (exposures, outcome[:, None], mediators))
     # On one scale, so that sums of products lose no digits
-    basis, _ = np.linalg.qr(others)
-    x, y, m = (_scaled(_left(basis, part)) for part in (exposures, outcome[:, None], mediators))
-    spread_x, spread_y = (_spread(_left(basis, part)) for part in (exposures, outcome[:, None]))
-    z = basis * np.sqrt(len(outcome))
-    regressors = np.hstack([z, x])
-    p = q + e
-    first, second = np.triu_indices(p)
-    products = np.hstack(
-        [regressors[:, first] * regressors[:, second], regressors * y, m * y, m * m]
-        + [regressors[:, [i]] * m for i in range(p)]
-    )
-    found = np.concatenate([_from_sums(some @ products, q, e, k) for some in weights])
-    return found * (spread_y / spread_x[:, None])
+    spread_x, spread_y, spread_m = (_spread(part) for part in (x, y, m))
+    x, y, m, z = x / spread_x, y / spread_y, m / spread_m, basis * np.sqrt(len(outcome))
+    first, second = np.triu_indices(z.shape[1])
+    parts = {"zz": z[:, first] * z[:, second], "zy": z * y, "xx": x * x, "xy": x * y,
+             "my": m * y, "mm": m * m}  # fmt: skip
+    for pair, columns, other in (("zx", z, x), ("zm", z, m), ("xm", x, m)):
+        parts[pair] = np.hstack([column[:, None] * other for column in columns.T])
+    products = np.hstack(list(parts.values()))
+    ends = np.cumsum([part.shape[1] for part in parts.values()])[:-1]
+    sums = (np.split(some @ products, ends, axis=1) for some in weights)
+    effects = [_from_sums(dict(zip(parts, some, strict=True))) for some in sums]
+    return np.concatenate(effects) * (spread_y / spread_x[:, None])
 
 
-def _from_sums(sums: Array, q: int, e: int, k: int) -> Array:
-    """Return β21·β32, shape (draws, e, k), of sums of products, one row a draw."""
-    p = q + e
-    pairs = p * (p + 1) // 2
-    cross = _symmetric(sums[:, :pairs], p)
-    with_y = sums[:, pairs : pairs + p]
-    m_y, m_m = (sums[:, pairs + p + i * k : pairs + p + (i + 1) * k] for i in (0, 1))
-    with_m = sums[:, pairs + p + 2 * k :].reshape(len(sums), p, k)
-    found = np.empty((len(sums), e, k))
+def _from_sums(sums: Mapping[str, Array]) -> Array:
+    """Return β21·β32, shape (draws, e, k), of sums of products, one row a draw.
+
+    They are named by pairs of ``z`` (q covariates), ``x`` (e exposures), ``m`` (k mediators) and
+    ``y``, the outcome; in the columns of ``zm`` and the like the second letter runs fastest.
+    """
+    (d, q), e, k = sums["zy"].shape, sums["xx"].shape[1], sums["mm"].shape[1]
+    coordinates = whitened(_symmetric(sums["zz"], q))
+    y = np.einsum("dqr,dr->dq", coordinates, sums["zy"])
+    x, m = (coordinates @ sums[pair].reshape(d, q, -1) for pair in ("zx", "zm"))
+    # What the draw's covariates leave of each sum
+    rest_xx = _kept(sums["xx"] - np.square(x).sum(axis=1), sums["xx"])
+    rest_xy = sums["xy"] - np.einsum("dq,dqe->de", y, x)
+    rest_xm = sums["xm"].reshape(d, e, k) - x.transpose(0, 2, 1) @ m
+    rest_my = sums["my"] - (y[:, None] @ m)[:, 0]
+    rest_mm = sums["mm"] - np.einsum("dqk,dqk->dk", m, m)
+    effects = np.empty((d, e, k))
     for number in range(e):
-        own = [*range(q), q + number]
-        system = cross[:, own][:, :, own]
-        usable = np.linalg.cond(system) < 1 / COLLINEAR
-        system[~usable] = np.eye(len(own))
-        solved = np.linalg.inv(system) @ with_m[:, own]
-        left_m = m_m - np.einsum("dqk,dqk->dk", with_m[:, own], solved)
-        left_my = m_y - np.einsum("dq,dqk->dk", with_y[:, own], solved)
-        left_m[(left_m <= COLLINEAR * m_m) | ~usable[:, None]] = np.nan
-        found[:, number] = solved[:, -1] * left_my / left_m
-    return found
+        to_mediator = rest_xm[:, number] / rest_xx[:, [number]]
+        beside_x = _kept(rest_mm - to_mediator * rest_xm[:, number], sums["mm"])
+        mediated = (rest_my - to_mediator * rest_xy[:, [number]]) / beside_x
+        effects[:, number] = to_mediator * mediated
+    return effects
+
+
+def _kept(remaining: Array, size: Array) -> Array:
+    """Return what others leave of a sum of squares, NaN where that is nothing."""
+    return np.where(remaining > COLLINEAR * size, remaining, np.nan)
+
+
+def adjusted_products(weights: Array, basis: Array, columns: Array) -> tuple[Array, Array]:
+    """Return weighted sums of products of what covariates leave of some columns in each draw.
+
+    Parameters
+    ----------
+    weights : ndarray of float, shape (draws, n)
+    basis : ndarray of float, shape (n, rank)
+        From `collinearity.independent_columns`.
+    columns : ndarray of float, shape (n, p)
+        What the basis leaves of them over all patients, on about the same scale.
+
+    Returns
+    -------
+    products : ndarray of float, shape (draws, p, p)
+    size : ndarray of float, shape (draws, p)
+        Each column's sum of squares before the draw's covariates were projected out.
+    """
+    q = basis.shape[1]
+    cross = weighted_products(weights, np.hstack([basis * np.sqrt(len(basis)), columns]))
+    explained = whitened(cross[:, :q, :q]) @ cross[:, :q, q:]
+    whole = cross[:, q:, q:]
+    return whole - explained.transpose(0, 2, 1) @ explained, np.einsum("dpp->dp", whole)
 
 
 def _spread(values: Array) -> Array:
     return np.sqrt(np.square(values).mean(axis=0))
-
-
-def _scaled(values: Array) -> Array:
-    spread = _spread(values)
-    return values / np.where(spread > 0, spread, 1)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from semopy import Model
 
+from ssinfnet.mediation.collinearity import centred
 from ssinfnet.mediation.drawn_paths import drawn_covariances, mediator_slopes, outcome_slopes
 from ssinfnet.mediation.fit import fit_measures
 from ssinfnet.mediation.frames import analysis_frame
@@ -239,7 +240,7 @@ def _check(data: pd.DataFrame, model: _Paths, names: Mapping[str, str]) -> None:
             f"{len(data)} patients have all variables; {parameters} parameters need more of them, "
             "or fewer mediators"
         )
-    still = [name for name, safe in names.items() if data[safe].nunique() < 2]
+    still = [name for name, safe in names.items() if not centred(data[safe].to_numpy()).any()]
     if still:
         raise ValueError(f"{still} do not vary among the {len(data)} patients; drop them")
     vectors = np.linalg.eigh(data.corr())

@@ -9,13 +9,23 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
+from ssinfnet.mediation.collinearity import adjustment, collinear_reason, extended, unexplained
 from ssinfnet.mediation.effects import Mediation
-from ssinfnet.mediation.frames import analysis_frame
-from ssinfnet.mediation.regressions import residuals
+from ssinfnet.mediation.frames import AnalysisFrame, analysis_frame
 
-__all__ = ["e_value", "indirect_at_rho", "leave_one_group_out", "repeated", "vanishing_rho"]
+__all__ = [
+    "RHO_COLUMNS",
+    "e_value",
+    "indirect_at_rho",
+    "leave_one_group_out",
+    "repeated",
+    "vanishing_rho",
+]
 
 Array = NDArray[np.float64]
+
+RHO_COLUMNS = ("exposure", "mediator", "n", "rho", "rho_low", "rho_high", "covariates_dropped",
+               "reason")  # fmt: skip
 
 
 def vanishing_rho(
@@ -34,24 +44,40 @@ def vanishing_rho(
     Returns
     -------
     DataFrame
-        exposure, mediator, n, rho, rho_low and rho_high (95 %, Fisher's z).
+        exposure, mediator, n, rho, rho_low and rho_high (95 %, Fisher's z); covariates_dropped (see
+        `effects.mediate`); and reason, where exposure, mediator or outcome follows exactly from the
+        others, or no patient has the mediator, and rho is missing.
     """
     frame = analysis_frame(table, exposures, outcome, mediators, covariates)
-    rows = []
-    for exposure in exposures:
-        for mediator in mediators:
-            own = frame.values[frame.values[mediator].notna()]
-            given = np.column_stack([np.ones(len(own)), own[exposure], own[list(frame.covariates)]])
-            both = own[[mediator, outcome]].to_numpy()
-            left = residuals(given, both)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                product = left[:, 0] @ left[:, 1]
-                rho = product / np.sqrt(np.prod(np.square(left).sum(axis=0)))
-            free = len(own) - given.shape[1] - 2
-            reach = norm.ppf(0.975) / np.sqrt(free) if free > 0 else np.nan
-            low, high = np.tanh(np.arctanh(rho) + np.array([-1, 1]) * reach)
-            rows.append((exposure, mediator, len(own), rho, low, high))
-    return pd.DataFrame(rows, columns=["exposure", "mediator", "n", "rho", "rho_low", "rho_high"])
+    rows = [_vanishing(frame, exposure, mediator)
+            for exposure in exposures for mediator in mediators]  # fmt: skip
+    return pd.DataFrame(rows)[[*RHO_COLUMNS]]
+
+
+def _vanishing(frame: AnalysisFrame, exposure: str, mediator: str) -> dict[str, object]:
+    """Return one row of `vanishing_rho`."""
+    known = frame.values[frame.values[mediator].notna()]
+    adjusted = adjustment(known, frame.covariates)
+    row = {"exposure": exposure, "mediator": mediator, "n": len(known), "rho": np.nan,
+           "rho_low": np.nan, "rho_high": np.nan, "covariates_dropped": ""}  # fmt: skip
+    x, m, y = (known[name].to_numpy() for name in (exposure, mediator, frame.outcome))
+    # The outcome may follow from the mediator, as then ρ is 1, but not from the exposure
+    reason = (
+        "no patient has it" if not len(known)
+        else collinear_reason(adjusted.basis, {exposure: x, mediator: m})
+        or collinear_reason(adjusted.basis, {exposure: x, frame.outcome: y})
+    )  # fmt: skip
+    if reason:
+        return row | {"reason": reason}
+    basis = extended(adjusted.basis, unexplained(adjusted.basis, x))
+    rest_m, rest_y = unexplained(basis, m), unexplained(basis, y)
+    rho = rest_m @ rest_y / (np.linalg.norm(rest_m) * np.linalg.norm(rest_y))
+    free = len(known) - basis.shape[1] - 2
+    reach = norm.ppf(0.975) / np.sqrt(free) if free > 0 else np.nan
+    with np.errstate(divide="ignore"):
+        low, high = np.tanh(np.arctanh(np.clip(rho, -1, 1)) + np.array([-1, 1]) * reach)
+    return row | {"rho": rho, "rho_low": low, "rho_high": high,
+                  "covariates_dropped": adjusted.note, "reason": ""}  # fmt: skip
 
 
 def indirect_at_rho(
@@ -150,11 +176,12 @@ def repeated(
     -------
     DataFrame
         ``of`` (the key), exposure, mediator, n, indirect, indirect_low, indirect_high,
-        p_indirect_adjusted, mediator_by_criterion and reason; one row with a reason where the whole
-        analysis was not possible.
+        p_indirect_adjusted, mediator_by_criterion, covariates_dropped (that of the hospital left
+        out) and reason; one row with a reason where the whole analysis was not possible.
     """
     shown = ["exposure", "mediator", "n", "indirect", "indirect_low", "indirect_high",
-             "p_indirect_adjusted", "mediator_by_criterion", "reason"]  # fmt: skip
+             "p_indirect_adjusted", "mediator_by_criterion", "covariates_dropped",
+             "reason"]  # fmt: skip
     parts = []
     for name, table in tables.items():
         try:
@@ -162,6 +189,7 @@ def repeated(
             if mediators is not None:
                 rows = rows[rows["mediator"].isin(mediators)]
         except ValueError as error:
-            rows = pd.DataFrame([{"n": len(table), "reason": str(error)}], columns=shown)
+            refused = {"n": len(table), "covariates_dropped": "", "reason": str(error)}
+            rows = pd.DataFrame([refused], columns=shown)
         parts.append(rows.assign(of=name))
     return pd.concat(parts, ignore_index=True)[["of", *shown]]

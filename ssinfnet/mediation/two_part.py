@@ -7,13 +7,20 @@ is, L·(T − mean of T), are two mediators side by side, both known for everyon
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ssinfnet.mediation.collinearity import (
+    adjustment,
+    collinear_reason,
+    independent_in_draws,
+    unexplained,
+)
 from ssinfnet.mediation.frames import analysis_frame
-from ssinfnet.mediation.regressions import COLLINEAR, weighted_products
+from ssinfnet.mediation.regressions import adjusted_products
 from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
 
 __all__ = ["two_part_effects"]
@@ -21,6 +28,16 @@ __all__ = ["two_part_effects"]
 Array = NDArray[np.float64]
 
 PARTS = ("presence", "texture", "both")
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """Columns of a table by what they are."""
+
+    exposures: tuple[str, ...]
+    outcome: str
+    presence: str
+    covariates: tuple[str, ...]
 
 
 def two_part_effects(
@@ -56,8 +73,8 @@ def two_part_effects(
     DataFrame
         One row an exposure, mediator and part of `PARTS`: n, n_present, indirect,
         indirect_standardised, indirect_low and indirect_high (95 %, percentiles), draws (usable),
-        and reason where it cannot be estimated. ``both`` does not depend on where T is centred; the
-        split does.
+        covariates_dropped (see `effects.mediate`), and reason where it cannot be estimated.
+        ``both`` does not depend on where T is centred; the split does.
 
     Raises
     ------
@@ -69,63 +86,98 @@ def two_part_effects(
     values = frame.values
     if not values[presence].isin([0, 1]).all():
         raise ValueError(f"{presence!r} must be 0 or 1, got {values[presence].unique()[:5]}")
+    plain = tuple(name for name in frame.covariates if name != presence)
+    roles = _Roles(tuple(exposures), outcome, presence, plain)
     rows = []
     for mediator in mediators:
         own = values[(values[presence] == 0) | values[mediator].notna()]
         if own.loc[own[presence] == 0, mediator].notna().any():
             raise ValueError(f"{mediator!r} is known for patients with {presence} = 0")
-        plain = [name for name in frame.covariates if name != presence]
-        rows.append(_two_parts(own, exposures, outcome, presence, mediator, plain, draws, seed))
+        rows.append(_two_parts(own, roles, mediator, draws, seed))
     return pd.concat(rows, ignore_index=True)
 
 
 def _two_parts(
-    values: pd.DataFrame, exposures: Sequence[str], outcome: str, presence: str, mediator: str,
-    covariates: list[str], draws: int, seed: int,
-) -> pd.DataFrame:  # fmt: skip
-    present = values[presence].to_numpy()
+    values: pd.DataFrame, roles: _Roles, mediator: str, draws: int, seed: int
+) -> pd.DataFrame:
+    """Return the rows of one mediator, with a reason where it cannot be analysed."""
+    present = values[roles.presence].to_numpy()
     counted = {"n": len(values), "n_present": int(present.sum())}
-    index = pd.MultiIndex.from_product([exposures, [mediator], PARTS],
+    index = pd.MultiIndex.from_product([roles.exposures, [mediator], PARTS],
                                        names=["exposure", "mediator", "part"])  # fmt: skip
-    result = pd.DataFrame(counted, index=index).assign(reason="")
+    result = pd.DataFrame(counted, index=index)
     result[["indirect", "indirect_standardised", "indirect_low", "indirect_high"]] = np.nan
-    result["draws"] = 0
+    result = result.assign(draws=0, covariates_dropped="", reason="")
     texture = values[mediator].fillna(0).to_numpy()
     known = texture[present == 1]
     if 0 in (counted["n_present"], counted["n"] - counted["n_present"]) or not np.ptp(known):
         return result.assign(reason="all, or none, have it, or it does not vary").reset_index()
     texture = np.where(present == 1, texture - known.mean(), 0.0)
-    others = np.column_stack([np.ones(len(values)), values[covariates]])
-    x = values[list(exposures)].to_numpy()
-    y = values[outcome].to_numpy()
-    spread = x.std(axis=0, ddof=1) / y.std(ddof=1)
-    given = (others, x, present, texture / texture.std(), y)
-    estimate = _indirect(np.ones((1, len(y))), *given)[0]
-    drawn = np.concatenate([_indirect(w, *given) for w in drawn_weights(len(y), draws, seed)])
-    low, high = percentile_interval(drawn.reshape(len(drawn), -1))
-    result["indirect"] = estimate.ravel()
-    result["indirect_standardised"] = (estimate * spread[:, None]).ravel()
-    result["indirect_low"], result["indirect_high"] = low, high
-    result["draws"] = np.isfinite(drawn).reshape(len(drawn), -1).sum(axis=0)
+    centred_values = values.assign(**{mediator: texture})
+    adjusted = adjustment(values, roles.covariates)
+    reasons = _reasons(centred_values, roles, mediator, adjusted.basis)
+    result["reason"] = np.repeat(reasons, len(PARTS))
+    if all(reasons):
+        return result.reset_index()
+    numbers = _estimates(centred_values, roles, mediator, adjusted.basis, (draws, seed))
+    usable = np.repeat([not reason for reason in reasons], len(PARTS))
+    result.loc[usable, "covariates_dropped"] = adjusted.note
+    for name, value in numbers.items():
+        result.loc[usable, name] = value[usable]
     return result.reset_index()
 
 
-def _indirect(
-    weights: Array, others: Array, exposures: Array, present: Array, texture: Array, outcome: Array
-) -> Array:
-    """Return the three indirect effects, shape (draws, exposures, 3), by weighted least squares."""
-    columns = np.column_stack([others, exposures, present, texture, outcome])
-    cross = weighted_products(weights, columns)
-    q, e = others.shape[1], exposures.shape[1]
-    both, y = [q + e, q + e + 1], q + e + 2
-    found = np.full((len(weights), e, 3), np.nan)
+def _reasons(values: pd.DataFrame, roles: _Roles, mediator: str, basis: Array) -> list[str]:
+    """Say of each exposure what follows exactly from the others; an empty text if nothing does."""
+    outcome = {roles.outcome: values[roles.outcome].to_numpy()}
+    return [
+        collinear_reason(basis, {name: values[name].to_numpy()
+                                 for name in (exposure, roles.presence, mediator)})
+        or collinear_reason(basis, outcome)
+        for exposure in roles.exposures
+    ]  # fmt: skip
+
+
+def _estimates(
+    values: pd.DataFrame, roles: _Roles, mediator: str, basis: Array, drawing: tuple[int, int]
+) -> dict[str, Array]:
+    """Return the numbers of all exposures and parts, each of shape (exposures x 3,)."""
+    names = [*roles.exposures, roles.presence, mediator, roles.outcome]
+    columns = values[names].to_numpy()
+    deviation = columns.std(axis=0, ddof=1)[: len(roles.exposures)] / columns[:, -1].std(ddof=1)
+    columns = unexplained(basis, columns)
+    spread = np.sqrt(np.square(columns).mean(axis=0))
+    columns = columns / spread
+    scale = np.repeat(spread[-1] / spread[: len(roles.exposures)], len(PARTS))
+    estimate = _indirect(np.ones((1, len(columns))), basis, columns)[0] * scale
+    draws = drawn_weights(len(columns), *drawing)
+    drawn = np.concatenate([_indirect(weights, basis, columns) for weights in draws]) * scale
+    low, high = percentile_interval(drawn)
+    return {"indirect": estimate, "indirect_standardised": estimate * np.repeat(deviation, 3),
+            "indirect_low": low, "indirect_high": high,
+            "draws": np.isfinite(drawn).sum(axis=0)}  # fmt: skip
+
+
+def _indirect(weights: Array, basis: Array, columns: Array) -> Array:
+    """Return three indirect effects an exposure, shape (draws, exposures x 3), by weighted fits.
+
+    Parameters
+    ----------
+    weights : ndarray of float, shape (draws, n)
+    basis : ndarray of float, shape (n, rank)
+    columns : ndarray of float, shape (n, exposures + 3)
+        What the basis leaves of exposures, presence, texture and outcome, scaled.
+    """
+    cross, size = adjusted_products(weights, basis, columns)
+    e = columns.shape[1] - 3
+    effects = np.full((len(weights), e, 3), np.nan)
     for number in range(e):
-        base = [*range(q), q + number]
-        full = [*base, *both]
-        usable = np.linalg.cond(cross[:, full][:, :, full]) < 1 / COLLINEAR
+        full = [number, e, e + 1]
+        usable = independent_in_draws(cross[:, full][:, :, full], size[:, full])
         kept = cross[usable]
-        to_both = np.linalg.solve(kept[:, base][:, :, base], kept[:, base][:, :, both])[:, -1]
-        to_outcome = np.linalg.solve(kept[:, full][:, :, full], kept[:, full][:, :, [y]])[:, -2:, 0]
+        to_both = kept[:, number, e : e + 2] / kept[:, [number], number]
+        right = kept[:, full, e + 2][..., None]
+        to_outcome = np.linalg.solve(kept[:, full][:, :, full], right)[:, 1:, 0]
         parts = to_both * to_outcome
-        found[usable, number] = np.column_stack([parts, parts.sum(axis=1)])
-    return found
+        effects[usable, number] = np.column_stack([parts, parts.sum(axis=1)])
+    return effects.reshape(len(weights), -1)
