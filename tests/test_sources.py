@@ -8,7 +8,7 @@ from raw_files import AFFINE, nifti, save, truncate
 
 from ssinfnet import cohort, sources
 from ssinfnet.config import SourceConfig
-from ssinfnet.sources import covid_semiseg, medseg
+from ssinfnet.sources import covid_semiseg, medseg, volume_files
 from ssinfnet.sources.files import UnreadableFile, read_labels, read_picture
 from ssinfnet.sources.volume_files import read_volume
 
@@ -42,6 +42,21 @@ def test_medseg_takes_effusion_as_background_and_counts_it(med):
     assert listing.slices["effusion_pixels"].tolist() == [0, 0, 3, 0, 0]
     row = list(listing.slices.itertuples(index=False))[2]
     assert set(np.unique(medseg.read(med[0], row)[1])) == {0, 2}
+
+
+def test_a_volume_its_mask_and_its_lungs_are_decoded_once(med, monkeypatch):
+    decoded = []
+
+    def read_and_count(path):
+        decoded.append(path.parent.name)
+        return read_volume(path)
+
+    listing = medseg.list_slices(med[0])
+    monkeypatch.setattr(volume_files, "read_volume", read_and_count)
+    volume_files._decoded.cache_clear()
+    rows = listing.slices[listing.slices["lung_path"].notna()]
+    assert len(list(sources.read_lungs({"medseg": med[0]}, rows))) == 3
+    assert sorted(decoded) == ["rp_im", "rp_lung_msk", "rp_msk"]
 
 
 def test_medseg_shows_anterior_on_top_and_windows_hu(med):

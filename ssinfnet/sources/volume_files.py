@@ -142,7 +142,7 @@ def cached_volume(path: Path) -> Volume:
     return _decoded(path, path.stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=2)  # an image and its mask
+@lru_cache(maxsize=3)  # an image, its mask and its lungs
 def _decoded(path: Path, modified_ns: int) -> Volume:
     return read_volume(path)
 
