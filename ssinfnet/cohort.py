@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssinfnet import artifacts, phantom, sources
-from ssinfnet.config import Study
+from ssinfnet import artifacts, phantom, same_patient, sources
+from ssinfnet.config import SourceConfig, Study
 from ssinfnet.paths import StudyPaths
 from ssinfnet.splits import SPLITS, assign_folds, assign_splits, divide_patients, refuse_leakage
 
@@ -240,11 +240,14 @@ def build(study: Study, root: Path) -> Cohort:
     listings = {source.name: sources.list_slices(source, root) for source in study.data.sources}
     slices = pd.concat([listing.slices for listing in listings.values()], ignore_index=True)
     exclusions = pd.concat([listing.exclusions for listing in listings.values()])
+    slices, uncertain = _without_uncertain_classes(slices, study.data.sources)
     slices, unwanted = _of_wanted_patients(slices, study)
+    slices = same_patient.join_patients(slices, study.data.same_patient)
     if study.data.phantom is None:
         _refuse_shared_slices(slices)
+        same_patient.refuse_separate_cases(slices)
     slices["split"] = assign_splits(slices, study.split)
-    slices["fold"] = assign_folds(slices, study.split.folds, study.split.seed)
+    slices["fold"] = assign_folds(slices, study.split)
     slices, overlapping = _without_unseen_patients(slices)
     exclusions = pd.concat([exclusions, unwanted, overlapping], ignore_index=True)
     refuse_leakage(slices)
@@ -253,8 +256,39 @@ def build(study: Study, root: Path) -> Cohort:
         slices=validate(slices.reset_index(drop=True)),
         exclusions=exclusions,
         folders={name: listing.folder for name, listing in listings.items()},
-        notes={name: listing.note for name, listing in listings.items()},
+        notes={
+            name: " ".join(filter(None, [listing.note, uncertain.get(name)]))
+            for name, listing in listings.items()
+        },
     )
+
+
+def _without_uncertain_classes(
+    slices: pd.DataFrame, configs: Iterable[SourceConfig]
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Forget the class of slices whose one class is uncertain; return what to note of it (D-72)."""
+    slices, notes = slices.copy(), {}
+    for source in configs:
+        if source.uncertain_classes is None:
+            continue
+        meant = (slices["source"] == source.name) & slices["patient_id"].str.fullmatch(
+            source.uncertain_classes
+        )
+        if not meant.any():
+            raise ValueError(
+                f"no patient of {source.name} matches uncertain_classes "
+                f"{source.uncertain_classes!r}"
+            )
+        one_class = (slices["has_ggo"] ^ slices["has_consolidation"]).fillna(False)
+        uncertain = meant & one_class.astype(bool)
+        counted = slices.loc[uncertain, "patient_id"].value_counts(sort=False)
+        slices.loc[uncertain, ["has_ggo", "has_consolidation"]] = pd.NA
+        listed = ", ".join(f"{number} of {patient}" for patient, number in counted.items())
+        notes[source.name] = (
+            f"{int(uncertain.sum())} slices with one class alone serve stage 1 only, since the "
+            f"study calls that class uncertain (uncertain_classes): {listed or 'none'}."
+        )
+    return slices, notes
 
 
 def _refuse_shared_slices(slices: pd.DataFrame) -> None:

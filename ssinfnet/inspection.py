@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ssinfnet import preparation, progress, sources
+from ssinfnet import preparation, progress, same_patient, sources
 from ssinfnet.config import SourceConfig, SplitConfig
 
 __all__ = ["Inspection", "inspect"]
@@ -75,8 +75,28 @@ class Inspection:
             self.counts().to_string(na_rep=""),
             _listed("left out", self.listing.exclusions[["file", "reason"]]),
             _listed("slices of different patients that look like one", self.duplicates),
+            self._same_patient(),
         ]
         return "\n\n".join(parts)
+
+    def look_alikes(self) -> pd.DataFrame:
+        """Return volumes most of whose slices recur in another patient's (D-71).
+
+        Returns
+        -------
+        DataFrame
+            patient, other, alike, slices; see `same_patient.look_alikes`.
+        """
+        return same_patient.look_alikes(self.duplicates, self.listing.slices)
+
+    def _same_patient(self) -> str:
+        alike = self.look_alikes()
+        listed = _listed("volumes of different patients that look like one patient's", alike)
+        if alike.empty:
+            return listed
+        pairs = zip(alike["patient"], alike["other"], strict=True)
+        key = same_patient.study_key(pairs)
+        return f"{listed}\n\nname them as one in a study that reads them, under data:\n  {key}"
 
 
 def inspect(folder: Path, source: str) -> Inspection:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssinfnet import artifacts, images, progress
+from ssinfnet import artifacts, images, progress, same_patient
 from ssinfnet.cohort import Cohort, prepared_array
 from ssinfnet.config import FittingConfig, Study
 
@@ -50,7 +50,8 @@ def prepare_slices(
     Raises
     ------
     ValueError
-        If there are any and the study refuses them.
+        If volumes of different patients look like one patient's (D-71), or if there are
+        near-duplicates across splits and the study refuses them.
     """
     size, rows = study.image_size, cohort.slices
     shape = (len(rows), size, size)
@@ -72,10 +73,12 @@ def prepare_slices(
             thumbnails[index] = thumbnail(image)
         for array in arrays.values():
             array.flush()
-    # Unlabelled slices count as training slices, since stage 1 may train on them.
-    role = rows["split"].replace("unlabelled", "train")
     bits, correlation = study.split.near_duplicate_bits, study.split.near_duplicate_correlation
-    duplicates = near_duplicates(rows, thumbnails, role, bits, correlation)
+    alike = near_duplicates(rows, thumbnails, rows["patient_id"], bits, correlation)
+    same_patient.refuse_look_alikes(alike, rows)
+    # Unlabelled slices count as training slices, since stage 1 may train on them.
+    roles = alike[["split_a", "split_b"]].replace("unlabelled", "train")
+    duplicates = alike[roles["split_a"] != roles["split_b"]].reset_index(drop=True)
     artifacts.write_table(folder / "duplicates.parquet", duplicates, made)
     artifacts.write_json(folder / "prepared.json", {**made, "shape": shape})
     if len(duplicates) and study.split.refuse_near_duplicates:

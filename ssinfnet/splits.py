@@ -44,7 +44,7 @@ def assign_splits(slices: pd.DataFrame, config: SplitConfig) -> pd.Series:
         to_divide &= ~own
         shares = {name: share for name, share in shares.items() if name not in {*split, "test"}}
     rest = slices[to_divide]
-    split[to_divide] = rest["patient_id"].map(divide_patients(rest, shares, config.seed))
+    split[to_divide] = rest["patient_id"].map(_divide(rest, shares, config))
     counts = split.value_counts()
     empty = [name for name in SPLITS if not counts.get(name, 0)]
     if empty:
@@ -57,11 +57,23 @@ def assign_splits(slices: pd.DataFrame, config: SplitConfig) -> pd.Series:
     return split
 
 
-def assign_folds(slices: pd.DataFrame, folds: int, seed: int) -> pd.Series:
-    """Return each labelled slice's part 1 to `folds` of the cross-validation, patients whole."""
+def assign_folds(slices: pd.DataFrame, config: SplitConfig) -> pd.Series:
+    """Return each labelled slice's part 1 to K of the cross-validation, patients whole."""
     labelled = slices[slices["labelled"].astype(bool)]
-    parts = divide_patients(labelled, {str(k): 1.0 for k in range(1, folds + 1)}, seed)
+    parts = _divide(labelled, {str(k): 1.0 for k in range(1, config.folds + 1)}, config)
     return slices["patient_id"].map(parts).where(slices["labelled"]).astype("Int64")
+
+
+def _divide(
+    slices: pd.DataFrame, shares: Mapping[str, float], config: SplitConfig
+) -> dict[str, str]:
+    """Return patient → part, over all slices or, if the study asks, within each source."""
+    if not config.each_source:
+        return divide_patients(slices, shares, config.seed)
+    # A patient of several sources counts with the first.
+    source = slices.groupby("patient_id")["source"].transform("first")
+    divided = [divide_patients(rows, shares, config.seed) for _, rows in slices.groupby(source)]
+    return {patient: part for parts in divided for patient, part in parts.items()}
 
 
 def refuse_leakage(slices: pd.DataFrame) -> None:

@@ -17,7 +17,8 @@ from ssinfnet.scores.volumes import volume_fault
 
 __all__ = ["volume_severity"]
 
-COLUMNS = ["model", "fold", "patient_id", "slices", "annotated", "predicted", "DSC", "reason"]
+COLUMNS = ["model", "fold", "patient_id", "scan_id", "slices", "annotated", "predicted", "DSC",
+           "reason"]  # fmt: skip
 
 
 def volume_severity(
@@ -39,19 +40,22 @@ def volume_severity(
     Returns
     -------
     DataFrame
-        A row a volume: model, fold, patient_id, slices, CT-SS (0 to 40) as ``annotated`` and as
-        ``predicted``, ``DSC`` of the lesion, and ``reason`` where they are missing. Slices that
-        stand alone are no volume and have no row.
+        A row a volume: model, fold, patient_id, scan_id (a patient may have several scans), slices,
+        CT-SS (0 to 40) as ``annotated`` and as ``predicted``, ``DSC`` of the lesion, and ``reason``
+        where they are missing. Slices that stand alone are no volume and have no row.
     """
     rows = []
     for fold in folds:
         own = cohort.in_fold(fold)
         predictions = evaluation.read_predictions(places.single(model, fold, seed))
-        for patient, slices in own.of_split("test").groupby("patient_id", sort=False):
+        for scan, slices in own.of_split("test").groupby("scan_id", sort=False):
             fault = volume_fault(slices)
             if fault == "slices stand alone":
                 continue
-            named = {"model": model, "fold": fold, "patient_id": patient, "slices": len(slices)}
+            named = {
+                "model": model, "fold": fold, "patient_id": slices["patient_id"].iloc[0],
+                "scan_id": scan, "slices": len(slices),
+            }  # fmt: skip
             scored = (
                 {"reason": fault}
                 if fault

@@ -29,7 +29,7 @@ MEDSEG = [1] * 100 + [39, 47, 60, 66, 75, 93, 110, 121, 218]  # sizes as in Med-
 def with_splits(slices, config=None):
     config = config or SplitConfig()
     slices = slices.assign(split=splits.assign_splits(slices, config))
-    return slices.assign(fold=splits.assign_folds(slices, 3, config.seed))
+    return slices.assign(fold=splits.assign_folds(slices, config))
 
 
 def test_the_split_follows_the_papers_proportions_with_patients_whole():
@@ -61,6 +61,28 @@ def test_a_sources_own_test_set_is_kept():
     split = splits.assign_splits(slices, SplitConfig(own_test_set=True))
     assert (split == "test").tolist() == [False] * 12 + [True] * 8
     assert split.value_counts().to_dict() == {"train": 10, "validation": 2, "test": 8}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_source_is_divided_by_itself_where_the_study_says_so(seed):
+    volumes = table([100, 20, 20])
+    singles = table([1] * 40).assign(source="covid_semiseg")
+    singles["patient_id"] = "s" + singles["patient_id"]
+    both = pd.concat([volumes, singles], ignore_index=True)
+    both.loc[140, "patient_id"] = "p002"  # one patient of both sources
+    shares = {"train": 2.0, "validation": 1.0, "test": 1.0, "seed": seed}
+    divided = with_splits(both, SplitConfig(each_source=True, **shares))
+    counted = divided[divided["source"] == "covid_semiseg"]["split"].value_counts()
+    assert counted.reindex(["train", "validation", "test"]).tolist() == pytest.approx(
+        [20, 10, 10], abs=1
+    )
+    assert set(divided[divided["source"] == "medseg"]["split"]) == {"train", "validation", "test"}
+    splits.refuse_leakage(divided)
+    assert divided.groupby("patient_id")["fold"].nunique().max() == 1
+    # Otherwise the large volume fills the training set, and the single slices validate and test.
+    together = with_splits(both, SplitConfig(**shares))
+    trained = together[together["source"] == "covid_semiseg"]["split"] == "train"
+    assert trained.sum() < 10
 
 
 def test_an_empty_split_is_refused_with_the_number_of_patients():
@@ -270,17 +292,66 @@ def test_stage_2_is_refused_at_once_where_masks_have_no_classes(tmp_path):
     cohort._refuse_without_classes(slices, study)
 
 
-def test_only_the_patients_a_study_asks_for_are_kept_and_the_others_listed(tmp_path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the smoke study's phantom."""
+    settings = load_study("smoke").data.phantom
+    return phantom.write_phantom(tmp_path_factory.mktemp("site") / "raw", settings)
+
+
+def study_of_site(**source):
+    """The smoke study with its first source alone, with further settings of that."""
     study = load_study("smoke")
-    source = SourceConfig(name="medseg", folder="site_a", patients="rp_.*")
-    data = study.data.model_copy(update={"sources": (source,)})
-    study = study.model_copy(update={"data": data})
-    root = phantom.write_phantom(tmp_path / "raw", study.data.phantom)
-    built = cohort.build(study, root)
+    first = SourceConfig(name="medseg", folder="site_a", **source)
+    return study.model_copy(update={"data": study.data.model_copy(update={"sources": (first,)})})
+
+
+def test_only_the_patients_a_study_asks_for_are_kept_and_the_others_listed(site):
+    study = study_of_site(patients="rp_.*")
+    built = cohort.build(study, site)
     assert built.slices["patient_id"].str.startswith("rp_").all()
     left_out = built.exclusions[built.exclusions["reason"] == "the study leaves this patient out"]
     assert len(left_out) == study.data.phantom.single_slices
-    nobody = source.model_copy(update={"patients": "nobody"})
-    study = study.model_copy(update={"data": data.model_copy(update={"sources": (nobody,)})})
     with pytest.raises(ValueError, match="no patient of medseg matches 'nobody'"):
-        cohort.build(study, root)
+        cohort.build(study_of_site(patients="nobody"), site)
+
+
+def test_slices_of_an_uncertain_class_stay_in_stage_1_alone(site):
+    sure = cohort.build(study_of_site(), site)
+    built = cohort.build(study_of_site(uncertain_classes="rp_[12]|tr_.*"), site)
+    meant = sure.slices["patient_id"].str.fullmatch("rp_[12]|tr_.*")
+    one_class = sure.slices["has_ggo"] ^ sure.slices["has_consolidation"]
+    uncertain = sure.slices.loc[meant & one_class, "slice_id"]
+    assert 0 < len(uncertain) < meant.sum()
+    known = built.slices[built.slices["has_ggo"].notna()]
+    assert set(known["slice_id"]) == set(sure.slices["slice_id"]) - set(uncertain)
+    splits_of_all = ("train", "validation", "test")
+    assert built.with_classes(*splits_of_all)["slice_id"].tolist() == known["slice_id"].tolist()
+    # Stage 1 is as before: the same splits, the same lesions.
+    same = ["slice_id", "split", "fold", "has_lesion", "lesion_pixels"]
+    pd.testing.assert_frame_equal(built.slices[same], sure.slices[same])
+    assert (
+        f"{len(uncertain)} slices with one class alone serve stage 1 only"
+        in (built.notes["medseg"])
+    )
+    assert len(built.exclusions) == len(sure.exclusions)
+
+
+def test_the_mask_of_an_uncertain_class_tells_lesion_from_background_only(site):
+    sure = cohort.build(study_of_site(), site)
+    built = cohort.build(study_of_site(uncertain_classes=".*"), site)
+    values = set()
+    both = zip(built.read(built.slices), sure.read(sure.slices), strict=True)
+    for (row, _, mask), (_, _, full) in both:
+        np.testing.assert_array_equal(mask > 0, full > 0)
+        if pd.isna(row.has_ggo):
+            values |= set(np.unique(mask).tolist())
+        else:
+            np.testing.assert_array_equal(mask, full)
+    assert values == {0, sources.UNKNOWN_CLASS}
+
+
+def test_uncertain_classes_of_nobody_are_refused(site):
+    study = study_of_site(uncertain_classes="rp_99")
+    with pytest.raises(ValueError, match="no patient of medseg matches uncertain_classes 'rp_99'"):
+        cohort.build(study, site)

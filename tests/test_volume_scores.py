@@ -42,6 +42,7 @@ def rows_of(volumes, spacing=SPACING, indices=range(6)):
     return pd.DataFrame(
         {
             "patient_id": name,
+            "scan_id": name,
             "slice_id": f"{name}.{index}",
             "image_index": index,
             **dict(zip(("spacing_slice_mm", "spacing_row_mm", "spacing_column_mm"), spacing,
@@ -79,6 +80,16 @@ def test_slices_in_another_order_make_the_same_volume():
         for some in (rows, rows.iloc[::-1])
     )
     pd.testing.assert_frame_equal(straight, turned)
+
+
+def test_two_scans_of_one_patient_are_two_volumes():
+    rows = rows_of(["a", "b"]).assign(patient_id="a")
+    mask = box((1, 2, 2), (4, 10, 10)).astype(np.uint8)
+    scored = scores.score_volumes(slices_of(rows, mask, mask.astype(np.float32)), rows, 0.5)
+    assert scored["scan_id"].tolist() == ["a", "b"]
+    assert scored["patient_id"].tolist() == ["a", "a"]
+    assert scored["slices"].tolist() == [6, 6]
+    assert scored["true_ml"].tolist() == pytest.approx([0.96, 0.96])
 
 
 def test_classes_are_the_likeliest():

@@ -12,6 +12,8 @@ from ssinfnet.config.parts import Part, Positive, Share
 
 __all__ = ["DataConfig", "PhantomConfig", "SourceConfig", "SplitConfig"]
 
+Groups = tuple[tuple[str, ...], ...]
+
 
 class SourceConfig(Part):
     """One folder of raw data and the adapter that reads it."""
@@ -19,6 +21,7 @@ class SourceConfig(Part):
     name: Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]  # adapter
     folder: str  # below the data folder (make DATA=…), or below the phantom's
     patients: str = ".*"  # regular expression: only patients whose whole id it matches (D-18)
+    uncertain_classes: str | None = None  # of whom one-class slices serve stage 1 only (D-72)
 
     @field_validator("folder")
     @classmethod
@@ -27,13 +30,13 @@ class SourceConfig(Part):
             raise ValueError(f"folder must lie below the data folder (make DATA=…), got {folder!r}")
         return folder
 
-    @field_validator("patients")
+    @field_validator("patients", "uncertain_classes")
     @classmethod
-    def _compiles(cls, patients: str) -> str:
+    def _compiles(cls, patients: str | None) -> str | None:
         try:
-            re.compile(patients)
+            re.compile(patients or "")
         except re.error as error:
-            raise ValueError(f"patients is no regular expression: {error}") from error
+            raise ValueError(f"{patients!r} is no regular expression: {error}") from error
         return patients
 
 
@@ -57,6 +60,7 @@ class DataConfig(Part):
 
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     phantom: PhantomConfig | None = None  # the embedded data set; None reads real folders
+    same_patient: Groups = ()  # groups of names, each one patient (D-71)
 
     @field_validator("sources")
     @classmethod
@@ -66,6 +70,14 @@ class DataConfig(Part):
             raise ValueError(f"each source may be named once, got {names}; join their folders")
         return sources
 
+    @field_validator("same_patient")
+    @classmethod
+    def _groups_name_several(cls, groups: Groups) -> Groups:
+        for group in groups:
+            if len(set(group)) < 2:
+                raise ValueError(f"each group names two or more patients, got {list(group)}")
+        return groups
+
 
 class SplitConfig(Part):
     """Patient-level split (D-01)."""
@@ -74,6 +86,7 @@ class SplitConfig(Part):
     validation: float = Field(default=1.0, gt=0)  # J fig 2
     test: float = Field(default=1.0, gt=0)  # J fig 2
     own_test_set: bool = False  # keep the source's test set, divide the rest train : validation
+    each_source: bool = False  # divide each source by itself, so that every split has all of them
     seed: int = 2021  # of the division; no source states one
     refuse_near_duplicates: bool = False  # True: near-duplicates across splits stop the run
     near_duplicate_bits: int = Field(default=6, ge=0, le=63)  # of 63 (D-26)

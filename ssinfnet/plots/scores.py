@@ -257,7 +257,7 @@ def plot_volumes(volumes: pd.DataFrame) -> Figure:
             ax.plot(middle, own["error_ml"], "o", color=colour, markersize=3.5, clip_on=False)
             ax.axhline(limits.bias, color=colour, lw=1)
             ax.axhspan(limits.low, limits.high, color=colour, alpha=0.1, lw=0)
-        n = scored.loc[scored["class"] == name, "patient_id"].nunique()
+        n = scored.loc[scored["class"] == name, "scan_id"].nunique()
         ax.set_title(f"{_class_name(name)}, n = {n} volumes", loc="left")
         ax.set_xlabel("Mean of true and predicted volume (ml)")
     panels[0].set_ylabel("Predicted − true volume (ml)")

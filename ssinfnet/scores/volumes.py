@@ -42,36 +42,36 @@ def score_volumes(
     Returns
     -------
     DataFrame
-        A row for each volume and class: the labels, patient_id, class, slices, Dice, HD95_mm,
-        true_ml, predicted_ml, error_ml (predicted − true), and reason where a score is NaN.
-        Empty where slices stand alone.
+        A row for each volume and class: the labels, patient_id, scan_id (a patient may have several
+        scans), class, slices, Dice, HD95_mm, true_ml, predicted_ml, error_ml (predicted − true),
+        and reason where a score is NaN. Empty where slices stand alone.
     """
-    of_patient = dict(iter(rows.groupby("patient_id", sort=False)))
+    of_scan = dict(iter(rows.groupby("scan_id", sort=False)))
+    scan_of = rows.set_index("slice_id")["scan_id"]
     scored = []
-    for patient, own in groupby(slices, key=lambda one: one[0]):
-        if fault := volume_fault(of_patient[patient]):
-            if len(of_patient[patient]) >= FEWEST_SLICES:
-                scored.append({**labels, "patient_id": patient, "reason": fault})
+    for scan, own in groupby(slices, key=lambda one: scan_of[one[1]]):
+        ordered = of_scan[scan].sort_values("image_index")
+        named = {**labels, "patient_id": ordered["patient_id"].iloc[0], "scan_id": scan}
+        if fault := volume_fault(ordered):
+            if len(ordered) >= FEWEST_SLICES:
+                scored.append({**named, "reason": fault})
             continue
-        ordered = of_patient[patient].sort_values("image_index")
         spacing = tuple(ordered[list(SPACING)].iloc[0])
         masks = {name: (truth, map_) for _, name, truth, map_ in own}
         for name, truth, found in _by_class([masks[i] for i in ordered["slice_id"]], threshold):
             scores = _score_volume(truth, found, spacing)
-            scored.append(
-                {**labels, "patient_id": patient, "class": name, "slices": len(ordered), **scores}
-            )
-    columns = [*labels, "patient_id", "class", "slices", *SCORES, "reason"]
+            scored.append({**named, "class": name, "slices": len(ordered), **scores})
+    columns = [*labels, "patient_id", "scan_id", "class", "slices", *SCORES, "reason"]
     return pd.DataFrame(scored).reindex(columns=columns)
 
 
 def volume_fault(rows: pd.DataFrame) -> str:
-    """Say why a patient's slices are no volume that can be scored; "" where they are.
+    """Say why a scan's slices are no volume that can be scored; "" where they are.
 
     Parameters
     ----------
     rows : DataFrame
-        Of the cohort, of one patient.
+        Of the cohort, of one scan.
     """
     if len(rows) < FEWEST_SLICES or rows["image_index"].isna().any():
         return "slices stand alone"

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from ssinfnet.config import SourceConfig
 from ssinfnet.sources import ccii, covid_semiseg, ictcf, medseg, volumes
 from ssinfnet.sources.listing import COLUMNS, SPACING, UNKNOWN_CLASS, Listing
+from ssinfnet.sources.medseg import RADIOPAEDIA_CASES
 
-__all__ = ["ADAPTERS", "COLUMNS", "SPACING", "UNKNOWN_CLASS", "Listing", "list_slices",
-           "read_lungs", "read_slices"]  # fmt: skip
+__all__ = ["ADAPTERS", "COLUMNS", "RADIOPAEDIA_CASES", "SPACING", "UNKNOWN_CLASS", "Listing",
+           "list_slices", "read_lungs", "read_slices"]  # fmt: skip
 
 ADAPTERS = {
     "medseg": medseg,
@@ -68,10 +69,13 @@ def read_slices(
     row : namedtuple
     image : (height, width) float32 array in [0, 1]
     mask : (height, width) uint8 array or None
-        0 background, 1 GGO, 2 consolidation, 255 lesion of unknown class; None if unlabelled.
+        0 background, 1 GGO, 2 consolidation, 255 lesion of unknown class, which is all lesion of
+        a row that does not know its classes; None if unlabelled.
     """
     for row in slices.itertuples(index=False):
         image, mask = ADAPTERS[row.source].read(folders[row.source], row)
+        if mask is not None and pd.isna(row.has_ggo):
+            mask = np.where(mask > 0, UNKNOWN_CLASS, 0).astype(np.uint8)
         yield row, image, mask
 
 

@@ -20,6 +20,7 @@ UNKNOWN_CLASS = 255  # lesion in a mask that does not tell GGO from consolidatio
 # Column → dtype of the slice table, in its order. Paths are relative to the source's folder.
 COLUMNS = {
     "patient_id": "str",
+    "scan_id": "str",  # the source's name of the patient; a study may name several as one
     "slice_id": "str",
     "source": "str",
     "image_path": "str",
@@ -92,6 +93,7 @@ class Lister:
         """List a slice; `mask` is its file and the label array as stored."""
         row: dict[str, Any] = {
             "patient_id": patient_id,
+            "scan_id": patient_id,
             "slice_id": _plain(f"{self.source}.{slice_name}"),
             "source": self.source,
             "image_path": image.relative_to(self.folder).as_posix(),

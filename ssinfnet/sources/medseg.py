@@ -14,12 +14,22 @@ from ssinfnet import progress
 from ssinfnet.sources.listing import Lister, Listing
 from ssinfnet.sources.volumes import list_volume, read, read_lungs
 
-__all__ = ["list_slices", "read", "read_lungs", "recognises"]
+__all__ = ["RADIOPAEDIA_CASES", "list_slices", "read", "read_lungs", "recognises"]
 
 NAME = "medseg"
 NOTE = (
-    "Each Radiopaedia volume is one patient. The single slices carry no patient ids: each counts "
-    "as its own patient, though they come from about 60 people."
+    "Each Radiopaedia volume counts as one patient unless the study says otherwise. The single "
+    "slices carry no patient ids: each counts as its own patient, though they come from about 60 "
+    "people."
+)
+# Scans of one patient: Med-Seg's volumes and, by their names in COVID-SemiSeg, the series of the
+# Radiopaedia case that each was taken from (D-73).
+RADIOPAEDIA_CASES = (
+    ("rp_1", "radiopaedia_org_covid-19-pneumonia-7"),
+    ("rp_2", "rp_3", "radiopaedia_org_covid-19-pneumonia-10"),
+    ("rp_4", "radiopaedia_org_covid-19-pneumonia-4"),
+    ("rp_6", "rp_7", "radiopaedia_org_covid-19-pneumonia-29"),
+    ("rp_9", "radiopaedia_org_covid-19-pneumonia-40"),
 )
 
 
