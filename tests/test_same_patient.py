@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from ssinfnet import cohort, preparation, same_patient
 from ssinfnet.cli import app
-from ssinfnet.config import DataConfig, SourceConfig, Study
+from ssinfnet.config import DataConfig, SourceConfig, Study, load_study
 
 
 def slices_of(sizes, source="volumes"):
@@ -157,3 +157,55 @@ def test_scans_of_one_radiopaedia_case_are_refused_unless_they_are_one_patient(n
 
 def test_volumes_of_another_source_may_have_the_names_of_med_segs():
     same_patient.refuse_separate_cases(slices_of({"rp_2": 1, "rp_3": 1}))
+
+
+@pytest.fixture(scope="module")
+def public(real_data):
+    """The cohort of the public part of data set 1."""
+    if not (real_data / "medseg").is_dir():
+        pytest.skip(f"no Med-Seg volumes at {real_data / 'medseg'}")
+    return cohort.build(load_study("paper_public_cpu"), real_data)
+
+
+def test_the_real_volumes_are_five_patients(public):
+    volumes = public.slices[public.slices["source"] == "medseg"]
+    named = volumes.groupby("patient_id")["scan_id"].unique().map(list).to_dict()
+    assert named == {"rp_1": ["rp_1"], "rp_2": ["rp_2", "rp_3"], "rp_4": ["rp_4"],
+                     "rp_6": ["rp_6", "rp_7"], "rp_9": ["rp_9"]}  # fmt: skip
+    assert len(volumes) == 718
+
+
+@pytest.mark.parametrize("fold", range(4))
+def test_no_unlabelled_slice_is_of_a_patient_that_tests(public, fold):
+    slices = public.in_fold(fold).slices
+    held = slices[slices["split"].isin(["validation", "test"])]["patient_id"]
+    unlabelled = slices[slices["split"] == "unlabelled"]
+    assert not set(unlabelled["patient_id"]) & set(held)
+    # What is left out is there: the volumes' own cases are among the unlabelled slices.
+    assert set(held) & {"rp_1", "rp_2", "rp_4", "rp_6", "rp_9"}
+    assert len(unlabelled) < 1600
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_each_real_split_has_single_slices_and_a_volume_with_both_classes(public, split):
+    rows = public.with_classes(split)
+    volumes = rows[rows["source"] == "medseg"].groupby("scan_id")
+    both = volumes["has_ggo"].any() & volumes["has_consolidation"].any()
+    assert both.any()
+    assert (rows["source"] == "covid_semiseg").sum() >= 9
+
+
+def test_the_real_slices_whose_class_was_guessed_serve_stage_1_only(public):
+    lesions = public.slices[public.slices["has_lesion"].fillna(False).astype(bool)]
+    unknown = lesions[lesions["has_ggo"].isna()]
+    # The data set's README counts them: 5 in volumes 1 and 2, 81 in volume 3.
+    assert unknown["scan_id"].value_counts().to_dict() == {"rp_3": 81, "rp_2": 3, "rp_1": 2}
+    assert "86 slices with one class alone serve stage 1 only" in public.notes["medseg"]
+
+
+def test_the_real_volumes_2_and_3_are_found_and_refused(real_data, public, tmp_path):
+    volumes = public.slices[public.slices["scan_id"].isin(["rp_2", "rp_3", "rp_4"])]
+    apart = volumes.assign(patient_id=volumes["scan_id"]).reset_index(drop=True)
+    separate = cohort.Cohort(apart, public.exclusions, public.folders, public.notes)
+    with pytest.raises(ValueError, match="39 of 39 slices of rp_2 recur in rp_3"):
+        preparation.prepare_slices(separate, load_study("paper_public_cpu"), tmp_path, {})
