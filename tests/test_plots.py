@@ -312,7 +312,7 @@ def test_places_show_the_papers_values_where_it_trained(folds):
 def test_volumes_are_drawn_as_bland_and_altman_do():
     volumes = pd.DataFrame(
         {
-            "model": "unet", "class": "lesion", "patient_id": list("abcd"),
+            "model": "unet", "class": "lesion", "scan_id": list("abcd"),
             "true_ml": [10.0, 20, 30, np.nan], "predicted_ml": [12.0, 20, 34, np.nan],
             "error_ml": [2.0, 0, 4, np.nan],
         }
