@@ -132,3 +132,15 @@ def test_examples_span_lesion_sizes_of_different_patients(pictures, study, tmp_p
     areas = (masks > 0).sum((1, 2))
     assert areas[0] < areas[1] < areas[2]
     assert shown.max() <= 1
+
+
+def test_patients_of_the_phantom_may_look_alike(pictures, study, tmp_path):
+    pictures.slices["patient_id"] = np.repeat(["a", "b", "c", "d"], [3, 3, 7, 7])
+    raw = pictures.folders["covid_semiseg"]
+    for row in pictures.slices.itertuples():
+        path = raw / row.image_path
+        Image.open(raw / pictures.slices["image_path"].iloc[row.Index % 3]).save(path)
+    assert len(preparation.prepare_slices(pictures, study, tmp_path, {}))
+    real = study.model_copy(update={"data": study.data.model_copy(update={"phantom": None})})
+    with pytest.raises(ValueError, match="look like one patient's"):
+        preparation.prepare_slices(pictures, real, tmp_path, {})
