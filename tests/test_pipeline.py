@@ -11,7 +11,7 @@ import interrupted
 import pandas as pd
 import pytest
 
-from ssinfnet import artifacts, plain_runs
+from ssinfnet import artifacts, plain_runs, study_runs
 from ssinfnet.config import load_study
 from ssinfnet.paths import PREDICTIONS, StudyPaths
 
@@ -49,7 +49,7 @@ def test_a_run_leaves_git_status_as_it_was(status_before, executed, git):
 
 
 def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
-    planned = list(plain_runs.runs_of(load_study("smoke"), "smoke"))
+    planned = list(study_runs.runs_of(load_study("smoke"), "smoke"))
     for places in (PLACES, SET_3):
         ours = [run for run, parameters in planned if parameters["study"] == places.study]
         assert len(list(places.runs.glob("*.ipynb"))) == len(ours)
@@ -73,7 +73,7 @@ def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
 
 
 def test_smoke_stays_small():
-    assert len(list(plain_runs.runs_of(load_study("smoke"), "smoke"))) <= 44
+    assert len(list(study_runs.runs_of(load_study("smoke"), "smoke"))) <= 44
 
 
 def test_the_mediation_is_of_the_patients_and_phenotypes_of_the_run(executed):
@@ -251,7 +251,7 @@ def test_the_plain_runs_are_those_of_the_snakefile(text, tmp_path):
         study = str(tmp_path / "lesions.yaml")
     planned = snakemake("--dry-run", "--forceall", "--config", f"study={study}").stdout
     jobs = re.findall(r"^\s*rule (?!all)(\w+):", planned, flags=re.MULTILINE)
-    assert len(jobs) == len(list(plain_runs.runs_of(load_study(study), study)))
+    assert len(jobs) == len(list(study_runs.runs_of(load_study(study), study)))
     assert ("class_results" in jobs) == (text is None)
 
 

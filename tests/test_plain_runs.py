@@ -1,7 +1,7 @@
 import nbformat
 import pytest
 
-from ssinfnet import plain_runs
+from ssinfnet import plain_runs, study_runs
 from ssinfnet.config import load_study
 from ssinfnet.paths import project_root
 
@@ -36,7 +36,7 @@ def test_a_failed_cell_is_named_with_its_error(tmp_path):
 
 def test_every_run_names_a_notebook_and_parameters_it_has():
     for name in ("smoke", "paper"):
-        for book, parameters in plain_runs.runs_of(load_study(name), name):
+        for book, parameters in study_runs.runs_of(load_study(name), name):
             path = project_root() / "notebooks" / f"{book}.ipynb"
             cell = next(
                 c
@@ -53,5 +53,5 @@ def test_a_study_without_ssinfnet_runs_no_ablation():
     alone = smoke.model_copy(
         update={"multi": smoke.multi.model_copy(update={"models": ("sinfnet",)})}
     )
-    assert "08_ablation" in [book for book, _ in plain_runs.runs_of(smoke, "smoke")]
-    assert "08_ablation" not in [book for book, _ in plain_runs.runs_of(alone, "smoke")]
+    assert "08_ablation" in [book for book, _ in study_runs.runs_of(smoke, "smoke")]
+    assert "08_ablation" not in [book for book, _ in study_runs.runs_of(alone, "smoke")]
