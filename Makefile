@@ -50,6 +50,7 @@ $(INSTALLED): constraints.txt pyproject.toml
 reproduce: $(INSTALLED) ## run a study: executed notebooks, tables, figures and report
 	$(SNAKEMAKE)
 	@echo "tables and figures: $(FIGURES)/report.html"
+	@"$(BIN)/python" -m ssinfnet.cli learnt "$(STUDY)"
 
 publish: $(INSTALLED) ## refresh what the repository shows of a study, docs/results, from its last run
 	"$(BIN)/python" -m ssinfnet.cli publish "$(STUDY)"

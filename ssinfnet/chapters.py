@@ -20,6 +20,7 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
     "Networks and pretraining": (
         "figure_1", "figure_s1_s2", "figure_s3", "figure_coach", "figure_pretraining_*",
         "table_pretraining_*", "figure_inpainting_*", "*_pseudo_labels_*"),
+    "Did every training learn?": ("table_learning",),
     "Lesions: stage 1": ("table_3b", "figure_3b", "table_3b_tests", "figure_3a", "figure_s4",
                          "table_3b_*"),
     "Ground glass and consolidation: stage 2": (

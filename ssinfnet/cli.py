@@ -268,6 +268,17 @@ def publish_study(
         typer.echo(publication.publish(config.load_study(name)).text())
 
 
+@app.command("learnt")
+def show_learnt(
+    name: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],
+) -> None:
+    """Say in one line whether every training of a study's last run beat its trivial rivals."""
+    from ssinfnet import learnt
+
+    with _refusals():
+        typer.echo(learnt.of_study(config.load_study(name)))
+
+
 @app.command("train")
 def train(
     name: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],
@@ -278,12 +289,14 @@ def train(
     For a bare GPU machine; where both are installed, `make reproduce` runs the same notebooks in
     parallel and keeps them as executed.
     """
-    from ssinfnet import paths, plain_runs
+    from ssinfnet import learnt, paths, plain_runs
 
     if data is not None:
         os.environ[paths.DATA_VARIABLE] = str(data.resolve())
     with _refusals():
-        plain_runs.run_study(config.load_study(name), name)
+        study = config.load_study(name)
+        plain_runs.run_study(study, name)
+        typer.echo(learnt.of_study(study))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PREDICTIONS", "StudyPaths", "project_root", "study_file"]
+__all__ = ["LEARNING", "PREDICTIONS", "StudyPaths", "project_root", "study_file"]
 
 ROOT_VARIABLE = "SSINFNET_ROOT"
 DATA_VARIABLE = "SSINFNET_DATA"
+LEARNING = "learning.json"  # in the folder of a training: what it learnt, beside its rivals
 PREDICTIONS = "predictions.npz"  # in the folder of a training: slice_id → probabilities
 
 

@@ -35,9 +35,10 @@ OMITTED = (
 # Tables whose every row is over many slices or patients, or over none, such as costs
 AGGREGATES = (
     "table_2d_split", "table_3b", "table_3b_*", "table_3d_*", "table_s[1-8]*", "table_v[2-5]*",
-    "table_d1", "table_volumes", "table_lung_field", "table_pretraining_*", "table_pseudo_labels_*",
-    "table_costs", "table_cost_machine", "table_trainings", "table_patient_flow",
-    "table_severity_auc", "table_cut_points", "table_stability", "table_phenotype_gaps",
+    "table_d1", "table_learning", "table_volumes", "table_lung_field", "table_pretraining_*",
+    "table_pseudo_labels_*", "table_costs", "table_cost_machine", "table_trainings",
+    "table_patient_flow", "table_severity_auc", "table_cut_points", "table_stability",
+    "table_phenotype_gaps",
     "table_mediators", "table_mediators_*", "table_mediator_names", "table_paths_*",
     "table_natural_*", "table_rho_*", "table_repeated_*",
 )  # fmt: skip

@@ -17,12 +17,12 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssinfnet import artifacts, report_page, tables
+from ssinfnet import artifacts, learnt, report_page, tables
 from ssinfnet.config import Study
 from ssinfnet.paths import StudyPaths
 
 __all__ = [
-    "forget", "is_complete", "read_manifest", "record_path", "save_figure", "save_table",
+    "forget", "is_complete", "label", "read_manifest", "record_path", "save_figure", "save_table",
     "write_page",
 ]  # fmt: skip
 
@@ -43,6 +43,7 @@ def save_table(
     title: str,
     made: Mapping[str, Any],
     undertrained: bool = False,
+    unlearnt: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Save a table as CSV in full precision, its head as Markdown and LaTeX; return the CSV's path.
 
@@ -60,6 +61,8 @@ def save_table(
         From `artifacts.made_by`.
     undertrained : bool
         The schedule was shorter than the paper's; the Markdown and the page then say so.
+    unlearnt : sequence of dict
+        From `learnt.unlearnt`; rows of these trainings are marked everywhere but in the CSV.
 
     Raises
     ------
@@ -71,16 +74,21 @@ def save_table(
         raise ValueError(f"table {name} has no columns")
     csv = folder / f"{name}.csv"
     artifacts.write_text(csv, frame.to_csv(index=False, lineterminator="\n"))
-    shown = tables.display(tables.first_rows(frame))
-    label = f" ({UNDERTRAINED})" if undertrained else ""
+    head = tables.first_rows(frame).reset_index(drop=True)
+    marks = tables.find_marks(head, name, unlearnt)
+    shown = marks.on(tables.display(head))
+    titled, schedule = marks.titled(title), f" ({UNDERTRAINED})" if undertrained else ""
     notes = [f"{more} more rows in {csv.name}."] if (more := len(frame) - len(shown)) else []
     notes += [tables.MEAN_NOTE] if tables.has_intervals(shown) else []
+    notes += marks.notes(made.get("study", ""))
     body = shown.to_markdown(index=False, disable_numparse=True) if len(shown) else "No rows."
-    text = "\n\n".join([f"**{title}**{label}", body, *notes]) + "\n"
+    text = "\n\n".join([f"**{titled}**{schedule}", body, *notes]) + "\n"
     markdown = artifacts.write_text(folder / f"{name}.md", text)
-    text = tables.latex(shown, f"{title}{label}", name, tuple(notes))
-    latex = artifacts.write_text(folder / f"{name}.tex", text)
-    _record(folder, name, "table", title, [csv, markdown, latex], made, undertrained)
+    latex = artifacts.write_text(
+        folder / f"{name}.tex", tables.latex(shown, f"{titled}{schedule}", name, tuple(notes))
+    )
+    labels = {"undertrained": undertrained, "unlearnt": list(marks.shown)}
+    _record(folder, name, "table", title, [csv, markdown, latex], made, labels)
     return csv
 
 
@@ -92,12 +100,13 @@ def save_figure(
     made: Mapping[str, Any],
     data: pd.DataFrame | None = None,
     undertrained: bool = False,
+    unlearnt: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Save a figure as PNG and PDF (fonts embedded) with its data; return the PNG's path.
 
     Parameters
     ----------
-    folder, name, title, made, undertrained
+    folder, name, title, made, undertrained, unlearnt
         As `save_table` takes them; the name such as ``figure_s4``.
     figure : Figure
         What to save; it stays open, its layout is settled.
@@ -125,8 +134,26 @@ def save_figure(
     if data is not None:
         files.append(folder / f"{name}_data.csv")
         artifacts.write_text(files[-1], data.to_csv(index=False, lineterminator="\n"))
-    _record(folder, name, "figure", title, files, made, undertrained)
+    marks = tables.find_marks(data, name, unlearnt)
+    labels = {"undertrained": undertrained, "unlearnt": list(marks.shown)}
+    _record(folder, name, "figure", title, files, made, labels)
     return files[0]
+
+
+def label(made: Mapping[str, Any], *studies: Study) -> dict[str, Any]:
+    """Return what `save_table` and `save_figure` say of networks: made, undertrained, unlearnt.
+
+    Parameters
+    ----------
+    made : mapping
+        From `artifacts.made_by`.
+    studies : Study
+        Whose networks are shown; their trainings have left what they learnt in this checkout.
+    """
+    unlearnt = [one for study in studies
+                for one in learnt.unlearnt(study, StudyPaths.of(study.name))]  # fmt: skip
+    undertrained = any(study.undertrained for study in studies)
+    return {"made": made, "undertrained": undertrained, "unlearnt": unlearnt}
 
 
 def forget(folder: Path, *patterns: str) -> list[str]:
@@ -158,11 +185,14 @@ def read_manifest(folder: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        name, kind (``table`` or ``figure``), title, undertrained, files (list of names), sha256
-        (dict by file name), made (dict); no rows if nothing has been saved.
+        name, kind (``table`` or ``figure``), title, undertrained, unlearnt (list of the trainings
+        behind its marks), files (list of names), sha256 (dict by file name), made (dict); no rows
+        if nothing has been saved.
     """
-    records = [artifacts.read_json(path) for path in sorted((folder / MANIFEST).glob("[!.]*.json"))]
-    columns = ["name", "kind", "title", "undertrained", "files", "sha256", "made"]
+    paths = sorted((folder / MANIFEST).glob("[!.]*.json"))
+    # A record of an earlier version has no list of trainings.
+    records = [{"unlearnt": [], **artifacts.read_json(path)} for path in paths]
+    columns = ["name", "kind", "title", "undertrained", "unlearnt", "files", "sha256", "made"]
     return pd.DataFrame(records, columns=columns)
 
 
@@ -243,13 +273,13 @@ def _record(
     title: str,
     files: Sequence[Path],
     made: Mapping[str, Any],
-    undertrained: bool,
+    labels: Mapping[str, Any],
 ) -> None:
     record = {
         "name": name,
         "kind": kind,
         "title": title,
-        "undertrained": undertrained,
+        **labels,
         "files": [path.name for path in files],
         "sha256": {path.name: artifacts.sha256(path) for path in files},
         "made": dict(made),

@@ -23,6 +23,7 @@ from ssinfnet import (
     comparison,
     data_flow,
     decisions,
+    learnt,
     paths,
     provenance,
     tables,
@@ -81,6 +82,7 @@ def report_page(
     compared = comparison.paper_comparison(folder)
     items = {record["name"]: _item(folder, record, read, compared) for record in records}
     whole = items.pop(WHOLE_COMPARISON, None)  # shown by its parts, beside each table
+    learning = read(learnt.TABLE)
     told = [
         {"title": title, "id": f"chapter-{_slug(title)}", "items": [items[name] for name in names]}
         for title, names in chapters.chaptered(items).items()
@@ -104,6 +106,8 @@ def report_page(
         code=code,
         machine=provenance.machine(),
         whole=whole,
+        learning="" if learning is None else learnt.summary(learning, study.name),
+        learning_table=learnt.TABLE,
         overview=cells(tables.display(_overview(compared))),
         exclusions=None if exclusions is None else _exclusions(exclusions),
         decisions=_named(known_decisions, items.values()),
@@ -173,7 +177,16 @@ def _item(folder: Path, record: Mapping[str, Any], read: Any, compared: pd.DataF
         saved_file(folder, file, expected)
     name = record["name"]
     item = {**record, "decisions": decisions.shaping(name), "beside": []}
-    if record["kind"] == "figure":
+    figure = record["kind"] == "figure"
+    data = read(f"{name}_data" if figure else name)
+    shown = None if data is None else tables.first_rows(data).reset_index(drop=True)
+    unlearnt = record["unlearnt"]
+    marks = tables.find_marks(shown, name, unlearnt)
+    item |= {
+        "heading": marks.titled(record["title"]),
+        "marks": marks.notes(record["made"].get("study", "")),
+    }
+    if figure:
         png = (folder / record["files"][0]).read_bytes()
         # pixels, from the PNG's header
         width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
@@ -185,12 +198,10 @@ def _item(folder: Path, record: Mapping[str, Any], read: Any, compared: pd.DataF
             "height": round(height * shrink),
             "count": chapters.caption_count(name, read),
         }
-    frame = read(name)
-    shown = tables.first_rows(frame)
-    item["table"] = cells(tables.display(shown))
-    item["more"] = len(frame) - len(shown)
+    item["table"] = cells(marks.on(tables.display(shown)))
+    item["more"] = len(data) - len(shown)
     own = compared[(compared["table"] == name) & compared["ours"].notna()]
-    item["beside"] = [_matrix(rows) for _, rows in own.groupby("published", sort=False)]
+    item["beside"] = [_matrix(rows, unlearnt) for _, rows in own.groupby("published", sort=False)]
     return item
 
 
@@ -240,7 +251,7 @@ def _texts(values: pd.Series, low: pd.Series, high: pd.Series) -> list[str]:
     ]
 
 
-def _matrix(rows: pd.DataFrame) -> dict[str, Any]:
+def _matrix(rows: pd.DataFrame, unlearnt: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Lay a part of the comparison out, a row a model and class, a column a metric."""
     keys = [key for key in ("model", "class") if (rows[key] != "").any()]
     metrics = list(dict.fromkeys(rows["metric"]))
@@ -248,7 +259,9 @@ def _matrix(rows: pd.DataFrame) -> dict[str, Any]:
     shown = []
     for _, part in rows.groupby(keys, sort=False):
         by_metric = dict(zip(part["metric"], part.index, strict=True))
-        named = tables.display(part[keys].head(1)).iloc[0].tolist()
+        first = part.head(1)
+        marks = tables.find_marks(first, rows["table"].iloc[0], unlearnt)
+        named = marks.on(tables.display(first[keys])).iloc[0].tolist()
         cells_ = [texts[by_metric[metric]] if metric in by_metric else None for metric in metrics]
         shown.append({"of": named, "cells": cells_})
     return {

@@ -64,7 +64,7 @@ def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
                  "figure_s6.png", "table_s8.csv", "table_costs.csv", "table_trainings.csv",
                  "table_pseudo_labels_fold0_seed1.csv", "table_patient_flow.csv", "table_v5.csv",
                  "figure_lungs.png", "figure_severity.pdf", "figure_calibration.png",
-                 "table_ct_ss.csv", "table_s1.csv", "table_stability.csv",
+                 "table_ct_ss.csv", "table_s1.csv", "table_stability.csv", "table_learning.csv",
                  "figure_phenotypes_ggo.png", "table_mediators.csv", "table_mediation_infected.csv",
                  "table_mediation_two_part.csv", "figure_4a.png", "figure_4b.pdf",
                  "table_mediator_names.csv", "table_paths_fit.csv", "report.html"):  # fmt: skip

@@ -8,6 +8,7 @@ from ssinfnet.tables.clinic import severity_table
 from ssinfnet.tables.comparisons import class_comparison_table, comparison_table, moved_table
 from ssinfnet.tables.cost import cost_table, epoch_table, training_table
 from ssinfnet.tables.latex import latex
+from ssinfnet.tables.marks import ITEMS, MARK, find_marks
 from ssinfnet.tables.mediation import mediator_counts, mediator_names, path_tables
 from ssinfnet.tables.segmentation import (
     loss_table,
@@ -20,6 +21,8 @@ from ssinfnet.tables.segmentation import (
 from ssinfnet.tables.shown import MEAN_NOTE, broken, display, first_rows, has_intervals, show
 
 __all__ = [
+    "ITEMS",
+    "MARK",
     "MEAN_NOTE",
     "broken",
     "class_comparison_table",
@@ -27,6 +30,7 @@ __all__ = [
     "cost_table",
     "display",
     "epoch_table",
+    "find_marks",
     "first_rows",
     "has_intervals",
     "latex",

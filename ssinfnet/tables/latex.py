@@ -20,7 +20,8 @@ ESCAPED = str.maketrans(
         "[": "{[}", "]": "{]}",  # after \\ a bracket would be read as a length
         "±": r"$\pm$", "−": r"$-$", "–": "--", "×": r"$\times$", "²": r"\textsuperscript{2}",
         "α": r"$\alpha$", "β": r"$\beta$", "Δ": r"$\Delta$", "ρ": r"$\rho$", "→": r"$\rightarrow$",
-        "≤": r"$\leq$", "≥": r"$\geq$", "\n": " ", "\r": " ", "\N{NO-BREAK SPACE}": "~",
+        "≤": r"$\leq$", "≥": r"$\geq$", "†": r"$\dagger$",
+        "\n": " ", "\r": " ", "\N{NO-BREAK SPACE}": "~",
     }
 )  # fmt: skip
 

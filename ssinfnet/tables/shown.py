@@ -115,9 +115,9 @@ def show(
 def first_rows(frame: pd.DataFrame, most: int = SHOWN_ROWS) -> pd.DataFrame:
     """Return the rows of a long table that are shown: those with a ``reason``, if any, come last.
 
-    A reason says why a row has no numbers.
+    A reason says why a row has no numbers; but where a column says what was learnt, why not.
     """
-    if len(frame) > most and "reason" in frame:
+    if len(frame) > most and "reason" in frame and "learnt" not in frame:
         lacking = frame["reason"].notna() & frame["reason"].ne("")
         frame = frame.iloc[lacking.to_numpy(bool).argsort(kind="stable")]
     return frame.head(most)

@@ -4,7 +4,7 @@ The only room that touches fastai. A run killed at any moment and started again 
 weights of an undisturbed one (same machine and thread count): see `batches` for why.
 """
 
-from ssinfnet.training.callbacks import SliceF1
+from ssinfnet.training.callbacks import SliceF1, slice_f1
 from ssinfnet.training.keeper import HISTORY, STATE, WEIGHTS
 from ssinfnet.training.loop import best_device, fingerprint, finished, fit
 from ssinfnet.training.recipe import Recipe
@@ -19,4 +19,5 @@ __all__ = [
     "fingerprint",
     "finished",
     "fit",
+    "slice_f1",
 ]

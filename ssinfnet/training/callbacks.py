@@ -14,9 +14,25 @@ from torch.optim.swa_utils import AveragedModel
 
 from ssinfnet.optimizers import Lookahead
 
-__all__ = ["AveragedWeights", "Bf16", "BoundGradients", "SliceF1", "SlowWeights"]
+__all__ = ["AveragedWeights", "Bf16", "BoundGradients", "SliceF1", "SlowWeights", "slice_f1"]
 
 SWAPPED = 95  # order of what swaps weights for validation: back only after the keeper took them
+
+
+def slice_f1(predicted: Tensor, true: Tensor) -> Tensor:
+    """Return the F1 of each slice and class.
+
+    Parameters
+    ----------
+    predicted, true : (n, classes, height, width) bool tensor
+
+    Returns
+    -------
+    (n, classes) float tensor in [0, 1]
+        NaN where a class is neither predicted nor true, which is 0/0.
+    """
+    twice_both = 2 * (predicted & true).sum((2, 3))
+    return twice_both / (predicted.sum((2, 3)) + true.sum((2, 3)))
 
 
 class SliceF1(Metric):
@@ -32,9 +48,7 @@ class SliceF1(Metric):
 
     def accumulate(self, learn: Learner) -> None:
         """Add a batch."""
-        predicted, true = self.masks(learn.pred, *learn.yb)
-        twice_both = 2 * (predicted & true).sum((2, 3))
-        self._scores.append(twice_both / (predicted.sum((2, 3)) + true.sum((2, 3))))
+        self._scores.append(slice_f1(*self.masks(learn.pred, *learn.yb)))
 
     @property
     def value(self) -> float:
