@@ -44,6 +44,7 @@ def save_table(
     made: Mapping[str, Any],
     undertrained: bool = False,
     unlearnt: Sequence[Mapping[str, Any]] = (),
+    empty: str = "",
 ) -> Path:
     """Save a table as CSV in full precision, its head as Markdown and LaTeX; return the CSV's path.
 
@@ -63,6 +64,8 @@ def save_table(
         The schedule was shorter than the paper's; the Markdown and the page then say so.
     unlearnt : sequence of dict
         From `learnt.unlearnt`; rows of these trainings are marked everywhere but in the CSV.
+    empty : str
+        Why the table has no rows, where it has none; the title then ends in it.
 
     Raises
     ------
@@ -72,6 +75,7 @@ def save_table(
     _check_name(name)
     if not len(frame.columns):
         raise ValueError(f"table {name} has no columns")
+    title = f"{title}: {empty}" if empty and frame.empty else title
     csv = folder / f"{name}.csv"
     artifacts.write_text(csv, frame.to_csv(index=False, lineterminator="\n"))
     head = tables.first_rows(frame).reset_index(drop=True)

@@ -120,7 +120,7 @@ def test_kept_mediators_make_the_path_models(analysed):
     assert set(made["estimates"]["outcome"]) == {"infected"}
     reasons = made["fit"].set_index(["outcome", "model"])["reason"]
     assert reasons["infected", "as published"] == ""
-    assert "no mediator has none" in reasons["severe", "with covariances"]
+    assert "there is no mediator" in reasons["severe", "with covariances"]
     fit = models["infected"][0]["as published"]
     np.testing.assert_allclose(
         fit.exposures.loc["age", "n_diseases"],

@@ -143,3 +143,18 @@ def test_sensitivity_and_power_are_drawn_as_given():
     ax = plots.plot_power(power)
     ((line, _, _),) = ax.containers
     np.testing.assert_allclose(line.get_xydata(), [[50, 0.2], [100, 0.6]])
+
+
+def test_figures_of_mediators_say_so_where_there_is_none():
+    alone = pd.DataFrame({"a": [1.0]}, index=["a"])
+    measures = pd.DataFrame({"model": ["as published"], "reason": ["no mediators were named"]})
+    drawn = {
+        "No mediator passes": plots.plot_correlations(alone.iloc[:0, :0], {}),
+        "Only one mediator passes": plots.plot_correlations(alone, {}),
+        "no effect can be followed": plots.plot_rho({}).figure,
+        "no mediators were named": plots.plot_path_model({}, measures, "as published", "y", {}),
+    }
+    for reason, figure in drawn.items():
+        (ax,) = figure.axes
+        assert reason in ax.texts[0].get_text().replace("\n", " ")
+        assert not ax.axison

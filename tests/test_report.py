@@ -70,6 +70,13 @@ def test_table_without_rows_is_saved_as_such(tmp_path):
     assert "No rows." in (tmp_path / "table_3b.md").read_text(encoding="utf-8")
 
 
+def test_a_table_without_rows_says_why_in_its_title(tmp_path):
+    for frame, title in ((FRAME.iloc[:0], "Scores: nothing ran"), (FRAME, "Scores")):
+        report.save_table(tmp_path, frame, "table_3b", "Scores", MADE, empty="nothing ran")
+        assert report.read_manifest(tmp_path)["title"].item() == title
+        assert f"**{title}**" in (tmp_path / "table_3b.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", ["", "Table", "../table", "a b", "table.csv"])
 def test_a_name_that_would_not_be_a_plain_file_name_is_refused(tmp_path, figure, name):
     with pytest.raises(ValueError, match="small letters"):

@@ -177,14 +177,15 @@ def fit_paths(
     Raises
     ------
     ValueError
-        If a mediator has no exposure, if a variable follows from others, if there are fewer
-        patients than parameters, and as `frames.analysis_frame` raises.
+        If there is no mediator, if one has no exposure, if a variable follows from others, if there
+        are fewer patients than parameters, and as `frames.analysis_frame` raises.
     NotConvergedError
         If the likelihood's maximum was not reached.
     """
-    bare = [mediator for mediator, own in paths.items() if not own]
-    if bare or not paths:
-        raise ValueError(f"each mediator needs an exposure; {bare or 'no mediator'} has none")
+    if not paths:
+        raise ValueError("there is no mediator to put into it; name at least one with an exposure")
+    if bare := [mediator for mediator, own in paths.items() if not own]:
+        raise ValueError(f"each mediator needs an exposure; {bare} has none")
     exposures = list(dict.fromkeys(x for own in paths.values() for x in own))
     frame = analysis_frame(table, exposures, outcome, list(paths))
     values = frame.values.dropna()

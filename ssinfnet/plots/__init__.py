@@ -16,6 +16,7 @@ from ssinfnet.plots.clinic import (
 from ssinfnet.plots.mediation import (
     plot_correlations,
     plot_forest,
+    plot_path_model,
     plot_paths,
     plot_power,
     plot_rho,
@@ -38,7 +39,7 @@ from ssinfnet.plots.slices import (
     plot_slice,
     plot_slices_by_model,
 )
-from ssinfnet.plots.style import MODEL_COLOURS, MODEL_NAMES, STYLE, style
+from ssinfnet.plots.style import MODEL_COLOURS, MODEL_NAMES, STYLE, plot_reason, style
 from ssinfnet.plots.training import (
     plot_costs,
     plot_inpainting,
@@ -67,11 +68,13 @@ __all__ = [
     "plot_network",
     "plot_networks",
     "plot_overlay",
+    "plot_path_model",
     "plot_paths",
     "plot_places",
     "plot_power",
     "plot_prediction",
     "plot_pretraining",
+    "plot_reason",
     "plot_rho",
     "plot_roc",
     "plot_scan",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -14,15 +15,21 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.path import Path as PathOfPoints
 
-from ssinfnet.plots.style import STYLE
+from ssinfnet.plots.style import STYLE, plot_reason
 
-__all__ = ["plot_correlations", "plot_forest", "plot_paths", "plot_power", "plot_rho"]
+if TYPE_CHECKING:
+    from ssinfnet.mediation import PathFit
+
+__all__ = [
+    "plot_correlations", "plot_forest", "plot_path_model", "plot_paths", "plot_power", "plot_rho",
+]  # fmt: skip
 
 ROW = 0.17  # inches of one row of a forest
 COLUMNS = (8, 128, 166)  # points from a forest to what is written beside it
 FAMILY_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MOST_COVARIANCES = 4  # mediators up to which a path plot has room for their covariances' numbers
 COLOURS = 7  # of the style, before they come again
+NO_MEDIATOR = "No mediator passes the criterion"
 POSITIVE, NEGATIVE, NEUTRAL = "#D55E00", "#0072B2", "#999999"
 
 
@@ -40,7 +47,7 @@ def plot_forest(rows: pd.DataFrame, names: Mapping[str, str], effect: str) -> Fi
         What the effect is, below the axis.
     """
     if rows.empty:
-        return _nothing("No mediator passes the criterion.")
+        return plot_reason(f"{NO_MEDIATOR}.").figure
     order = rows.sort_values(["family", "indirect"], ascending=[True, False])
     families = list(dict.fromkeys(order["family"]))
     height = ROW * (len(order) + len(families)) + 0.9
@@ -77,14 +84,6 @@ def _beside(ax: Axes, y: float, column: float, text: str, fontweight: str = "nor
                 annotation_clip=False)  # fmt: skip
 
 
-def _nothing(text: str) -> Figure:
-    figure = plt.figure(figsize=(4.0, 0.6))
-    ax = figure.subplots()
-    ax.axis("off")
-    ax.text(0.5, 0.5, text, ha="center", va="center")
-    return figure
-
-
 def _p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
@@ -96,7 +95,7 @@ def plot_correlations(r: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     Parameters
     ----------
     r : DataFrame
-        Square, of at least two phenotypes; NaN where it is undefined.
+        Square; NaN where it is undefined. Of fewer than two phenotypes nothing is drawn but that.
     names : mapping
         Phenotype → how it is written.
     """
@@ -104,6 +103,9 @@ def plot_correlations(r: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     from scipy.cluster.hierarchy import linkage
     from scipy.spatial.distance import squareform
 
+    if len(r) < 2:
+        few = "Only one mediator passes" if len(r) else NO_MEDIATOR.removesuffix(" the criterion")
+        return plot_reason(f"{few} the criterion, so there are no correlations.").figure
     shown = r.rename(index=names, columns=names)
     distance = 1 - np.abs(np.nan_to_num(shown.to_numpy()))
     np.fill_diagonal(distance, 0)
@@ -189,6 +191,28 @@ def plot_paths(
     return figure
 
 
+def plot_path_model(
+    fits: Mapping[str, PathFit], measures: pd.DataFrame, model: str, outcome: str,
+    names: Mapping[str, str],
+) -> Figure:  # fmt: skip
+    """Draw one of an outcome's path models, or why it could not be fitted.
+
+    Parameters
+    ----------
+    fits, measures
+        From `mediation.path_models`.
+    model : str
+        One of the column ``model`` of `measures`.
+    outcome : str
+    names : mapping
+        As `plot_paths` takes it.
+    """
+    if model in fits:
+        return plot_paths(fits[model].estimates, fits[model].exposures, outcome, names)
+    reason = measures.set_index("model").loc[model, "reason"]
+    return plot_reason(f"The path model was not fitted: {reason}.").figure
+
+
 def _heights(count: int, reach: int) -> list[float]:
     """Return the middles of `count` equal parts of `reach`, from above."""
     return [reach - (number + 0.5) * reach / count for number in range(count)]
@@ -272,10 +296,13 @@ def plot_rho(curves: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes
     Parameters
     ----------
     curves : mapping
-        Name of the mediator → ``rho`` and ``indirect`` (any common unit).
+        Name of the mediator → ``rho`` and ``indirect`` (any common unit); where there is none, the
+        figure says so.
     ax : Axes, optional
         A new figure's by default.
     """
+    if not curves:
+        return plot_reason(f"{NO_MEDIATOR}, so no effect can be followed.", ax)
     ax = ax if ax is not None else plt.figure(figsize=(6.6, 2.9)).subplots()
     for number, (name, curve) in enumerate(curves.items()):
         style = "-" if number < COLOURS else "--"

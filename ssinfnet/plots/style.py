@@ -5,6 +5,7 @@ Colours are Okabe and Ito's (2008), which readers with colour-blindness tell apa
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -26,6 +27,7 @@ __all__ = [
     "grid",
     "model_colour",
     "name_row",
+    "plot_reason",
     "same_number",
     "style",
 ]
@@ -82,6 +84,25 @@ plt.switch_backend(mpl.get_backend())
 def style() -> AbstractContextManager[None]:
     """Return a context in which Matplotlib draws in `STYLE`; the settings before come back."""
     return mpl.rc_context(STYLE)
+
+
+@mpl.rc_context(STYLE)
+def plot_reason(reason: str, ax: Axes | None = None) -> Axes:
+    """Draw, in place of a figure that has nothing to show, why that is so.
+
+    Parameters
+    ----------
+    reason : str
+        One or more sentences.
+    ax : Axes, optional
+        A new figure's by default.
+    """
+    lines = textwrap.wrap(reason, 70)
+    if ax is None:
+        ax = plt.figure(figsize=(4.5, 0.5 + 0.16 * len(lines))).subplots()
+    ax.axis("off")
+    ax.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", transform=ax.transAxes)
+    return ax
 
 
 def model_colour(model: str) -> str:
