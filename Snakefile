@@ -148,6 +148,7 @@ def reported_files(wildcards):
     if study.clinical:
         files += [rules.severity.output.table, rules.phenotypes.output.table]
         files += [rules.mediation.output.table] if study.clinical.mediation else []
+        files += [rules.known_truth.output.table] if study.knows_the_truth() else []
     files = result_files(wildcards) + [file.format(**at) for file in files]
     external = [rules.external_data.output.run.format(external=one.study, **at)
                 for one in study.external]  # fmt: skip

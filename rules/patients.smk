@@ -64,6 +64,22 @@ rule phenotypes:
         RUN
 
 
+rule known_truth:
+    input:
+        notebook="notebooks/12_known_truth.ipynb",
+        cohort=rules.data_split.output.cohort,
+        patients=rules.phenotypes.output.patients,
+    output:
+        run=f"{RUNS}/12_known_truth.ipynb",
+        table=f"{FIGURES}/table_known_truth.csv",
+    params:
+        settings=settings("clinical", "undertrained", within=("source", "threshold", "mediation")),
+    resources:
+        study=given,
+    shell:
+        RUN
+
+
 rule mediation:
     input:
         notebook="notebooks/12_mediation.ipynb",

@@ -40,6 +40,7 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
         "table_mediators", "table_mediator_names", "figure_4*", "table_mediation_*", "figure_5_*",
         "table_mediators_*", "figure_6_*", "table_paths_*", "table_natural_*", "*_rho_*",
         "table_repeated_*"),
+    "Known truth": ("table_known_truth", "figure_known_truth"),
 }  # fmt: skip
 
 # Figure → table and columns that say how many slices, volumes or patients it shows

@@ -27,6 +27,7 @@ READS: dict[str, tuple[str, ...]] = {
     "10_severity": ("03_single_segmentation",),
     "11_phenotypes": ("04_multi_segmentation",),
     "12_mediation": ("11_phenotypes",),
+    "12_known_truth": ("11_phenotypes",),
     "13_report": (),  # reads what all of them saved; it is what is being drawn
 }
 BOX = (164, 44)  # pixels

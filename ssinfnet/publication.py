@@ -40,7 +40,7 @@ AGGREGATES = (
     "table_patient_flow", "table_severity_auc", "table_cut_points", "table_stability",
     "table_phenotype_gaps",
     "table_mediators", "table_mediators_*", "table_mediator_names", "table_paths_*",
-    "table_natural_*", "table_rho_*", "table_repeated_*",
+    "table_natural_*", "table_rho_*", "table_repeated_*", "table_known_truth",
 )  # fmt: skip
 # One of these words in a column's name: each row is of one of them (slice_id, but not n_slices)
 INDIVIDUALS = {

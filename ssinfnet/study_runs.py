@@ -65,6 +65,8 @@ def _all_runs(study: Study, name: str) -> Iterator[Run]:
         yield "11_phenotypes", {"study": name}
         if clinical.mediation:
             yield "12_mediation", {"study": name}
+        if study.knows_the_truth():
+            yield "12_known_truth", {"study": name}
     for external in study.external:
         yield "07_external_datasets", {"study": name, "external": external.study}
     yield "09_cost", {"study": name}

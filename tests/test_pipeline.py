@@ -67,13 +67,16 @@ def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
                  "table_ct_ss.csv", "table_s1.csv", "table_stability.csv", "table_learning.csv",
                  "figure_phenotypes_ggo.png", "table_mediators.csv", "table_mediation_infected.csv",
                  "table_mediation_two_part.csv", "figure_4a.png", "figure_4b.pdf",
-                 "table_mediator_names.csv", "table_paths_fit.csv", "report.html"):  # fmt: skip
+                 "table_mediator_names.csv", "table_paths_fit.csv", "table_known_truth.csv",
+                 "figure_5_infected.png", "figure_6_infected_as_published.png",
+                 "figure_6_infected_with_covariances.pdf", "figure_rho_infected.png",
+                 "figure_known_truth.png", "report.html"):  # fmt: skip
         assert (PLACES.figures / name).stat().st_size > 0
     assert (SET_3.figures / "figure_lung_field.png").stat().st_size > 0
 
 
 def test_smoke_stays_small():
-    assert len(list(study_runs.runs_of(load_study("smoke"), "smoke"))) <= 44
+    assert len(list(study_runs.runs_of(load_study("smoke"), "smoke"))) <= 45
 
 
 def test_the_mediation_is_of_the_patients_and_phenotypes_of_the_run(executed):
@@ -90,6 +93,17 @@ def test_the_mediation_is_of_the_patients_and_phenotypes_of_the_run(executed):
     wider = pd.read_csv(PLACES.figures / "table_repeated_infected.csv")
     tried = wider.dropna(subset=["mediator"])  # none where no mediator was found
     assert tried.empty or "bin_width_50" in set(tried["of"])
+
+
+def test_the_known_truth_is_of_the_runs_patients(executed):
+    table = pd.read_csv(PLACES.figures / "table_known_truth.csv")
+    assert len(table) == 12  # three exposures, four mediators, one outcome
+    assert table[["planted", "cohort_indirect", "f1"]].notna().all(axis=None)
+    lesions = table[table["mediator"] == "lesion_extent"]
+    means = artifacts.read_table(PLACES.phenotypes / "patients.parquet")
+    assert (lesions["n_both"] == len(means)).all()
+    lost = table["predicted_indirect"].isna()
+    assert table.loc[lost, "reason"].str.contains("predicted").all()
 
 
 def test_what_the_table_shows_follows_from_the_scores_of_the_run(executed):

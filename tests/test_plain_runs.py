@@ -55,3 +55,10 @@ def test_a_study_without_ssinfnet_runs_no_ablation():
     )
     assert "08_ablation" in [book for book, _ in study_runs.runs_of(smoke, "smoke")]
     assert "08_ablation" not in [book for book, _ in study_runs.runs_of(alone, "smoke")]
+
+
+def test_only_a_phantoms_cohort_has_a_known_truth():
+    knowing = {"demo": True, "smoke": True, "ictcf_cpu": False, "smoke_set3": False}
+    for name, known in knowing.items():
+        books = [book for book, _ in study_runs.runs_of(load_study(name), name)]
+        assert ("12_known_truth" in books) == known

@@ -114,6 +114,12 @@ class Study(Part):
             named.append(self.clinical.lung_field)
         return [name for name in dict.fromkeys(named) if name != self.name]
 
+    def knows_the_truth(self) -> bool:
+        """Say whether mediation is analysed in a phantom's cohort, whose effects are planted."""
+        phantom = self.data.phantom
+        analysed = self.clinical is not None and self.clinical.mediation is not None
+        return analysed and phantom is not None and phantom.cohort_patients > 0
+
     def cross_validated_folds(self) -> range:
         """Return the folds of the cross-validation, 1 to K."""
         return range(1, self.split.folds + 1)

@@ -1,8 +1,9 @@
 """Which phenotypes carry the effect of an exposure on an outcome (J eq 14 and 15).
 
 One mediator at a time (`mediate`), natural effects on outcomes of their own kind
-(`natural_effects`), what the estimates depend on, the choice among correlated mediators, and
-several at once (`fit_paths`). None of it makes an effect causal: see `ASSUMPTIONS`.
+(`natural_effects`), what the estimates depend on, the choice among correlated mediators, several at
+once (`fit_paths`), and a phantom's planted effects beside the recovered ones (`known_truth`). None
+of it makes an effect causal: see `ASSUMPTIONS`.
 """
 
 from ssinfnet.mediation.cohort import (
@@ -23,6 +24,16 @@ from ssinfnet.mediation.cohort import (
 from ssinfnet.mediation.effects import ALPHA, FEWEST, Mediation, mediate
 from ssinfnet.mediation.fit import fit_measures
 from ssinfnet.mediation.frames import chosen_columns, read_patients_table
+from ssinfnet.mediation.known_truth import (
+    PLANTED,
+    attenuations,
+    lesion_shares,
+    mask_agreement,
+    mediators_by_masks,
+    planted_effects,
+    recovered_effects,
+    slice_truth,
+)
 from ssinfnet.mediation.natural import EFFECTS, natural_effects
 from ssinfnet.mediation.selection import correlations, filter_correlated
 from ssinfnet.mediation.sem import NotConvergedError, PathFit, fit_paths
@@ -40,10 +51,12 @@ __all__ = [
     "ASSUMPTIONS",
     "EFFECTS",
     "FEWEST",
+    "PLANTED",
     "Mediation",
     "NotConvergedError",
     "PathFit",
     "analysis_table",
+    "attenuations",
     "chosen_columns",
     "chosen_mediators",
     "correlations",
@@ -55,16 +68,22 @@ __all__ = [
     "forests",
     "indirect_at_rho",
     "leave_one_group_out",
+    "lesion_shares",
+    "mask_agreement",
     "mediate",
+    "mediators_by_masks",
     "natural_effects",
     "natural_tables",
     "path_models",
     "paths_of",
     "phenotype_names",
+    "planted_effects",
     "read_patients_table",
+    "recovered_effects",
     "repeated",
     "rho_curves",
     "rho_table",
+    "slice_truth",
     "study_table",
     "two_part_effects",
     "two_part_tables",

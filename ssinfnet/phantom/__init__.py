@@ -2,7 +2,7 @@
 
 Read in this order: `anatomy` (a chest as distances), `tissues` (its CT numbers), `vessels`,
 `lesions`, `slices` (a patient through a scanner), `clinical` (a table with known causal effects),
-`sites` (raw files).
+`truth` (what was planted, slice by slice), `sites` (raw files).
 """
 
 from __future__ import annotations

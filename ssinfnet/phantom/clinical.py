@@ -31,7 +31,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
-__all__ = ["EXPOSURES", "EffectSizes", "clinical_table", "population_indirect_effect"]
+__all__ = [
+    "EXPOSURES",
+    "EffectSizes",
+    "clinical_table",
+    "draw_model",
+    "population_indirect_effect",
+]
 
 EXPOSURES = ("Age", "Male", "n_underlying")
 MEDIATORS = ("lesion_extent", "consolidation_share", "extent_score", "texture_score")
@@ -106,9 +112,8 @@ def clinical_table(
     if n_patients < 1:
         raise ValueError(f"n_patients must be at least 1, got {n_patients}")
     effects = effects or EffectSizes()
-    age = np.clip(rng.normal(MEAN_AGE, SPREAD_AGE, n_patients), 18, 92).round()
-    male = rng.random(n_patients) < 0.5
-    truth = _draw_truth(rng, age, male, effects)
+    truth = draw_model(rng, n_patients, effects)
+    age, male = truth.pop("Age"), truth.pop("Male")
     identity = [f"Patient {number}" for number in range(1, n_patients + 1)]
     truth.insert(0, "ID", identity)
     table = pd.DataFrame(
@@ -124,12 +129,29 @@ def clinical_table(
     return table, truth
 
 
-def _draw_truth(
-    rng: np.random.Generator,
-    age: NDArray[np.float64],
-    male: NDArray[np.bool_],
-    effects: EffectSizes,
+def draw_model(
+    rng: np.random.Generator, n: int, effects: EffectSizes | None = None
 ) -> pd.DataFrame:
+    """Draw patients from the causal model of this module, without the words of a clinical table.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+        Source of every draw.
+    n : int
+        Number of patients.
+    effects : EffectSizes, optional
+        The coefficients; their defaults otherwise.
+
+    Returns
+    -------
+    DataFrame
+        One row a patient: the columns of `clinical_table`'s truth but ``ID``, then ``Age`` in whole
+        years and ``Male`` (bool).
+    """
+    effects = effects or EffectSizes()
+    age = np.clip(rng.normal(MEAN_AGE, SPREAD_AGE, n), 18, 92).round()
+    male = rng.random(n) < 0.5
     a = (age - MEAN_AGE) / SPREAD_AGE
     k = np.minimum(
         rng.poisson(np.exp(effects.disease_intercept + effects.disease_age * a)), MOST_DISEASES
@@ -156,6 +178,8 @@ def _draw_truth(
             "n_underlying": k.astype(np.int64),
             "infected": (severity > effects.cuts[0]).astype(np.int64),
             "severe": (severity > effects.cuts[2]).astype(np.int64),
+            "Age": age,
+            "Male": male,
         }
     )
 
@@ -227,10 +251,7 @@ def population_indirect_effect(
             raise ValueError(f"{name} must be one of {known}, got {value!r}")
     if n < 100:
         raise ValueError(f"n must be at least 100 for stable slopes, got {n}")
-    rng = np.random.default_rng(seed)
-    age = np.clip(rng.normal(MEAN_AGE, SPREAD_AGE, n), 18, 92).round()
-    male = rng.random(n) < 0.5
-    truth = _draw_truth(rng, age, male, effects or EffectSizes()).assign(Age=age, Male=male)
+    truth = draw_model(np.random.default_rng(seed), n, effects)
     x, m, y = (truth[name].to_numpy(float) for name in (exposure, mediator, outcome))
     covariance = np.cov(np.stack([x, m, y]))
     beta21 = covariance[0, 1] / covariance[0, 0]

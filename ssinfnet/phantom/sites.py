@@ -4,7 +4,8 @@ Site A is Med-Seg's: NIfTI in HU, one file of single slices and a few labelled v
 COVID-SemiSeg's: 8-bit JPEG slices, windowed, cropped to the lungs and turned by 90 degrees, from
 another scanner and with more disease. Site C is CC-CCII's: a few whole slices along each scan, with
 lungs and lesions in one mask. Site D is iCTCF's: a cohort whose clinical table and lesions follow
-the causal model of `clinical`, without masks. Every patient has a generator of its own, derived
+the causal model of `clinical`, without masks; what was planted lies beside them, where no source's
+adapter reads it (`truth`). Every patient has a generator of its own, derived
 from the seed, the site and the patient's number, so a larger study keeps the patients of a smaller
 one (but for site D's table, which is drawn as a whole).
 """
@@ -31,6 +32,7 @@ from ssinfnet.phantom.slices import (
     Findings,
     draw_patient,
 )
+from ssinfnet.phantom.truth import lung_and_classes, write_planted, write_truth
 from ssinfnet.sources.ccii import WITHIN
 from ssinfnet.sources.ictcf import TABLE
 from ssinfnet.sources.volume_files import write_nifti
@@ -39,7 +41,7 @@ from ssinfnet.written_files import RECORD, WrittenFiles
 __all__ = ["GENERATOR_VERSION", "MARKER", "SITES", "patient_rng", "write_phantom", "write_site_a",
            "write_site_b", "write_site_c", "write_site_d"]  # fmt: skip
 
-GENERATOR_VERSION = 3  # raise it whenever the same configuration would give other pictures
+GENERATOR_VERSION = 4  # raise it whenever the same configuration would give other files
 MARKER = "phantom.json"
 SITE_NUMBERS = {"site_a": 1, "site_b": 2, "site_c": 3, "site_d": 4}
 # Numbers from which each kind of patient counts, so that more of one kind leaves the others alone.
@@ -47,7 +49,6 @@ SINGLES_FROM, TEST_FROM, UNLABELLED_FROM = 10_001, 20_001, 30_001
 HEALTHY_EVERY = 5  # volumes and single slices: every fifth patient of site A has no lesion
 EFFUSION_EVERY = 9
 CROP_MARGIN_MM = 8.0
-LUNG_FIELD, ITS_GROUND_GLASS, ITS_CONSOLIDATION = 1, 2, 3  # labels of CC-CCII's masks
 SLICES_OF_A_SCAN = 5  # CC-CCII has 750 labelled slices of 150 patients, iCTCF 6,654 of 1,338
 WITHOUT_CT_EVERY = 9  # of iCTCF's 1,521 patients 183 have no slices
 PALETTE = (0, 0, 0, 128, 0, 0, 0, 128, 0)  # background, ground glass, consolidation
@@ -182,9 +183,7 @@ def write_site_c(folder: Path, config: PhantomConfig) -> Path:
         levels = np.clip(np.linspace(0.08, 0.97, SLICES_OF_A_SCAN) + rng.normal(0, 0.02), 0, 1)
         drawn = draw_patient(rng, levels, config.size, _site_b_findings(rng), SITE_C_SCANNER)
         for i, shown in enumerate(drawn, start=1):
-            mask = np.where(shown.lung > 0, LUNG_FIELD, 0).astype(np.uint8)
-            mask[shown.label == GROUND_GLASS] = ITS_GROUND_GLASS
-            mask[shown.label == CONSOLIDATION] = ITS_CONSOLIDATION
+            mask = lung_and_classes(shown)
             name = f"{number}/{i * 20}"
             grey = Image.fromarray(_windowed(shown.hu)).convert("RGB")
             _save_image(folder / WITHIN / "image" / f"{name}.jpg", grey, quality=95)
@@ -196,7 +195,8 @@ def write_site_d(folder: Path, config: PhantomConfig) -> Path:
     """Write iCTCF's layout: the clinical table, and slices of most of its patients.
 
     What a slice shows is the table's cause and effect: extent and texture of the lesions are those
-    that `clinical_table` drew for the patient.
+    that `clinical_table` drew for the patient. The truth of every slice and patient is written
+    beside them, see `truth`.
     """
     folder = Path(folder)
     if not config.cohort_patients:
@@ -204,6 +204,7 @@ def write_site_d(folder: Path, config: PhantomConfig) -> Path:
     table, truth = clinical_table(patient_rng(config, "site_d", 0), config.cohort_patients)
     with artifacts.replacing(folder / TABLE) as temporary:
         table.to_csv(temporary, index=False)
+    write_planted(folder, truth)
     levels = np.linspace(0.3, 0.8, SLICES_OF_A_SCAN)
     for number, patient in enumerate(truth.itertuples(), start=1):
         if number % WITHOUT_CT_EVERY == 0:
@@ -213,8 +214,9 @@ def write_site_d(folder: Path, config: PhantomConfig) -> Path:
         )
         rng = patient_rng(config, "site_d", number)
         for i, shown in enumerate(draw_patient(rng, levels, config.size, findings), start=1):
-            name = f"IMG-0001-{i * 10:05d}.jpg"
-            _save_jpeg(folder / patient.ID / "CT" / name, _windowed(shown.hu))
+            name = f"{patient.ID}/CT/IMG-0001-{i * 10:05d}.jpg"
+            _save_jpeg(folder / name, _windowed(shown.hu))
+            write_truth(folder, name, shown)
     return folder
 
 

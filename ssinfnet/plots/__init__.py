@@ -13,6 +13,7 @@ from ssinfnet.plots.clinic import (
     plot_patient_flow,
     plot_phenotypes,
 )
+from ssinfnet.plots.known_truth import plot_known_truth
 from ssinfnet.plots.mediation import (
     plot_correlations,
     plot_forest,
@@ -65,6 +66,7 @@ __all__ = [
     "plot_folds",
     "plot_forest",
     "plot_inpainting",
+    "plot_known_truth",
     "plot_network",
     "plot_networks",
     "plot_overlay",

@@ -9,7 +9,12 @@ from ssinfnet.tables.comparisons import class_comparison_table, comparison_table
 from ssinfnet.tables.cost import cost_table, epoch_table, training_table
 from ssinfnet.tables.latex import latex
 from ssinfnet.tables.marks import ITEMS, MARK, find_marks
-from ssinfnet.tables.mediation import mediator_counts, mediator_names, path_tables
+from ssinfnet.tables.mediation import (
+    known_truth_table,
+    mediator_counts,
+    mediator_names,
+    path_tables,
+)
 from ssinfnet.tables.segmentation import (
     loss_table,
     over_all_sources,
@@ -33,6 +38,7 @@ __all__ = [
     "find_marks",
     "first_rows",
     "has_intervals",
+    "known_truth_table",
     "latex",
     "loss_table",
     "mediator_counts",

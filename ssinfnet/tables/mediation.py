@@ -1,16 +1,17 @@
-"""Mediators beside the paper's: how many, and which (J, figures 4 to 6)."""
+"""Mediators beside the paper's (J, figures 4 to 6), and beside what a phantom has planted."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
     from ssinfnet.mediation import PathFit
 
-__all__ = ["mediator_counts", "mediator_names", "path_tables"]
+__all__ = ["known_truth_table", "mediator_counts", "mediator_names", "path_tables"]
 
 # J, Results: of 68 phenotypes of ground glass, and none of consolidation. The text is followed, the
 # caption of figure 4 has the two exposures reversed (spec §8).
@@ -123,3 +124,53 @@ def path_tables(
             parts["effects"].append(fit.effects.assign(outcome=outcome, model=model))
     whole = {name: pd.concat(own, ignore_index=True) for name, own in parts.items()}
     return {name: own[[*labels, *own.columns.drop(labels)]] for name, own in whole.items()}
+
+
+def known_truth_table(
+    planted: pd.DataFrame,
+    recovered: pd.DataFrame,
+    attenuations: pd.DataFrame,
+    agreement: pd.DataFrame,
+) -> pd.DataFrame:
+    """Put each planted effect beside what true and predicted masks make of it.
+
+    Parameters
+    ----------
+    planted, recovered, attenuations, agreement : DataFrame
+        From the functions of `mediation.known_truth`.
+
+    Returns
+    -------
+    DataFrame
+        One row a planted effect: outcome, exposure, mediator, planted_as, planted and planted_se;
+        for ``cohort`` (the planted numbers of these patients), ``true`` and ``predicted`` masks n,
+        indirect, low, high and covered (whether the interval holds the planted effect, missing
+        where there is none); n_both and attenuation with its interval, NaN where the interval from
+        true masks holds 0, since nothing can then be divided by; r, icc, mask, f1 and f1_slices of
+        the measurement; and reason, why numbers are missing.
+    """
+    keys = ["outcome", "exposure", "mediator"]
+    table, reasons = planted, {}
+    for masks, own in recovered.groupby("masks", sort=False):
+        own = own.drop(columns="masks").set_index(keys).add_prefix(f"{masks}_")
+        table = table.join(own, on=keys)
+        reasons[masks] = table.pop(f"{masks}_reason").fillna("")
+        low, high = table[f"{masks}_low"], table[f"{masks}_high"]
+        covered = ((low <= table["planted"]) & (table["planted"] <= high)).astype("boolean")
+        table[f"{masks}_covered"] = covered.mask(low.isna() | high.isna())
+    table = table.join(attenuations.set_index(keys), on=keys)
+    nothing = (table["true_low"] <= 0) & (table["true_high"] >= 0)
+    reasons["attenuation"] = nothing.map({True: "the interval from true masks holds 0", False: ""})
+    quotient = ["attenuation", "attenuation_low", "attenuation_high"]
+    table.loc[nothing | table["true_low"].isna(), quotient] = np.nan
+    table = table.merge(agreement, on="mediator", how="left")
+    return table.assign(reason=[_said(row) for row in pd.DataFrame(reasons).to_dict("records")])
+
+
+def _said(reasons: Mapping[str, str]) -> str:
+    """Return reasons in words, each once with all that it is the reason of."""
+    of_each: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        if reason:
+            of_each.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in of_each.items())

@@ -1,0 +1,350 @@
+"""Planted mediation effects against those recovered from true and from predicted masks.
+
+Only a phantom has this: its causal model plants the share of the lungs that is lesion and the share
+of the lesion that is consolidation, and every effect on the outcome runs through these two or past
+both. The extents of ground glass and of consolidation follow from them by multiplication. No other
+phenotype has a planted effect, since areas in pixels also vary with the size of the lungs, and
+textures with much else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ssinfnet import scores
+from ssinfnet.config import MediationConfig
+from ssinfnet.maps import class_masks, read_maps
+from ssinfnet.mediation.effects import mediate
+from ssinfnet.mediation.frames import analysis_frame, complete_groups
+from ssinfnet.mediation.regressions import indirect_effects, weighted_indirect_effects
+from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
+from ssinfnet.phantom.clinical import EffectSizes, draw_model
+from ssinfnet.phantom.truth import read_planted, read_truth
+from ssinfnet.phenotypes import CLASSES
+from ssinfnet.phenotypes.stability import intraclass_correlation
+
+__all__ = [
+    "PLANTED",
+    "attenuations",
+    "lesion_shares",
+    "mask_agreement",
+    "mediators_by_masks",
+    "planted_effects",
+    "recovered_effects",
+    "slice_truth",
+]
+
+MODEL_NAMES = {"age": "Age", "male": "Male", "n_diseases": "n_underlying"}
+BATCHES = 20  # of the planted effects' draw, whose spread is their error
+
+
+class PlantedMediator(NamedTuple):
+    """What the causal model has to do with a mediator, and what measures it."""
+
+    planted: str  # "directly", or "follows" from what is
+    mask: str  # class whose mask decides its measurement
+
+
+PLANTED = {
+    "lesion_extent": PlantedMediator("directly", "lesion"),
+    "consolidation_share": PlantedMediator("directly", "consolidation"),
+    "ggo_extent": PlantedMediator("follows", "ggo"),
+    "consolidation_extent": PlantedMediator("follows", "consolidation"),
+}
+
+
+def lesion_shares(areas: pd.DataFrame) -> pd.DataFrame:
+    """Return the mediators of `PLANTED`, all of them shares from 0 to 1.
+
+    Parameters
+    ----------
+    areas : DataFrame
+        ``lung``, ``lesion``, ``ggo`` and ``consolidation`` of each patient, in any common unit.
+
+    Returns
+    -------
+    DataFrame
+        The three extents are shares of the lungs. ``consolidation_share`` is that of the lesion,
+        and NaN where there is none.
+    """
+    lesion = areas["ggo"] + areas["consolidation"]
+    extents = {f"{name}_extent": areas[name] / areas["lung"] for name in CLASSES}
+    share = areas["consolidation"] / lesion.where(lesion > 0)
+    return pd.DataFrame(extents | {"consolidation_share": share})[list(PLANTED)]
+
+
+def _planted_shares(truth: pd.DataFrame) -> pd.DataFrame:
+    """Return the mediators as the causal model drew them."""
+    extent, share = truth["lesion_extent"], truth["consolidation_share"]
+    parts = {"lesion": extent, "ggo": extent * (1 - share), "consolidation": extent * share}
+    return lesion_shares(pd.DataFrame(parts).assign(lung=1.0))
+
+
+def planted_effects(
+    how: MediationConfig,
+    *,
+    n: int = 400_000,
+    seed: int = 0,
+    effects: EffectSizes | None = None,
+) -> pd.DataFrame:
+    """Return the indirect effects of J eq 14 in the population that the causal model describes.
+
+    The regressions are those of `mediate`, on the same kind of patients: a severe outcome is
+    defined among the infected, and the share of consolidation among patients with a lesion.
+
+    Parameters
+    ----------
+    how : MediationConfig
+        Exposures, outcomes and covariates; the hospital, which nothing depends on, makes no
+        difference.
+    n : int
+        Patients drawn in all, in `BATCHES` equal batches.
+    seed : int
+    effects : EffectSizes, optional
+        Coefficients of the model; their defaults otherwise.
+
+    Returns
+    -------
+    DataFrame
+        ``outcome``, ``exposure``, ``mediator``, ``planted_as`` (see `PLANTED`), ``planted`` (change
+        of the outcome's probability per unit of the exposure), and ``planted_se``, the Monte Carlo
+        error of that.
+    """
+    rng = np.random.default_rng(seed)
+    batches = [_batch_effects(draw_model(rng, n // BATCHES, effects), how) for _ in range(BATCHES)]
+    names = ["outcome", "exposure", "mediator"]
+    rows = pd.MultiIndex.from_product([how.outcomes, how.exposures, PLANTED], names=names)
+    drawn = pd.concat(batches, axis=1).reindex(rows)
+    table = pd.DataFrame(
+        {"planted": drawn.mean(axis=1), "planted_se": drawn.std(axis=1) / np.sqrt(BATCHES)}
+    ).reset_index()
+    table.insert(3, "planted_as", [PLANTED[name].planted for name in table["mediator"]])
+    return table
+
+
+def _batch_effects(truth: pd.DataFrame, how: MediationConfig) -> pd.Series:
+    """Return the indirect effects in one draw, by outcome, exposure and mediator."""
+    shares = _planted_shares(truth)
+    beside = [MODEL_NAMES[name] for name in how.covariates if name != "hospital"]
+    found = {}
+    for outcome in how.outcomes:
+        analysed = (truth["infected"] == 1) | (outcome != "severe")
+        for names, known in complete_groups(shares):
+            rows = analysed & known
+            x, others, y = (
+                truth.loc[rows, columns].to_numpy(float)
+                for columns in ([MODEL_NAMES[name] for name in how.exposures], beside, outcome)
+            )
+            others = np.column_stack([np.ones(len(y)), others])
+            products = indirect_effects(others, x, shares.loc[rows, names].to_numpy(), y)
+            found |= {
+                (outcome, exposure, mediator): products[i, j]
+                for i, exposure in enumerate(how.exposures)
+                for j, mediator in enumerate(names)
+            }
+    return pd.Series(found)
+
+
+def slice_truth(
+    rows: pd.DataFrame, folder: Path, chunks: Iterable[Path], threshold: float
+) -> pd.DataFrame:
+    """Measure true masks, and compare the predicted ones with them, slice by slice.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        The cohort's slices of site D.
+    folder : Path
+        Of its raw files.
+    chunks : iterable of Path
+        What the networks saw in them, from `cohort_maps.segment_cohort`.
+    threshold : float
+        Probability from which a pixel is lesion.
+
+    Returns
+    -------
+    DataFrame
+        One row a slice: ``patient_id``, ``slice_id``, the areas ``lung``, ``lesion``, ``ggo`` and
+        ``consolidation`` of the true masks in pixels, and ``f1_<class>`` of the predicted ones; NaN
+        where neither mask has a pixel.
+    """
+    by_id, found = rows.set_index("slice_id"), []
+    for chunk in chunks:
+        for name, maps in read_maps(chunk):
+            row, predicted = by_id.loc[name], class_masks(maps, threshold)
+            true = read_truth(folder, row["image_path"])._asdict()
+            areas = {key: int(np.count_nonzero(mask)) for key, mask in true.items()}
+            agreed = {f"f1_{key}": float(scores.f1(*scores.counts(true[key], predicted[key])))
+                      for key in CLASSES}  # fmt: skip
+            labels = {"patient_id": row["patient_id"], "slice_id": name}
+            found.append({**labels, **areas, **agreed})
+    return pd.DataFrame(found)
+
+
+def mediators_by_masks(
+    folder: Path, slices: pd.DataFrame, patients: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """Return the mediators of `PLANTED` as they were planted, and as two kinds of masks show them.
+
+    Parameters
+    ----------
+    folder : Path
+        Of site D's raw files.
+    slices : DataFrame
+        From `slice_truth`.
+    patients : DataFrame
+        From `cohort.study_table`: phenotypes of predicted masks, indexed by patient.
+
+    Returns
+    -------
+    dict
+        ``cohort`` (the planted numbers of these very patients), ``true`` and ``predicted`` →
+        `lesion_shares`, indexed by patient. The lungs are the true ones for both kinds of masks, so
+        that they differ in the lesions alone.
+    """
+    classes = list(CLASSES)
+    true = slices.groupby("patient_id")[["lung", *classes]].mean().reindex(patients.index)
+    areas = {name: patients[f"{name}_firstorder_area"] for name in classes}
+    return {
+        "cohort": _planted_shares(read_planted(folder).reindex(patients.index)),
+        "true": lesion_shares(true),
+        "predicted": lesion_shares(pd.DataFrame({**areas, "lung": true["lung"]})),
+    }
+
+
+def _joined(patients: pd.DataFrame, mediators: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    renamed = [own.add_prefix(f"{masks}.") for masks, own in mediators.items()]
+    return pd.concat([patients, *renamed], axis=1)
+
+
+def recovered_effects(
+    patients: pd.DataFrame, mediators: Mapping[str, pd.DataFrame], how: MediationConfig
+) -> pd.DataFrame:
+    """Estimate every planted effect by `mediate`, once for each kind of masks.
+
+    Parameters
+    ----------
+    patients : DataFrame
+        Exposures, outcomes and covariates, indexed by patient.
+    mediators : mapping
+        From `mediators_by_masks`.
+    how : MediationConfig
+
+    Returns
+    -------
+    DataFrame
+        ``masks`` (a key of `mediators`), ``exposure``, ``mediator``, ``outcome``, ``n``,
+        ``indirect``, ``low`` and ``high`` (95 %, bootstrap), and ``reason`` where they are NaN.
+    """
+    whole = _joined(patients, mediators)
+    names = [f"{masks}.{mediator}" for masks in mediators for mediator in PLANTED]
+    parts = []
+    for outcome in how.outcomes:
+        try:
+            table = mediate(
+                whole, how.exposures, outcome, names, how.covariates, adjustment=how.adjustment,
+                draws=how.draws, seed=how.seed, fewest=how.fewest,
+            ).table  # fmt: skip
+        except ValueError as error:
+            pairs = pd.MultiIndex.from_product([how.exposures, names])
+            table = pairs.to_frame(index=False, name=["exposure", "mediator"])
+            table["reason"] = str(error)
+        parts.append(table.assign(outcome=outcome))
+    found = pd.concat(parts, ignore_index=True)
+    found[["masks", "mediator"]] = found["mediator"].str.split(".", n=1, expand=True).to_numpy()
+    found = found.rename(columns={"indirect_low": "low", "indirect_high": "high"})
+    columns = ["masks", "exposure", "mediator", "outcome", "n", "indirect", "low", "high", "reason"]
+    return found.reindex(columns=columns)
+
+
+def attenuations(
+    patients: pd.DataFrame, mediators: Mapping[str, pd.DataFrame], how: MediationConfig
+) -> pd.DataFrame:
+    """Divide effects from predicted masks by those from true masks, over the same patients.
+
+    Parameters
+    ----------
+    patients, mediators, how
+        As `recovered_effects` takes them.
+
+    Returns
+    -------
+    DataFrame
+        ``exposure``, ``mediator``, ``outcome``, ``n_both`` (patients with both measurements),
+        ``attenuation``, ``attenuation_low`` and ``attenuation_high``: the percentile interval (95
+        %) of the quotient in bootstrap draws, each of which takes the same patients for both.
+        Below 1 the predicted masks weaken the effect. NaN where it cannot be computed.
+    """
+    whole = _joined(patients, mediators)
+    parts = [_attenuation(whole, outcome, mediator, how)
+             for outcome in how.outcomes for mediator in PLANTED]  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def _attenuation(
+    whole: pd.DataFrame, outcome: str, mediator: str, how: MediationConfig
+) -> pd.DataFrame:
+    """Return the rows of one outcome and mediator, an exposure each."""
+    pair = [f"true.{mediator}", f"predicted.{mediator}"]
+    labels = {"exposure": list(how.exposures), "mediator": mediator, "outcome": outcome}
+    known = whole[whole[pair].notna().all(axis=1)]
+    unknown = pd.DataFrame({**labels, "n_both": len(known), "attenuation": np.nan,
+                            "attenuation_low": np.nan, "attenuation_high": np.nan})  # fmt: skip
+    try:
+        frame = analysis_frame(known, how.exposures, outcome, pair, how.covariates)
+    except ValueError:  # `recovered_effects` says why
+        return unknown
+    values = frame.values
+    others = np.column_stack([np.ones(len(values)), values[list(frame.covariates)]])
+    x, m, y = (values[names].to_numpy() for names in (list(frame.exposures), pair, outcome))
+    unknown["n_both"] = len(values)
+    unknown["attenuation"] = _quotient(indirect_effects(others, x, m, y))
+    if not how.draws:
+        return unknown
+    weights = drawn_weights(len(values), how.draws, how.seed)
+    drawn = _quotient(weighted_indirect_effects(weights, others, x, m, y))
+    low, high = percentile_interval(drawn)
+    return unknown.assign(attenuation_low=low, attenuation_high=high)
+
+
+def _quotient(pairs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide the second by the first of the last axis; NaN or infinite where that is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return pairs[..., 1] / pairs[..., 0]
+
+
+def mask_agreement(mediators: Mapping[str, pd.DataFrame], slices: pd.DataFrame) -> pd.DataFrame:
+    """Say how well predicted masks measure each mediator, and how well they are drawn.
+
+    Parameters
+    ----------
+    mediators : mapping
+        From `mediators_by_masks`.
+    slices : DataFrame
+        From `slice_truth`.
+
+    Returns
+    -------
+    DataFrame
+        A row a mediator: Pearson's ``r`` and ``icc`` (ICC(2,1)) between true and predicted masks
+        over the patients who have both, the ``mask`` that decides its measurement, and ``f1`` of
+        that mask, the mean over ``f1_slices`` slices; NaN where undefined.
+    """
+    rows = []
+    for mediator, (_, mask) in PLANTED.items():
+        pair = pd.concat([mediators[name][mediator] for name in ("true", "predicted")], axis=1)
+        pair = pair.dropna().to_numpy(float)
+        f1 = slices[f"f1_{mask}"]
+        varies = len(pair) > 2 and np.ptp(pair, axis=0).all()
+        rows.append(
+            {"mediator": mediator, "r": np.corrcoef(pair.T)[0, 1] if varies else np.nan,
+             "icc": intraclass_correlation(pair), "mask": mask, "f1": f1.mean(),
+             "f1_slices": int(f1.notna().sum())}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
