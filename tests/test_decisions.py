@@ -58,7 +58,13 @@ def test_an_item_has_the_decisions_of_all_patterns_that_match(name, shapes):
 def test_no_pattern_has_outlived_its_tables():
     from fnmatch import fnmatchcase
 
-    later = {"*_lung_field*", "table_learning", "table_paper_comparison", "figure_s5"}
+    later = {
+        "*_known_truth",
+        "*_lung_field*",
+        "table_learning",
+        "table_paper_comparison",
+        "figure_s5",
+    }
     idle = [pattern for pattern in decisions.SHAPED_BY
             if not any(fnmatchcase(name, pattern) for name in SAVED)]  # fmt: skip
     assert set(idle) <= later

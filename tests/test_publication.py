@@ -234,7 +234,7 @@ def test_no_pattern_has_outlived_what_it_names():
     saved = report.read_manifest(DEMO)["name"]
     patterns = (*publication.AGGREGATES, *publication.OMITTED, *publication.PAPER_FIGURES)
     idle = {one for one in patterns if not any(publication._matches(name, [one]) for name in saved)}
-    later = {"table_learning", "table_lung_field", "table_paper_comparison"}
+    later = {"table_known_truth", "table_learning", "table_lung_field", "table_paper_comparison"}
     assert idle <= later | {"figure_4_*", "*_fold[1-9]_*"}
 
 
