@@ -47,8 +47,9 @@ def test_no_fixed_threshold_inside_the_lungs_finds_the_lesions(default_site_a):
     ill = np.array([lesion.any() for _, lesion, _ in default_site_a])
     pooled = 2 * both.sum(axis=1) / either.sum(axis=1)
     per_slice = (2 * both[:, ill] / either[:, ill]).mean(axis=1)
-    assert 0.2 < pooled.max() < 0.45
-    assert 0.2 < per_slice.max() < 0.45
+    # With the true lungs given; the networks of the demo reach more than 0.7 without them.
+    assert 0.2 < pooled.max() < 0.6
+    assert 0.2 < per_slice.max() < 0.6
 
 
 def test_site_a_has_healthy_and_ill_slices(default_site_a):

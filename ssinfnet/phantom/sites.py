@@ -41,12 +41,12 @@ from ssinfnet.written_files import RECORD, WrittenFiles
 __all__ = ["GENERATOR_VERSION", "MARKER", "SITES", "patient_rng", "write_phantom", "write_site_a",
            "write_site_b", "write_site_c", "write_site_d"]  # fmt: skip
 
-GENERATOR_VERSION = 4  # raise it whenever the same configuration would give other files
+GENERATOR_VERSION = 5  # raise it whenever the same configuration would give other files
 MARKER = "phantom.json"
 SITE_NUMBERS = {"site_a": 1, "site_b": 2, "site_c": 3, "site_d": 4}
 # Numbers from which each kind of patient counts, so that more of one kind leaves the others alone.
 SINGLES_FROM, TEST_FROM, UNLABELLED_FROM = 10_001, 20_001, 30_001
-HEALTHY_EVERY = 5  # volumes and single slices: every fifth patient of site A has no lesion
+HEALTHY_EVERY = 8  # volumes and single slices: every eighth patient of site A has no lesion
 EFFUSION_EVERY = 9
 CROP_MARGIN_MM = 8.0
 SLICES_OF_A_SCAN = 5  # CC-CCII has 750 labelled slices of 150 patients, iCTCF 6,654 of 1,338
@@ -229,8 +229,8 @@ SITES = {
 
 
 def _site_a_findings(rng: np.random.Generator, number: int) -> Findings:
-    """Return a patient's disease: log-normal extent, mostly ground glass; every fifth healthy."""
-    extent = float(np.clip(np.exp(rng.normal(np.log(0.08), 0.5)), 0.035, 0.4))
+    """Return a patient's disease: log-normal extent, mostly ground glass; every eighth healthy."""
+    extent = float(np.clip(np.exp(rng.normal(np.log(0.15), 0.5)), 0.06, 0.5))
     share = float(rng.beta(1.2, 4))
     return Findings(
         extent=0.0 if number % HEALTHY_EVERY == 0 else extent,
