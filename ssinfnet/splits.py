@@ -114,17 +114,22 @@ def divide_patients(slices: pd.DataFrame, shares: Mapping[str, float], seed: int
 def _fill(
     counts: NDArray[np.int64], order: NDArray[np.int64], wanted: NDArray[np.float64]
 ) -> tuple[list[int], float]:
-    """Give each patient in turn to the part that lacks most; return parts and imbalance."""
+    """Give each patient in turn to the part that lacks most; return parts and imbalance.
+
+    The last patients go to parts that have none yet, so that no part stays empty.
+    """
     totals = counts.sum(axis=0).tolist()
     lacking = [[share * total for total in totals] for share in wanted.tolist()]
     weights = [1 / max(total, 1) for total in totals]
     parts = [0] * len(counts)
-    for patient in order.tolist():
+    empty = set(range(len(wanted)))
+    for number, patient in enumerate(order.tolist()):
         sizes = counts[patient].tolist()
         need = [sum(gap * w for gap, w in zip(gaps, weights, strict=True)) for gaps in lacking]
-        part = need.index(max(need))
+        open_parts = empty if len(counts) - number <= len(empty) else range(len(wanted))
+        part = max(open_parts, key=need.__getitem__)
+        empty.discard(part)
         parts[patient] = part
         lacking[part] = [gap - size for gap, size in zip(lacking[part], sizes, strict=True)]
-    empty = len(wanted) - len(set(parts))
     gaps = np.abs(np.array(lacking)) * np.array(weights) / wanted[:, None]
-    return parts, float(gaps.sum()) + 1e3 * empty
+    return parts, float(gaps.sum())

@@ -85,6 +85,13 @@ def test_each_source_is_divided_by_itself_where_the_study_says_so(seed):
     assert trained.sum() < 10
 
 
+@pytest.mark.parametrize("patients", [3, 4, 5, 6])
+def test_no_split_stays_empty_where_there_are_patients_for_all(patients):
+    # alike in size and lesions: whoever takes what lacks most would give them all to training
+    split = splits.assign_splits(table([3] * patients, lesion_share=1.0), SplitConfig())
+    assert set(split) == {"train", "validation", "test"}
+
+
 def test_an_empty_split_is_refused_with_the_number_of_patients():
     with pytest.raises(ValueError, match=r"\['test'\] empty: 2 labelled patients"):
         splits.assign_splits(table([5, 5]), SplitConfig())

@@ -92,7 +92,7 @@ def test_gradients_reach_the_coach_through_the_fixed_inpainter():
     network, coach = network.double(), coach.double()
     turn = Turn(network, coach, "coach", 0.75, CPU).double().train()
     coach.eval()  # no noise: the same loss every time
-    task = pretext.Task(CONFIG, True, {"mean": 0.0, "std": 1.0}, CPU)
+    task = pretext.Task(CONFIG, True, CPU)
     loss = task.recipe(PhaseConfig(train="coach", epochs=1)).loss
     given = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     scores = torch.rand(2, 1, 4, 4)
@@ -118,7 +118,7 @@ def test_gradients_reach_the_coach_through_the_fixed_inpainter():
 def test_the_masks_gradient_passes_through_the_inpainter_too():
     # Over a network that does not see the mask, the same restored slice gives another gradient.
     network, coach = pair()
-    task = pretext.Task(CONFIG, True, {"mean": 0.0, "std": 1.0}, CPU)
+    task = pretext.Task(CONFIG, True, CPU)
     given = torch.randn(2, 3, 64, 64)
     mask = torch.full((2, 1, 64, 64), 0.5, requires_grad=True)
     seen = torch.stack(tuple(network.eval()(given * mask)), dim=1)
@@ -234,7 +234,7 @@ def test_cross_entropy_restores_intensities_in_0_to_1(slices, tmp_path):
 
 
 def test_the_rate_falls_at_40_80_and_90_percent_of_a_phase():
-    task = pretext.Task(CONFIG, True, {}, CPU)
+    task = pretext.Task(CONFIG, True, CPU)
     recipe = task.recipe(PhaseConfig(train="network", epochs=100))
     got = [recipe.rate(epoch / 100) for epoch in (0, 39, 40, 79, 80, 89, 90, 99)]
     np.testing.assert_allclose(got, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 1e-4, 1e-4])
