@@ -88,6 +88,7 @@ def test_the_mask_covers_whole_cells_of_the_slice_at_every_size():
 
 def test_gradients_reach_the_coach_through_the_fixed_inpainter():
     """Finite differences against autograd, in double precision, along a random direction."""
+    torch.manual_seed(1)  # a ReLU that crosses 0 within the step would spoil the difference
     network, coach = pair()
     network, coach = network.double(), coach.double()
     turn = Turn(network, coach, "coach", 0.75, CPU).double().train()
@@ -112,7 +113,7 @@ def test_gradients_reach_the_coach_through_the_fixed_inpainter():
         weight -= 2 * step * direction
         below = value().item()
     assert abs(slope) > 1e-9
-    assert slope == pytest.approx((above - below) / (2 * step), rel=1e-3)
+    assert slope == pytest.approx((above - below) / (2 * step), rel=1e-5)
 
 
 def test_the_masks_gradient_passes_through_the_inpainter_too():
