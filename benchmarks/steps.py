@@ -60,9 +60,7 @@ def steps(device: torch.device) -> dict[str, tuple[str, Callable, Callable, Call
     def turn(stage: str, learner: str, coached: bool) -> Callable:
         def build() -> pretext.Turn:
             coach = networks.Coach(3 if stage == "single" else 6) if coached else None
-            return pretext.Turn(
-                networks.build_inpainter(stage), coach, learner, config.kept, device
-            )
+            return pretext.Turn(networks.build_inpainter(stage), coach, learner, config, device)
 
         return build
 

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn import functional as F
 
 from ssinfnet import batches, checkpoints, inference, networks, pretext
 from ssinfnet.config import PhaseConfig, PretextConfig
@@ -78,7 +79,7 @@ def test_the_soft_mask_by_hand():
 def test_the_mask_covers_whole_cells_of_the_slice_at_every_size():
     network, coach = pair()
     for size in (32, 64, 96):
-        turn = Turn(network, coach, "network", 0.75, CPU).eval()
+        turn = Turn(network, coach, "network", CONFIG, CPU).eval()
         given = torch.randn(2, 3, size, size)
         mask = turn(given, torch.rand(2, 1, size // 16, size // 16)).mask
         assert mask.mean((1, 2, 3)).tolist() == [0.75, 0.75]
@@ -91,7 +92,7 @@ def test_gradients_reach_the_coach_through_the_fixed_inpainter():
     torch.manual_seed(1)  # a ReLU that crosses 0 within the step would spoil the difference
     network, coach = pair()
     network, coach = network.double(), coach.double()
-    turn = Turn(network, coach, "coach", 0.75, CPU).double().train()
+    turn = Turn(network, coach, "coach", CONFIG, CPU).double().train()
     coach.eval()  # no noise: the same loss every time
     task = pretext.Task(CONFIG, True, CPU)
     loss = task.recipe(PhaseConfig(train="coach", epochs=1)).loss
@@ -142,12 +143,28 @@ def test_only_the_learner_changes_in_its_turn(slices, tmp_path):
     )  # fmt: skip
     assert checkpoints.digest(coach.state_dict()) == start
     trained = checkpoints.digest(network.state_dict())
-    turn = Turn(network, coach, "coach", 0.75, CPU)
+    turn = Turn(network, coach, "coach", CONFIG, CPU)
     turn.train()
     assert not network.training
     assert coach.training
     turn(torch.randn(2, 3, 64, 64), torch.rand(2, 1, 4, 4))
     assert checkpoints.digest(network.state_dict()) == trained  # batch norm did not move
+
+
+def test_a_share_of_slices_keeps_random_masks_while_the_network_faces_a_coach():
+    network, coach = pair()
+    given, scores = torch.randn(4, 3, 64, 64), torch.rand(4, 1, 4, 4)
+
+    def masks(share, training):
+        config = CONFIG.model_copy(update={"random_share": share})
+        turn = Turn(network, coach, "network", config, CPU)
+        return turn.train(training)(given, scores).mask
+
+    random, coachs = masks(1.0, True), masks(0.0, True)
+    at_random = F.interpolate(hard_mask(scores, CONFIG.kept), size=(64, 64), mode="nearest")
+    torch.testing.assert_close(random, at_random, rtol=0, atol=0)
+    torch.testing.assert_close(masks(0.5, True), torch.cat([random[:2], coachs[2:]]))
+    torch.testing.assert_close(masks(1.0, False), masks(0.0, False))  # judged under the coach's
 
 
 def test_masks_are_noisy_only_while_the_coach_learns():
@@ -157,9 +174,9 @@ def test_masks_are_noisy_only_while_the_coach_learns():
     def twice(turn):
         return [turn(given, scores).mask for _ in range(2)]
 
-    assert not torch.equal(*twice(Turn(network, coach, "coach", 0.75, CPU).train()))
-    assert torch.equal(*twice(Turn(network, coach, "network", 0.75, CPU).train()))
-    assert torch.equal(*twice(Turn(network, coach, "coach", 0.75, CPU).eval()))
+    assert not torch.equal(*twice(Turn(network, coach, "coach", CONFIG, CPU).train()))
+    assert torch.equal(*twice(Turn(network, coach, "network", CONFIG, CPU).train()))
+    assert torch.equal(*twice(Turn(network, coach, "coach", CONFIG, CPU).eval()))
 
 
 def test_a_local_mean_by_hand():

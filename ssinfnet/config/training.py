@@ -137,6 +137,7 @@ class PretextConfig(Part):
     batch_size: Positive = 8  # as in stage 1; J states none
     unlabelled_slices: int | None = Field(default=None, ge=0)  # of stage 1, at most; None: all
     kept: float = Field(default=0.75, gt=0, lt=1)  # k: share of the slice that is not erased
+    random_share: Share = 0.0  # of slices masked at random still while the network faces a coach
     reconstruction: Literal["mse", "bce"] = "mse"  # D-11
     network_learning_rate: float = Field(default=0.1, gt=0)  # SGD; falls at 40, 80, 90 % (D-22)
     network_momentum: float = Field(default=0.9, ge=0, lt=1)  # J

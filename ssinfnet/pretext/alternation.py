@@ -107,7 +107,7 @@ def pretrain(
     for number, phase in enumerate(config.phases, start=1):
         coached |= phase.train == "coach"
         progress.say(f"phase {number} of {len(config.phases)}: the {phase.train} learns")
-        turn = Turn(network, coach if coached else None, phase.train, config.kept, device)
+        turn = Turn(network, coach if coached else None, phase.train, config, device)
         history = training.fit(
             turn,
             task.batches(train, subseed(seed, number), config.augmentation),

@@ -45,8 +45,8 @@ class Turn(nn.Module):
     coach : Coach or None
         None: masks are cut from the random scores of the batch.
     learner : {"network", "coach"}
-    kept : float
-        k of J eq 2.
+    config : PretextConfig
+        Its `kept`, k of J eq 2, and `random_share`.
     device : torch.device
         To which both are moved.
     """
@@ -56,14 +56,14 @@ class Turn(nn.Module):
         network: nn.Module,
         coach: networks.Coach | None,
         learner: str,
-        kept: float,
+        config: PretextConfig,
         device: torch.device,
     ) -> None:
         super().__init__()
         self.learner = network if learner == "network" else coach
         # In a tuple, so that the fixed one is neither trained nor stored with this turn.
         self.pair = (network, coach)
-        self.kept = kept
+        self.config = config
         for part in self.pair:
             if part is not None:
                 part.to(device, memory_format=torch.channels_last).eval()
@@ -86,8 +86,12 @@ class Turn(nn.Module):
         else:
             scores, divergence = coach(given)
         coach_learns = self.learner is coach and self.training
+        if self.training and not coach_learns:
+            # Slices come in random order, so the first ones of a batch are a random share.
+            drawn = round(self.config.random_share * len(given))
+            scores = torch.cat([random_scores[:drawn], scores[drawn:]])
         cut = soft_mask if coach_learns else hard_mask
-        mask = F.interpolate(cut(scores, self.kept), size=given.shape[-2:], mode="nearest")
+        mask = F.interpolate(cut(scores, self.config.kept), size=given.shape[-2:], mode="nearest")
         restored = network(given * mask)
         return Inpainted(torch.stack(tuple(restored), dim=1), mask, divergence)
 
@@ -185,7 +189,7 @@ def assess(turn: Turn, held_out: Batches, task: Task) -> pd.DataFrame:
     for mask, judge in (("random", None), ("coach", coach)):
         if mask == "coach" and coach is None:
             continue
-        judged = Turn(network, judge, "network", task.config.kept, task.device).eval()
+        judged = Turn(network, judge, "network", task.config, task.device).eval()
         measured = []
         for given, scores, target in progress.track(held_out, f"assessing under {mask} masks"):
             inpainted = judged(given.contiguous(memory_format=torch.channels_last), scores)
