@@ -174,20 +174,22 @@ def paired(f1: pd.DataFrame, base: pd.DataFrame, rng: np.random.Generator) -> di
 
 
 def summary(folder: Path) -> pd.DataFrame:
-    """Return a row a switch of what has been trained over every seed."""
+    """Return a row a switch, over the seeds that are trained; differences over those of both."""
     rows, base = [], None
     for name in SWITCHES:
-        files = [folder / f"{name}.seed{seed}.parquet" for seed in SEEDS]
-        if not all(file.exists() for file in files):
+        files = {seed: folder / f"{name}.seed{seed}.parquet" for seed in SEEDS}
+        tables = [artifacts.read_table(file) for file in files.values() if file.exists()]
+        if not tables:
             continue
-        tables = pd.concat([artifacts.read_table(file) for file in files])
-        f1 = tables.pivot(index="slice_id", columns="seed", values="F1")
+        f1 = pd.concat(tables).pivot(index="slice_id", columns="seed", values="F1")
         base = f1 if base is None else base
-        row = {"switch": name, **{f"F1, seed {seed}": f1[seed].mean() for seed in SEEDS}}
-        row["F1"] = f1.mean().mean()
+        by_seed = f1.mean().reindex(SEEDS)
+        row = {"switch": name, **{f"F1, seed {seed}": by_seed[seed] for seed in SEEDS}}
+        row["F1"] = by_seed.mean()
+        both = [seed for seed in f1 if seed in base]
         if name != "base":
-            row |= paired(f1, base, np.random.default_rng(0))
-        rows.append({**row, "n_slices": len(f1)})
+            row |= paired(f1[both], base[both], np.random.default_rng(0))
+        rows.append({**row, "n_seeds": len(both), "n_slices": len(f1)})
     return pd.DataFrame(rows).round(4)
 
 
