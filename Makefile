@@ -85,6 +85,7 @@ docs: $(INSTALLED) ## write the pages of keys and commands, and render the docst
 bench: $(INSTALLED) ## measure, and write the tables of benchmarks/
 	"$(BIN)/python" benchmarks/networks.py
 	"$(BIN)/python" benchmarks/steps.py
+	"$(BIN)/python" benchmarks/states.py
 	"$(BIN)/python" benchmarks/phantom.py
 	"$(BIN)/python" benchmarks/notebooks.py
 	"$(BIN)/python" benchmarks/preparation.py

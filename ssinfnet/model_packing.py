@@ -132,10 +132,7 @@ def _member(
         target = folder / f"fold{fold}_seed{seed}_{stage}.safetensors"
         run = read_checkpoint(source / training.WEIGHTS).description["run"]
         settings = part.training.with_cutout(models[run["model"]].cutout)
-        if (
-            run["training"] != settings.model_dump(mode="json")
-            or run["width"] != part.network.width
-        ):
+        if run["training"] != settings.identity() or run["width"] != part.network.width:
             raise ValueError(
                 f"{source} was trained with other settings than study {study.name!r} has now; "
                 "train again, or give the study as it was"

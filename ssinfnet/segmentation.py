@@ -133,7 +133,7 @@ def _fit_slices(
     device = device or training.best_device()
     described = {
         **described,
-        "training": config.model_dump(mode="json"),
+        "training": config.identity(),
         "seed": seed,
     }
     loaders = [
@@ -176,6 +176,8 @@ def _recipe(
         gradient_clamp=config.gradient_clamp,
         averaging=config.averaging,
         patience=config.patience,
+        validate_every=config.validate_every,
+        state_seconds=config.state_seconds,
     )
 
 

@@ -101,7 +101,9 @@ def test_a_comment_is_read_from_beside_its_key(generate):
 
     comments = generate.field_comments(FittingConfig)
     assert comments["batch_size"] == "Inf-Net's code"
-    assert set(comments) == set(FittingConfig.model_fields)
+    inherited = set(FittingConfig.__base__.model_fields)
+    assert set(comments) == set(FittingConfig.model_fields) - inherited
+    assert "state" in generate.comment(FittingConfig, "state_seconds")
 
 
 def test_no_command_option_or_verb_is_without_help(generate):

@@ -345,3 +345,17 @@ def test_a_wild_first_validation_loss_does_not_flatten_the_curves():
     assert wild.get_ylim() == (0, 12)
     tame = plots.plot_training(history.assign(validation_loss=[7.0, 5, 4]))
     assert 7 < tame.get_ylim()[1] < 8
+
+
+def test_epochs_that_were_not_validated_are_bridged():
+    history = pd.DataFrame(
+        {
+            "epoch": [1, 2, 3], "train_loss": [3.0, 2.0, 1.0],
+            "validation_loss": [2.5, np.nan, 1.5], "validation_f1": [0.2, np.nan, 0.4],
+        }
+    )  # fmt: skip
+    losses = plots.plot_training(history).lines[1]
+    assert losses.get_xydata().tolist() == [[1, 2.5], [3, 1.5]]
+    history = history.assign(phase=1, train="network")
+    losses = plots.plot_pretraining(history).axes[0].lines[1]
+    assert losses.get_xydata().tolist() == [[1, 2.5], [3, 1.5]]

@@ -7,6 +7,7 @@ from ssinfnet import segmentation, training
 from ssinfnet.config import TrainingConfig
 from ssinfnet.training import callbacks
 from ssinfnet.training.keeper import Keeper
+from ssinfnet.training.writer import StateWriter
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,7 @@ def test_an_epoch_is_ranked_by_the_mean_f1_of_the_last_ones(tmp_path, judged_ove
     recipe = training.Recipe(
         epochs=6, optimiser=None, rate=None, loss=None, judged_over=judged_over
     )
-    keeper = Keeper(tmp_path, {}, recipe, None)
+    keeper = Keeper(StateWriter(tmp_path, None, 0), {}, recipe, None)
     for f1 in (0.1, 0.9, 0.1, 0.5, 0.6, 0.5):  # means over three: 0.1, 0.5, 0.37, 0.5, 0.4, 0.53
         row = {"validation_f1": f1, "validation_loss": 1.0}
         keeper.history.append({**row, "best": keeper._is_best(row)})

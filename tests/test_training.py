@@ -1,16 +1,10 @@
-import signal
-import subprocess
-import sys
-import textwrap
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy import stats
 
-from ssinfnet import batches, checkpoints, inference, networks, pretext, segmentation, training
+from ssinfnet import batches, checkpoints, inference, networks, segmentation, training
 from ssinfnet.config import AugmentationConfig, MultiTrainingConfig, TrainingConfig
 from ssinfnet.models import MULTI_MODELS
 from ssinfnet.networks.unet import UNetOutput
@@ -292,90 +286,3 @@ def test_stage_2_validation_f1_is_over_ggo_and_consolidation_by_argmax():
     assert predicted[0, 0].tolist() == [[True, True], [False, False]]
     assert not predicted[0, 1].any()
     assert true[0].tolist() == [[[True, False], [False, False]], [[False, False], [True, False]]]
-
-
-SCRIPT = textwrap.dedent(
-    """
-    import sys, torch, numpy as np
-    from pathlib import Path
-    from ssinfnet import batches, inference, networks, pretext, segmentation
-    from ssinfnet.config import (
-        AugmentationConfig, MultiTrainingConfig, PhaseConfig, PretextConfig, TrainingConfig,
-    )
-    from ssinfnet.models import MULTI_MODELS
-    torch.set_num_threads(1)
-    folder, kind = Path(sys.argv[1]), sys.argv[2]
-    data = np.load(folder / "data.npz")
-    images, masks = data["images"], data["masks"]
-    changes = AugmentationConfig(quarter_turn=0.5, crop=0.5, cutout=0.5, noise=0.5)
-    shared = dict(seed=1, folder=folder, described={}, device=torch.device("cpu"))
-    if kind == "single":
-        parts = [batches.SliceSet.of(images[p], masks[p]) for p in (slice(0, 9), slice(9, 12))]
-        config = TrainingConfig(epochs=6, learning_rate=1e-3, scales=(1.0,), schedule="cosine",
-                                averaging=0.8, judged_over=2, augmentation=changes)
-        network = inference.seeded(1, networks.build_single, "infnet", 0.125)
-        segmentation.fit_single(network, *parts, config, **shared)
-    elif kind == "multi":
-        parts = [batches.SliceSet.of(images[p], masks[p], masks[p] * 200)
-                 for p in (slice(0, 9), slice(9, 12))]
-        config = MultiTrainingConfig(epochs=6, batch_size=2, learning_rate=0.1,
-                                     lookahead_steps=3, augmentation=changes)
-        network = inference.seeded(1, networks.build_multi, "unet", True, 0.125)
-        segmentation.fit_multi(network, *parts, config, MULTI_MODELS["ssinfnet"], **shared)
-    else:
-        parts = [batches.SliceSet.of(images[p]) for p in (slice(0, 9), slice(9, 12))]
-        turns = [PhaseConfig(train=t, epochs=2) for t in ("network", "coach", "network")]
-        config = PretextConfig(phases=tuple(turns), coach_learning_rate=1e-3,
-                               augmentation=changes)
-        network = inference.seeded(1, networks.build_inpainter, "single", 0.125)
-        coach = inference.seeded(1, networks.Coach, 3, 0.125)
-        pretext.pretrain(network, coach, *parts, config, **shared)
-    """
-)
-
-
-def epochs_done(folder):
-    return sum(len(path.read_text().splitlines()) - 1 for path in folder.rglob(training.HISTORY))
-
-
-def run_script(folder, square_slices, kind, kill_after=None) -> None:
-    folder.mkdir(exist_ok=True)
-    np.savez(folder / "data.npz", images=square_slices[0], masks=square_slices[1])
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), kind])
-    if kill_after is None:
-        assert process.wait() == 0
-        return
-    for _ in range(6000):  # until `kill_after` epochs are recorded, then a little into the next
-        if epochs_done(folder) >= kill_after:
-            break
-        time.sleep(0.01)
-    time.sleep(0.01 * kill_after)
-    assert process.poll() is None, "the training ended before it was killed; this proves nothing"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["single", "multi", "pretext"])
-def test_a_killed_training_resumes_to_bit_identical_weights(tmp_path, square_slices, kind):
-    run_script(tmp_path / "whole", square_slices, kind)
-    for kills in (1, 3):
-        run_script(tmp_path / "killed", square_slices, kind, kill_after=kills)
-    assert 3 <= epochs_done(tmp_path / "killed") < 6
-    run_script(tmp_path / "killed", square_slices, kind)
-    whole, killed = (
-        checkpoints.read(tmp_path / name / training.WEIGHTS) for name in ("whole", "killed")
-    )
-    assert checkpoints.digest(whole.tensors) == checkpoints.digest(killed.tensors)
-    if kind == "pretext":
-        coaches = [
-            checkpoints.read(tmp_path / name / pretext.COACH_WEIGHTS).tensors
-            for name in ("whole", "killed")
-        ]
-        assert checkpoints.digest(coaches[0]) == checkpoints.digest(coaches[1])
-        return
-    columns = ["epoch", "train_loss", "validation_loss", "validation_f1", "best"]
-    pd.testing.assert_frame_equal(
-        pd.DataFrame(whole.description["history"])[columns],
-        pd.DataFrame(killed.description["history"])[columns],
-    )

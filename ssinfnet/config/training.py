@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -48,7 +48,20 @@ class AugmentationConfig(Part):
     gamma: Share = 0.0  # probability of raising grey values to a power
 
 
-class FittingConfig(Part):
+class EpochsConfig(Part):
+    """What happens between the epochs of any training."""
+
+    validate_every: Positive = 1  # epochs from one validation to the next; the last has one
+    state_seconds: float | None = Field(  # from one state to the next; None: costs 2 % (D-79)
+        default=None, ge=0
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide about a training's weights, JSON-ready."""
+        return self.model_dump(mode="json", exclude={"state_seconds"})
+
+
+class FittingConfig(EpochsConfig):
     """How any network is fitted; the defaults are stage 1's (J, Experimental settings)."""
 
     epochs: Positive = 500  # passes over the training slices (J)
@@ -61,8 +74,8 @@ class FittingConfig(Part):
     gradient_clamp: float | None = Field(default=0.5, gt=0)  # each entry into ±0.5; Inf-Net
     scales: tuple[float, ...] = (0.75, 1.0, 1.25)  # one optimiser step each; Inf-Net
     averaging: float | None = Field(default=None, gt=0, lt=1)  # decay a step of averaged weights
-    judged_over: Positive = 1  # epochs whose mean validation F1 ranks an epoch (D-14)
-    patience: Positive | None = None  # epochs without a better validation F1; None never stops
+    judged_over: Positive = 1  # validated epochs whose mean F1 ranks an epoch (D-14)
+    patience: Positive | None = None  # validated epochs without a better F1; None never stops
     augmentation: AugmentationConfig = AugmentationConfig()
 
     def with_cutout(self, fraction: float) -> Self:
@@ -130,7 +143,7 @@ PAPER_PHASES = (
 )
 
 
-class PretextConfig(Part):
+class PretextConfig(EpochsConfig):
     """Inpainting against a coach (J eq 1–3, Experimental settings)."""
 
     phases: tuple[PhaseConfig, ...] = Field(default=PAPER_PHASES, min_length=1)  # J (D-21)

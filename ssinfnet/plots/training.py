@@ -31,7 +31,8 @@ def plot_training(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     history : DataFrame
-        epoch (from 1), train_loss, validation_loss, validation_f1 (NaN where undefined).
+        epoch (from 1), train_loss, validation_loss (NaN where not validated), validation_f1 (NaN
+        where undefined).
     ax : Axes, optional
         A new figure's by default.
 
@@ -45,7 +46,8 @@ def plot_training(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
     marker = "o" if len(history) < 25 else None
     shared: dict[str, Any] = {"marker": marker, "markersize": 2.5}
     ax.plot(history["epoch"], history["train_loss"], color="#000000", **shared)
-    ax.plot(history["epoch"], history["validation_loss"], color="#CC79A7", **shared)
+    validated = history.dropna(subset="validation_loss")
+    ax.plot(validated["epoch"], validated["validation_loss"], color="#CC79A7", **shared)
     # Before batch norm has seen enough, a validation loss may be thousands of times the others.
     usual = 2 * max(history["train_loss"].max(), history["validation_loss"].median())
     wild = history["validation_loss"].max() > usual
@@ -53,7 +55,7 @@ def plot_training(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.xaxis.get_major_locator().set_params(integer=True)
     right = ax.twinx()
     right.plot(
-        history["epoch"], history["validation_f1"], color="#009E73", linestyle="--", **shared
+        validated["epoch"], validated["validation_f1"], color="#009E73", linestyle="--", **shared
     )
     right.set(ylabel="Validation F1 (mean over slices)", ylim=(0, 1))
     right.spines["right"].set_visible(True)
@@ -90,7 +92,9 @@ def plot_pretraining(history: pd.DataFrame) -> Figure:
             ax.axvspan(at[0] - 0.5, at[-1] + 0.5, color="0.94" if phase % 2 else "white", zorder=0)
             if (rows["train"] == turn).all():
                 ax.plot(at, rows["train_loss"], color=TURNS[turn], **TRAINING)
-                ax.plot(at, rows["validation_loss"], color=TURNS[turn], **VALIDATION)
+                validated = rows["validation_loss"].notna()
+                shown = at[validated], rows["validation_loss"][validated]
+                ax.plot(*shown, color=TURNS[turn], **VALIDATION)
         ax.margins(x=0)
     panels["network"].set(ylabel="$L_{rec}$\nwhile the network learns")
     panels["coach"].set(ylabel="$L_{coach}$\nwhile the coach learns")

@@ -93,7 +93,7 @@ def pretrain(
     task = Task(config, "edge.head" in network.heads, device)
     run = {
         **described,
-        "pretext": config.model_dump(mode="json"),
+        "pretext": config.identity(),
         "seed": seed,
         "start_and_data": training.fingerprint(network, train, validation),
     }

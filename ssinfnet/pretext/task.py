@@ -169,6 +169,8 @@ class Task:
             rate=rate,
             loss=loss,
             gradient_norm=config.gradient_norm,
+            validate_every=config.validate_every,
+            state_seconds=config.state_seconds,
         )
 
 

@@ -5,9 +5,10 @@ weights of an undisturbed one (same machine and thread count): see `batches` for
 """
 
 from ssinfnet.training.callbacks import SliceF1, slice_f1
-from ssinfnet.training.keeper import HISTORY, STATE, WEIGHTS
+from ssinfnet.training.keeper import WEIGHTS
 from ssinfnet.training.loop import best_device, fingerprint, finished, fit
 from ssinfnet.training.recipe import Recipe
+from ssinfnet.training.writer import HISTORY, STATE, StateWriter
 
 __all__ = [
     "HISTORY",
@@ -15,6 +16,7 @@ __all__ = [
     "WEIGHTS",
     "Recipe",
     "SliceF1",
+    "StateWriter",
     "best_device",
     "fingerprint",
     "finished",

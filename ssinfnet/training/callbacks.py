@@ -8,13 +8,23 @@ from contextlib import ExitStack
 
 import torch
 from fastai.callback.fp16 import MixedPrecision
-from fastai.learner import Callback, Learner, Metric
+from fastai.learner import Callback, Learner, Metric, Recorder
+from fastai.torch_core import find_bs
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ssinfnet.optimizers import Lookahead
 
-__all__ = ["AveragedWeights", "Bf16", "BoundGradients", "SliceF1", "SlowWeights", "slice_f1"]
+__all__ = [
+    "AveragedWeights",
+    "Bf16",
+    "BoundGradients",
+    "EpochRecorder",
+    "MeanLoss",
+    "SliceF1",
+    "SlowWeights",
+    "slice_f1",
+]
 
 SWAPPED = 95  # order of what swaps weights for validation: back only after the keeper took them
 
@@ -61,6 +71,72 @@ class SliceF1(Metric):
         return "validation_f1"
 
 
+class MeanLoss(Metric):
+    """Mean loss over the slices of an epoch, which waits for the device when it is asked for."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self.losses: list[Tensor] = []
+        self.sizes: list[int] = []
+
+    def accumulate(self, learn: Learner) -> None:
+        """Add a batch."""
+        self.losses.append(learn.loss.detach())
+        self.sizes.append(find_bs(learn.yb))
+
+    @property
+    def value(self) -> float:
+        """The mean, NaN where there was no batch."""
+        if not self.losses:
+            return math.nan
+        shares = [size / sum(self.sizes) for size in self.sizes]
+        losses = torch.stack(self.losses).tolist()
+        return sum(share * loss for share, loss in zip(shares, losses, strict=True))
+
+    @property
+    def count(self) -> int:
+        """Batches so far, which fastai's recorder notes."""
+        return len(self.losses)
+
+    @property
+    def name(self) -> str:
+        """Column name in fastai's table."""
+        return "loss"
+
+
+class EpochRecorder(Recorder):
+    """Fastai's recorder of losses and scores, which waits for the device once an epoch.
+
+    Fastai's own copies the loss to the processor after every step, to smooth it over earlier
+    epochs, which a resumed run has not seen.
+    """
+
+    name = "recorder"  # by which fastai's table looks for it
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.smooth_loss, self.loss = MeanLoss(), MeanLoss()
+
+    def before_train(self) -> None:
+        """Forget the epoch before."""
+        self.smooth_loss.reset()
+
+    def after_batch(self) -> None:
+        """Add a batch to what is averaged."""
+        for metric in [self.smooth_loss] if self.training else self._valid_mets:
+            metric.accumulate(self.learn)
+
+    def after_validate(self) -> None:
+        """Note losses and scores, NaN where the epoch was not validated."""
+        if self.cancel_valid:
+            self.log += [math.nan] * (1 + len(self.metrics))
+        else:
+            super().after_validate()
+
+
 class BoundGradients(Callback):
     """Clamp each gradient entry, as Inf-Net does, and shorten the whole gradient, or neither."""
 
@@ -89,9 +165,12 @@ class SlowWeights(Callback):
 
     order = SWAPPED
 
+    def before_fit(self) -> None:
+        """Note that nothing is swapped: an epoch may not be validated."""
+        self.swapped = ExitStack()
+
     def before_validate(self) -> None:
         """Swap them in."""
-        self.swapped = ExitStack()
         if isinstance(self.opt.opt, Lookahead):
             self.swapped.enter_context(self.opt.opt.slow_weights())
 
@@ -118,26 +197,37 @@ class AveragedWeights(Callback):
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.averaged = AveragedModel(network, multi_avg_fn=self._average, use_buffers=True)
+        self.averaged = AveragedModel(network, use_buffers=True)
+
+    def before_fit(self) -> None:
+        """Pair the averages with the tensors of the network that learns."""
+        self.fast = self.model
+        pairs = list(zip(_tensors(self.averaged.module), _tensors(self.fast), strict=True))
+        self.floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        self.counts = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
-    def _average(self, averages: list[Tensor], values: list[Tensor], steps: Tensor) -> None:
-        kept = ((1 + steps) / (10 + steps)).clamp(max=self.decay)
-        for average, value in zip(averages, values, strict=True):
-            if average.is_floating_point():
-                average.lerp_(value, 1 - kept)
-            else:  # how many batches a norm has seen
-                average.copy_(value)
-
     def after_step(self) -> None:
-        """Take the step's weights into the average."""
-        self.averaged.update_parameters(self.model)
+        """Take the step's weights into the average.
+
+        PyTorch's `update_parameters` copies the count of steps to the device, and waits for that.
+        """
+        steps = int(self.averaged.n_averaged)  # on the processor
+        kept = min((1 + steps) / (10 + steps), self.decay) if steps else 0.0
+        torch._foreach_lerp_(*map(list, zip(*self.floats, strict=True)), 1 - kept)
+        for average, value in self.counts:  # how many batches a norm has seen
+            average.copy_(value)
+        self.averaged.n_averaged += 1
 
     def before_validate(self) -> None:
         """Let the averaged network be validated."""
-        self.fast = self.model
         self.learn.model = self.averaged.module.eval()
 
     def after_validate(self) -> None:
         """Go on training the other."""
         self.learn.model = self.fast
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    """Return parameters and buffers, not detached, in one order."""
+    return [*network.parameters(), *network.buffers()]

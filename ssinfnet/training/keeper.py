@@ -10,19 +10,18 @@ from typing import Any
 
 import pandas as pd
 import torch
-from fastai.learner import Callback, CancelFitException, Learner
+from fastai.learner import Callback, CancelFitException, CancelValidException, Learner
 from torch import Tensor
 
-from ssinfnet import artifacts, checkpoints, progress
+from ssinfnet import checkpoints, progress
 from ssinfnet.batches import subseed
 from ssinfnet.training.callbacks import AveragedWeights
 from ssinfnet.training.recipe import Recipe
+from ssinfnet.training.writer import STATE, StateWriter, write_history
 
-__all__ = ["HISTORY", "STATE", "WEIGHTS", "Keeper", "readable"]
+__all__ = ["WEIGHTS", "Keeper", "readable"]
 
 WEIGHTS = "weights.safetensors"
-STATE = "training.safetensors"
-HISTORY = "history.csv"
 
 
 def readable(path: Path) -> checkpoints.Checkpoint | None:
@@ -37,14 +36,16 @@ def readable(path: Path) -> checkpoints.Checkpoint | None:
 
 
 class Keeper(Callback):
-    """Keep the best weights and, every epoch, the whole training state; say how it goes.
+    """Keep the best weights and, now and then, the whole training state; say how it goes.
 
     The state is one file: network, optimiser, moving average, the best weights so far and the
-    history. Killed at any moment, a training goes on from the last whole one.
+    history. Killed at any moment, a training goes on from the last whole one; the epochs after it
+    are repeated, to the same weights.
 
     Parameters
     ----------
-    folder : Path
+    writer : StateWriter
+        Of the training's folder.
     run : dict
         What defines this run; a state of another run is not continued.
     recipe : Recipe
@@ -54,9 +55,14 @@ class Keeper(Callback):
     order = 90  # after fastai's Recorder, which completes the epoch's losses
 
     def __init__(
-        self, folder: Path, run: dict[str, Any], recipe: Recipe, averaged: AveragedWeights | None
+        self,
+        writer: StateWriter,
+        run: dict[str, Any],
+        recipe: Recipe,
+        averaged: AveragedWeights | None,
     ) -> None:
-        self.folder = folder
+        self.writer = writer
+        self.folder = writer.folder
         self.kept_run = run
         self.recipe = recipe
         self.averaged = averaged
@@ -86,41 +92,33 @@ class Keeper(Callback):
         """Tell the loader its epoch; stop where an earlier call stopped early."""
         self.dls.train.epoch = self.epoch
         torch.manual_seed(subseed(self.dls.train.seed, self.epoch))
-        self.batch_losses: list[Tensor] = []
         self.began = time.perf_counter()
         if self.epoch == self.start and self._out_of_patience():
             raise CancelFitException
 
-    def after_batch(self) -> None:
-        """Collect training losses without waiting for the device.
-
-        Fastai's own figure is smoothed over earlier epochs, which a resumed run has not seen.
-        """
-        if self.training:
-            self.batch_losses.append(self.loss.detach())
-
     def after_train(self) -> None:
         """Refuse to go on with a loss that is not finite, before anything is written."""
-        if not self.batch_losses:  # an epoch that an earlier call has done
-            return
-        losses_of_epoch = torch.stack(self.batch_losses)
+        losses_of_epoch = torch.stack(self.recorder.smooth_loss.losses)
         if not losses_of_epoch.isfinite().all():
             bad = int(losses_of_epoch.isfinite().logical_not().nonzero()[0])
             raise ValueError(
                 f"the loss is {losses_of_epoch[bad].item()} in epoch {self.epoch + 1}, batch "
                 f"{bad + 1}; lower the learning rate"
             )
-        self.train_loss = losses_of_epoch.mean().item()
+
+    def before_validate(self) -> None:
+        """Skip the validation of all but every so many epochs and the last."""
+        done = self.epoch + 1
+        if done % self.recipe.validate_every and done < self.n_epoch:
+            raise CancelValidException
 
     def after_validate(self) -> None:
         """Judge the epoch by what was validated, and keep that if it is the best so far."""
-        if self.epoch < self.start:
-            return
-        _, _, validation_loss, *scores = self.recorder.log
+        _, train_loss, validation_loss, *scores = self.recorder.log
         row: dict[str, Any] = {
             "epoch": self.epoch + 1,
-            "train_loss": self.train_loss,
-            "validation_loss": float(validation_loss),
+            "train_loss": train_loss,
+            "validation_loss": None if self.recorder.cancel_valid else validation_loss,
         }
         if self.recipe.score is not None:
             (f1,) = scores
@@ -131,26 +129,31 @@ class Keeper(Callback):
         self.row = row
 
     def after_epoch(self) -> None:
-        """Record the epoch and write the state to go on from."""
+        """Record the epoch and, if it is time, write the state to go on from."""
         if self.epoch < self.start:
             return
         seconds = round(time.perf_counter() - self.began, 3)
         self.history.append({**self.row, "seconds": seconds})
-        self._write_state()
+        if self.writer.is_due():
+            self._write_state()
         self._say()
         if self._out_of_patience():
             raise CancelFitException
 
     def finish(self) -> pd.DataFrame:
-        """Write the kept weights, drop the state and return the history."""
+        """Write the history and the kept weights, drop the state and return the history."""
+        self.writer.wait()
+        write_history(self.folder, self.history)
         description = {"run": self.kept_run, "finished": True, "history": self.history}
         checkpoints.save(self.folder / WEIGHTS, self.best, description)
         (self.folder / STATE).unlink(missing_ok=True)
         return pd.DataFrame(self.history)
 
     def _is_best(self, row: dict[str, Any]) -> bool:
-        """Return whether an epoch ranks above all before it."""
-        rows = [*self.history, row]
+        """Return whether an epoch was validated and ranks above all before it."""
+        if not _is_validated(row):
+            return False
+        rows = [*filter(_is_validated, self.history), row]
         ranks = [self._rank(rows[: epoch + 1]) for epoch in range(len(rows))]
         return all(ranks[-1] > earlier for earlier in ranks[:-1])
 
@@ -163,10 +166,10 @@ class Keeper(Callback):
         return sum(f1) / len(recent), -sum(loss) / len(recent)
 
     def _out_of_patience(self) -> bool:
-        if self.recipe.patience is None or not self.history:
+        if self.recipe.patience is None:
             return False
-        last_best = max(row["epoch"] for row in self.history if row["best"])
-        return self.history[-1]["epoch"] - last_best >= self.recipe.patience
+        best = [row["best"] for row in self.history if _is_validated(row)]
+        return len(best) > self.recipe.patience and not any(best[-self.recipe.patience :])
 
     def _write_state(self) -> None:
         parts = {"network": self.model.state_dict(), "best": self.best}
@@ -177,23 +180,24 @@ class Keeper(Callback):
         tensors = {
             f"{part}.{name}": value for part, held in parts.items() for name, value in held.items()
         }
-        description = {"run": self.kept_run, "history": self.history}
-        checkpoints.save(self.folder / STATE, tensors, description)
-        artifacts.write_text(self.folder / HISTORY, pd.DataFrame(self.history).to_csv(index=False))
+        self.writer.write(tensors, {"run": self.kept_run}, self.history)
 
     def _say(self) -> None:
         if progress.in_jupyter():  # fastai's table shows it
             return
         row = self.history[-1]
-        text = (
-            f"epoch {row['epoch']}/{self.n_epoch}: train loss {row['train_loss']:.4f}, validation "
-            f"loss {row['validation_loss']:.4f}"
-        )
-        if "validation_f1" in row:
+        text = f"epoch {row['epoch']}/{self.n_epoch}: train loss {row['train_loss']:.4f}"
+        if _is_validated(row):
+            text += f", validation loss {row['validation_loss']:.4f}"
+        if _is_validated(row) and "validation_f1" in row:
             f1 = row["validation_f1"]
             text += f", validation F1 {'–' if f1 is None else format(f1, '.3f')}"
         best = ", best so far" if row.get("best") else ""
         progress.say(f"{text}, {row['seconds']:.1f} s{best}")
+
+
+def _is_validated(row: Mapping[str, Any]) -> bool:
+    return row["validation_loss"] is not None
 
 
 def _unprefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

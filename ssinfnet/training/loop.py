@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from fastai.callback.core import TrainEvalCallback
 from fastai.callback.fp16 import AMPMode
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import ParamScheduler
@@ -22,11 +23,13 @@ from ssinfnet.training.callbacks import (
     AveragedWeights,
     Bf16,
     BoundGradients,
+    EpochRecorder,
     SliceF1,
     SlowWeights,
 )
 from ssinfnet.training.keeper import WEIGHTS, Keeper, readable
 from ssinfnet.training.recipe import Recipe
+from ssinfnet.training.writer import StateWriter
 
 __all__ = ["best_device", "fingerprint", "finished", "fit"]
 
@@ -63,13 +66,15 @@ def fit(
     Returns
     -------
     DataFrame
-        One row an epoch: epoch, train_loss, validation_loss, validation_f1 (where the recipe has
-        a score), seconds, best.
+        One row an epoch: epoch, train_loss, validation_loss (NaN where the epoch was not
+        validated), validation_f1 (where the recipe has a score), seconds, best.
 
     Raises
     ------
     ValueError
         If the loss stops being finite.
+    OSError
+        If a state cannot be written, such as on a full disk.
     """
     data = train.slices, validation.slices
     run = {**described, "start_and_data": fingerprint(network, *data)}
@@ -80,7 +85,10 @@ def fit(
         loaders.device = train.device
         cuda = [train.device] if train.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):  # a coach draws noise, seeded anew every epoch
-            history = _train(network, loaders, recipe, folder, run)
+            size = sum(value.nbytes for value in network.state_dict().values())
+            # A state holds the network, its best weights and two moments.
+            with StateWriter(folder, recipe.state_seconds, 4 * size) as writer:
+                history = _train(network, loaders, recipe, writer, run)
     checkpoints.load_weights(network, folder / WEIGHTS)
     return history
 
@@ -103,19 +111,26 @@ def finished(weights: Path, run: dict[str, Any]) -> checkpoints.Checkpoint | Non
 
 
 def _train(
-    network: nn.Module, loaders: DataLoaders, recipe: Recipe, folder: Path, run: dict[str, Any]
+    network: nn.Module,
+    loaders: DataLoaders,
+    recipe: Recipe,
+    writer: StateWriter,
+    run: dict[str, Any],
 ) -> pd.DataFrame:
     """Run the epochs that are left; return the history of all."""
     network.to(loaders.device, memory_format=torch.channels_last)
     averaged = recipe.averaging and AveragedWeights(network, recipe.averaging)
-    keeper = Keeper(folder, run, recipe, averaged)
+    keeper = Keeper(writer, run, recipe, averaged)
     callbacks: list[Callback] = [
+        TrainEvalCallback(),
+        EpochRecorder(),
         keeper,
         SlowWeights(),
         ParamScheduler({"lr": recipe.rate}),
         BoundGradients(recipe.gradient_clamp, recipe.gradient_norm),
         *([averaged] if averaged else []),
         *([Bf16(AMPMode.BF16)] if loaders.device.type == "cuda" else []),
+        *([ProgressCallback()] if progress.in_jupyter() else []),  # else the keeper says a line
     ]
     learner = Learner(
         loaders,
@@ -125,11 +140,11 @@ def _train(
         lr=recipe.rate(0.0),
         metrics=[] if recipe.score is None else [SliceF1(recipe.score)],
         cbs=callbacks,
+        default_cbs=False,
     )
     learner.create_opt()
     start = keeper.restore(learner)
-    if not progress.in_jupyter():  # the keeper says a line an epoch instead
-        learner.remove_cbs(ProgressCallback)
+    if not progress.in_jupyter():
         learner.logger = lambda values: None
     learner.fit(recipe.epochs, lr=recipe.rate(0.0), start_epoch=start)
     return keeper.finish()

@@ -29,7 +29,7 @@ class Recipe:
         width) bool. The epoch with the best validation F1 is kept, ties by the lower validation
         loss (D-14). None keeps the last epoch.
     judged_over : int
-        Epochs whose mean F1, the epoch's own and those just before it, ranks an epoch.
+        Validated epochs whose mean F1, the epoch's own and those just before it, ranks an epoch.
     gradient_clamp : float or None
         Bound of each gradient entry.
     gradient_norm : float or None
@@ -38,7 +38,11 @@ class Recipe:
         Decay a step of the weights' exponential moving average, which is then validated and kept
         in place of the weights themselves.
     patience : int or None
-        Epochs without a better one after which the training stops.
+        Validated epochs without a better one after which the training stops.
+    validate_every : int
+        Epochs from one validation to the next. The last epoch is validated in any case.
+    state_seconds : float or None
+        Least time from one state on disk to the next, see `StateWriter`.
     """
 
     epochs: int
@@ -51,3 +55,5 @@ class Recipe:
     gradient_norm: float | None = None
     averaging: float | None = None
     patience: int | None = None
+    validate_every: int = 1
+    state_seconds: float | None = None
