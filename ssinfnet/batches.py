@@ -184,7 +184,7 @@ class Batches:
     """What fastai iterates over: the batches of one epoch, made on the device.
 
     Order, augmentation and scale are functions of (seed, epoch): set `epoch` before iterating.
-    Several scales give several batches of the same slices, one optimiser step each (spec §3).
+    Several scales give several batches of the same slices, one optimiser step each (Inf-Net).
     A last batch of one slice joins the batch before it, since batch norm needs two.
 
     Parameters

@@ -1,8 +1,8 @@
 """The patients of a clinical table: exposures, outcomes, and who can be analysed.
 
 Values are read as iCTCF writes them (Ning et al. 2020). Whatever is not understood is missing and
-listed with its row; nothing is guessed. Outcomes are coded twice, as severity (spec §5, V) and as
-infection (spec §7, J, D-20).
+listed with its row; nothing is guessed. Outcomes are coded twice, as severity (V) and as infection
+(J, D-20).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a training has learnt, measured and left beside its weights (D-77).
+"""Measure what a training has learnt, and write that beside its weights (D-77).
 
 `learnt` reads it, says whether that beats every trivial rival, and marks the tables.
 """

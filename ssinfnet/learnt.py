@@ -1,4 +1,4 @@
-"""Which trainings of a study learnt something, from what each left beside its weights (D-77)."""
+"""Say which trainings of a study learnt, from what each has written beside its weights (D-77)."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ __all__ = [
     "separation",
 ]
 
-CUT_POINTS = (0.01, 0.5)  # the code's (spec §5)
+CUT_POINTS = (0.01, 0.5)  # those of the paper's public code
 GRADES = (0, 1, 2)
 AVERAGED = ("F1", "Precision", "Recall")
 

@@ -47,6 +47,12 @@ def test_no_file_is_too_long_to_read(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
 
 
+@pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_nothing_cites_a_text_that_does_not_ship(path):
+    cited = "spec " + "§"  # the project's own specification; cite the paper's section or a decision
+    assert cited not in path.read_text(encoding="utf-8")
+
+
 def test_the_readme_names_every_room_once():
     assert sorted(rooms_in_order()) == sorted(ALL_ROOMS)
 

@@ -148,7 +148,7 @@ def test_an_unknown_model_is_refused():
 
 def test_stage_2_networks_have_the_published_sizes():
     assert parameters(networks.build_multi("unet", True)) == 17_269_251
-    # 18.64 M as published, with three input channels; S asks for six (spec §3).
+    # 18.64 M as published, with three input channels; S asks for six.
     assert parameters(networks.build_multi("fcn8s", False)) == 18_643_779
     assert parameters(networks.build_multi("fcn8s", True)) == 18_643_779 + 3 * 64 * 9
 

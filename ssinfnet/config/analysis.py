@@ -82,7 +82,7 @@ class MediationConfig(Part):
 
 
 class ClinicalConfig(Part):
-    """The patients whose severity and phenotypes are analysed (spec §5 and §6)."""
+    """The patients whose severity (V) and phenotypes (J) are analysed."""
 
     source: Literal["ictcf"] = "ictcf"  # one of the study's sources, with a clinical table
     severity_models: tuple[SingleName, ...] = (  # V table V
@@ -121,7 +121,7 @@ class CostConfig(Part):
 
 
 class ScoreConfig(Part):
-    """How predictions become tables (spec §4)."""
+    """How predictions become tables (J eq 8 to 13, D-13, D-14)."""
 
     threshold: float = Field(default=0.5, gt=0, lt=1)  # probability; no source states another
     bootstrap_draws: Positive = 2000  # over patients (D-13)

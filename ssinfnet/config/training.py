@@ -49,7 +49,7 @@ class AugmentationConfig(Part):
 
 
 class EpochsConfig(Part):
-    """What happens between the epochs of any training."""
+    """How often any training validates and writes its state."""
 
     validate_every: Positive = 1  # epochs from one validation to the next; the last has one
     state_seconds: float | None = Field(  # from one state to the next; None: costs 2 % (D-79)

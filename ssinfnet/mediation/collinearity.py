@@ -1,4 +1,4 @@
-"""Which covariates say something of their own, and what they leave of other variables.
+"""Find the covariates that say something of their own, and what they leave of other variables.
 
 Columns are taken one after the other, as R's ``lm`` takes them: a column that follows from the
 constant and the columns before it is dropped, so of two collinear ones the later. Whether it

@@ -70,7 +70,7 @@ class Mediation:
 
     @property
     def model(self) -> str:
-        """The model of the outcome, in words; the paper's choice is named as such (spec §7)."""
+        """The model of the outcome, in words; the paper's choice is named as such (J eq 14)."""
         if self.kind == "continuous":
             return "linear model"
         return f"linear model of a {self.kind} outcome, the paper's choice"

@@ -1,7 +1,7 @@
 """The building blocks of Inf-Net: Res2Net-50 v1b, receptive-field block, partial decoder.
 
-Numbers in the comments are channels at width 1 (spec §3, after Inf-Net, Fan et al. 2020, and
-Res2Net, Gao et al. 2019). Interpolation inside the partial decoder aligns corners, as published.
+Numbers in the comments are channels at width 1 (Inf-Net, Fan et al. 2020; Res2Net, Gao et al.
+2019). Interpolation inside the partial decoder aligns corners, as published.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def scaled(channels: int, width: float) -> int:
 
 
 class ConvNorm(nn.Sequential):
-    """A convolution without bias and its batch norm; no ReLU (spec §3)."""
+    """A convolution without bias and its batch norm; no ReLU, as in Inf-Net's code."""
 
     def __init__(
         self,

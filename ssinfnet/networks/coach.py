@@ -1,7 +1,7 @@
 """The coach: slice → score map, from which the mask of the inpainting task is cut (J eq 1–3).
 
 J says only that its backbone resembles Inf-Net's; the sizes are those of the paper's public code
-(spec §3): ResNet-18 without max-pool, so that scores lie at 1/16, and a random bottleneck.
+(D-32): ResNet-18 without max-pool, so that scores lie at 1/16, and a random bottleneck.
 Attribute names of the backbone are those of published ResNet-18 weights.
 """
 

@@ -1,7 +1,7 @@
 """FCN8s: VGG16 features, five deconvolutions and two skips (S §2), the transfer-learning baseline.
 
 S gives the network by name and widens its first layer to six channels; sizes are those of the
-paper's public code, read off as numbers (spec §3).
+paper's public code, read off as numbers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Heads: the last layer of each output, swapped for pretraining in one place.
 
 A network names its heads in `heads`. Pretraining replaces each by a linear convolution that
-reconstructs the input (spec §3, *Inpainting*); everything else is transferred afterwards.
+reconstructs the input (J, Experimental settings); everything else is transferred afterwards.
 """
 
 from __future__ import annotations

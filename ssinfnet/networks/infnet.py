@@ -1,7 +1,7 @@
 """Inf-Net: Res2Net features → partial decoder, edge branch and three reverse attentions.
 
-J §Supervised InfNet, S fig S1; spec §3. The reverse attention follows the corrected equation
-R = C(f ⊙ A, down(e)): what is attended is what the coarser map has not found.
+J §Supervised InfNet, S fig S1; sizes are those of Inf-Net's code. The reverse attention follows the
+corrected equation R = C(f ⊙ A, down(e)): what is attended is what the coarser map has not found.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class ReverseAttention(nn.Module):
             layers.append(ConvNorm(channels + edge_channels * (index == 0), channels, kernel))
             layers.append(nn.ReLU())
         self.refine = nn.Sequential(*layers)
-        # x4's head is 1×1 and follows 5×5 convolutions, the finer ones' is 3×3 (spec §3).
+        # x4's head is 1×1 and follows 5×5 convolutions, the finer ones' is 3×3 (Inf-Net's code).
         self.head = ConvNorm(channels, 1, 1 if kernel == 5 else 3)
 
     def forward(self, x: Tensor, coarser: Tensor, guidance: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class ReverseAttention(nn.Module):
             Edge guidance.
         """
         coarser = _resize(coarser, x.shape[-2:])
-        # In pretraining the coarser map is a reconstruction of several channels (spec §3).
+        # In pretraining the coarser map is a reconstruction of several channels.
         attention = 1 - torch.sigmoid(coarser.mean(1, keepdim=True))
         attended = self.reduce(attention * x)
         refined = self.refine(torch.cat([attended, _resize(guidance, x.shape[-2:])], dim=1))

@@ -1,4 +1,4 @@
-"""The bilinear U-Net 64-128-256-512-512 (spec §3): baseline, and body of the stage-2 networks."""
+"""The bilinear U-Net 64-128-256-512-512: the baseline, and stage 2's network (D-09)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The inpainting task: masked slice in, slice out; what each phase minimises; how well it goes.
 
-J eq 1–3 and Algorithm 1 of S; spec §3, D-10, D-11, D-22.
+J eq 1–3 and Algorithm 1 of S; D-10, D-11, D-22.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["known_truth_table", "mediator_counts", "mediator_names", "path_tables"]
 
 # J, Results: of 68 phenotypes of ground glass, and none of consolidation. The text is followed, the
-# caption of figure 4 has the two exposures reversed (spec §8).
+# caption of figure 4 has the two exposures reversed.
 COUNTED = {("ggo", "any"): 37, ("ggo", "n_diseases"): 32, ("ggo", "age"): 27,
            ("consolidation", "any"): 0}  # fmt: skip
 # J, Results: left after the filter of correlated ones, all of ground glass
