@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from ssinfnet.slice_sets import multi_slices, prior_maps, single_slices
 __all__ = [
     "held_out_loss",
     "held_out_losses",
+    "judged_batches",
     "load",
     "load_file",
     "predict",
@@ -295,14 +295,38 @@ def held_out_loss(folder: Path, slices: SliceSet, device: torch.device | None = 
     network, run = load(folder)
     device = device or training.best_device()
     network.to(device, memory_format=torch.channels_last)
-    view, loss = (lesion_view, segmentation.single_loss)
-    if run["stage"] == "multi":
-        view, loss = multi_view, partial(segmentation.multi_loss, gamma=0.0)
-    batches = Batches(slices, view, batch_size=8, seed=0, device=device)
+    loss = segmentation.multi_loss if run["stage"] == "multi" else segmentation.single_loss
     summed = 0.0
-    for inputs, *targets in progress.track(batches, "measuring the loss of batches"):
-        summed += len(inputs) * loss(network(inputs), *targets).item()
+    for prediction, targets in judged_batches(network, run["stage"], slices, device):
+        summed += len(targets[0]) * loss(prediction, *targets).item()
     return summed / len(slices)
+
+
+def judged_batches(
+    network: nn.Module, stage: str, slices: SliceSet, device: torch.device
+) -> Iterator[tuple[Any, list[torch.Tensor]]]:
+    """Yield what a trained network answers on labelled slices, batch by batch, with the truth.
+
+    Parameters
+    ----------
+    network : Module
+        On the device, in evaluation mode.
+    stage : {"single", "multi"}
+    slices : SliceSet
+        With labels, and with priors where the network reads them; whole and in order.
+    device : torch.device
+
+    Yields
+    ------
+    prediction
+        What the network returns, at its own size.
+    targets : list of Tensor
+        Those of `lesion_view` or `multi_view`.
+    """
+    view = multi_view if stage == "multi" else lesion_view
+    batches = Batches(slices, view, batch_size=8, seed=0, device=device)
+    for inputs, *targets in progress.track(batches, "judging batches of slices"):
+        yield network(inputs), targets
 
 
 def held_out_losses(

@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ssinfnet import artifacts, inference, progress, rivals, segmentation, training
-from ssinfnet.batches import Batches, SliceSet, lesion_view, multi_view
+from ssinfnet import artifacts, inference, rivals, segmentation, training
+from ssinfnet.batches import SliceSet
 from ssinfnet.paths import LEARNING
 
 __all__ = ["CLASSES", "record", "record_inpainting"]
@@ -46,10 +46,11 @@ def record(
     network, run = inference.load(folder)
     device = device or training.best_device()
     network.to(device, memory_format=torch.channels_last)
-    train_f1, _ = _measure(network, run, train, device)
-    validation_f1, recall = _measure(network, run, validation, device)
-    recalls = dict(zip(CLASSES[run["stage"]], recall.tolist(), strict=True))
-    against = rivals.rival_f1(train, validation, by_class=run["stage"] == "multi")
+    stage = run["stage"]
+    train_f1, _ = _measure(network, stage, train, device)
+    validation_f1, recall = _measure(network, stage, validation, device)
+    recalls = dict(zip(CLASSES[stage], recall.tolist(), strict=True))
+    against = rivals.rival_f1(train, validation, by_class=stage == "multi")
     measured = {
         "train_F1": train_f1,
         "validation_F1": validation_f1,
@@ -84,16 +85,13 @@ def record_inpainting(
 
 @torch.inference_mode()
 def _measure(
-    network: nn.Module, run: dict[str, Any], slices: SliceSet, device: torch.device
+    network: nn.Module, stage: str, slices: SliceSet, device: torch.device
 ) -> tuple[float, Tensor]:
     """Return the mean F1 over slices and classes, and each class's recall over all pixels."""
-    view, masks = lesion_view, segmentation.lesion_masks
-    if run["stage"] == "multi":
-        view, masks = multi_view, segmentation.class_masks
-    batches = Batches(slices, view, batch_size=8, seed=0, device=device)
+    masks = segmentation.class_masks if stage == "multi" else segmentation.lesion_masks
     scores, hits, present = [], 0, 0
-    for inputs, *targets in progress.track(batches, "measuring what was learnt"):
-        predicted, true = masks(network(inputs), *targets)
+    for prediction, targets in inference.judged_batches(network, stage, slices, device):
+        predicted, true = masks(prediction, *targets)
         scores.append(training.slice_f1(predicted, true))
         hits += (predicted & true).sum((0, 2, 3)).double()
         present += true.sum((0, 2, 3)).double()
