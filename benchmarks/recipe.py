@@ -47,7 +47,6 @@ from ssinfnet.slice_sets import single_slices
 
 SEEDS = (1, 2, 3)
 WIDTH = 0.25
-THRESHOLD = 0.5
 DRAWS = 10_000
 STUDY = Study(
     name="recipe",
@@ -148,7 +147,7 @@ def train(
         (row.patient_id, row.slice_id, mask, maps[row.slice_id][0])
         for row, _, mask in slices.read(test)
     )
-    return scores.score_slices(truths, THRESHOLD, seed=seed)
+    return scores.score_slices(truths, STUDY.scores.threshold, seed=seed)
 
 
 def paired(f1: pd.DataFrame, base: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:

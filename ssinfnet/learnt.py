@@ -117,7 +117,7 @@ def verdict(record: Mapping[str, Any]) -> tuple[bool | None, str]:
         Why not; "" if it learnt.
     """
     if "errors" in record:
-        worst = max(record["errors"], key=lambda one: one["erased_error"] / one["local_mean_error"])
+        worst = _worst_errors(record)
         if worst["erased_error"] < worst["local_mean_error"]:
             return True, ""
         pair = f"{worst['erased_error']:.3f} against {worst['local_mean_error']:.3f}"
@@ -216,11 +216,9 @@ def unlearnt(study: Study, places: StudyPaths) -> list[dict[str, Any]]:
         clinical (behind the phenotypes of patients) and severity (behind their grades).
     """
     own = [training for training in trainings(study) if training.study == study.name]
-    reasons = {}
-    for training in own:
-        record = _read(training, places.root)
-        if record is not None and verdict(record)[0] is False:
-            reasons[training] = verdict(record)[1]
+    records = ((training, _read(training, places.root)) for training in own)
+    verdicts = {training: verdict(record) for training, record in records if record is not None}
+    reasons = {training: reason for training, (did, reason) in verdicts.items() if did is False}
     marked, seeds = [], len(study.seeds) > 1
     for training in own:
         why = [f"did not learn: {reasons[training]}"] if training in reasons else []
@@ -236,6 +234,11 @@ def _read(training: Training, root: Path) -> dict[str, Any] | None:
     return artifacts.read_json(path) if path.is_file() else None
 
 
+def _worst_errors(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the errors of an inpainting under the masks that it masters least."""
+    return max(record["errors"], key=lambda one: one["erased_error"] / one["local_mean_error"])
+
+
 def _best_rival(record: Mapping[str, Any]) -> tuple[str, float]:
     scores = {name: f1 for name, f1 in record["rivals"].items() if f1 is not None}
     return max(scores.items(), key=lambda one: one[1], default=("", math.nan))
@@ -245,7 +248,7 @@ def _numbers(training: Training, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the table shows of a record."""
     shown = {name: record.get(name) for name in NUMBERS[:4]}
     if "errors" in record:
-        worst = max(record["errors"], key=lambda one: one["erased_error"] / one["local_mean_error"])
+        worst = _worst_errors(record)
         return {**shown, **{name: worst[name] for name in NUMBERS[-2:]}}
     shown["rival"], shown["rival_F1"] = _best_rival(record)
     lung = training.stage == LUNG_FIELD  # its one class is the lung

@@ -92,9 +92,8 @@ class MeanLoss(Metric):
         """The mean, NaN where there was no batch."""
         if not self.losses:
             return math.nan
-        shares = [size / sum(self.sizes) for size in self.sizes]
-        losses = torch.stack(self.losses).tolist()
-        return sum(share * loss for share, loss in zip(shares, losses, strict=True))
+        total, losses = sum(self.sizes), torch.stack(self.losses).tolist()
+        return sum(size / total * loss for size, loss in zip(self.sizes, losses, strict=True))
 
     @property
     def count(self) -> int:

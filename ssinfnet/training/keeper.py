@@ -153,9 +153,10 @@ class Keeper(Callback):
         """Return whether an epoch was validated and ranks above all before it."""
         if not _is_validated(row):
             return False
-        rows = [*filter(_is_validated, self.history), row]
-        ranks = [self._rank(rows[: epoch + 1]) for epoch in range(len(rows))]
-        return all(ranks[-1] > earlier for earlier in ranks[:-1])
+        earlier = [*filter(_is_validated, self.history)]
+        bests = [number for number, known in enumerate(earlier, start=1) if known["best"]]
+        # The last of the bests so far ranks above all others.
+        return not bests or self._rank([*earlier, row]) > self._rank(earlier[: bests[-1]])
 
     def _rank(self, rows: list[dict[str, Any]]) -> tuple[float, float]:
         """Return what the last of some epochs is ranked by: mean F1, then the lower mean loss."""
