@@ -59,11 +59,13 @@ def given(wildcards):
 def settings(*parts, within=None):
     """The part of the study a rule depends on: when it changes, the rule runs again.
 
-    `within` names what counts of the first part; a part in braces is a wildcard's value.
+    `within` names what counts of the first part; a part in braces is a wildcard's value. A rule of
+    a fold depends on the study as that fold trains it.
     """
 
     def chosen(wildcards):
-        whole = json.loads(STUDIES[wildcards.study].model_dump_json())
+        study = STUDIES[wildcards.study].in_fold(int(getattr(wildcards, "fold", 0)))
+        whole = json.loads(study.model_dump_json())
         named = {part: whole[part] for part in (part.format(**wildcards) for part in parts)}
         if within:
             first = next(iter(named))

@@ -168,3 +168,23 @@ def test_a_broken_pattern_of_patients_is_refused(tmp_path):
     broken = MINIMAL.replace("folder:", "patients: '(', folder:")
     with pytest.raises(ValueError, match="no regular expression"):
         load(tmp_path, broken)
+
+
+def test_a_fold_trains_for_its_share_of_the_epochs(tmp_path):
+    text = """
+single:
+  training: {epochs: 9}
+  pretext: {phases: [{train: network, epochs: 4}, {train: coach, epochs: 1}]}
+multi: {training: {epochs: 8}}
+cross_validation: {epochs_share: 0.25}
+"""
+    study = load(tmp_path, MINIMAL + text)
+    fold = study.in_fold(2)
+    assert study.in_fold(0) == study
+    assert (fold.single.training.epochs, fold.multi.training.epochs) == (3, 2)
+    assert [phase.epochs for phase in fold.single.pretext.phases] == [1, 1]
+    assert fold.single.training.learning_rate == study.single.training.learning_rate
+    assert fold.single.pseudo_labels == study.single.pseudo_labels
+    assert "0.25" in fold.cross_validation.remark()
+    assert load_study("paper").cross_validation.remark() == ""
+    assert load_study("paper").in_fold(1) == load_study("paper")

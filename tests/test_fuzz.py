@@ -39,7 +39,7 @@ from ssinfnet.sources import ccii, download, files, ictcf, volume_files
 resource = pytest.importorskip("resource", reason="memory can be capped on Unix only")
 
 FILES = 400  # a reader; the same in every run of the same code
-SECONDS = 10.0  # of processor time, for one file of some kilobytes: a reader that hangs, not a slow machine
+SECONDS = 10.0  # of processor time, for a file of some kilobytes: hanging, not a slow machine
 MEMORY = 2**30  # bytes beyond what the tests hold already
 EXTREMES = [
     bytes(4), b"\xff" * 4, b"\xff\xff\xff\x7f", b"\x7f\xff\xff\xff", b"\x00\x00\x00\x80",

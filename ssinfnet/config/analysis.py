@@ -39,6 +39,12 @@ class CrossValidationConfig(BothStages):
 
     single_models: tuple[SingleName, ...] = ("unet", "sinfnet", "ssinfnet")  # (): no folds
     multi_models: tuple[MultiName, ...] = ("unet", "sinfnet", "ssinfnet")  # S table S3
+    epochs_share: float = Field(default=1.0, gt=0, le=1)  # of the epochs, that a fold trains
+
+    def remark(self) -> str:
+        """Return what a title says of folds that train for fewer epochs, or nothing."""
+        share = self.epochs_share
+        return "" if share == 1 else f"; folds train for {share:g} of the epochs"
 
 
 class ExternalConfig(Part):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -124,6 +125,19 @@ class Study(Part):
         """Return the folds of the cross-validation, 1 to K."""
         return range(1, self.split.folds + 1)
 
+    def in_fold(self, fold: int) -> Study:
+        """Return the study as a fold of the cross-validation trains it.
+
+        Its epochs are multiplied by `cross_validation.epochs_share` and rounded up, those of the
+        pretext phase by phase (D-80). Fold 0, the study's own split, keeps them.
+        """
+        if fold == 0:
+            return self
+        share = self.cross_validation.epochs_share
+        return self.model_copy(
+            update={stage: _shortened(getattr(self, stage), share) for stage in ("single", "multi")}
+        )
+
     def cross_fitted(self, fold: int) -> list[tuple[int, int]]:
         """Return (fold, part) of the stage-1 trainings that make the priors of training slices.
 
@@ -135,6 +149,17 @@ class Study(Part):
             return [(0, part) for part in range(1, self.multi.prior_parts + 1)]
         others = [other for other in self.cross_validated_folds() if other != fold]
         return [(min(fold, other), max(fold, other)) for other in others]
+
+
+def _shortened(stage: SingleConfig | MultiConfig, share: float) -> SingleConfig | MultiConfig:
+    """Return how a stage is trained with a share of its epochs, at least one in every phase."""
+
+    def fewer(schedule: Any) -> Any:
+        return schedule.model_copy(update={"epochs": math.ceil(schedule.epochs * share)})
+
+    phases = tuple(fewer(phase) for phase in stage.pretext.phases)
+    pretext = stage.pretext.model_copy(update={"phases": phases})
+    return stage.model_copy(update={"training": fewer(stage.training), "pretext": pretext})
 
 
 def load_study(study: str) -> Study:
