@@ -1,23 +1,47 @@
 """Self-supervised two-stage segmentation of COVID-19 lesions in lung CT, and what they mediate.
 
-The modules follow the data: `config` and `paths`, `sources` to `cohort`, `networks` to
-`inference`, `scores` to `report`. Import the module you need (``from ssinfnet import scores``);
-importing the package alone loads none of them.
+Importing the package loads nothing else; each name below loads what it needs on first use.
+
+Networks and how they learn
+    `InfNet`, `UNet`, `FCN8s`, `Coach` : the networks, on plain tensors
+    `losses`, `Lookahead` : the losses of both stages and of inpainting; the optimiser
+    `train`, `segment` : a network on arrays of slices
+    `TrainingConfig`, `MultiTrainingConfig`, `PretextConfig` : how it is trained
+    `pretrain` : inpainting, network and coach by turns
+
+Slices and patients
+    `load_study`, `Cohort` : a study's settings; its slices, divided by patient
+    `phantom` : synthetic chest CT with lesions
+    `predict` : a packed model on scans: DICOM, NIfTI, pictures
+    `scores` : counts, scores, intervals, paired tests
+    `phenotypes`, `severity` : what a lesion looks like; how much of the lung it takes
+
+Effects
+    `mediate`, `fit_paths` : which phenotypes carry an exposure's effect; path models
+    `mediation` : natural effects, sensitivity, the whole analysis
+
+Results
+    `tables`, `plots` : one function a table, one a figure
 """
 
-from __future__ import annotations
-
-from typing import Any
-
-__all__ = ["__version__", "predict"]
+import lazy_loader
 
 __version__ = "0.1.0"
 
-
-def __getattr__(name: str) -> Any:
-    """Give `predict` on first use, so that importing the package loads no deep-learning library."""
-    if name == "predict":
-        from ssinfnet.prediction import predict
-
-        return predict
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, _names = lazy_loader.attach(
+    __name__,
+    submodules=[
+        "losses", "mediation", "phantom", "phenotypes", "plots", "scores", "severity", "tables",
+    ],
+    submod_attrs={
+        "arrays": ["segment", "train"],
+        "cohort": ["Cohort"],
+        "config": ["MultiTrainingConfig", "PretextConfig", "TrainingConfig", "load_study"],
+        "mediation": ["fit_paths", "mediate"],
+        "networks": ["Coach", "FCN8s", "InfNet", "UNet"],
+        "optimizers": ["Lookahead"],
+        "prediction": ["predict"],
+        "pretext": ["pretrain"],
+    },
+)  # fmt: skip
+__all__ = [*_names, "__version__"]

@@ -7,8 +7,14 @@ Read in this order: `anatomy` (a chest as distances), `tissues` (its CT numbers)
 
 from __future__ import annotations
 
-from ssinfnet.phantom.clinical import EffectSizes, clinical_table, population_indirect_effect
+from ssinfnet.phantom.clinical import (
+    EffectSizes,
+    clinical_table,
+    example_patients,
+    population_indirect_effect,
+)
 from ssinfnet.phantom.sites import (
+    example_slices,
     write_phantom,
     write_site_a,
     write_site_b,
@@ -25,6 +31,8 @@ __all__ = [
     "clinical_table",
     "draw_patient",
     "draw_slice",
+    "example_patients",
+    "example_slices",
     "population_indirect_effect",
     "write_phantom",
     "write_site_a",

@@ -35,6 +35,7 @@ __all__ = [
     "EXPOSURES",
     "EffectSizes",
     "clinical_table",
+    "example_patients",
     "draw_model",
     "population_indirect_effect",
 ]
@@ -127,6 +128,22 @@ def clinical_table(
         }
     )
     return table, truth
+
+
+def example_patients(count: int, seed: int = 2021) -> pd.DataFrame:
+    """Draw patients whose lesions carry part of age's effect on severity, to try something out on.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by patient: age (years), male (0, 1), n_underlying, lesion_extent and
+        consolidation_share (shares), infected and severe (0, 1).
+    """
+    truth = draw_model(np.random.default_rng(seed), count).rename(columns=str.lower)
+    shown = ["age", "male", "n_underlying", "lesion_extent", "consolidation_share"]
+    shown += ["infected", "severe"]
+    names = pd.Index([f"Patient {number}" for number in range(1, count + 1)], name="patient_id")
+    return truth[shown].astype(float).set_axis(names)
 
 
 def draw_model(

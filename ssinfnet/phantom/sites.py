@@ -38,8 +38,8 @@ from ssinfnet.sources.ictcf import TABLE
 from ssinfnet.sources.volume_files import write_nifti
 from ssinfnet.written_files import RECORD, WrittenFiles
 
-__all__ = ["GENERATOR_VERSION", "MARKER", "SITES", "patient_rng", "write_phantom", "write_site_a",
-           "write_site_b", "write_site_c", "write_site_d"]  # fmt: skip
+__all__ = ["GENERATOR_VERSION", "MARKER", "SITES", "example_slices", "patient_rng", "write_phantom",
+           "write_site_a", "write_site_b", "write_site_c", "write_site_d"]  # fmt: skip
 
 GENERATOR_VERSION = 5  # raise it whenever the same configuration would give other files
 MARKER = "phantom.json"
@@ -226,6 +226,31 @@ SITES = {
     "site_c": write_site_c,
     "site_d": write_site_d,
 }
+
+
+def example_slices(
+    count: int, size: int = 128, seed: int = 2021
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw one slice each of some patients of site A, to try something out on.
+
+    Parameters
+    ----------
+    count : int
+    size : int
+        Side in pixels.
+    seed : int
+
+    Returns
+    -------
+    images : (count, size, size) uint8 array
+        Grey values over the window of D-03.
+    masks : (count, size, size) uint8 array
+        0 background, 1 ground glass, 2 consolidation.
+    """
+    config = PhantomConfig(size=size, seed=seed)
+    drawn = [_single_slice(config, "site_a", number) for number in range(1, count + 1)]
+    masks = [np.where(one.label == EFFUSION, 0, one.label) for one in drawn]
+    return np.stack([_windowed(one.hu) for one in drawn]), np.stack(masks).astype(np.uint8)
 
 
 def _site_a_findings(rng: np.random.Generator, number: int) -> Findings:
