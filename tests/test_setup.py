@@ -1,6 +1,8 @@
 """The three descriptions of the environment say the same thing."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from importlib import metadata
 
@@ -8,6 +10,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+import ssinfnet
 from ssinfnet.paths import project_root
 
 ROOT = project_root()
@@ -89,3 +92,17 @@ def test_radiomics_imports():
     import radiomics
 
     assert radiomics.__version__
+
+
+def test_one_version_is_installed_and_cited():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
+    assert metadata.version("ssinfnet") == ssinfnet.__version__ == cited
+
+
+def test_style_is_as_make_lint_has_it():
+    for arguments in (["check"], ["format", "--check"]):
+        run = subprocess.run(
+            [sys.executable, "-m", "ruff", *arguments, "."],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stdout
