@@ -81,7 +81,7 @@ def measure(
         "grade": np.nan if np.isnan(fraction) else int(severity.grade([fraction])[0]),
         **ml,
         "ct_ss": ct_ss,
-        "reason": "; ".join(reasons),
+        "reason": "; ".join([*reasons, *scan.doubts]),
     }
     return {name: found[name] for name in COLUMNS}
 

@@ -131,15 +131,28 @@ def predict(
     dicom_seg: Annotated[
         bool, typer.Option(help="write DICOM-SEG of DICOM series (needs highdicom)")
     ] = True,
+    slope: Annotated[
+        float | None, typer.Option(help="intensities that are no HU: HU = slope · stored + offset")
+    ] = None,
+    offset: Annotated[float | None, typer.Option(help="likewise, such as -1024")] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(metavar="LOW,HIGH", help="HU that grey values of 0..1, -1..1 or 0..255 span"),
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="tilted gantries: predict on a grid at right angles")
+    ] = False,
 ) -> None:
     """Segment scans: maps and masks in their own geometry, tables and a picture of each.
 
     For research only, not a medical device. Run again, it goes on where it stopped. The exit status
-    is 1 if an input could not be used; table_excluded.csv says why. OUT may be any folder: scans of
-    earlier calls stay in it, and nothing that ssinfnet did not write is replaced or removed.
+    is 0 if every file was used, 1 if an input could not be used, and 3 if only files beside the
+    scans were not; table_excluded.csv says why. OUT may be any folder: scans of earlier calls stay
+    in it, and nothing that ssinfnet did not write is replaced or removed.
     """
     from ssinfnet import predicted_files
     from ssinfnet.prediction import Predictor
+    from ssinfnet.sources.intensities import Declared
 
     with _refusals():
         predictor = Predictor.of(
@@ -147,13 +160,24 @@ def predict(
             mixed_precision=mixed_precision, threshold=threshold,
         )  # fmt: skip
         written = predicted_files.predict_into(
-            to, inputs, predictor, phenotypes=phenotypes, dicom=dicom_seg
-        )
+            to, inputs, predictor, phenotypes=phenotypes, dicom=dicom_seg,
+            declared=Declared(slope, offset, _window(window)), resample=resample,
+        )  # fmt: skip
     typer.echo(written.text(to))
     for one in written.refused:
         typer.echo(f"not used: {one.input}: {one.reason}", err=True)
-    if written.refused:
-        raise typer.Exit(1)
+    if written.status:
+        raise typer.Exit(written.status)
+
+
+def _window(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError as error:
+        raise ValueError(f"expected a window such as -1000,400, got {text!r}") from error
+    return low, high
 
 
 @app.command("study")

@@ -49,7 +49,9 @@ MOST_COLUMNS = 2**12
 MOST_ARRAYS = 10**6  # in one NPZ
 MOST_HEADER_BYTES = 16 * 2**20  # extensions of a NIfTI file, names and shapes of safetensors
 MOST_AFTER_VOXELS = 2**20  # bytes; some programs pad a file
+GZIP = b"\x1f\x8b"
 DEFLATE = 1032  # bytes that one byte can unpack to, in gzip, ZIP and PNG
+START = 1024  # bytes in which a DICOM file names its syntax
 NIFTI_HEADERS = {348: "Nifti1Image", 540: "Nifti2Image"}  # by the size they begin with
 DEFLATED_DICOM = "1.2.840.10008.1.2.1.99"
 
@@ -118,13 +120,14 @@ def read_nifti(path: Path) -> Any:
     import nibabel
 
     try:
-        packed = path.suffix == ".gz"
+        with path.open("rb") as stream:
+            packed = stream.read(2) == GZIP  # names lie, in both directions
         with gzip.open(path) if packed else path.open("rb") as stream:
             start = stream.read(max(NIFTI_HEADERS))
             kind = _nifti_kind(path, start)
             need = _nifti_bytes(path, kind.header_class, start)
             _refuse_short(path, need, path.stat().st_size * (DEFLATE if packed else 1))
-            if not packed:
+            if not packed and path.name.lower().endswith(".nii"):
                 return kind.from_filename(path)  # mapped, not read
             # To the end, where the checksum is compared
             content = start + stream.read(need + MOST_AFTER_VOXELS + 1 - len(start))
@@ -181,8 +184,14 @@ def check_dicom(path: Path) -> None:
     import pydicom
 
     _refuse_large_slice_file(path)
-    meta = pydicom.filereader.read_file_meta_info(path)
-    if meta.get("TransferSyntaxUID") == DEFLATED_DICOM:
+    with path.open("rb") as stream:
+        start = stream.read(START)
+    # Without the four letters pydicom does not look for the syntax that such a file may name.
+    is_bare = start[128:132] != b"DICM"
+    syntax = (
+        "" if is_bare else pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
+    )
+    if syntax == DEFLATED_DICOM or (is_bare and DEFLATED_DICOM.encode() in start):
         raise UnreadableFile(f"{path} is deflated as a whole; unpack it first, as with dcmconv")
 
 

@@ -2,6 +2,7 @@
 
     NAME_lesion.nii.gz        probability of lesion, on the input's grid
     NAME_classes.nii.gz       0, 1 GGO, 2 consolidation; NAME_mask (1 lesion) without a second stage
+    NAME_ct.nii.gz            of a volume that was resampled, the CT on the grid of its maps
     NAME_uncertainty.nii.gz   standard deviation over members and flips, where there are several
     NAME_seg.dcm              of a DICOM series, the classes as DICOM-SEG
     NAME_preview.png
@@ -39,13 +40,14 @@ from ssinfnet.prediction_plan import (
     PREDICTIONS,
     files_of,
     made,
-    picture_name,
+    picture_names,
     plan,
     record_name,
     without_folders,
 )
 from ssinfnet.scans import Excluded, Scan, find_scans, read_scan
 from ssinfnet.sources import dicom_seg
+from ssinfnet.sources.intensities import Declared
 from ssinfnet.sources.volume_files import write_map
 from ssinfnet.written_files import WrittenFiles
 
@@ -72,6 +74,14 @@ class Written:
         self.records[name] = record
         self.excluded += [Excluded(*one) for one in record["left_out"]]
 
+    def drop(self, name: str, before: dict[str, Any] | None) -> None:
+        """Forget a scan whose files could not be put in place; those of an earlier call are."""
+        if before:
+            self.earlier[name] = before
+        if record := self.records.pop(name, None):
+            left_out = [Excluded(*one) for one in record["left_out"]]
+            self.excluded = [one for one in self.excluded if one not in left_out]
+
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The rows of this call's scans."""
@@ -82,13 +92,20 @@ class Written:
         """Whole inputs that could not be used."""
         return [one for one in self.excluded if not one.file]
 
+    @property
+    def status(self) -> int:
+        """0 if every file was used, 1 if an input was not, 3 if only files beside were not."""
+        return 1 if self.refused else 3 if self.excluded else 0
+
     def text(self, folder: Path) -> str:
         """Say in a line what was done."""
         current = f", {self.kept} of them current already" if self.kept else ""
         earlier = f", beside {len(self.earlier)} of earlier calls" if self.earlier else ""
+        files = len(self.excluded) - len(self.refused)
         return (
             f"{len(self.rows)} scan(s) in {folder / PREDICTIONS}{current}{earlier}; "
-            f"{len(self.refused)} input(s) not used. Research only, not a medical device."
+            f"{len(self.refused)} input(s) and {files} file(s) beside not used. "
+            "Research only, not a medical device."
         )
 
 
@@ -99,6 +116,8 @@ def predict_into(
     *,
     phenotypes: bool = False,
     dicom: bool = True,
+    declared: Declared | None = None,
+    resample: bool = False,
 ) -> Written:
     """Predict scans one by one and write what is seen; go on where an earlier call stopped.
 
@@ -115,6 +134,10 @@ def predict_into(
         Measure them too (a second or two a slice with lesion).
     dicom : bool
         Write DICOM-SEG of DICOM series, where highdicom is installed.
+    declared : Declared or None
+        How intensities become Hounsfield units, where they are neither these nor 8-bit grey.
+    resample : bool
+        Put volumes whose axes are not at right angles onto a grid whose axes are.
 
     Returns
     -------
@@ -131,6 +154,9 @@ def predict_into(
     """
     places, excluded = find_scans(inputs)
     asked = {"phenotypes": phenotypes, "dicom": dicom}
+    # Only where they are asked for: what earlier versions wrote without them is current still.
+    asked |= {"declared": declared.settings()} if declared else {}
+    asked |= {"resample": True} if resample else {}
     written = WrittenFiles.of(folder)
     planned = plan(written, places, predictor, asked)
     done = Written(excluded=[*excluded, *planned.unreadable], earlier=planned.records)
@@ -141,18 +167,24 @@ def predict_into(
             done.kept += 1
             done.add(job.place.name, job.record)
             continue
+        before = done.earlier.get(job.place.name)
         try:
-            scan = read_scan(job.place)
+            scan = read_scan(job.place, declared, resample=resample)
             if made(job.place, predictor, asked) != job.made:
                 raise ValueError("its files have changed since this call began; run it again")
             found = predictor(scan)
-        except (OSError, ValueError) as error:
-            reason = without_folders(str(error), job.place)
+            with written.replacing(files_of(written, job.place.name)) as staged:
+                record = _write_scan(staged, found, predictor, job.made, asked)
+                done.add(job.place.name, record)
+                _write_tables(staged, done)  # each time, so that a killed run leaves what it has
+        except FileExistsError:  # somebody else's file is in the way: nothing is to be replaced
+            raise
+        except Exception as error:  # one scan must not end the others, whatever is wrong with it
+            done.drop(job.place.name, before)
+            known = isinstance(error, (OSError, ValueError))
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            reason = without_folders(reason, job.place)
             done.excluded.append(Excluded(job.place.name, "", reason))
-            continue
-        with written.replacing(files_of(written, job.place.name)) as staged:
-            done.add(job.place.name, _write_scan(staged, found, predictor, job.made, asked))
-            _write_tables(staged, done)  # each time, so that a killed run leaves what it has
     with written.replacing([PHENOTYPES]) as staged:
         _write_tables(staged, done)
         _write_manifest(staged, done, predictor, asked)
@@ -174,7 +206,7 @@ def _write_scan(
     found: Prediction,
     predictor: Predictor,
     by: Mapping[str, Any],
-    asked: Mapping[str, bool],
+    asked: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write the files of one scan, and the record of what made them; return the record."""
     row = dict(found.row)
@@ -211,6 +243,10 @@ def _write_files(
     files: list[Path] = []
     for name, values in drawn.items():
         files += _written(folder / f"{found.name}_{name}", values, found.scan)
+    if found.scan.resampled:
+        path = folder / f"{found.name}_ct.nii.gz"
+        files.append(write_map(path, found.scan.slices, found.scan.volume))
+        return files, "no DICOM-SEG: it was resampled" if found.scan.kind == "DICOM" else ""
     if found.scan.kind != "DICOM" or not dicom:
         return files, ""
     shown = {name: mask for name, mask in found.masks.items()
@@ -236,8 +272,8 @@ def _written(stem: Path, values: NDArray[Any], scan: Scan) -> list[Path]:
     if not is_mask:
         values = np.rint(values.astype(np.float32) * DEEPEST).astype(np.uint16)
     paths = []
-    for picture, slice_ in zip(scan.pictures, values, strict=True):
-        path = stem / picture_name(picture)
+    for name, slice_ in zip(picture_names(scan.pictures), values, strict=True):
+        path = stem / name
         with artifacts.replacing(path) as temporary:
             Image.fromarray(slice_).save(temporary)
         paths.append(path)
@@ -305,7 +341,7 @@ def _write_tables(folder: Path, done: Written) -> None:
 
 
 def _write_manifest(
-    folder: Path, done: Written, predictor: Predictor, asked: Mapping[str, bool]
+    folder: Path, done: Written, predictor: Predictor, asked: Mapping[str, Any]
 ) -> None:
     """Write what this call was, and scan by scan what made the files in the folder."""
     records = done.earlier | done.records

@@ -22,6 +22,7 @@ from ssinfnet import burden, images, inference, model_folder, progress, slice_se
 from ssinfnet.batches import SliceSet
 from ssinfnet.model_folder import Chain, Model
 from ssinfnet.scans import Excluded, Scan, find_scans, read_scan
+from ssinfnet.sources.intensities import Declared
 
 __all__ = ["FLIPS", "Prediction", "Predictor", "chosen_device", "predict"]
 
@@ -85,6 +86,7 @@ def predict(
     flips: bool = False,
     mixed_precision: bool | None = None,
     threshold: float | None = None,
+    declared: Declared | None = None,
     refused: list[Excluded] | None = None,
 ) -> Iterator[Prediction]:
     """Yield what a model sees in each scan below some paths; one scan is in memory at a time.
@@ -106,6 +108,8 @@ def predict(
         bfloat16 by autocast; None on CUDA alone.
     threshold : float or None
         Probability from which a pixel is lesion; the model's own if None.
+    declared : Declared or None
+        How intensities become Hounsfield units, where they are neither these nor 8-bit grey.
     refused : list or None
         Receives what cannot be used, with the reason, and the others go on; None raises instead.
 
@@ -128,13 +132,14 @@ def predict(
         mixed_precision=mixed_precision, threshold=threshold,
     )  # fmt: skip
     places, excluded = find_scans([inputs] if isinstance(inputs, (str, Path)) else inputs)
-    if refused is None and excluded:
-        raise ValueError(f"{excluded[0].input}: {excluded[0].reason}")
+    whole = [one for one in excluded if not one.file]
+    if refused is None and whole:
+        raise ValueError(f"{whole[0].input}: {whole[0].reason}")
     if refused is not None:
         refused += excluded
     for place in places:
         try:
-            scan = read_scan(place)
+            scan = read_scan(place, declared)
         except (OSError, ValueError) as error:
             if refused is None:
                 raise

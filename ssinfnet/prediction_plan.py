@@ -7,22 +7,23 @@ would replace or remove somebody else's file does nothing (D-68).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssinfnet import artifacts, progress
 from ssinfnet.prediction import Predictor
-from ssinfnet.scans import Excluded, Place
+from ssinfnet.scans import Excluded, Place, short_name
+from ssinfnet.sources.kinds import readable, readable_name
 from ssinfnet.written_files import WrittenFiles
 
 __all__ = ["EXCLUDED", "MANIFEST", "PHENOTYPES", "PREDICTIONS", "Job", "Plan", "files_of", "made",
-           "picture_name", "plan", "record_name", "without_folders"]  # fmt: skip
+           "picture_names", "plan", "record_name", "without_folders"]  # fmt: skip
 
 PREDICTIONS, PHENOTYPES = "predictions.csv", "phenotypes.csv"
 EXCLUDED, MANIFEST, RECORDS = "table_excluded.csv", "manifest.json", "records"
-MAPS = ("lesion", "classes", "mask", "uncertainty")
+MAPS = ("lesion", "classes", "mask", "uncertainty", "ct")
 
 
 class Job(NamedTuple):
@@ -46,7 +47,7 @@ def plan(
     written: WrittenFiles,
     places: Sequence[Place],
     predictor: Predictor,
-    asked: Mapping[str, bool],
+    asked: Mapping[str, Any],
 ) -> Plan:
     """Name each scan so that no other's files are replaced, and note which are current.
 
@@ -60,7 +61,8 @@ def plan(
     places : sequence of Place
     predictor : Predictor
     asked : mapping
-        phenotypes and dicom, as `predicted_files.predict_into` takes them.
+        phenotypes and dicom, and where they are asked for resample and declared, as
+        `predicted_files.predict_into` takes them.
 
     Raises
     ------
@@ -81,12 +83,12 @@ def plan(
         name = name or _free_name(place, {*made_plan.records, *used}, reserved)
         used.add(name)
         record = _current(written.folder, made_plan.records.get(name), by)
-        made_plan.jobs.append(Job(place._replace(name=name), by, record))
+        made_plan.jobs.append(Job(replace(place, name=name), by, record))
     _refuse_others(written, made_plan.jobs, predictor, asked)
     return made_plan
 
 
-def made(place: Place, predictor: Predictor, asked: Mapping[str, bool]) -> dict[str, Any]:
+def made(place: Place, predictor: Predictor, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Describe what is about to make a scan's files; reads every file of the scan."""
     parameters = {
         "model": predictor.model.name,
@@ -94,12 +96,13 @@ def made(place: Place, predictor: Predictor, asked: Mapping[str, bool]) -> dict[
         **predictor.settings(),
         **asked,
     }
-    return artifacts.made_by("predict", parameters, place.files())
+    inputs = {name: artifacts.sha256(file) for file, name in place.file_names().items()}
+    return artifacts.made_by("predict", parameters) | {"inputs": inputs}
 
 
 def without_folders(reason: str, place: Place) -> str:
     """Tables may be published: they name files, not this machine's folders."""
-    return reason.replace(f"{place.path}/", "").replace(f"{place.path.parent}/", "")
+    return readable(reason.replace(f"{place.path}/", "").replace(f"{place.path.parent}/", ""))
 
 
 def _records(written: WrittenFiles) -> dict[str, dict[str, Any]]:
@@ -126,8 +129,8 @@ def _known_name(
 
 def _free_name(place: Place, taken: set[str], reserved: set[str]) -> str:
     """Return a name that no other scan has; `reserved` are those of this call's scans."""
-    above = f"{place.path.parent.name}_"
-    longer = place.name if place.name.startswith(above) else above + place.name
+    above = f"{readable_name(place.path.parent)}_"
+    longer = place.name if place.name.startswith(above) else short_name(above + place.name)
     numbered = (f"{longer}_{number}" if number > 1 else longer for number in count(1))
     others = (name for name in numbered if name not in reserved)
     return next(name for name in chain([place.name], others) if name not in taken)
@@ -150,7 +153,7 @@ def _refuse_others(
     written: WrittenFiles,
     jobs: Sequence[Job],
     predictor: Predictor,
-    asked: Mapping[str, bool],
+    asked: Mapping[str, Any],
 ) -> None:
     names = [PREDICTIONS, EXCLUDED, MANIFEST]
     names += [PHENOTYPES] if asked["phenotypes"] or PHENOTYPES in written.hashes else []
@@ -161,14 +164,15 @@ def _refuse_others(
     written.refuse_others(dict.fromkeys(names))
 
 
-def _outputs(place: Place, predictor: Predictor, asked: Mapping[str, bool]) -> Iterator[str]:
+def _outputs(place: Place, predictor: Predictor, asked: Mapping[str, Any]) -> Iterator[str]:
     """Yield the files that a scan will have, by their names in the folder."""
     parts = ["lesion", "classes" if predictor.model.tells_classes() else "mask"]
     parts += ["uncertainty"] if predictor.views > 1 else []
-    pictures = place.pictures()
+    pictures = picture_names(place.pictures())
+    parts += ["ct"] if asked.get("resample") and not pictures else []
     for part in parts:
         if pictures:
-            yield from (f"{place.name}_{part}/{picture_name(path)}" for path in pictures)
+            yield from (f"{place.name}_{part}/{name}" for name in pictures)
         else:
             yield f"{place.name}_{part}.nii.gz"
     if place.kind == "DICOM" and asked["dicom"]:
@@ -177,9 +181,14 @@ def _outputs(place: Place, predictor: Predictor, asked: Mapping[str, bool]) -> I
     yield record_name(place.name)
 
 
-def picture_name(picture: Path) -> str:
-    """Return the name of a picture's mask: a.png and a.jpg must not become one file."""
-    return f"{picture.name.replace('.', '_')}.png"
+def picture_names(pictures: Sequence[Path]) -> list[str]:
+    """Return the names of pictures' masks: a.png, a.jpg, a.1.png and a_1.png are four files."""
+    names: list[str] = []
+    for picture in pictures:
+        plain = short_name(readable_name(picture).replace(".", "_"))
+        tried = (f"{plain}-{number}" if number > 1 else plain for number in count(1))
+        names.append(next(f"{name}.png" for name in tried if f"{name}.png" not in names))
+    return names
 
 
 def record_name(scan: str) -> str:

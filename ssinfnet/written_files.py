@@ -158,17 +158,17 @@ def without_written(paths: Iterable[Path]) -> list[Path]:
     ----------
     paths : iterable of Path
         Absolute. A file of ours counts as written even if it was edited since: a corrected mask is
-        no scan either.
+        no scan either, and neither is a link to a file of ours.
     """
     records: dict[Path, WrittenFiles] = {}
-    kept = []
-    for path in paths:
+
+    def is_ours(path: Path) -> bool:
         for folder in path.parents:
             if folder not in records:
                 records[folder] = _listed(folder)
-        if not any(records[folder].lists(path) for folder in path.parents):
-            kept.append(path)
-    return kept
+        return any(records[folder].lists(path) for folder in path.parents)
+
+    return [path for path in paths if not is_ours(path) and not is_ours(path.resolve())]
 
 
 def _listed(folder: Path) -> WrittenFiles:

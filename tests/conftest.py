@@ -35,6 +35,47 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
+def inputs_stay(request, monkeypatch, tmp_path):
+    """Fail if a call that reads scans changes or removes a file that was there before it.
+
+    Returns a set that receives what a test itself changes during a call.
+    """
+    import hashlib
+
+    from ssinfnet import inspection, predicted_files
+    from ssinfnet.written_files import RECORD, WrittenFiles
+
+    excused: set[Path] = set()
+
+    def hashes() -> dict[Path, str]:
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        records = [WrittenFiles.of(path.parent) for path in files
+                   if path.name == RECORD and b'"files"' in path.read_bytes()]  # fmt: skip
+        ours = {one.folder / name for one in records for name in (*one.hashes, RECORD)}
+        return {path: hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in files if path not in ours | excused}  # fmt: skip
+
+    def watched(call):
+        def checked(*arguments, **options):
+            before = hashes()
+            try:
+                return call(*arguments, **options)
+            finally:
+                after = hashes()
+                assert {path: after.get(path) for path in before if path not in excused} == {
+                    path: its for path, its in before.items() if path not in excused
+                }
+
+        return checked
+
+    names = ("find_scans", "read_scan", "read_volume", "predict_into", "look_through")
+    here = [(request.module, name) for name in names if hasattr(request.module, name)]
+    for home, name in [*here, (predicted_files, "predict_into"), (inspection, "inspect")]:
+        monkeypatch.setattr(home, name, watched(getattr(home, name)))
+    return excused
+
+
+@pytest.fixture
 def square_slices(rng):
     """Twelve 64 px slices, each with one bright square that is the lesion."""
     images = rng.integers(0, 100, (12, 64, 64)).astype(np.uint8)

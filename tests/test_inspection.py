@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 from ssinfnet import inspection
 from ssinfnet.cli import app
 
+pytestmark = pytest.mark.usefixtures("inputs_stay")
+
 
 @pytest.fixture
 def folder(tmp_path, rng):

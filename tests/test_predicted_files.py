@@ -21,6 +21,8 @@ from ssinfnet.scans import Place, read_scan
 from ssinfnet.sources import dicom_seg
 from ssinfnet.sources.volume_files import read_volume
 
+pytestmark = pytest.mark.usefixtures("inputs_stay")
+
 AFFINES = {
     "LPS": LPS,
     "flipped": np.diag([0.7, -0.8, -2.5, 1]),

@@ -14,6 +14,8 @@ from ssinfnet.prediction import Predictor
 from ssinfnet.prediction_plan import PHENOTYPES, PREDICTIONS, record_name
 from ssinfnet.scans import Place, find_scans, read_scan
 
+pytestmark = pytest.mark.usefixtures("inputs_stay")
+
 
 @pytest.fixture
 def unused(monkeypatch):
@@ -232,13 +234,16 @@ def test_a_scan_that_changed_is_another_scan(tmp_path, predictor):
     assert scans_in(out) == ["a", "p_a"]
 
 
-def test_a_scan_that_changes_before_it_is_read_is_listed(tmp_path, predictor, monkeypatch):
+def test_a_scan_that_changes_before_it_is_read_is_listed(
+    tmp_path, predictor, monkeypatch, inputs_stay
+):
     path = write_nifti(tmp_path / "a.nii")
+    inputs_stay.add(path)
     original = predicted_files.read_scan
 
-    def late(place):
+    def late(place, *rest, **more):
         write_nifti(path, HU + 1)
-        return original(place)
+        return original(place, *rest, **more)
 
     monkeypatch.setattr(predicted_files, "read_scan", late)
     (refused,) = predict_into(tmp_path / "out", [path], predictor).refused

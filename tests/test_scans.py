@@ -11,6 +11,8 @@ from scan_files import HU, LPS, write_nifti, write_pictures, write_series
 from ssinfnet.scans import Excluded, Place, find_scans, read_scan
 from ssinfnet.sources.files import UnreadableFile
 
+pytestmark = pytest.mark.usefixtures("inputs_stay")
+
 
 def read(path):
     return read_scan(Place("a", Path(path)))

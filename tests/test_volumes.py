@@ -14,6 +14,8 @@ from ssinfnet.sources import dicom, volumes
 from ssinfnet.sources.files import UnreadableFile
 from ssinfnet.sources.volume_files import Volume, read_volume, write_mask
 
+pytestmark = pytest.mark.usefixtures("inputs_stay")
+
 HU = np.arange(4 * 6 * 5).reshape(4, 6, 5) * 7 - 1000  # slices, rows, columns
 SERIES = generate_uid()
 
@@ -121,8 +123,8 @@ def test_compressed_transfer_syntaxes_are_decoded_exactly(tmp_path, rng, syntax)
     [
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "is a localiser"),
         ({"Modality": "MR"}, "has modality MR; expected CT"),
-        ({"PixelData": None}, "has no pixels"),
-        ({"RescaleIntercept": None}, "lacks RescaleIntercept"),
+        ({"Modality": "SR", "PixelData": None}, "has no pixels (modality SR)"),
+        ({"RescaleIntercept": None, "SeriesInstanceUID": "1.2.3"}, "lacks RescaleIntercept"),
     ],
 )
 def test_a_file_that_is_no_ct_slice_is_listed(series, changed, reason):
@@ -134,11 +136,11 @@ def test_a_file_that_is_no_ct_slice_is_listed(series, changed, reason):
     assert len(volume.slices) == 4
 
 
-def test_a_thickness_that_is_no_number_is_listed(series):
+def test_a_slice_whose_thickness_is_no_number_is_refused_with_its_series(series):
     path = write_slice(series / "z.dcm", 3, SliceThickness="77.5")
     path.write_bytes(path.read_bytes().replace(b"77.5", b"7x.5"))
-    ((_, reason),) = read_volume(series).left_out
-    assert "header that cannot be read" in reason
+    with pytest.raises(UnreadableFile, match=r"z\.dcm has a header that cannot be read"):
+        read_volume(series)
 
 
 def test_a_slice_that_says_twice_how_large_it_is_is_refused(series):

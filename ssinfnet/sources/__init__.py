@@ -50,7 +50,10 @@ def list_slices(source: SourceConfig, root: Path) -> Listing:
         If a mask holds a foreign label, or no slice is usable.
     """
     adapter = ADAPTERS[source.name]
-    for folder in (root / source.folder, root):
+    named = root / source.folder
+    if source.name == volumes.NAME and named.is_dir() and volumes.holds_volumes(named):
+        return volumes.list_slices(named)
+    for folder in (named, root):
         if folder.is_dir() and adapter.recognises(folder):
             return adapter.list_slices(folder)
     raise FileNotFoundError(

@@ -6,6 +6,7 @@ Needs highdicom, the optional extra ``dicom``.
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -16,12 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssinfnet import artifacts
+from ssinfnet.sources.kinds import is_bare_dicom
 from ssinfnet.sources.volume_files import Volume, as_stored
 
 __all__ = ["INSTALL", "available", "segmentation_fault", "write_segmentation"]
 
 INSTALL = "pip install 'ssinfnet[dicom]'"
 NEEDED = ("StudyInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID", "SOPClassUID")
+DATE, TIME = r"(\d{8})?", r"(\d{2}|\d{4}|\d{6}(\.\d{1,6})?)?"
+MAY_BE_EMPTY = {"PatientID": ".*", "PatientName": ".*", "PatientBirthDate": DATE,
+                "PatientSex": "[MFO]?", "AccessionNumber": ".*", "StudyID": ".*",
+                "StudyDate": DATE, "StudyTime": TIME, "ReferringPhysicianName": ".*"}  # fmt: skip
 # DICOM has a code for ground glass (CID 6102) and none for consolidation, which is an opacity too.
 FINDINGS = {"ggo": ("Ground-glass opacity", "GroundGlassOpacity"),
             "consolidation": ("Consolidation", "Opacity"),
@@ -108,10 +114,24 @@ def write_segmentation(
 
 
 def _headers(like: Volume) -> list[Any]:
-    """Return the headers of the series, slice by slice, without pixels."""
+    """Return the headers of the series, slice by slice, without pixels.
+
+    What de-identification has removed, or replaced by words that the standard does not allow, is
+    empty: highdicom asks for each of these, and the standard lets each be empty.
+    """
     import pydicom
 
-    return [pydicom.dcmread(file, stop_before_pixels=True) for file in like.files]
+    headers = []
+    for file in like.files:
+        bare = is_bare_dicom(file)
+        header = pydicom.dcmread(file, stop_before_pixels=True, force=bare)
+        for name, allowed in MAY_BE_EMPTY.items():
+            if name not in header or not re.fullmatch(allowed, str(header.get(name) or "")):
+                setattr(header, name, "")
+        if not header.get("SliceThickness"):
+            header.SliceThickness = f"{np.linalg.norm(like.affine[:3, 2]):.6g}"
+        headers.append(header)
+    return headers
 
 
 def _segment(number: int, name: str, uid: str, model: str, version: str) -> Any:

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from numpy.typing import NDArray
 
 from ssinfnet import artifacts, decoding, images
 from ssinfnet.sources.files import UnreadableFile
+from ssinfnet.sources.kinds import NIFTI as KIND
+from ssinfnet.sources.kinds import kind_of
 
 __all__ = [
     "Volume",
     "as_stored",
     "cached_volume",
-    "nifti_name",
+    "from_stored",
+    "grid_fault",
     "read_volume",
     "write_map",
     "write_mask",
@@ -30,11 +34,8 @@ NIFTI = (".nii", ".nii.gz")
 METRE, MICRON = 1, 3  # NIfTI's codes of units of length
 HIGHEST_HU = 30_000  # metal reaches 30,710 in the extended scale; tissue never a percent of a slice
 OVERFLOWN_SHARE = 0.01
-
-
-def nifti_name(path: Path) -> str:
-    """Return the name of a NIfTI file without its ending, ``.nii`` or ``.nii.gz``."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+RIGHT_ANGLE = 1e-3  # cosine; readers built on ITK refuse more than rounding
+SAME_PLACE = 0.25  # of a voxel, by which a mask may be off: it still covers the same voxels
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Volume:
     spacing_known : bool
         False where a single DICOM slice does not say how thick it is, or a NIfTI file names
         another unit than the millimetre.
+    declared : bool
+        Somebody said how the numbers become Hounsfield units, and they were turned into them.
     """
 
     slices: NDArray[np.generic]
@@ -68,11 +71,20 @@ class Volume:
     left_out: tuple[tuple[Path, str], ...] = ()
     files: tuple[Path, ...] = ()
     spacing_known: bool = True
+    declared: bool = False
+
+    @cached_property
+    def canonical_affine(self) -> NDArray[np.float64]:
+        """Column, row and slice counted to the right, front and head → mm, whatever is stored."""
+        from nibabel import orientations
+
+        towards = orientations.io_orientation(self.affine)
+        return self.affine @ orientations.inv_ornt_aff(towards, self.shape)
 
     @cached_property
     def windowed(self) -> bool:
         """Whether these are 8-bit grey values, windowed already, and no Hounsfield units (D-40)."""
-        return 0 <= self.slices.min() and self.slices.max() <= 255
+        return not self.declared and 0 <= self.slices.min() and self.slices.max() <= 255
 
     def grey(
         self, index: int, window_hu: tuple[float, float] = images.LUNG_WINDOW_HU
@@ -80,6 +92,12 @@ class Volume:
         """Return one slice in [0, 1] over a window, by default that of D-03."""
         stored = self.slices[index].astype(np.float32)
         return stored / 255 if self.windowed else images.window_hu(stored, window_hu)
+
+    @property
+    def is_sheared(self) -> bool:
+        """Whether the axes are not at right angles, as of a tilted gantry."""
+        axes = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(np.abs(axes.T @ axes - np.eye(3)).max()) > RIGHT_ANGLE
 
     def fault(self, index: int) -> str | None:
         """Say what is wrong with a slice's intensities, None if nothing is."""
@@ -111,24 +129,31 @@ def read_volume(path: Path, files: Sequence[Path] | None = None) -> Volume:
         If it is truncated, not what its name says, not three-dimensional, or slices of a series
         are missing or do not belong together.
     """
-    if not path.name.endswith(NIFTI):
+    if path.is_dir() or kind_of(path) != KIND:
         from ssinfnet.sources import dicom
 
         series = dicom.read_series(path, files)
         _refuse_no_grid(path, series.affine)
-        return _oriented(
+        return from_stored(
             series.voxels, series.affine, left_out=series.left_out, files=series.files,
             spacing_known=series.thickness_known,
         )  # fmt: skip
     image = decoding.read_nifti(path)
-    if len(image.shape) != 3:
-        raise UnreadableFile(f"{path} has shape {image.shape}; expected three dimensions")
+    shape = _three_sizes(path, image.shape)
     with np.errstate(over="ignore", invalid="ignore"):  # `Volume.fault` finds what has overflown
-        voxels = np.asanyarray(image.dataobj)
+        voxels = np.asanyarray(image.dataobj).reshape(shape)
     _refuse_no_grid(path, image.affine)
     # The code itself, since nibabel raises on one that it does not know.
-    known = int(image.header["xyzt_units"]) % 8 not in (METRE, MICRON)
-    return _oriented(voxels, image.affine, header=image.header, spacing_known=known)
+    in_mm = int(image.header["xyzt_units"]) % 8 not in (METRE, MICRON)
+    known = in_mm and len(image.shape) > 2  # a slice that stands alone has no thickness
+    return from_stored(voxels, image.affine, header=image.header, spacing_known=known)
+
+
+def _three_sizes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the shape of the one volume, or slice, in a file."""
+    if len(shape) < 2 or any(size != 1 for size in shape[3:]):
+        raise UnreadableFile(f"{path} has shape {shape}; expected three dimensions")
+    return (*shape, 1)[:3]
 
 
 def _refuse_no_grid(path: Path, affine: NDArray[np.float64]) -> None:
@@ -147,7 +172,8 @@ def _decoded(path: Path, modified_ns: int) -> Volume:
     return read_volume(path)
 
 
-def _oriented(voxels: NDArray[np.generic], affine: NDArray[np.float64], **more: Any) -> Volume:
+def from_stored(voxels: NDArray[np.generic], affine: NDArray[np.float64], **more: Any) -> Volume:
+    """Return voxels on their stored axes as a volume of axial slices; `more` fields as they are."""
     from nibabel import affines, orientations
 
     towards = orientations.io_orientation(affine)
@@ -161,6 +187,24 @@ def _oriented(voxels: NDArray[np.generic], affine: NDArray[np.float64], **more: 
         affine=np.asarray(affine),
         **more,
     )
+
+
+def grid_fault(image: Volume, mask: Volume, what: str = "mask") -> str:
+    """Say why a mask, called `what`, does not lie on a volume's grid, "" if it does (D-102).
+
+    Both are compared as slices, lowest first and anterior on top, however they are stored: each
+    corner of the mask must lie within a quarter of a voxel of the volume's own.
+    """
+    if image.slices.shape != mask.slices.shape:
+        return f"image has shape {image.slices.shape} and {what} {mask.slices.shape}"
+    corners = np.array(list(product(*[(0, size - 1) for size in image.slices.shape[::-1]])))
+    places = (np.c_[corners, np.ones(8)] @ one.canonical_affine.T for one in (image, mask))
+    ours, theirs = (place[:, :3] for place in places)
+    in_voxels = (theirs - ours) @ np.linalg.inv(image.canonical_affine[:3, :3]).T
+    if (off := float(np.abs(in_voxels).max())) > SAME_PLACE:
+        mm = float(np.linalg.norm(theirs - ours, axis=1).max())
+        return f"by its affine the {what} lies {mm:.3g} mm ({off:.3g} voxels) off the image"
+    return ""
 
 
 def as_stored(map_: NDArray[np.generic], like: Volume) -> NDArray[np.generic]:
@@ -221,7 +265,10 @@ def write_map(path: Path, map_: NDArray[np.generic], like: Volume) -> Path:
 
     if not path.name.endswith(NIFTI):
         raise ValueError(f"{path.name} must end in .nii or .nii.gz")
-    image = nibabel.Nifti1Image(as_stored(map_, like), like.affine, like.header)
+    stored = as_stored(map_, like)
+    if like.header is not None:
+        stored = stored.reshape(like.header.get_data_shape())  # of two or four dimensions, as read
+    image = nibabel.Nifti1Image(stored, like.affine, like.header)
     image.header.set_data_dtype(map_.dtype)
     image.header.set_slope_inter(1, 0)
     image.header["cal_min"] = image.header["cal_max"] = 0  # the CT's window would show it black

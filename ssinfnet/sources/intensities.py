@@ -1,0 +1,157 @@
+"""Tell Hounsfield units and windowed grey values from what is neither, by the numbers alone.
+
+A network answers to any numbers. Volumes that were normalised, shifted by 1024 or that are masks
+would get a wrong answer without a sign of it, so they are refused unless somebody declares how
+their numbers become Hounsfield units (D-104).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Declared", "labels_fault", "units_doubt", "units_fault"]
+
+LOOKED_AT = 16  # slices; the extremes are those of all
+FEW_LEVELS = 8  # of a mask; a CT slice has hundreds
+MOST_LABELS = 256
+EVEN = 0.7  # of neighbours that are equal: noise leaves under half of them so in any CT
+AIR_HU = -500  # the lungs, and the air around a body, lie below
+DENSE_HU = 600  # cortical bone and metal alone lie above …
+MOST_DENSE = 0.15  # … in a few percent of a chest
+CORNER_HU = -300  # pictures end in the air around a body, or in one that is cut, whose lungs …
+BELOW_LUNG_HU, MOST_EMPTY = -950, 0.2  # … are denser than this, but for a fifth
+SOFT_HU = (-200, 200)  # fat, water, muscle
+LEAST_SOFT = 0.01
+LEAST_GREY = 32  # of 255, that a windowed volume reaches
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What somebody says the intensities are: HU = slope · stored + offset, or grey of a window.
+
+    Attributes
+    ----------
+    slope, offset : float or None
+        1 and 0 where only the other one is given.
+    window_hu : (low, high) or None
+        Grey values span this window: 0 to 1, −1 to 1 or 0 to 255, whichever they fit.
+
+    Raises
+    ------
+    ValueError
+        If both are given, a number is not finite, the slope is 0 or the window is empty.
+    """
+
+    slope: float | None = None
+    offset: float | None = None
+    window_hu: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        line = self.slope is not None or self.offset is not None
+        if line and self.window_hu is not None:
+            raise ValueError("give slope and offset, or the window of grey values; not both")
+        numbers = [self.slope or 1, self.offset or 0, *(self.window_hu or ())]
+        if not np.isfinite(numbers).all() or self.slope == 0:
+            raise ValueError(f"slope and offset must be numbers, the slope not 0, got {self}")
+        if self.window_hu is not None and not self.window_hu[0] < self.window_hu[1]:
+            raise ValueError(f"a window goes from low to high, got {self.window_hu}")
+
+    def __bool__(self) -> bool:
+        return self != Declared()
+
+    def settings(self) -> dict[str, Any]:
+        """Return what was declared, for a record."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def hounsfield(self, stored: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Return Hounsfield units.
+
+        Raises
+        ------
+        ValueError
+            If the numbers fit no span of grey values.
+        """
+        if self.window_hu is None:
+            slope = 1.0 if self.slope is None else self.slope
+            return (stored * np.float64(slope) + (self.offset or 0.0)).astype(np.float32)
+        low, high = float(np.min(stored)), float(np.max(stored))
+        spans = [span for span in ((0, 1), (-1, 1), (0, 255)) if span[0] <= low and high <= span[1]]
+        if not spans:
+            raise ValueError(
+                f"grey values from {low:g} to {high:g} span neither 0 to 1, -1 to 1 nor 0 to 255; "
+                "declare slope and offset instead of a window"
+            )
+        (black, white), (dark, bright) = spans[0], self.window_hu
+        share = (stored.astype(np.float32) - black) / (white - black)
+        return (share * (bright - dark) + dark).astype(np.float32)
+
+
+def units_fault(slices: NDArray[np.generic]) -> str:
+    """Say why the numbers of a volume are neither Hounsfield units nor 8-bit grey, "" if they are.
+
+    Parameters
+    ----------
+    slices : (n, height, width) array
+        Finite.
+    """
+    if fault := labels_fault(slices):
+        return fault
+    low, high = float(slices.min()), float(slices.max())
+    span = f"intensities from {low:.4g} to {high:.4g}"
+    declare = "declare them: --window, or --slope and --offset"
+    if low >= 0 and high <= 255:  # D-40
+        return (
+            "" if high >= LEAST_GREY else f"{span} are normalised, no Hounsfield units; {declare}"
+        )
+    if low > AIR_HU:
+        why = "are normalised" if high - low < 100 else f"hold no air, which lies below {AIR_HU}"
+        return f"{span} {why}, so they are no Hounsfield units; {declare}"
+    seen = _some(slices)
+    corners = seen[:, [[0], [-1]], [[0, -1]]]
+    if np.median(corners) > CORNER_HU and (seen < BELOW_LUNG_HU).mean() > MOST_EMPTY:
+        return f"{span} look inverted: air around a body that is empty; {declare}"
+    dense = float((seen > DENSE_HU).mean())
+    if dense > MOST_DENSE:
+        return (
+            f"{dense:.0%} of the voxels exceed {DENSE_HU}, as bone alone does: no Hounsfield "
+            "units, as if 1024 were added; declare them: --offset -1024"
+        )
+    return ""
+
+
+def labels_fault(slices: NDArray[np.generic]) -> str:
+    """Say that a volume or pictures are a mask, "" if they are none."""
+    seen = _some(slices)
+    if (seen != np.rint(seen)).any():
+        return ""
+    levels = np.unique(seen)
+    if 1 < len(levels) <= FEW_LEVELS:  # a blank slice shows no lungs, which its row says
+        shown = ", ".join(f"{level:g}" for level in levels)
+        return f"it holds {len(levels)} values, {shown}: a mask, no CT"
+    if len(levels) > MOST_LABELS or seen.shape[-1] < 2:
+        return ""
+    left, right = seen[..., :-1], seen[..., 1:]
+    # Windows and padding make wide areas of the lowest and the highest value.
+    inner = ~(np.isin(left, levels[[0, -1]]) & np.isin(right, levels[[0, -1]]))
+    if inner.any() and (even := float((left == right)[inner].mean())) > EVEN:
+        return f"it holds {len(levels)} labels in areas ({even:.0%} of neighbours are equal), no CT"
+    return ""
+
+
+def units_doubt(slices: NDArray[np.generic]) -> str:
+    """Say what is odd about a volume in Hounsfield units that is read all the same."""
+    seen = _some(slices)
+    soft = float(((seen >= SOFT_HU[0]) & (seen <= SOFT_HU[1])).mean())
+    if soft < LEAST_SOFT:
+        return f"{soft:.1%} of the voxels are soft tissue ({SOFT_HU[0]} to {SOFT_HU[1]} HU)"
+    return ""
+
+
+def _some(slices: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return slices from all over a volume."""
+    at = np.unique(np.linspace(0, len(slices) - 1, LOOKED_AT).round().astype(int))
+    return np.asarray(slices[at])

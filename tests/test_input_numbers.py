@@ -1,0 +1,116 @@
+"""Intensities of any kind: Hounsfield units, grey of a window, or refused; see docs/inputs.md."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from scan_files import write_nifti, write_series
+
+from ssinfnet.scans import Place, read_scan
+from ssinfnet.sources import volumes
+from ssinfnet.sources.files import UnreadableFile
+from ssinfnet.sources.intensities import Declared
+
+pytestmark = pytest.mark.usefixtures("inputs_stay")
+
+
+def read(path):
+    return read_scan(Place("a", path))
+
+
+CHEST = np.clip(
+    np.random.default_rng(3).normal(0, 12, (4, 40, 48))
+    + np.select(
+        [np.hypot(*np.mgrid[-20:20, -24:24]) < 8, np.hypot(*np.mgrid[-20:20, -24:24]) < 19],
+        [-800, 40], -1000,
+    ), -1024, 3071,
+).round()  # lung in a body in air; slices, rows, columns  # fmt: skip
+WINDOWED = np.clip((CHEST + 1000) / 1400, 0, 1)  # of -1000 to 400 HU
+LABELS = np.arange(4 * 5 * 6).reshape(4, 5, 6).repeat(8, 1).repeat(8, 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (WINDOWED, "from 0 to 0.* are normalised"),
+        (WINDOWED * 2 - 1, "from -1 to 0.* are normalised"),
+        ((CHEST - CHEST.mean()) / CHEST.std(), "are normalised"),
+        (CHEST + 1024, "hold no air"),
+        (np.where(CHEST < -900, -2000, CHEST) + 1024, "% of the voxels exceed 600"),
+        (CHEST * -1 - 1048, "look inverted"),
+        ((CHEST > -500) * 1, "2 values, .*: a mask"),
+        ((CHEST > -500) * 255, "2 values, .*: a mask"),
+        (LABELS, "120 labels in areas"),
+        (CHEST * 0 + 7, "from 7 to 7 are normalised"),
+    ],
+    ids=["0 to 1", "-1 to 1", "z-scores", "+1024", "+1024 padded", "inverted", "mask", "mask 255",
+         "labels", "blank"],
+)  # fmt: skip
+@pytest.mark.parametrize("series", [False, True])
+def test_numbers_that_are_no_hounsfield_units_are_refused(tmp_path, values, message, series):
+    if series and (values != np.rint(values)).any():
+        pytest.skip("a series holds whole numbers")
+    if series:
+        write_series(tmp_path / "a", values)
+    else:
+        write_nifti(tmp_path / "images" / "a.nii", values.astype(np.float32))
+    path = tmp_path / ("a" if series else "images/a.nii")
+    with pytest.raises(UnreadableFile, match=message):
+        read(path)
+    if not series:
+        with pytest.raises(ValueError, match=message):  # of a study too
+            volumes.list_slices(tmp_path)
+
+
+def test_hounsfield_units_and_eight_bits_are_read(tmp_path):
+    for name, values in (("hu", CHEST), ("padded", np.where(CHEST < -900, -3024, CHEST)),
+                         ("grey", (WINDOWED * 255).round())):  # fmt: skip
+        scan = read(write_nifti(tmp_path / f"{name}.nii", values.astype(np.float32)))
+        np.testing.assert_array_equal(scan.slices, values)
+        assert scan.doubts == ()
+    lungs = read(write_nifti(tmp_path / "lungs.nii", np.minimum(CHEST, -300)))
+    assert "0.0% of the voxels are soft tissue" in lungs.doubts[0]
+
+
+def test_a_folder_of_mask_pictures_is_no_scan(tmp_path):
+    Image.fromarray(((CHEST[0] > -500) * 255).astype(np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(UnreadableFile, match="a mask"):
+        read(tmp_path / "m.png")
+
+
+@pytest.mark.parametrize(
+    ("values", "declared"),
+    [
+        (WINDOWED, Declared(window_hu=(-1000, 400))),
+        (WINDOWED * 2 - 1, Declared(window_hu=(-1000, 400))),
+        (WINDOWED * 255, Declared(window_hu=(-1000, 400))),
+        (CHEST.clip(-1000, 400) + 1024, Declared(offset=-1024)),
+        (CHEST.clip(-1000, 400) / 2 - 7, Declared(slope=2, offset=14)),
+    ],
+)
+def test_declared_intensities_become_hounsfield_units(tmp_path, values, declared):
+    path = write_nifti(tmp_path / "a.nii", values.astype(np.float32))
+    scan = read_scan(Place("a", path), declared)
+    np.testing.assert_allclose(scan.slices, CHEST.clip(-1000, 400), atol=1e-3)
+    np.testing.assert_allclose(scan.grey(1), WINDOWED[1], atol=1e-6)
+    assert scan.doubts == ()
+
+
+def test_a_declared_window_holds_for_pictures_and_a_wrong_one_is_said(tmp_path):
+    grey = (WINDOWED[0] * 255).round().astype(np.uint8)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    scan = read_scan(Place("a", tmp_path / "a.png"), Declared(window_hu=(-1000, 400)))
+    expected = np.clip((grey / 255 * 1400 - 1000 + 600) / 500, 0, 1)
+    np.testing.assert_allclose(scan.grey(0, (-600, -100)), expected, atol=1e-5)
+    path = write_nifti(tmp_path / "b.nii", CHEST + 1024)
+    assert "hold no air" in read_scan(Place("b", path), Declared(offset=0)).doubts[0]
+    with pytest.raises(ValueError, match="span neither"):
+        read_scan(Place("b", path), Declared(window_hu=(-1000, 400)))
+
+
+@pytest.mark.parametrize(
+    "values", [{"slope": 0}, {"offset": np.nan}, {"window_hu": (4, 4)},
+               {"slope": 1, "window_hu": (0, 1)}]
+)  # fmt: skip
+def test_an_impossible_declaration_is_refused(values):
+    with pytest.raises(ValueError, match="slope|window"):
+        Declared(**values)

@@ -1,0 +1,170 @@
+"""Whole runs of `ssinfnet predict` over folders with odd inputs; see docs/inputs.md."""
+
+import os
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+import SimpleITK
+from scan_files import HU, LPS, write_nifti, write_pictures, write_series
+from typer.testing import CliRunner
+
+from ssinfnet import predicted_files
+from ssinfnet.cli import app
+from ssinfnet.predicted_files import predict_into
+
+pytestmark = pytest.mark.usefixtures("inputs_stay")
+
+
+def excluded(out):
+    return pd.read_csv(out / "table_excluded.csv", keep_default_na=False)
+
+
+def run(packed, *arguments):
+    return CliRunner().invoke(
+        app, ["predict", *map(str, arguments), "--model", str(packed.model), "--device", "cpu"]
+    )
+
+
+def test_one_bad_input_does_not_end_the_others(tmp_path, predictor):
+    given, out = tmp_path / "in", tmp_path / "out"
+    turned = np.array([[0.7, 0, 0, 0], [0, 0, 2.5, 0], [0, 0.8, 0, 0], [0, 0, 0, 1.0]])
+    write_nifti(given / "a coronal.nii", HU[:1], turned)
+    write_nifti(given / "b sagittal.nii", HU[:1], turned[[1, 0, 2, 3]])
+    write_nifti(given / "c mask.nii", (HU > -500) * 1)
+    write_nifti(given / "d good.nii")
+    done = predict_into(out, [given], predictor)
+    assert [row["scan"] for row in done.rows] == ["d good"]
+    reasons = excluded(out).set_index("input")["reason"]
+    assert "is one coronal slice; expected axial slices" in reasons["a coronal"]
+    assert "is one sagittal slice" in reasons["b sagittal"]
+    assert "a mask, no CT" in reasons["c mask"]
+    assert done.status == 1
+
+
+@pytest.mark.parametrize("error", [KeyError("colour"), MemoryError(), OSError(28, "disk full")])
+def test_a_scan_that_cannot_be_drawn_or_written_is_listed(tmp_path, predictor, monkeypatch, error):
+    write_nifti(tmp_path / "in" / "a.nii")
+    write_nifti(tmp_path / "in" / "b.nii")
+    draw = predicted_files._draw
+
+    def fails(path, found, *rest):
+        if found.name == "a":
+            raise error
+        return draw(path, found, *rest)
+
+    monkeypatch.setattr(predicted_files, "_draw", fails)
+    done = predict_into(tmp_path / "out", [tmp_path / "in"], predictor)
+    assert [row["scan"] for row in done.rows] == ["b"]
+    assert [one.input for one in done.refused] == ["a"]
+    assert (type(error).__name__ if not isinstance(error, OSError) else "disk full") in (
+        done.refused[0].reason
+    )
+    assert not list((tmp_path / "out").glob("a_*"))
+
+
+def test_names_in_latin_1_and_names_of_235_letters_get_results(tmp_path, predictor):
+    given, out = tmp_path / "in", tmp_path / "out"
+    given.mkdir()
+    stored = write_nifti(tmp_path / "x.nii").read_bytes()
+    Path(os.fsdecode(os.fsencode(given) + b"/M\xfcller.nii")).write_bytes(stored)
+    (given / f"{'l' * 231}.nii").write_bytes(stored)
+    (given / f"{'l' * 230}m.nii").write_bytes(stored)
+    (given / "folder").mkdir()
+    for path in write_series(tmp_path / "s"):
+        path.rename(
+            Path(os.fsdecode(os.fsencode(given / "folder") + b"/\xe4" + path.name.encode()))
+        )
+    write_pictures(given / "d", count=1)
+    (given / "d" / "slice2.png").rename(given / "d" / f"{'p' * 231}.png")
+    Path(os.fsdecode(os.fsencode(given) + b"/\xfc.txt")).write_text("x")
+    done = predict_into(out, [given], predictor)
+    assert done.refused == []
+    names = [row["scan"] for row in done.rows]
+    assert names[:1] == ["Müller"] or "Müller" in names
+    assert len(set(names)) == 5
+    for name in set(names) - {"d"}:
+        assert (out / f"{name}_lesion.nii.gz").is_file()
+        assert (out / f"{name}_preview.png").is_file()
+    assert "ü.txt" in excluded(out)["file"].tolist()
+    assert predict_into(out, [given], predictor).kept == 5  # known again by their bytes
+
+
+def test_the_exit_status_tells_an_unused_input_from_a_file_beside(packed, tmp_path):
+    write_nifti(tmp_path / "a" / "ct.nii")
+    assert run(packed, tmp_path / "a", "-o", tmp_path / "out").exit_code == 0
+    (tmp_path / "a" / "README").write_text("x")
+    beside = run(packed, tmp_path / "a", "-o", tmp_path / "out")
+    assert beside.exit_code == 3
+    assert "0 input(s) and 1 file(s) beside not used" in beside.stdout
+    assert excluded(tmp_path / "out").to_numpy().tolist() == [["a", "README", "is no image"]]
+    write_nifti(tmp_path / "a" / "seg.nii", (HU > -500) * 1)
+    assert run(packed, tmp_path / "a", "-o", tmp_path / "out").exit_code == 1
+
+
+def test_intensities_are_declared_on_the_command_line(packed, tmp_path):
+    path = write_nifti(tmp_path / "a.nii", HU + 2000)
+    out = tmp_path / "out"
+    refused = run(packed, path, "-o", out)
+    assert refused.exit_code == 1
+    assert "hold no air" in refused.stderr
+    assert run(packed, path, "-o", out, "--offset", "-2000").exit_code == 0
+    assert pd.read_csv(out / "predictions.csv")["scan"].tolist() == ["a"]
+    record = pd.read_json(out / "records" / "a.json", typ="series")
+    assert record["made"]["parameters"]["declared"] == {"offset": -2000}
+    assert run(packed, path, "-o", out, "--window", "wide").exit_code == 1
+    assert run(packed, path, "-o", out, "--window", "-1000,400", "--slope", "2").exit_code == 1
+
+
+def test_a_tilted_gantry_and_slices_that_are_not_axial_are_said_in_the_row(tmp_path, predictor):
+    sheared = LPS.copy()
+    sheared[1, 2] = 0.9
+    coronal = np.array([[0.7, 0, 0, 0], [0, 0, 5.0, 0], [0, 0.7, 0, 0], [0, 0, 0, 1.0]])
+    given = tmp_path / "in"
+    write_nifti(given / "a.nii", affine=sheared)
+    write_nifti(given / "b.nii", affine=coronal)
+    done = predict_into(tmp_path / "out", [given], predictor)
+    reasons = {row["scan"]: row["reason"] for row in done.rows}
+    assert "axes are not at right angles" in reasons["a"]
+    assert "pixels are 5 × 0.7 mm, as of slices that are not axial" in reasons["b"]
+    assert nibabel.load(tmp_path / "out" / "b_classes.nii.gz").shape == (5, 6, 4)
+
+
+@pytest.mark.parametrize("kind", ["NIfTI", "DICOM"])
+def test_a_tilted_volume_is_resampled_to_right_angles_where_it_is_asked_for(
+    tmp_path, predictor, kind
+):
+    """Of intensities that are linear in space, linear interpolation loses nothing."""
+    shape, affine = (9, 12, 10), np.diag([-0.7, -0.8, 2.5, 1])  # slices, rows, columns
+    affine[:3, 3], affine[1, 2] = (11, 20, -40), 0.6
+    index = np.stack(np.meshgrid(*map(np.arange, shape[::-1]), indexing="ij"), -1)
+    right, front, head = np.moveaxis(index @ affine[:3, :3].T + affine[:3, 3], -1, 0)
+    hu = (-800 + 20 * right + 10 * front + 5 * head).transpose(2, 1, 0).round(3)
+    given = tmp_path / "in"
+    if kind == "NIfTI":
+        path = write_nifti(given / "a.nii", hu, affine)
+    else:
+        for number, path in enumerate(write_series(given / "a", hu)):
+            data = pydicom.dcmread(path)
+            data.ImagePositionPatient = [-11, -20 - 0.6 * number, -40 + 2.5 * number]
+            data.save_as(path)
+        path = given / "a"
+    done = predict_into(tmp_path / "out", [path], predictor, resample=True)
+    assert "was resampled" in done.rows[0]["reason"]
+    ct = SimpleITK.ReadImage(str(tmp_path / "out" / "a_ct.nii.gz"))
+    lesion = SimpleITK.ReadImage(str(tmp_path / "out" / "a_lesion.nii.gz"))
+    assert lesion.GetSize() == ct.GetSize() == (10, 18, 9)
+    np.testing.assert_allclose(ct.GetSpacing(), (0.7, 0.8, 2.5), rtol=1e-5)
+    seen = SimpleITK.GetArrayFromImage(ct)
+    assert (seen == -1024).sum() > 0
+    inside = 0
+    for at in np.ndindex(ct.GetSize()):
+        left, back, up = ct.TransformIndexToPhysicalPoint(at)
+        expected = -800 - 20 * left - 10 * back + 5 * up
+        if (value := ct[at]) != -1024:
+            inside += 1
+            assert value == pytest.approx(expected, abs=1.2 if kind == "DICOM" else 0.01)
+    assert inside > 0.5 * np.prod(ct.GetSize())
