@@ -36,7 +36,7 @@ def test_every_decision_that_code_or_pages_name_exists():
         for pattern in ("ssinfnet/**/*.py", "ssinfnet/**/*.csv", "notebooks/*.ipynb", "rules/*",
                         "*.md", "docs/*.md", "studies/*", "Snakefile")
         for path in ROOT.glob(pattern)
-        for number in re.findall(r"\bD-\d\d\b", path.read_text(encoding="utf-8"))
+        for number in re.findall(r"\bD-\d{2,3}\b", path.read_text(encoding="utf-8"))
     }  # fmt: skip
     assert len(named) > 50
     assert named <= set(written)

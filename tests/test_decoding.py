@@ -21,6 +21,7 @@ from ssinfnet.decoding import UnreadableFile
 from ssinfnet.mediation import frames
 from ssinfnet.networks import blocks
 from ssinfnet.sources import download, files, volumes
+from ssinfnet.sources.listing import Lister
 from ssinfnet.sources.volume_files import read_volume
 
 
@@ -245,11 +246,13 @@ def test_a_study_reads_below_the_data_folder_only(folder):
 def test_what_a_killed_run_left_half_written_is_read_by_nobody(tmp_path, rng):
     grey = rng.integers(0, 255, (2, 3, 4)).astype(np.int16)
     (tmp_path / "images").mkdir()
+    lister = Lister("volumes", tmp_path)
     with artifacts.replacing(tmp_path / "images" / "a.nii") as temporary:
         nibabel.save(nibabel.Nifti1Image(grey, np.diag([-1, -1, 1, 1])), temporary)
-        assert list(volumes._volumes(tmp_path / "images")) == []
-    assert list(volumes._volumes(tmp_path / "images")) == ["a"]
+        assert list(volumes._volumes(lister, tmp_path / "images")) == []
+    assert list(volumes._volumes(lister, tmp_path / "images")) == ["a"]
     (tmp_path / "images" / "._a.nii").write_bytes(b"notes of macOS")
     (tmp_path / "images" / ".b.1.partial.png").write_bytes(b"half")
-    assert list(volumes._volumes(tmp_path / "images")) == ["a"]
+    assert list(volumes._volumes(lister, tmp_path / "images")) == ["a"]
+    assert lister.excluded == []
     assert files.pictures(tmp_path / "images") == []

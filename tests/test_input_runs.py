@@ -133,13 +133,13 @@ def test_a_tilted_gantry_and_slices_that_are_not_axial_are_said_in_the_row(tmp_p
     assert nibabel.load(tmp_path / "out" / "b_classes.nii.gz").shape == (5, 6, 4)
 
 
-@pytest.mark.parametrize("kind", ["NIfTI", "DICOM"])
+@pytest.mark.parametrize(("kind", "tilt"), [("NIfTI", 0.6), ("NIfTI", -1.1), ("DICOM", 0.6)])
 def test_a_tilted_volume_is_resampled_to_right_angles_where_it_is_asked_for(
-    tmp_path, predictor, kind
+    tmp_path, predictor, kind, tilt
 ):
     """Of intensities that are linear in space, linear interpolation loses nothing."""
     shape, affine = (9, 12, 10), np.diag([-0.7, -0.8, 2.5, 1])  # slices, rows, columns
-    affine[:3, 3], affine[1, 2] = (11, 20, -40), 0.6
+    affine[:3, 3], affine[1, 2] = (11, 20, -40), tilt
     index = np.stack(np.meshgrid(*map(np.arange, shape[::-1]), indexing="ij"), -1)
     right, front, head = np.moveaxis(index @ affine[:3, :3].T + affine[:3, 3], -1, 0)
     hu = (-800 + 20 * right + 10 * front + 5 * head).transpose(2, 1, 0).round(3)
@@ -149,14 +149,14 @@ def test_a_tilted_volume_is_resampled_to_right_angles_where_it_is_asked_for(
     else:
         for number, path in enumerate(write_series(given / "a", hu)):
             data = pydicom.dcmread(path)
-            data.ImagePositionPatient = [-11, -20 - 0.6 * number, -40 + 2.5 * number]
+            data.ImagePositionPatient = [-11, -20 - tilt * number, -40 + 2.5 * number]
             data.save_as(path)
         path = given / "a"
     done = predict_into(tmp_path / "out", [path], predictor, resample=True)
     assert "was resampled" in done.rows[0]["reason"]
     ct = SimpleITK.ReadImage(str(tmp_path / "out" / "a_ct.nii.gz"))
     lesion = SimpleITK.ReadImage(str(tmp_path / "out" / "a_lesion.nii.gz"))
-    assert lesion.GetSize() == ct.GetSize() == (10, 18, 9)
+    assert lesion.GetSize() == ct.GetSize() == (10, 18 if tilt > 0 else 23, 9)
     np.testing.assert_allclose(ct.GetSpacing(), (0.7, 0.8, 2.5), rtol=1e-5)
     seen = SimpleITK.GetArrayFromImage(ct)
     assert (seen == -1024).sum() > 0

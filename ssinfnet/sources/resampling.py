@@ -13,6 +13,7 @@ from ssinfnet.sources.volume_files import Volume, as_stored, from_stored
 __all__ = ["upright"]
 
 AIR_HU = -1024
+ROUNDING = 1e-3  # of a voxel: headers keep single precision
 
 
 def upright(volume: Volume) -> Volume:
@@ -37,7 +38,8 @@ def upright(volume: Volume) -> Volume:
     ends = np.array(list(product(*[(0, size - 1) for size in stored.shape])))
     corners = ends @ (np.linalg.inv(grid) @ axes).T
     low = corners.min(axis=0)
-    shape = tuple(int(np.ceil(np.round(size, 6))) + 1 for size in corners.max(axis=0) - low)
+    spans = corners.max(axis=0) - low
+    shape = tuple(int(np.ceil(span - ROUNDING)) + 1 for span in spans)
     # Voxels of the new grid → of the old one
     back = np.linalg.inv(axes) @ grid
     outside = 0 if volume.windowed else AIR_HU
