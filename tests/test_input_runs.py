@@ -167,4 +167,4 @@ def test_a_tilted_volume_is_resampled_to_right_angles_where_it_is_asked_for(
         if (value := ct[at]) != -1024:
             inside += 1
             assert value == pytest.approx(expected, abs=1.2 if kind == "DICOM" else 0.01)
-    assert inside > 0.5 * np.prod(ct.GetSize())
+    assert inside > 0.4 * np.prod(ct.GetSize())
