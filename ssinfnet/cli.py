@@ -209,7 +209,17 @@ def mediate_table(
     exposures: Annotated[str, typer.Option(help="columns, separated by commas")],
     outcome: Annotated[str, typer.Option(help="a column")],
     mediators: Annotated[str, typer.Option(help="columns or patterns such as 'ggo_*'")],
-    covariates: Annotated[str, typer.Option(help="columns; text becomes categories")] = "",
+    covariates: Annotated[
+        str | None,
+        typer.Option(
+            help="columns; text becomes categories; 'none' for none. By default the hospital, "
+            "centre or site of a table with several",
+            show_default=False,
+        ),
+    ] = None,
+    adjust_exposures: Annotated[
+        bool, typer.Option("--adjust-exposures", help="make the other exposures covariates too")
+    ] = False,
     patient: Annotated[str | None, typer.Option(help="column that names the patients")] = None,
     adjustment: Annotated[str, typer.Option(help="fdr_bh or holm, within an exposure")] = "fdr_bh",
     draws: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 5000,
@@ -229,10 +239,14 @@ def mediate_table(
         written = WrittenFiles.of(to.parent)
         written.refuse_others([to.name])  # before the draws, which take minutes
         patients = mediation.read_patients_table(table, patient)
+        tested = mediation.chosen_columns(patients, _listed(mediators))
+        beside = (
+            mediation.default_covariates(patients, [*_listed(exposures), outcome, *tested])
+            if covariates is None else _listed(covariates.removeprefix("none"))
+        )  # fmt: skip
         found = mediation.mediate(
-            patients, _listed(exposures), outcome,
-            mediation.chosen_columns(patients, _listed(mediators)), _listed(covariates),
-            adjustment=adjustment, draws=draws, seed=seed,
+            patients, _listed(exposures), outcome, tested, beside,
+            adjust_exposures=adjust_exposures, adjustment=adjustment, draws=draws, seed=seed,
         )  # fmt: skip
     typer.echo(found.text())
     with _refusals(), written.replacing() as staged:

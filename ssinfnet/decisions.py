@@ -38,7 +38,7 @@ SHAPED_BY: dict[str, tuple[int, ...]] = {
     "table_phenotype_gaps": (16, 19, 56),
     "table_stability": (16, 57),
     "figure_4*": (17, 19, 20, 58, 59, 69),
-    "table_mediation_*": (17, 19, 20, 54, 58, 59, 69),
+    "table_mediation_*": (17, 19, 20, 54, 58, 59, 69, 90),
     "table_mediation_two_part": (60,),
     "table_mediators": (17, 20, 58), "table_mediators_*": (17, 58),
     "table_mediator_names": (17, 58, 59),

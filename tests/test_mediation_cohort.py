@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from ssinfnet import artifacts, mediation, tables
+from ssinfnet.config import MediationConfig
 from ssinfnet.phenotypes import columns
 
 EXPOSURES = ["age", "n_diseases"]
+HOW = MediationConfig(exposures=("age", "n_diseases"), covariates=(), model_draws=0)
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +111,13 @@ def test_the_papers_names_are_looked_up(analysed):
 
 def test_kept_mediators_make_the_path_models(analysed):
     table, found, effects = analysed
-    chosen = mediation.chosen_mediators(table, effects["infected"], 0.8)
+    chosen = mediation.chosen_mediators(table, effects["infected"], HOW)
     kept = chosen.loc[chosen["kept"], "mediator"].tolist()
     assert "ggo_firstorder_area" in kept
     paths = mediation.paths_of(found["infected"], kept)
     assert paths["ggo_firstorder_area"] == ("age", "n_diseases")
-    models = {"infected": mediation.path_models(table, "infected", paths, 0, 1),
-              "severe": mediation.path_models(table, "severe", {}, 0, 1)}  # fmt: skip
+    models = {"infected": mediation.path_models(table, "infected", paths, HOW),
+              "severe": mediation.path_models(table, "severe", {}, HOW)}  # fmt: skip
     made = tables.path_tables(models)
     assert set(made["estimates"]["outcome"]) == {"infected"}
     reasons = made["fit"].set_index(["outcome", "model"])["reason"]
@@ -134,7 +136,7 @@ def test_kept_mediators_make_the_path_models(analysed):
 def test_what_could_undo_the_effects_is_told_of_every_pair(analysed):
     table, found, effects = analysed
     paths = {"ggo_firstorder_area": ("age", "n_diseases")}
-    rho = mediation.rho_table(table, "infected", paths)
+    rho = mediation.rho_table(table, "infected", paths, HOW)
     curves = mediation.rho_curves(rho, effects["infected"])
     assert list(curves) == ["Age → Area", "Underlying diseases → Area"]
     row = effects["infected"].query("mediator == 'ggo_firstorder_area' and exposure == 'age'")
@@ -144,12 +146,12 @@ def test_what_could_undo_the_effects_is_told_of_every_pair(analysed):
     sign = np.sign(curve)
     changes = curve.index[1:][np.diff(sign) != 0]
     np.testing.assert_allclose(changes, [rho["rho"].iloc[0]], atol=0.011)
-    natural = mediation.natural_tables(table, "infected", paths, 0, 1)
+    natural = mediation.natural_tables(table, "infected", paths, HOW)
     ratio = natural[natural["effect"] == "indirect_risk_ratio"]
     expected = mediation.e_value(ratio["estimate"], ratio["low"], ratio["high"])
     np.testing.assert_allclose(ratio[["e_value", "e_value_limit"]], expected)
     assert natural.loc[natural["effect"] != "indirect_risk_ratio", "e_value"].isna().all()
-    assert mediation.natural_tables(table, "infected", {}, 0, 1).empty
+    assert mediation.natural_tables(table, "infected", {}, HOW).empty
 
 
 def test_two_parts_are_told_of_every_texture_of_every_class(patients):
@@ -163,7 +165,8 @@ def test_two_parts_are_told_of_every_texture_of_every_class(patients):
         means.loc[without, f"{name}_firstorder_area"] = 0.0
         means.loc[~without, f"{name}_firstorder_area"] = 50.0
     table = mediation.analysis_table(clinical, means)
-    found = mediation.two_part_tables(table, ["age"], "infected", 20, 1)
+    how = MediationConfig(exposures=("age",), covariates=(), model_draws=20)
+    found = mediation.two_part_tables(table, "infected", how)
     assert len(found) == 201 * 3  # areas are whole numbers, and no textures
     assert found["indirect"].notna().all()
     assert not found["mediator"].str.endswith("_area").any()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ssinfnet.cli import app
+from ssinfnet.config import MediationConfig
 from ssinfnet.mediation import (
     mediate,
     natural_effects,
@@ -360,9 +361,9 @@ def test_no_patient_with_the_mediator_gives_no_rho(hospitals):
     ours = by_rho(table, ["gender"]).set_index("mediator")
     assert (ours.loc["ggo_area", "reason"] == "no patient has it").all()
     assert ours.loc["ggo_entropy", "rho"].notna().all()
-    assert list(rho_table(table, "severity", {})) == list(ours.reset_index().columns[[1, 0]]) + [
-        *ours.columns[1:]
-    ]
+    assert list(rho_table(table, "severity", {}, MediationConfig())) == list(
+        ours.reset_index().columns[[1, 0]]
+    ) + [*ours.columns[1:]]
 
 
 # The command line

@@ -15,7 +15,9 @@ MODELS = {
     ("simulated", "full"): ({"m1": BOTH, "m2": BOTH}, True),
     ("simulated", "uncorrelated"): ({"m1": BOTH, "m2": ("x1",)}, False),
     ("simulated", "four"): ({"m1": BOTH, "m2": ("x1",), "m3": ("x2",), "m4": BOTH}, True),
+    ("simulated", "covariate"): ({"m1": ("x1",), "m2": ("x1",)}, False),
     ("phantom", "full"): ({"m1": BOTH, "m2": BOTH}, True),
+    ("phantom", "covariate"): ({"m1": ("x1",), "m2": ("x1",)}, False),
     ("phantom", "uncorrelated"): ({"m1": BOTH, "m2": ("x1",)}, False),
 }
 MEASURES = {"chisq": "chi_square", "df": "df", "pvalue": "p", "cfi": "CFI", "tli": "TLI",
@@ -31,7 +33,8 @@ def table(cohort):
 def both(request):
     cohort, name = request.param
     paths, correlated = MODELS[request.param]
-    fit = fit_paths(table(cohort), "y", paths, correlated=correlated, draws=0)
+    beside = ["x2"] if name == "covariate" else []
+    fit = fit_paths(table(cohort), "y", paths, beside, correlated=correlated, draws=0)
     theirs = {}
     for kind in ("estimates", "fit"):
         rows = pd.read_csv(REFERENCE / f"lavaan_{kind}.csv")
@@ -50,7 +53,8 @@ def test_estimates_errors_and_standardised_are_lavaans(both):
         assert row["standardised"] == pytest.approx(other["std.all"], rel=1e-4, abs=1e-6)
         assert row["p"] == pytest.approx(other["pvalue"], abs=1e-4)
     free = expected[(expected["se"] > 0) & (expected.index.get_level_values("op") != ":=")]
-    assert len(fit.estimates) == len(free)
+    adjusting = 0 if "x2" in fit.exposures else len(free.query("rhs == 'x2'"))
+    assert len(fit.estimates) + adjusting == len(free)
 
 
 def test_defined_effects_are_lavaans(both):
@@ -117,11 +121,13 @@ def drawn_effects(whole, paths, correlated, draws):
     names = ["y", *dict.fromkeys(x for own in paths.values() for x in own), *paths]
     data = whole[names]
     spread = data.std(ddof=0)
-    model = sem._Paths("y", tuple(names[1 : -len(paths)]), paths, correlated)
+    model = sem.Paths("y", tuple(names[1 : -len(paths)]), paths, (), correlated)
     weights = np.stack([np.bincount(rows, minlength=len(data)) for rows in draws]).astype(float)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sem, "drawn_weights", lambda *_: [weights])
-        return sem._drawn_effects(model, (data - data.mean()) / spread, spread, len(draws), 1)
+        basis = np.full((len(data), 1), len(data) ** -0.5)
+        scaled = (data - data.mean()) / spread
+        return sem._drawn_effects(model, basis, scaled, spread, len(draws), 1)
 
 
 @pytest.mark.parametrize("correlated", [True, False])
@@ -148,7 +154,7 @@ def test_a_draw_that_varies_by_rounding_has_covariances_of_0():
     values[:23] = 0.137, 0.791, 2.377  # 23 patients alike
     weights = np.ones((2, 49))
     weights[0, 23:] = 0
-    same, every = drawn_covariances(values, weights)
+    same, every = drawn_covariances(weights, np.full((49, 1), 1 / 7), values)
     assert (same == 0).all()
     np.testing.assert_allclose(every, np.cov(values.T, ddof=0), rtol=1e-9)
 

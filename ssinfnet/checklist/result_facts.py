@@ -165,7 +165,8 @@ def confounders(known: Known) -> str:
     clinical = known.study.clinical
     if clinical is None or clinical.mediation is None:
         return ""
-    adjusted = ", ".join(clinical.mediation.covariates) or "none"
+    others = ["the other exposures"] * clinical.mediation.adjust_exposures
+    adjusted = ", ".join([*clinical.mediation.covariates, *others]) or "none"
     curves = any("_rho_" in name for name in known.figures)
     beside = "; what an unmeasured one would need to be is shown (figures of rho)" if curves else ""
     return f"Covariates: {adjusted}{beside}."

@@ -77,7 +77,10 @@ class MediationConfig(Part):
 
     exposures: tuple[Literal["age", "male", "n_diseases"], ...] = ("age", "male", "n_diseases")  # J
     outcomes: tuple[Literal["infected", "severe"], ...] = ("infected", "severe")  # J figures 4 to 6
-    covariates: tuple[Literal["age", "male", "n_diseases", "hospital"], ...] = ()  # of every path
+    covariates: tuple[Literal["age", "male", "n_diseases", "hospital"], ...] = (  # of every path
+        "hospital",
+    )
+    adjust_exposures: bool = False  # whether exposures are covariates of each other (D-90)
     adjustment: Literal["fdr_bh", "holm"] = "fdr_bh"  # of p, within an exposure; ours
     alpha: float = Field(default=0.05, gt=0, lt=1)  # J
     draws: int = Field(default=5000, ge=0)  # of patients, for each indirect effect's interval
@@ -85,6 +88,15 @@ class MediationConfig(Part):
     fewest: int = Field(default=20, ge=1)  # patients of either class of an outcome (D-19)
     most_correlated: float = Field(default=0.8, gt=0, lt=1)  # of mediators kept side by side; J
     seed: int = 2021  # of the draws
+
+    @model_validator(mode="after")
+    def _roles_differ(self) -> Self:
+        if twice := sorted(set(self.exposures) & set(self.covariates)):
+            raise ValueError(
+                f"{twice} are exposures and covariates; name each once, and write "
+                "adjust_exposures: true to adjust exposures for each other"
+            )
+        return self
 
 
 class ClinicalConfig(Part):

@@ -9,6 +9,7 @@ of it makes an effect causal: see `ASSUMPTIONS`.
 from ssinfnet.mediation.cohort import (
     analysis_table,
     chosen_mediators,
+    covariates_of,
     described,
     forests,
     natural_tables,
@@ -21,9 +22,13 @@ from ssinfnet.mediation.cohort import (
     two_part_tables,
     written_names,
 )
-from ssinfnet.mediation.effects import ALPHA, FEWEST, Mediation, mediate
+from ssinfnet.mediation.effects import ALPHA, FEWEST, mediate
 from ssinfnet.mediation.fit import fit_measures
-from ssinfnet.mediation.frames import chosen_columns, read_patients_table
+from ssinfnet.mediation.frames import (
+    chosen_columns,
+    default_covariates,
+    read_patients_table,
+)
 from ssinfnet.mediation.known_truth import (
     PLANTED,
     attenuations,
@@ -35,6 +40,7 @@ from ssinfnet.mediation.known_truth import (
     slice_truth,
 )
 from ssinfnet.mediation.natural import EFFECTS, natural_effects
+from ssinfnet.mediation.results import Mediation
 from ssinfnet.mediation.selection import correlations, filter_correlated
 from ssinfnet.mediation.sem import NotConvergedError, PathFit, fit_paths
 from ssinfnet.mediation.sensitivity import (
@@ -60,6 +66,8 @@ __all__ = [
     "chosen_columns",
     "chosen_mediators",
     "correlations",
+    "covariates_of",
+    "default_covariates",
     "described",
     "e_value",
     "filter_correlated",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ssinfnet import artifacts
-from ssinfnet.mediation.effects import Mediation
+from ssinfnet.config import MediationConfig
 from ssinfnet.mediation.natural import natural_effects
+from ssinfnet.mediation.results import Mediation
 from ssinfnet.mediation.selection import filter_correlated
 from ssinfnet.mediation.sem import NotConvergedError, PathFit, fit_paths
 from ssinfnet.mediation.sensitivity import RHO_COLUMNS, e_value, indirect_at_rho, vanishing_rho
@@ -21,6 +22,7 @@ from ssinfnet.phenotypes.catalogue import AREA
 __all__ = [
     "analysis_table",
     "chosen_mediators",
+    "covariates_of",
     "described",
     "forests",
     "natural_tables",
@@ -110,6 +112,12 @@ def written_names() -> dict[str, str]:
     return phenotype_names()["shown"].to_dict() | CLINICAL_NAMES
 
 
+def covariates_of(how: MediationConfig, exposure: str) -> tuple[str, ...]:
+    """Return what an exposure's regressions are adjusted for, by a study's settings (D-90)."""
+    others = [x for x in how.exposures if x != exposure] if how.adjust_exposures else []
+    return (*how.covariates, *others)
+
+
 def described(effects: Mediation, stability: pd.DataFrame) -> pd.DataFrame:
     """Return the table of all tests with class, family, and whether the phenotype is stable."""
     stable = stability.set_index("phenotype")["stable"]
@@ -171,7 +179,7 @@ def forests(effects: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, pd.Data
 
 
 def chosen_mediators(
-    table: pd.DataFrame, effects: pd.DataFrame, most: float, of_class: str = "ggo"
+    table: pd.DataFrame, effects: pd.DataFrame, how: MediationConfig, of_class: str = "ggo"
 ) -> pd.DataFrame:
     """Filter the mediators of any exposure by their correlations (J, multiple mediation).
 
@@ -181,8 +189,8 @@ def chosen_mediators(
         From `analysis_table`.
     effects : DataFrame
         From `described`.
-    most : float
-        See `filter_correlated`; a mediator's effect is its largest standardised one.
+    how : MediationConfig
+        `most_correlated` and covariates; a mediator's effect is its largest standardised one.
     of_class : str
 
     Returns
@@ -192,23 +200,23 @@ def chosen_mediators(
     """
     rows = effects[effects["mediator_by_criterion"] & (effects["class"] == of_class)]
     size = rows["indirect_standardised"].abs().groupby(rows["mediator"], sort=False).max()
-    return filter_correlated(table, size, most)
+    return filter_correlated(table, size, how.most_correlated, how.covariates)
 
 
-def two_part_tables(
-    table: pd.DataFrame, exposures: Sequence[str], outcome: str, draws: int, seed: int
-) -> pd.DataFrame:
+def two_part_tables(table: pd.DataFrame, outcome: str, how: MediationConfig) -> pd.DataFrame:
     """Return `two_part_effects` of every texture of the three classes; areas are whole numbers."""
     parts = []
     for name in CLASSES:
         textures = [f"{name}_{f.column}" for f in FEATURES if f.key != AREA]
         known = table[textures].where(table[f"any_{name}"] == 1)
         own = table.assign(**known)
-        parts.append(
+        parts += [
             two_part_effects(
-                own, exposures, outcome, f"any_{name}", textures, draws=draws, seed=seed
+                own, [exposure], outcome, f"any_{name}", textures, covariates_of(how, exposure),
+                draws=how.model_draws, seed=how.seed,
             )
-        )
+            for exposure in how.exposures
+        ]  # fmt: skip
     return pd.concat(parts, ignore_index=True)
 
 
@@ -216,10 +224,18 @@ def path_models(
     table: pd.DataFrame,
     outcome: str,
     paths: Mapping[str, tuple[str, ...]],
-    draws: int,
-    seed: int,
+    how: MediationConfig,
 ) -> tuple[dict[str, PathFit], pd.DataFrame]:
     """Fit the path model as figure 6 draws it, without covariances of mediators, and with them.
+
+    Parameters
+    ----------
+    table : DataFrame
+    outcome : str
+    paths : mapping
+        Mediator → exposures, see `paths_of`; if exposures adjust for each other, all exposures of
+        the model act on every mediator.
+    how : MediationConfig
 
     Returns
     -------
@@ -229,11 +245,15 @@ def path_models(
         A row a model: ``model``, measures of fit, and ``reason`` where there are none.
     """
     fits, rows = {}, []
+    if how.adjust_exposures:
+        every = tuple(dict.fromkeys(x for own in paths.values() for x in own))
+        paths = dict.fromkeys(paths, every)
     for name, correlated in (("as published", False), ("with covariances", True)):
         try:
             fits[name] = fit_paths(
-                table, outcome, paths, correlated=correlated, draws=draws, seed=seed
-            )
+                table, outcome, paths, how.covariates, correlated=correlated,
+                draws=how.model_draws, seed=how.seed,
+            )  # fmt: skip
         except (ValueError, NotConvergedError) as error:
             rows.append({"model": name, "reason": str(error)})
         else:
@@ -242,7 +262,7 @@ def path_models(
 
 
 def natural_tables(
-    table: pd.DataFrame, outcome: str, paths: Mapping[str, Collection[str]], draws: int, seed: int
+    table: pd.DataFrame, outcome: str, paths: Mapping[str, Collection[str]], how: MediationConfig
 ) -> pd.DataFrame:
     """Return natural effects of each pair by logit, with the E-values of its indirect risk ratio.
 
@@ -252,13 +272,15 @@ def natural_tables(
     outcome : str
     paths : mapping
         Mediator → exposures, see `paths_of`.
-    draws, seed : int
-        As `natural_effects` takes them.
+    how : MediationConfig
     """
     parts = []
     for mediator, exposures in paths.items():
         for exposure in exposures:
-            found = natural_effects(table, exposure, outcome, mediator, draws=draws, seed=seed)
+            found = natural_effects(
+                table, exposure, outcome, mediator, covariates_of(how, exposure),
+                draws=how.model_draws, seed=how.seed,
+            )  # fmt: skip
             found[["e_value", "e_value_limit"]] = np.nan
             ratio = (found["effect"] == "indirect_risk_ratio") & found["estimate"].notna()
             if ratio.any():
@@ -272,11 +294,11 @@ def natural_tables(
 
 
 def rho_table(
-    table: pd.DataFrame, outcome: str, paths: Mapping[str, Collection[str]]
+    table: pd.DataFrame, outcome: str, paths: Mapping[str, Collection[str]], how: MediationConfig
 ) -> pd.DataFrame:
     """Return `vanishing_rho` of each pair of a path model."""
-    parts = [vanishing_rho(table, list(exposures), outcome, [mediator])
-             for mediator, exposures in paths.items()]  # fmt: skip
+    parts = [vanishing_rho(table, [exposure], outcome, [mediator], covariates_of(how, exposure))
+             for mediator, exposures in paths.items() for exposure in exposures]  # fmt: skip
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*RHO_COLUMNS])
 
 

@@ -13,38 +13,36 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ssinfnet.mediation.collinearity import independent_in_draws
-from ssinfnet.mediation.regressions import weighted_products
+from ssinfnet.mediation.collinearity import COLLINEAR, independent_in_draws
+from ssinfnet.mediation.regressions import adjusted_products
 
 __all__ = ["drawn_covariances", "mediator_slopes", "outcome_slopes"]
 
 Array = NDArray[np.float64]
 
-ROUNDING = 1e-13  # share of a sum of squares that is lost by subtracting the mean
 ROUNDS, SETTLED = 500, 1e-10  # of the iteration; largest change of a slope between the last two
 
 
-def drawn_covariances(values: Array, weights: Array) -> Array:
-    """Return the covariance of each draw.
+def drawn_covariances(weights: Array, basis: Array, values: Array) -> Array:
+    """Return the covariance of what covariates leave of some variables in each draw.
 
     Parameters
     ----------
-    values : ndarray of float, shape (n, p)
-        On about the same scale.
     weights : ndarray of float, shape (draws, n)
         How often each patient is drawn.
+    basis : ndarray of float, shape (n, rank)
+        Of constant and covariates.
+    values : ndarray of float, shape (n, p)
+        On about the same scale.
 
     Returns
     -------
     ndarray of float, shape (draws, p, p)
-        Divided by the number of patients; exactly 0 of a variable that varies by rounding alone.
+        Divided by the number of patients; exactly 0 of a variable of which nothing is left.
     """
-    total = weights.sum(axis=1)
-    means = weights @ values / total[:, None]
-    products = weighted_products(weights, values) / total[:, None, None]
-    covariances = products - means[:, :, None] * means[:, None, :]
-    squares = np.einsum("dpp->dp", products)
-    varies = np.einsum("dpp->dp", covariances) > ROUNDING * squares
+    products, size = adjusted_products(weights, basis, values)
+    covariances = products / weights.sum(axis=1)[:, None, None]
+    varies = np.einsum("dpp->dp", products) > COLLINEAR * size
     return covariances * (varies[:, :, None] & varies[:, None, :])
 
 

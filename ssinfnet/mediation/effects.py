@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import Literal
 
@@ -22,8 +21,13 @@ from ssinfnet.mediation.collinearity import (
     extended,
     unexplained,
 )
-from ssinfnet.mediation.frames import AnalysisFrame, analysis_frame, complete_groups, kind_of
-from ssinfnet.mediation.html_tables import html_table
+from ssinfnet.mediation.frames import (
+    AnalysisFrame,
+    analysis_frame,
+    check_names,
+    complete_groups,
+    kind_of,
+)
 from ssinfnet.mediation.regressions import indirect_effects, slopes, weighted_indirect_effects
 from ssinfnet.mediation.resampling import (
     bca_interval,
@@ -31,103 +35,17 @@ from ssinfnet.mediation.resampling import (
     left_out_weights,
     percentile_interval,
 )
+from ssinfnet.mediation.results import Mediation
 
-__all__ = ["ALPHA", "FEWEST", "Mediation", "mediate"]
+__all__ = ["ALPHA", "FEWEST", "mediate"]
 
 Array = NDArray[np.float64]
 Adjustment = Literal["fdr_bh", "holm"]
 
 ALPHA = 0.05
-SHOWN_PAIRS = 30  # in Jupyter; `Mediation.table` has all
 FEWEST = 20  # patients of either class of a binary outcome (D-19)
 BETAS = ("beta11", "beta21", "beta31", "beta32")
 TESTED = ("beta11", "beta21", "beta32", "indirect")  # D-17
-
-
-@dataclass(frozen=True)
-class Mediation:
-    """What `mediate` found; shows itself in Jupyter.
-
-    Attributes
-    ----------
-    table : DataFrame
-        One row an exposure and mediator, see `mediate`.
-    outcome : str
-    kind : str
-        Of the outcome: ``binary``, ``ordinal`` or ``continuous``.
-    covariates : tuple of str
-    adjustment : str
-    left_out : DataFrame
-        ``patient`` and ``reason`` of those whose exposure, outcome or covariate is not known.
-    """
-
-    table: pd.DataFrame
-    outcome: str
-    kind: str
-    covariates: tuple[str, ...]
-    adjustment: str
-    left_out: pd.DataFrame
-
-    @property
-    def model(self) -> str:
-        """The model of the outcome, in words; the paper's choice is named as such (J eq 14)."""
-        if self.kind == "continuous":
-            return "linear model"
-        return f"linear model of a {self.kind} outcome, the paper's choice"
-
-    def mediators(self, exposure: str | None = None) -> list[str]:
-        """Return the names that meet the paper's criterion, for one exposure or for any."""
-        rows = self.table[self.table["mediator_by_criterion"]]
-        if exposure is not None:
-            rows = rows[rows["exposure"] == exposure]
-        return list(dict.fromkeys(rows["mediator"]))
-
-    def text(self) -> str:
-        """Return the result for a terminal: what was tested, the mediators, who was left out."""
-        shown = self._mediating()
-        table = shown.to_string(index=False, float_format="{:.3g}".format) if len(shown) else ""
-        return "\n".join(part for part in (self._headline(), table, *self._notes()) if part)
-
-    def _repr_html_(self) -> str:
-        pairs = self._mediating().sort_values("p_indirect_adjusted", kind="stable")
-        shown = html_table(pairs.head(SHOWN_PAIRS)) if len(pairs) else ""
-        notes = [f"The first {SHOWN_PAIRS} by p are shown."] * (len(pairs) > SHOWN_PAIRS)
-        notes = [html.escape(note, quote=False) for note in notes + self._notes()]
-        return f"<p>{html.escape(self._headline(), quote=False)}</p>{shown}" + "<br>".join(notes)
-
-    def _notes(self) -> list[str]:
-        missing = self._by_mediator("reason")
-        notes = [f"{number} mediators not analysed: {why}" for why, number in missing.items()]
-        notes += [
-            f"covariate {names} dropped for {number} mediators: among their patients it does not "
-            "vary, or follows from the covariates before it"
-            for names, number in self._by_mediator("covariates_dropped").items()
-        ]
-        left_out = self.left_out["reason"].value_counts()
-        return notes + [f"{number} patients left out: {why}" for why, number in left_out.items()]
-
-    def _by_mediator(self, column: str) -> pd.Series:
-        """Return each text of a column → how many mediators have it, with any exposure."""
-        texts = self.table.loc[self.table[column] != "", ["mediator", column]]
-        return texts.drop_duplicates()[column].value_counts()
-
-    def _headline(self) -> str:
-        tested = self.table["p_indirect"].notna().sum()
-        beside = f", beside {', '.join(self.covariates)}" if self.covariates else ""
-        return (
-            f"{len(self._mediating())} of {tested} pairs of exposure and mediator pass the paper's "
-            f"criterion or the joint test for {self.outcome} ({self.model}{beside}; "
-            f"{self.adjustment} within each exposure; {len(self.left_out)} patients left out)"
-        )
-
-    def _mediating(self) -> pd.DataFrame:
-        either = self.table["mediator_by_criterion"] | self.table["mediator_by_joint_test"]
-        return self.table.loc[
-            either,
-            ["exposure", "mediator", "n", "indirect", "indirect_low", "indirect_high",
-             "indirect_standardised", "p_indirect_adjusted", "mediator_by_criterion",
-             "mediator_by_joint_test"],
-        ]  # fmt: skip
 
 
 def mediate(
@@ -137,6 +55,7 @@ def mediate(
     mediators: Sequence[str],
     covariates: Sequence[str] = (),
     *,
+    adjust_exposures: bool = False,
     adjustment: Adjustment = "fdr_bh",
     draws: int = 5000,
     interval: Literal["percentile", "bca"] = "bca",
@@ -155,8 +74,11 @@ def mediate(
     table : DataFrame
         One row a patient, indexed by patient; all columns below hold numbers.
     exposures, mediators, covariates : sequence of str
-        Each pair of exposure and mediator is analysed by itself, beside all covariates.
+        Each pair of exposure and mediator is analysed by itself, beside all covariates, on the
+        patients who have this exposure.
     outcome : str
+    adjust_exposures : bool
+        Whether the other exposures are covariates too (D-90).
     adjustment : {"fdr_bh", "holm"}
         Of p values within each exposure (D-17). Mediators that are the same up to scale count once.
     draws : int
@@ -191,18 +113,52 @@ def mediate(
         raise ValueError(f"adjustment must be fdr_bh or holm, got {adjustment!r}")
     if interval not in ("bca", "percentile"):
         raise ValueError(f"interval must be bca or percentile, got {interval!r}")
-    frame = analysis_frame(table, exposures, outcome, mediators, covariates)
-    kind = kind_of(frame.values[outcome])
+    check_names(table, [*exposures, outcome, *covariates, *mediators])
+    frames = [
+        analysis_frame(table, own, outcome, mediators, [*covariates, *beside])
+        for own, beside in _exposure_groups(table, exposures, adjust_exposures)
+    ]
+    kind = kind_of(pd.concat([frame.values[outcome] for frame in frames]))
     pieces = []
-    for names, known in complete_groups(frame.values[list(mediators)]):
-        own = replace(frame, values=frame.values[known], mediators=tuple(names))
-        pieces.append(_group_effects(own, kind, draws, interval, seed, fewest))
+    for frame in frames:
+        same_as = _same_columns(frame)
+        for names, known in complete_groups(frame.values[list(mediators)]):
+            own = replace(frame, values=frame.values[known], mediators=tuple(names))
+            rows = _group_effects(own, kind, draws, interval, seed, fewest)
+            pieces.append(rows.assign(same_as=rows["mediator"].map(same_as)))
     found = pd.concat(pieces, ignore_index=True)
     order = {pair: i for i, pair in enumerate((x, m) for x in exposures for m in mediators)}
     place = [order[pair] for pair in zip(found["exposure"], found["mediator"], strict=True)]
     found = found.iloc[np.argsort(place)].reset_index(drop=True)
-    decided = _decided(found, _same_columns(frame), adjustment, alpha)
-    return Mediation(decided, outcome, kind, frame.covariates, adjustment, frame.left_out)
+    beside = tuple(name for name in frames[0].covariates if name not in exposures)
+    return Mediation(
+        _decided(found, adjustment, alpha), outcome, kind, beside,
+        adjust_exposures and len(exposures) > 1, adjustment, _left_out(frames, exposures),
+    )  # fmt: skip
+
+
+def _exposure_groups(
+    table: pd.DataFrame, exposures: Sequence[str], adjusted: bool
+) -> list[tuple[list[str], list[str]]]:
+    """Return exposures that are analysed together, and the exposures beside them.
+
+    Those that the same patients have share their draws' sums of products.
+    """
+    if adjusted:
+        return [([own], [x for x in exposures if x != own]) for own in exposures]
+    return [(names, []) for names, _ in complete_groups(table[list(exposures)])]
+
+
+def _left_out(frames: Sequence[AnalysisFrame], exposures: Sequence[str]) -> pd.DataFrame:
+    """Return the patients that some exposure's analysis left out, each once for a reason."""
+    whole = pd.concat(
+        [frame.left_out.assign(exposure=name) for frame in frames for name in frame.exposures]
+    )
+    rows = []
+    for (patient, reason), own in whole.groupby(["patient", "reason"], sort=False):
+        only = "" if len(own) == len(exposures) else f", for exposure {', '.join(own['exposure'])}"
+        rows.append((patient, reason + only))
+    return pd.DataFrame(rows, columns=["patient", "reason"])
 
 
 def _group_effects(
@@ -344,27 +300,26 @@ def _same_columns(frame: AnalysisFrame) -> dict[str, str]:
     return found
 
 
-def _decided(
-    found: pd.DataFrame, same_as: dict[str, str], adjustment: str, alpha: float
-) -> pd.DataFrame:
-    """Return the rows with adjusted p values and the two decisions."""
+def _decided(found: pd.DataFrame, adjustment: str, alpha: float) -> pd.DataFrame:
+    """Return the rows with adjusted p values and the two decisions.
+
+    The column ``same_as`` names the mediator that stands for each in the adjustment.
+    """
     if "p_indirect" not in found:
         reasons = found["reason"].unique().tolist()
         raise ValueError(f"no mediator can be analysed: {reasons[:5]}")
     for test in (*TESTED, "joint"):
         found[f"p_{test}_adjusted"] = np.nan
         for _, own in found.groupby("exposure", sort=False):
-            once = own[own["mediator"].map(same_as) == own["mediator"]]
+            once = own[own["same_as"] == own["mediator"]]
             p = once.set_index("mediator")[f"p_{test}"].dropna()
             if p.empty:
                 continue
             adjusted = pd.Series(multipletests(p, method=adjustment)[1], index=p.index)
-            found.loc[own.index, f"p_{test}_adjusted"] = (
-                own["mediator"].map(same_as).map(adjusted).to_numpy()
-            )
+            found.loc[own.index, f"p_{test}_adjusted"] = own["same_as"].map(adjusted).to_numpy()
     significant = (found[[f"p_{test}_adjusted" for test in TESTED[:3]]] < alpha).all(axis=1)
     smaller = found["beta11"].abs() > found["beta31"].abs()
     found["mediator_by_criterion"] = significant & smaller
     found["mediator_by_joint_test"] = found["p_joint_adjusted"] < alpha
     last = ["covariates_dropped", "reason"]
-    return found[[*found.columns.drop(last), *last]]
+    return found[[*found.columns.drop([*last, "same_as"]), *last]]

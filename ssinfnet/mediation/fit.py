@@ -56,7 +56,7 @@ def fit_measures(
     worst = max(misfit, base_misfit)
     scale = np.sqrt(np.outer(np.diag(s), np.diag(s)))
     left = ((s - m) / scale)[np.tril_indices(p)]
-    constant = 0.0 if spread is None else 2 * np.log(spread[~inside]).sum()
+    constant = 0.0 if spread is None else 2 * np.log(spread[sample.index[~inside]]).sum()
     own = np.linalg.slogdet(m)[1] - np.linalg.slogdet(x)[1] + constant
     traces = np.trace(np.linalg.solve(m, s)) - len(x)
     likelihood = -n / 2 * (outside * np.log(2 * np.pi) + own + traces)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,13 +17,19 @@ from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
 __all__ = [
     "AnalysisFrame",
     "analysis_frame",
+    "check_names",
     "chosen_columns",
     "complete_groups",
+    "covariate_columns",
+    "default_covariates",
     "kind_of",
+    "number_frame",
     "read_patients_table",
 ]
 
 Array = NDArray[np.float64]
+
+PLACES = ("hospital", "centre", "center", "site")  # columns that say where a patient was seen
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,22 @@ def chosen_columns(table: pd.DataFrame, patterns: Sequence[str]) -> list[str]:
     return list(chosen)
 
 
+def default_covariates(table: pd.DataFrame, used: Collection[str]) -> list[str]:
+    """Return the column that says where a patient was seen, if patients were seen in several.
+
+    Without it two hospitals that differ in everything look like mediation (D-90).
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a patient.
+    used : collection of str
+        Columns that have a role already.
+    """
+    free = [name for name in map(str, table.columns) if name not in used]
+    return [name for name in free if name.lower() in PLACES and table[name].nunique() > 1]
+
+
 def analysis_frame(
     table: pd.DataFrame,
     exposures: Sequence[str],
@@ -124,16 +146,13 @@ def analysis_frame(
         from the covariates; or if there are no more patients than parameters.
     """
     roles = [*exposures, outcome, *covariates, *mediators]
-    _check_names(table, roles)
+    check_names(table, roles)
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()].unique().tolist()
         raise ValueError(f"patients {twice[:5]} occur more than once; keep one row a patient")
     named = (*exposures, outcome, *mediators)
-    numbers = pd.concat({name: _numbers(table[name]) for name in named}, axis=1)
-    expanded = pd.concat(
-        [_covariate(table[name]) for name in covariates] or [pd.DataFrame(index=table.index)],
-        axis=1,
-    )
+    numbers = number_frame(table, named)
+    expanded = covariate_columns(table, covariates)
     needed = pd.concat([numbers[[*exposures, outcome]], expanded], axis=1)
     known = needed.notna().all(axis=1)
     left_out = pd.DataFrame(
@@ -149,7 +168,8 @@ def analysis_frame(
     return frame
 
 
-def _check_names(table: pd.DataFrame, roles: list[str]) -> None:
+def check_names(table: pd.DataFrame, roles: Sequence[str]) -> None:
+    """Raise ValueError unless a table has each column once and each has one role."""
     twice = table.columns[table.columns.duplicated()].unique().tolist()
     if twice:
         raise ValueError(f"columns {twice[:5]} occur more than once; rename or drop one of each")
@@ -159,6 +179,17 @@ def _check_names(table: pd.DataFrame, roles: list[str]) -> None:
     used_twice = sorted({name for name in roles if roles.count(name) > 1})
     if used_twice:
         raise ValueError(f"columns {used_twice} have two roles; give each one")
+
+
+def number_frame(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return some columns as float64; ValueError where one holds text, or infinity."""
+    return pd.DataFrame({name: _numbers(table[name]) for name in names}, index=table.index)
+
+
+def covariate_columns(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return covariates as numbers: text as one 0/1 column a category but the first."""
+    parts = [_covariate(table[name]) for name in names]
+    return pd.concat([pd.DataFrame(index=table.index), *parts], axis=1)
 
 
 def _shown(table: pd.DataFrame) -> list[str]:

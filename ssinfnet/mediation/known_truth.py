@@ -10,6 +10,7 @@ textures with much else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from ssinfnet import scores
 from ssinfnet.config import MediationConfig
 from ssinfnet.maps import class_masks, read_maps
+from ssinfnet.mediation.cohort import covariates_of
 from ssinfnet.mediation.effects import mediate
 from ssinfnet.mediation.frames import analysis_frame, complete_groups
 from ssinfnet.mediation.regressions import indirect_effects, weighted_indirect_effects
@@ -131,23 +133,17 @@ def planted_effects(
 def _batch_effects(truth: pd.DataFrame, how: MediationConfig) -> pd.Series:
     """Return the indirect effects in one draw, by outcome, exposure and mediator."""
     shares = _planted_shares(truth)
-    beside = [MODEL_NAMES[name] for name in how.covariates if name != "hospital"]
     found = {}
-    for outcome in how.outcomes:
+    for outcome, exposure in product(how.outcomes, how.exposures):
         analysed = (truth["infected"] == 1) | (outcome != "severe")
+        beside = [MODEL_NAMES[x] for x in covariates_of(how, exposure) if x != "hospital"]
         for names, known in complete_groups(shares):
-            rows = analysed & known
-            x, others, y = (
-                truth.loc[rows, columns].to_numpy(float)
-                for columns in ([MODEL_NAMES[name] for name in how.exposures], beside, outcome)
-            )
+            rows = truth[analysed & known]
+            x, others, y = (rows[columns].to_numpy(float)
+                            for columns in ([MODEL_NAMES[exposure]], beside, outcome))  # fmt: skip
             others = np.column_stack([np.ones(len(y)), others])
-            products = indirect_effects(others, x, shares.loc[rows, names].to_numpy(), y)
-            found |= {
-                (outcome, exposure, mediator): products[i, j]
-                for i, exposure in enumerate(how.exposures)
-                for j, mediator in enumerate(names)
-            }
+            effects = indirect_effects(others, x, shares.loc[rows.index, names].to_numpy(), y)[0]
+            found |= {(outcome, exposure, name): effects[i] for i, name in enumerate(names)}
     return pd.Series(found)
 
 
@@ -248,8 +244,9 @@ def recovered_effects(
     for outcome in how.outcomes:
         try:
             table = mediate(
-                whole, how.exposures, outcome, names, how.covariates, adjustment=how.adjustment,
-                draws=how.draws, seed=how.seed, fewest=how.fewest,
+                whole, how.exposures, outcome, names, how.covariates,
+                adjust_exposures=how.adjust_exposures, adjustment=how.adjustment, draws=how.draws,
+                seed=how.seed, fewest=how.fewest,
             ).table  # fmt: skip
         except ValueError as error:
             pairs = pd.MultiIndex.from_product([how.exposures, names])
@@ -282,22 +279,22 @@ def attenuations(
         Below 1 the predicted masks weaken the effect. NaN where it cannot be computed.
     """
     whole = _joined(patients, mediators)
-    parts = [_attenuation(whole, outcome, mediator, how)
-             for outcome in how.outcomes for mediator in PLANTED]  # fmt: skip
+    parts = [_attenuation(whole, outcome, mediator, exposure, how) for outcome in how.outcomes
+             for mediator in PLANTED for exposure in how.exposures]  # fmt: skip
     return pd.concat(parts, ignore_index=True)
 
 
 def _attenuation(
-    whole: pd.DataFrame, outcome: str, mediator: str, how: MediationConfig
+    whole: pd.DataFrame, outcome: str, mediator: str, exposure: str, how: MediationConfig
 ) -> pd.DataFrame:
-    """Return the rows of one outcome and mediator, an exposure each."""
+    """Return the row of one outcome, mediator and exposure."""
     pair = [f"true.{mediator}", f"predicted.{mediator}"]
-    labels = {"exposure": list(how.exposures), "mediator": mediator, "outcome": outcome}
+    labels = {"exposure": [exposure], "mediator": mediator, "outcome": outcome}
     known = whole[whole[pair].notna().all(axis=1)]
     unknown = pd.DataFrame({**labels, "n_both": len(known), "attenuation": np.nan,
                             "attenuation_low": np.nan, "attenuation_high": np.nan})  # fmt: skip
     try:
-        frame = analysis_frame(known, how.exposures, outcome, pair, how.covariates)
+        frame = analysis_frame(known, [exposure], outcome, pair, covariates_of(how, exposure))
     except ValueError:  # `recovered_effects` says why
         return unknown
     values = frame.values

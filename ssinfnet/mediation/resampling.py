@@ -91,6 +91,8 @@ def bca_interval(
 def _quantiles(drawn: Array, *levels: Array) -> tuple[Array, ...]:
     """Return a quantile of each column, each at its own level, NaN draws left out."""
     ordered = np.sort(drawn, axis=0)  # NaN last
+    if not len(drawn):
+        return tuple(np.full(drawn.shape[1], np.nan) for _ in levels)
     last = np.isfinite(drawn).sum(axis=0) - 1
     columns = np.arange(drawn.shape[1])
     found = []

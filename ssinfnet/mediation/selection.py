@@ -7,6 +7,10 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+from ssinfnet.mediation.collinearity import adjustment, unexplained
+from ssinfnet.mediation.frames import complete_groups, covariate_columns, number_frame
 
 __all__ = ["MOST_CORRELATED", "PREFERRED", "correlations", "filter_correlated"]
 
@@ -15,15 +19,51 @@ MOST_CORRELATED = 0.8  # J
 PREFERRED = (("*_area", "*"), ("*_entropy", "*_uniformity"), ("*_imc1", "*_mcc"))
 
 
-def correlations(table: pd.DataFrame, mediators: Sequence[str]) -> pd.DataFrame:
-    """Return Pearson's r of each pair, over the patients who have both; NaN where undefined."""
-    return table[list(mediators)].astype("float64").corr()
+def correlations(
+    table: pd.DataFrame, mediators: Sequence[str], covariates: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return Pearson's r of each pair of mediators, of what the covariates leave of them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a patient.
+    mediators, covariates : sequence of str
+        With covariates r is the partial correlation.
+
+    Returns
+    -------
+    DataFrame
+        Square, each pair over the patients who have both and all covariates; NaN where undefined.
+    """
+    values = number_frame(table, mediators)
+    beside = covariate_columns(table, covariates)
+    values = values.where(beside.notna().all(axis=1))
+    groups = complete_groups(values)
+    r = pd.DataFrame(np.nan, index=list(mediators), columns=list(mediators))
+    for number, (names, known) in enumerate(groups):
+        for others, also_known in groups[: number + 1]:
+            both = known & also_known
+            if not both.any():
+                continue
+            basis = adjustment(beside[both], list(beside)).basis
+            first, second = (_unit(basis, values.loc[both, own]) for own in (names, others))
+            r.loc[names, others] = first.T @ second
+            r.loc[others, names] = second.T @ first
+    return r
+
+
+def _unit(basis: NDArray[np.float64], values: pd.DataFrame) -> NDArray[np.float64]:
+    """Return what a basis leaves of some columns, each of length 1, NaN where it is nothing."""
+    rest = unexplained(basis, values.to_numpy())
+    return rest / np.linalg.norm(rest, axis=0)
 
 
 def filter_correlated(
     table: pd.DataFrame,
     effects: pd.Series,
     most: float = MOST_CORRELATED,
+    covariates: Sequence[str] = (),
     preferred: Sequence[tuple[str, str]] = PREFERRED,
 ) -> pd.DataFrame:
     """Keep one of each pair of mediators whose absolute correlation is above `most`.
@@ -39,6 +79,8 @@ def filter_correlated(
         Mediator → indirect effect (standardised, so that sizes compare); its index are the
         mediators that are compared.
     most : float
+    covariates : sequence of str
+        As `correlations` takes them.
     preferred : sequence of (str, str)
         Patterns of names, kept and dropped.
 
@@ -58,7 +100,7 @@ def filter_correlated(
     if effects.isna().any() or not effects.index.is_unique:
         raise ValueError("effects must name each mediator once, with a number")
     names = list(effects.index)
-    r = correlations(table, names).to_numpy(copy=True)
+    r = correlations(table, names, covariates).to_numpy(copy=True)
     size = np.nan_to_num(np.abs(np.triu(r, 1)))
     dropped: dict[str, tuple[str, float]] = {}
     while size.size and size.max() > most:

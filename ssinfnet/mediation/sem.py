@@ -6,7 +6,6 @@ lavaan is ours: measures of fit, defined effects with their errors, and when a f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,11 +15,12 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from semopy import Model
 
-from ssinfnet.mediation.collinearity import centred
+from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
 from ssinfnet.mediation.drawn_paths import drawn_covariances, mediator_slopes, outcome_slopes
 from ssinfnet.mediation.fit import fit_measures
 from ssinfnet.mediation.frames import analysis_frame
 from ssinfnet.mediation.html_tables import html_table
+from ssinfnet.mediation.path_syntax import Paths, formula_names
 from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
 
 __all__ = ["NotConvergedError", "PathFit", "fit_paths"]
@@ -59,6 +59,8 @@ class PathFit:
         Patients, all with every variable.
     left_out : int
         Patients without one.
+    covariates_dropped : str
+        Covariates that do not vary or follow from those before them, separated by commas.
     """
 
     estimates: pd.DataFrame
@@ -68,6 +70,7 @@ class PathFit:
     syntax: str
     n: int
     left_out: int
+    covariates_dropped: str
 
     def _repr_html_(self) -> str:
         found = self.measures
@@ -79,77 +82,11 @@ class PathFit:
         return head + html_table(self.effects) + html_table(self.estimates)
 
 
-@dataclass(frozen=True)
-class _Paths:
-    """A path model with names that a formula can hold, and a label for each parameter."""
-
-    outcome: str
-    exposures: tuple[str, ...]
-    paths: dict[str, tuple[str, ...]]  # mediator → its exposures
-    correlated: bool
-
-    @property
-    def mediators(self) -> tuple[str, ...]:
-        return tuple(self.paths)
-
-    def slopes(self) -> dict[tuple[str, str], str]:
-        """Return (response, regressor) → label."""
-        named = {(self.outcome, m): f"b{i}" for i, m in enumerate(self.mediators, 1)}
-        named |= {(self.outcome, x): f"c{j}" for j, x in enumerate(self.exposures, 1)}
-        return named | {
-            (m, x): f"a{i}{j}" if len(self.exposures) < 10 else f"a{i}_{j}"
-            for i, m in enumerate(self.mediators, 1)
-            for j, x in enumerate(self.exposures, 1)
-            if x in self.paths[m]
-        }
-
-    def covariances(self) -> dict[tuple[str, str], str]:
-        """Return pairs of variables whose residual variance or covariance is free → label."""
-        endogenous = (*self.mediators, self.outcome)
-        named = {(name, name): f"v{i}" for i, name in enumerate(endogenous, 1)}
-        pairs = [(m, other) for i, m in enumerate(self.mediators) for other in self.mediators[:i]]
-        return named | {pair: f"r{i}" for i, pair in enumerate(pairs, 1) if self.correlated}
-
-    def exogenous(self) -> dict[tuple[str, str], str]:
-        """Return the pairs of exposures → label; semopy counts them only where they are named."""
-        pairs = [(x, other) for i, x in enumerate(self.exposures)
-                 for other in self.exposures[: i + 1]]  # fmt: skip
-        return {pair: f"x{i}" for i, pair in enumerate(pairs, 1)}
-
-    def indirect(self) -> dict[tuple[str, str], tuple[str, str]]:
-        """Return (exposure, mediator) → labels of the two slopes between."""
-        named = self.slopes()
-        return {(x, m): (named[m, x], named[self.outcome, m])
-                for x in self.exposures for m in self.mediators if x in self.paths[m]}  # fmt: skip
-
-    def model(self) -> str:
-        """Return the model as semopy reads it."""
-        lines = [f"{y} ~ {label}*{x}" for (y, x), label in self.slopes().items()]
-        free = self.covariances() | self.exogenous()
-        return "\n".join(lines + [f"{a} ~~ {label}*{b}" for (a, b), label in free.items()])
-
-    def lavaan(self) -> str:
-        """Return the model as lavaan reads it, defined effects included."""
-        named = self.slopes()
-        lines = []
-        for response in (self.outcome, *self.mediators):
-            terms = [f"{label}*{x}" for (y, x), label in named.items() if y == response]
-            lines.append(f"{response} ~ " + " + ".join(terms))
-        lines += [f"{a} ~~ {b}" for a, b in self.covariances() if a != b]
-        by_exposure: dict[str, list[str]] = {}
-        for (x, m), (a, b) in self.indirect().items():
-            lines.append(f"ind_{x}_{m} := {a}*{b}")
-            by_exposure.setdefault(x, []).append(f"{a}*{b}")
-        for x, terms in by_exposure.items():
-            lines.append(f"ind_{x} := " + " + ".join(terms))
-            lines.append(f"total_{x} := {named[self.outcome, x]} + " + " + ".join(terms))
-        return "\n".join(lines)
-
-
 def fit_paths(
     table: pd.DataFrame,
     outcome: str,
     paths: Mapping[str, Sequence[str]],
+    covariates: Sequence[str] = (),
     *,
     correlated: bool = True,
     draws: int = 1000,
@@ -165,6 +102,9 @@ def fit_paths(
         Numbers; 0 and 1 are modelled linearly, the paper's choice.
     paths : mapping of str to sequence of str
         Mediator → the exposures that it carries. All exposures also act directly.
+    covariates : sequence of str
+        Act on every mediator and on the outcome; text becomes categories. Estimates, errors and
+        measures of fit are those of the whole model, in which their slopes are parameters too.
     correlated : bool
         Whether what exposures leave of the mediators may be correlated; eq 15 is silent.
     draws, seed : int
@@ -187,19 +127,26 @@ def fit_paths(
     if bare := [mediator for mediator, own in paths.items() if not own]:
         raise ValueError(f"each mediator needs an exposure; {bare} has none")
     exposures = list(dict.fromkeys(x for own in paths.values() for x in own))
-    frame = analysis_frame(table, exposures, outcome, list(paths))
+    frame = analysis_frame(table, exposures, outcome, list(paths), covariates)
     values = frame.values.dropna()
-    names = _formula_names([outcome, *exposures, *paths])
-    model = _Paths(
+    adjusted = adjustment(values, frame.covariates)
+    kept = [name for name in frame.covariates if name not in adjusted.dropped]
+    names = formula_names([outcome, *exposures, *paths, *kept])
+    model = Paths(
         names[outcome], tuple(names[x] for x in exposures),
-        {names[m]: tuple(names[x] for x in own) for m, own in paths.items()}, correlated,
+        {names[m]: tuple(names[x] for x in own) for m, own in paths.items()},
+        tuple(names[z] for z in kept), correlated,
     )  # fmt: skip
-    data = values.rename(columns=names)[list(names.values())]
-    _check(data, model, names)
-    spread = data.std(ddof=0)
-    scaled = (data - data.mean()) / spread
+    variables = [outcome, *exposures, *paths]
+    data = values[variables].rename(columns=names)
+    rest = pd.DataFrame(unexplained(adjusted.basis, data.to_numpy()), data.index, data.columns)
+    _check(data, rest, model, names)
+    spread = rest.std(ddof=0)
+    scaled = rest / spread
     fitted = _fit(model, scaled)
-    sigma = _implied(fitted, list(data.columns))
+    sample, sigma = _with_covariates(
+        (data - data.mean()) / spread, adjusted.basis, _implied(fitted, list(data.columns))
+    )
     labels = dict(zip(_active(fitted), fitted.param_vals, strict=True))
     covariance = pd.DataFrame(
         np.linalg.inv(fitted.calc_fim()), index=list(labels), columns=list(labels)
@@ -207,53 +154,68 @@ def fit_paths(
     shown = {safe: name for name, safe in names.items()}
     effects = _effects(model, labels, covariance, spread, sigma)
     if draws:
-        drawn = _drawn_effects(model, scaled, spread, draws, seed)
+        drawn = _drawn_effects(model, adjusted.basis, scaled, spread, draws, seed)
         effects["drawn_low"], effects["drawn_high"] = percentile_interval(drawn)
         effects["draws"] = np.isfinite(drawn).sum(axis=0)
-    free = len(model.slopes()) + len(model.covariances())
-    sample = scaled.cov(ddof=0)
+    outside = [name for name in sample if name not in (model.outcome, *model.mediators)]
     return PathFit(
         _named(_estimates(model, labels, covariance, spread, sigma), shown),
         _named(effects, shown),
         values[exposures].corr(),
-        fit_measures(sample, sigma, len(data), free, list(model.exposures), spread),
-        model.lavaan(), len(data), len(table) - len(data),
+        fit_measures(sample, sigma, len(data), model.parameters(), outside, spread),
+        model.lavaan(), len(data), len(table) - len(data), adjusted.note,
     )  # fmt: skip
 
 
-def _formula_names(columns: Sequence[str]) -> dict[str, str]:
-    """Return column → a name that a formula can hold, each different."""
-    safe: dict[str, str] = {}
-    for column in columns:
-        plain = re.sub(r"\W+", "_", column, flags=re.ASCII).strip("_") or "column"
-        plain = plain if plain[0].isalpha() else f"column_{plain}"
-        taken, number = plain, 2
-        while taken in safe.values():
-            taken, number = f"{plain}_{number}", number + 1
-        safe[column] = taken
-    return safe
+def _with_covariates(
+    data: pd.DataFrame, basis: Array, implied: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the covariance of variables and covariates as observed, and as the model implies it.
+
+    Each covariate acts on all that is explained, so that the model reproduces what they explain.
+
+    Parameters
+    ----------
+    data : DataFrame
+        The variables.
+    basis : ndarray of float, shape (n, rank)
+        Of constant and covariates.
+    implied : DataFrame
+        Covariance that the model implies of what the basis leaves of the variables.
+    """
+    names = [f"covariate {number}" for number in range(1, basis.shape[1])]
+    beside = pd.DataFrame(basis[:, 1:] * np.sqrt(len(data)), data.index, names)
+    sample = data.join(beside).cov(ddof=0)
+    explained = sample.loc[data.columns, names].to_numpy()
+    whole = sample.copy()
+    whole.loc[data.columns, data.columns] = implied + explained @ explained.T
+    return sample, whole
 
 
-def _check(data: pd.DataFrame, model: _Paths, names: Mapping[str, str]) -> None:
-    parameters = len(model.slopes()) + len(model.covariances())
+def _check(data: pd.DataFrame, rest: pd.DataFrame, model: Paths, names: Mapping[str, str]) -> None:
+    """Raise ValueError where variables, or what the covariates leave of them, fit no model."""
+    parameters = model.parameters()
     if len(data) <= parameters:
         raise ValueError(
             f"{len(data)} patients have all variables; {parameters} parameters need more of them, "
             "or fewer mediators"
         )
-    still = [name for name, safe in names.items() if not centred(data[safe].to_numpy()).any()]
+    shown = {safe: name for name, safe in names.items()}
+    still = [shown[name] for name in data if not centred(data[name].to_numpy()).any()]
     if still:
         raise ValueError(f"{still} do not vary among the {len(data)} patients; drop them")
-    vectors = np.linalg.eigh(data.corr())
+    if follow := [shown[name] for name in rest if rest[name].isna().any()]:
+        raise ValueError(f"{follow} follow exactly from the covariates; drop them")
+    vectors = np.linalg.eigh(rest.corr())
     if vectors.eigenvalues[0] < SMALLEST_EIGENVALUE:
         share = np.abs(vectors.eigenvectors[:, 0])
-        alike = [name for (name, _), own in zip(names.items(), share, strict=True) if own > 0.1]
+        alike = [shown[name] for name, own in zip(rest, share, strict=True) if own > 0.1]
         raise ValueError(
             f"the covariance is not positive definite: {alike} follow from each other; drop one"
         )
 
 
-def _fit(model: _Paths, data: pd.DataFrame) -> Model:
+def _fit(model: Paths, data: pd.DataFrame) -> Model:
     """Return the fitted model, or raise NotConvergedError."""
     fitted = Model(model.model())
     fitted.fit(data, options={"ftol": 1e-12})
@@ -283,7 +245,7 @@ def _tested(estimate: Array, se: Array) -> dict[str, Array]:
 
 
 def _estimates(
-    model: _Paths, labels: Mapping[str, float], covariance: pd.DataFrame, spread: pd.Series,
+    model: Paths, labels: Mapping[str, float], covariance: pd.DataFrame, spread: pd.Series,
     sigma: pd.DataFrame,
 ) -> pd.DataFrame:  # fmt: skip
     """Return slopes, residual variances and covariances on the scale of the table."""
@@ -307,28 +269,14 @@ def _estimates(
     return table[["lhs", "op", "rhs", "estimate", "se", "z", "p", "standardised"]]
 
 
-def _defined(model: _Paths) -> list[tuple[str, str, list[tuple[str, ...]]]]:
-    """Return exposure, through what, and the products of labels whose sum the effect is."""
-    slopes, indirect = model.slopes(), model.indirect()
-    rows: list[tuple[str, str, list[tuple[str, ...]]]] = []
-    for x in model.exposures:
-        own = {m: pair for (other, m), pair in indirect.items() if other == x}
-        direct: list[tuple[str, ...]] = [(slopes[model.outcome, x],)]
-        rows += [(x, m, [pair]) for m, pair in own.items()]
-        rows.append((x, "all mediators", list(own.values())))
-        rows.append((x, "direct", direct))
-        rows.append((x, "total", [*own.values(), *direct]))
-    return rows
-
-
 def _effects(
-    model: _Paths, labels: Mapping[str, float], covariance: pd.DataFrame, spread: pd.Series,
+    model: Paths, labels: Mapping[str, float], covariance: pd.DataFrame, spread: pd.Series,
     sigma: pd.DataFrame,
 ) -> pd.DataFrame:  # fmt: skip
     """Return specific, summed, direct and total effects with delta-method errors."""
     rows, gradients = [], []
     y_deviation = np.sqrt(sigma.loc[model.outcome, model.outcome])
-    for x, through, products in _defined(model):
+    for x, through, products in model.defined():
         slope = pd.Series(0.0, index=covariance.index)
         for product in products:
             for label in product:
@@ -352,10 +300,13 @@ def _effects(
 
 
 def _drawn_effects(
-    model: _Paths, scaled: pd.DataFrame, spread: pd.Series, draws: int, seed: int
+    model: Paths, basis: Array, scaled: pd.DataFrame, spread: pd.Series, draws: int, seed: int
 ) -> Array:
-    """Return the effects in each draw of patients, shape (draws, effects); NaN without a fit."""
-    defined = _defined(model)
+    """Return the effects in each draw of patients, shape (draws, effects); NaN without a fit.
+
+    `basis` is that of constant and covariates, and `scaled` what it leaves of the variables.
+    """
+    defined = model.defined()
     units = np.array([spread[model.outcome] / spread[x] for x, _, _ in defined])
     row = {name: number for number, name in enumerate(scaled.columns)}
     mediators, exposures = (
@@ -364,7 +315,7 @@ def _drawn_effects(
     free = np.array([[x in own for x in model.exposures] for own in model.paths.values()])
     found = []
     for weights in drawn_weights(len(scaled), draws, seed):
-        drawn = drawn_covariances(scaled.to_numpy(), weights)
+        drawn = drawn_covariances(weights, basis, scaled.to_numpy())
         on_outcome = outcome_slopes(drawn, row[model.outcome], [*mediators, *exposures])
         on_mediators = mediator_slopes(drawn, mediators, exposures, free, model.correlated)
         slopes = dict(zip(((model.outcome, x) for x in (*model.mediators, *model.exposures)),

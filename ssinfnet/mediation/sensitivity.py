@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from ssinfnet.mediation.collinearity import adjustment, collinear_reason, extended, unexplained
-from ssinfnet.mediation.effects import Mediation
 from ssinfnet.mediation.frames import AnalysisFrame, analysis_frame
+from ssinfnet.mediation.results import Mediation
 
 __all__ = [
     "RHO_COLUMNS",
@@ -48,9 +48,9 @@ def vanishing_rho(
         `effects.mediate`); and reason, where exposure, mediator or outcome follows exactly from the
         others, or no patient has the mediator, and rho is missing.
     """
-    frame = analysis_frame(table, exposures, outcome, mediators, covariates)
+    frames = {x: analysis_frame(table, [x], outcome, mediators, covariates) for x in exposures}
     rows = [_vanishing(frame, exposure, mediator)
-            for exposure in exposures for mediator in mediators]  # fmt: skip
+            for exposure, frame in frames.items() for mediator in mediators]  # fmt: skip
     return pd.DataFrame(rows)[[*RHO_COLUMNS]]
 
 

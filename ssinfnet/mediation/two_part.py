@@ -151,7 +151,8 @@ def _estimates(
     scale = np.repeat(spread[-1] / spread[: len(roles.exposures)], len(PARTS))
     estimate = _indirect(np.ones((1, len(columns))), basis, columns)[0] * scale
     draws = drawn_weights(len(columns), *drawing)
-    drawn = np.concatenate([_indirect(weights, basis, columns) for weights in draws]) * scale
+    none = np.empty((0, len(scale)))
+    drawn = np.concatenate([none, *(_indirect(own, basis, columns) for own in draws)]) * scale
     low, high = percentile_interval(drawn)
     return {"indirect": estimate, "indirect_standardised": estimate * np.repeat(deviation, 3),
             "indirect_low": low, "indirect_high": high,

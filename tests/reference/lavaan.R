@@ -35,7 +35,16 @@ models <- list(
     total_x1 := c1 + a11*b1 + a21*b2
     ind_x2_m1 := a12*b1
     ind_x2 := a12*b1
-    total_x2 := c2 + a12*b1"
+    total_x2 := c2 + a12*b1",
+  # x2 adjusts every path and is no exposure
+  covariate = "
+    y ~ b1*m1 + b2*m2 + c1*x1 + x2
+    m1 ~ a11*x1 + x2
+    m2 ~ a21*x1 + x2
+    ind_x1_m1 := a11*b1
+    ind_x1_m2 := a21*b2
+    ind_x1 := a11*b1 + a21*b2
+    total_x1 := c1 + a11*b1 + a21*b2"
 )
 # Four mediators, each exposure through three of them (J eq 15): only the simulated cohort has them
 four <- "
@@ -68,6 +77,12 @@ for (cohort in c("simulated", "phantom")) {
     fit <- sem(chosen[[name]], data = data)
     found <- parameterEstimates(fit, standardized = TRUE)
     found <- found[, c("lhs", "op", "rhs", "est", "se", "z", "pvalue", "std.all")]
+    # Huber-White errors, from the observed information
+    robust <- parameterEstimates(sem(chosen[[name]], data = data, estimator = "MLR"))
+    robust <- robust[robust$op != "~1", ]
+    stopifnot(all(robust$lhs == found$lhs & robust$op == found$op & robust$rhs == found$rhs))
+    found$se.mlr <- robust$se
+    found$pvalue.mlr <- robust$pvalue
     estimates[[length(estimates) + 1]] <- cbind(cohort = cohort, model = name, found)
     fits[[length(fits) + 1]] <- data.frame(
       cohort = cohort, model = name, measure = measures, value = as.numeric(fitMeasures(fit, measures))

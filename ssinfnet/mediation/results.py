@@ -1,0 +1,106 @@
+"""What an analysis of single mediators found, as it shows itself."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ssinfnet.mediation.html_tables import html_table
+
+__all__ = ["Mediation"]
+
+SHOWN_PAIRS = 30  # in Jupyter; `Mediation.table` has all
+
+
+@dataclass(frozen=True)
+class Mediation:
+    """What `mediate` found; shows itself in Jupyter.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row an exposure and mediator, see `mediate`.
+    outcome : str
+    kind : str
+        Of the outcome: ``binary``, ``ordinal`` or ``continuous``.
+    covariates : tuple of str
+        Of every exposure; categories by their 0/1 columns.
+    exposures_adjusted : bool
+        Whether each exposure was analysed beside the others.
+    adjustment : str
+    left_out : DataFrame
+        ``patient`` and ``reason`` of those whose exposure, outcome or covariate is not known. The
+        reason names the exposures for which a patient was left out, unless it is all of them.
+    """
+
+    table: pd.DataFrame
+    outcome: str
+    kind: str
+    covariates: tuple[str, ...]
+    exposures_adjusted: bool
+    adjustment: str
+    left_out: pd.DataFrame
+
+    @property
+    def model(self) -> str:
+        """The model of the outcome, in words; the paper's choice is named as such (J eq 14)."""
+        if self.kind == "continuous":
+            return "linear model"
+        return f"linear model of a {self.kind} outcome, the paper's choice"
+
+    def mediators(self, exposure: str | None = None) -> list[str]:
+        """Return the names that meet the paper's criterion, for one exposure or for any."""
+        rows = self.table[self.table["mediator_by_criterion"]]
+        if exposure is not None:
+            rows = rows[rows["exposure"] == exposure]
+        return list(dict.fromkeys(rows["mediator"]))
+
+    def text(self) -> str:
+        """Return the result for a terminal: what was tested, the mediators, who was left out."""
+        shown = self._mediating()
+        table = shown.to_string(index=False, float_format="{:.3g}".format) if len(shown) else ""
+        return "\n".join(part for part in (self._headline(), table, *self._notes()) if part)
+
+    def _repr_html_(self) -> str:
+        pairs = self._mediating().sort_values("p_indirect_adjusted", kind="stable")
+        shown = html_table(pairs.head(SHOWN_PAIRS)) if len(pairs) else ""
+        notes = [f"The first {SHOWN_PAIRS} by p are shown."] * (len(pairs) > SHOWN_PAIRS)
+        notes = [html.escape(note, quote=False) for note in notes + self._notes()]
+        return f"<p>{html.escape(self._headline(), quote=False)}</p>{shown}" + "<br>".join(notes)
+
+    def _notes(self) -> list[str]:
+        missing = self._by_mediator("reason")
+        notes = [f"{number} mediators not analysed: {why}" for why, number in missing.items()]
+        notes += [
+            f"covariate {names} dropped for {number} mediators: among their patients it does not "
+            "vary, or follows from the covariates before it"
+            for names, number in self._by_mediator("covariates_dropped").items()
+        ]
+        left_out = self.left_out["reason"].value_counts()
+        return notes + [f"{number} patients left out: {why}" for why, number in left_out.items()]
+
+    def _by_mediator(self, column: str) -> pd.Series:
+        """Return each text of a column → how many mediators have it, with any exposure."""
+        texts = self.table.loc[self.table[column] != "", ["mediator", column]]
+        return texts.drop_duplicates()[column].value_counts()
+
+    def _headline(self) -> str:
+        tested = self.table["p_indirect"].notna().sum()
+        others = [*self.covariates, *["the other exposures"] * self.exposures_adjusted]
+        beside = f", beside {', '.join(others)}" if others else ""
+        return (
+            f"{len(self._mediating())} of {tested} pairs of exposure and mediator pass the paper's "
+            f"criterion or the joint test for {self.outcome} ({self.model}{beside}; "
+            f"{self.adjustment} within each exposure; {len(self.left_out)} patients left out)"
+        )
+
+    def _mediating(self) -> pd.DataFrame:
+        either = self.table["mediator_by_criterion"] | self.table["mediator_by_joint_test"]
+        return self.table.loc[
+            either,
+            ["exposure", "mediator", "n", "indirect", "indirect_low", "indirect_high",
+             "indirect_standardised", "p_indirect_adjusted", "mediator_by_criterion",
+             "mediator_by_joint_test"],
+        ]  # fmt: skip
