@@ -1,16 +1,19 @@
 """Whether intervals of indirect effects hold what they promise, and how long they take.
 
-Cohorts drawn from the phantom's causal model, whose population effect is known from a million draws
-of it. Writes mediation_coverage.csv (share of 95 % intervals that hold the population's effect, and
-what two binomial standard errors allow), mediation_power.csv with its figure (how often the paper's
+Over a grid of patients and slopes, mediation_grid.csv: how often intervals and the joint test say
+that there is an effect, and how often intervals hold the true one. Then cohorts drawn from the
+phantom's causal model, whose population effect is known from a million draws of it:
+mediation_coverage.csv (share of 95 % intervals that hold the population's effect, and what two
+binomial standard errors allow), mediation_power.csv with its figure (how often the paper's
 criterion and the joint test find a mediator, by patients, and how often where there is none), and
 mediation_speed.csv (204 phenotypes, three exposures, 5,000 draws, 1,338 patients, against a loop of
-statsmodels' own mediation over a few of them).
+statsmodels' own mediation over a few of them). Names, such as ``grid``, measure those tables alone.
 """
 
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -26,12 +29,23 @@ from statsmodels.stats.proportion import proportion_confint
 
 from ssinfnet import artifacts, plots
 from ssinfnet.mediation import mediate
+from ssinfnet.mediation.regressions import indirect_effects, slopes, weighted_indirect_effects
+from ssinfnet.mediation.resampling import (
+    bca_interval,
+    drawn_weights,
+    left_out_weights,
+    percentile_interval,
+)
 from ssinfnet.phantom.clinical import EffectSizes, clinical_table, population_indirect_effect
 
 HERE = Path(__file__).parent
 COHORTS, PATIENTS, DRAWS = 2_000, 300, 999
 SIZES = (50, 100, 200, 400, 800, 1_338)
 OF_A_SIZE = 500
+GRID_SIZES = (50, 100, 200, 500, 1_500)
+GRID_SLOPES = {"neither": (0.0, 0.0), "only a": (0.4, 0.0), "only b": (0.0, 0.4),
+               "both": (0.4, 0.4)}  # fmt: skip
+GRID_COHORTS, GRID_DRAWS, GRID_SETS = 1_000, 999, 8
 EXPOSURES = {"Age": "age", "n_underlying": "n_diseases"}
 MEDIATORS = {"lesion_extent": "lesion_extent", "consolidation_share": "consolidation_share"}
 # No way from age or diseases to the lesions: whatever is found is false
@@ -109,6 +123,57 @@ def power() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def grid() -> pd.DataFrame:
+    """Return coverage and false positives over patients and slopes of one normal mediator."""
+    rows = []
+    for n in GRID_SIZES:
+        ones = np.ones((n, 1))
+        # Draws do not depend on the data: sets of them serve many cohorts
+        sets = [list(drawn_weights(n, GRID_DRAWS, seed)) for seed in range(GRID_SETS)]
+        left_out = list(left_out_weights(n))
+        for truth, (a, b) in GRID_SLOPES.items():
+            said = [row for number in range(GRID_COHORTS)
+                    for row in _judged(number, ones, (a, b), sets[number % GRID_SETS], left_out)
+                    ]  # fmt: skip
+            shares = pd.DataFrame(said).groupby("method", sort=False).mean()
+            for method, own in shares.iterrows():
+                null = a * b == 0 or method == "joint test"
+                wrong = own["found"] if null else 1 - own["covered"]
+                rows.append({"n": n, "truth": truth, "a": a, "b": b, "method": method, **own,
+                             "cohorts": GRID_COHORTS,
+                             "error": np.sqrt(wrong * (1 - wrong) / GRID_COHORTS)})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _judged(
+    number: int, ones: np.ndarray, slopes_planted: tuple[float, float], weights: list[np.ndarray],
+    left_out: list[np.ndarray],
+) -> list[dict[str, object]]:  # fmt: skip
+    """Return what each method says of one cohort: an effect found, the true one covered."""
+    (a, b), n = slopes_planted, len(ones)
+    rng = np.random.default_rng([7, number, n, int(100 * a), int(100 * b)])
+    x = rng.normal(size=n)
+    m = a * x + rng.normal(size=n)
+    y = b * m + 0.2 * x + rng.normal(size=n)
+    given = (ones, x[:, None], m[:, None], y)
+    drawn, jackknife = (weighted_indirect_effects(own, *given)[:, :, 0]
+                        for own in (weights, left_out))  # fmt: skip
+    estimate = indirect_effects(*given)[0]
+    fitted = slopes(ones, x, m[:, None], y)
+    first, second = fitted["beta21"], fitted["beta32"]
+    error = np.hypot(first.estimate * second.se, second.estimate * first.se)
+    intervals = {
+        "percentile": percentile_interval(drawn),
+        "BCa": bca_interval(drawn, estimate, jackknife),
+        "Sobel": (estimate - 1.959964 * error, estimate + 1.959964 * error),
+    }
+    said = [{"method": method, "found": bool(low[0] > 0 or high[0] < 0),
+             "covered": float(low[0] <= a * b <= high[0])}
+            for method, (low, high) in intervals.items()]  # fmt: skip
+    joint = bool(max(first.p[0], second.p[0]) < 0.05)
+    return [*said, {"method": "joint test", "found": joint, "covered": np.nan}]
+
+
 def speed() -> pd.DataFrame:
     """Time the analysis of a cohort as large as iCTCF's, and a loop over a few pairs of it."""
     rng = np.random.default_rng(0)
@@ -135,10 +200,19 @@ def speed() -> pd.DataFrame:
 
 def main() -> None:
     """Measure everything and write the tables."""
-    for name, measure in (("speed", speed), ("coverage", coverage), ("power", power)):
-        table = measure().round(5)
+    wanted = sys.argv[1:] or ["grid", "speed", "coverage", "power"]
+    for name in wanted:
+        table = {"grid": grid, "speed": speed, "coverage": coverage, "power": power}[name]().round(
+            5
+        )
         print(table.to_markdown(index=False), flush=True)
         artifacts.write_text(HERE / f"mediation_{name}.csv", table.to_csv(index=False))
+    if wanted[-1] == "power":
+        draw_power(table)
+
+
+def draw_power(table: pd.DataFrame) -> None:
+    """Draw how often one mediator of the phantom is found, by patients."""
     chosen = table[(table["exposure"] == "age") & (table["mediator"] == "lesion_extent")]
     shown = chosen.assign(criterion=chosen["criterion"] + ", " + chosen["truth"])
     ax = plots.plot_power(shown)

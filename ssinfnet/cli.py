@@ -223,6 +223,9 @@ def mediate_table(
     patient: Annotated[str | None, typer.Option(help="column that names the patients")] = None,
     adjustment: Annotated[str, typer.Option(help="fdr_bh or holm, within an exposure")] = "fdr_bh",
     draws: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 5000,
+    interval: Annotated[
+        str, typer.Option(help="percentile, or bca, which is too narrow for small tables")
+    ] = "percentile",
     seed: Annotated[int, typer.Option(help="of the draws")] = 2021,
     to: Annotated[Path | None, typer.Option(help="CSV that receives every test")] = None,
 ) -> None:
@@ -246,7 +249,8 @@ def mediate_table(
         )  # fmt: skip
         found = mediation.mediate(
             patients, _listed(exposures), outcome, tested, beside,
-            adjust_exposures=adjust_exposures, adjustment=adjustment, draws=draws, seed=seed,
+            adjust_exposures=adjust_exposures, adjustment=adjustment, draws=draws,
+            interval=interval, seed=seed,
         )  # fmt: skip
     typer.echo(found.text())
     with _refusals(), written.replacing() as staged:

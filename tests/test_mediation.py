@@ -292,3 +292,18 @@ def test_column_names_may_hold_anything(clinic):
     found = mediate(strange, ["age in years"], "severity", ["GGO: area (mm²) ~ 1"], draws=0)
     plain = mediate(clinic, ["age"], "severity", ["ggo_area"], draws=0)
     assert found.table["indirect"].item() == plain.table["indirect"].item()
+
+
+def test_intervals_are_percentile_ones_unless_asked_for(clinic):
+    given = (clinic, ["age"], "severity", ["ggo_entropy"])
+    others = np.column_stack([np.ones(len(clinic)), np.empty((len(clinic), 0))])
+    x, m, y = (clinic[name].to_numpy(float) for name in ("age", "ggo_entropy", "severity"))
+    drawn = weighted_indirect_effects(
+        drawn_weights(len(clinic), 400, 2021), others, x[:, None], m[:, None], y
+    ).ravel()
+    row = mediate(*given, draws=400).table.iloc[0]
+    np.testing.assert_allclose(
+        [row["indirect_low"], row["indirect_high"]], np.quantile(drawn, [0.025, 0.975]), rtol=1e-9
+    )
+    corrected = mediate(*given, draws=400, interval="bca").table.iloc[0]
+    assert corrected["indirect_low"] != row["indirect_low"]

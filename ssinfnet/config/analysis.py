@@ -84,6 +84,7 @@ class MediationConfig(Part):
     adjustment: Literal["fdr_bh", "holm"] = "fdr_bh"  # of p, within an exposure; ours
     alpha: float = Field(default=0.05, gt=0, lt=1)  # J
     draws: int = Field(default=5000, ge=0)  # of patients, for each indirect effect's interval
+    interval: Literal["percentile", "bca"] = "percentile"  # of indirect effects (D-91)
     model_draws: int = Field(default=1000, ge=0)  # the same where a model is fitted to each
     fewest: int = Field(default=20, ge=1)  # patients of either class of an outcome (D-19)
     most_correlated: float = Field(default=0.8, gt=0, lt=1)  # of mediators kept side by side; J

@@ -58,7 +58,7 @@ def mediate(
     adjust_exposures: bool = False,
     adjustment: Adjustment = "fdr_bh",
     draws: int = 5000,
-    interval: Literal["percentile", "bca"] = "bca",
+    interval: Literal["percentile", "bca"] = "percentile",
     seed: int = 2021,
     fewest: int = FEWEST,
     alpha: float = ALPHA,
@@ -83,7 +83,8 @@ def mediate(
         Of p values within each exposure (D-17). Mediators that are the same up to scale count once.
     draws : int
         Bootstrap draws of patients for the interval of the indirect effect.
-    interval : {"bca", "percentile"}
+    interval : {"percentile", "bca"}
+        BCa intervals leave out 0 for too many null mediators of small tables (D-91).
     seed : int
         Of the draws.
     fewest : int

@@ -246,7 +246,7 @@ def recovered_effects(
             table = mediate(
                 whole, how.exposures, outcome, names, how.covariates,
                 adjust_exposures=how.adjust_exposures, adjustment=how.adjustment, draws=how.draws,
-                seed=how.seed, fewest=how.fewest,
+                interval=how.interval, seed=how.seed, fewest=how.fewest,
             ).table  # fmt: skip
         except ValueError as error:
             pairs = pd.MultiIndex.from_product([how.exposures, names])
