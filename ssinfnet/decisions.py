@@ -42,7 +42,7 @@ SHAPED_BY: dict[str, tuple[int, ...]] = {
     "table_mediation_two_part": (60,),
     "table_mediators": (17, 20, 58), "table_mediators_*": (17, 58),
     "table_mediator_names": (17, 58, 59),
-    "figure_5_*": (58,), "figure_6_*": (20, 61), "table_paths_*": (20, 61),
+    "figure_5_*": (58,), "figure_6_*": (20, 61, 92), "table_paths_*": (20, 61, 90, 92),
     "table_learning": (77,), "*_known_truth": (78,), "table_natural_*": (20, 62, 69),
     "table_rho_*": (69,), "table_paper_comparison": (13, 66),
 }  # fmt: skip

@@ -123,6 +123,9 @@ def test_kept_mediators_make_the_path_models(analysed):
     reasons = made["fit"].set_index(["outcome", "model"])["reason"]
     assert reasons["infected", "as published"] == ""
     assert "there is no mediator" in reasons["severe", "with covariances"]
+    verdicts = made["fit"].set_index(["outcome", "model"])["verdict"]
+    assert verdicts["infected", "with covariances"] == ""
+    assert verdicts["severe", "as published"] == ""
     fit = models["infected"][0]["as published"]
     np.testing.assert_allclose(
         fit.exposures.loc["age", "n_diseases"],

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 
 from ssinfnet.mediation import NotConvergedError, fit_paths, sem
 from ssinfnet.mediation.drawn_paths import drawn_covariances
@@ -52,6 +53,8 @@ def test_estimates_errors_and_standardised_are_lavaans(both):
         assert row["se"] == pytest.approx(other["se"], rel=1e-4)
         assert row["standardised"] == pytest.approx(other["std.all"], rel=1e-4, abs=1e-6)
         assert row["p"] == pytest.approx(other["pvalue"], abs=1e-4)
+        assert row["se_robust"] == pytest.approx(other["se.mlr"], rel=1e-4)
+        assert row["p_robust"] == pytest.approx(other["pvalue.mlr"], abs=1e-4)
     free = expected[(expected["se"] > 0) & (expected.index.get_level_values("op") != ":=")]
     adjusting = 0 if "x2" in fit.exposures else len(free.query("rhs == 'x2'"))
     assert len(fit.estimates) + adjusting == len(free)
@@ -71,6 +74,7 @@ def test_defined_effects_are_lavaans(both):
         seen.append(name)
         assert row["estimate"] == pytest.approx(other["est"], rel=1e-4)
         assert row["se"] == pytest.approx(other["se"], rel=1e-4)
+        assert row["se_robust"] == pytest.approx(other["se.mlr"], rel=1e-4)
         assert row["standardised"] == pytest.approx(other["std.all"], rel=1e-4)
     assert sorted(seen) == sorted(expected.index)
 
@@ -112,6 +116,39 @@ def test_drawn_intervals_are_near_the_delta_methods():
     pd.testing.assert_frame_equal(fit.effects, again.effects)
 
 
+def test_robust_errors_of_a_saturated_model_are_hc0():
+    # Of equal regressors seemingly unrelated regressions are least squares (Zellner 1962)
+    whole = table("phantom")
+    fit = fit_paths(whole, "y", {"m1": BOTH, "m2": BOTH}, draws=300)
+    found = fit.estimates[fit.estimates["op"] == "~"]
+    for response, names in (("m1", ["x1", "x2"]), ("y", ["x1", "x2", "m1", "m2"])):
+        hc0 = sm.OLS(whole[response], sm.add_constant(whole[names])).fit(cov_type="HC0")
+        own = found[found["lhs"] == response].set_index("rhs")
+        np.testing.assert_allclose(own.loc[names, "se_robust"], hc0.bse[names], rtol=1e-5)
+        np.testing.assert_allclose(own.loc[names, "p_robust"], hc0.pvalues[names], atol=1e-5)
+        np.testing.assert_allclose(own.loc[names, "se_drawn"], hc0.bse[names], rtol=0.2)
+    width = fit.effects["high"] - fit.effects["low"]
+    np.testing.assert_allclose(width, 2 * 1.959964 * fit.effects["se_robust"], rtol=1e-6)
+
+
+def test_robust_errors_hold_where_the_mediators_are_wrongly_taken_as_unrelated():
+    rng = np.random.default_rng(3)
+    n, common = 400, rng.normal(size=400)
+    x1, x2 = rng.normal(size=(2, n))
+    m1, m2 = (0.4 * x1 + common + 0.3 * rng.normal(size=n) for _ in range(2))
+    whole = pd.DataFrame({"x1": x1, "x2": x2, "m1": m1, "m2": m2})
+    whole["y"] = 0.3 * m1 - 0.3 * m2 + rng.normal(size=n)
+    fit = fit_paths(whole, "y", {"m1": BOTH, "m2": BOTH}, correlated=False, draws=300)
+    own = fit.estimates.query("lhs == 'y' and rhs == 'm1'").iloc[0]
+    least_squares = sm.OLS(whole["y"], sm.add_constant(whole[["m1", "m2", *BOTH]])).fit()
+    assert own["se"] < 0.6 * least_squares.bse["m1"]
+    assert own["se_robust"] == pytest.approx(least_squares.bse["m1"], rel=0.1)
+    assert own["se_drawn"] == pytest.approx(own["se_robust"], rel=0.15)
+    assert fit.verdict.startswith("rejected: CFI 0.")
+    assert fit.verdict in fit._repr_html_()
+    assert not fit_paths(whole, "y", {"m1": BOTH, "m2": BOTH}, draws=0).verdict
+
+
 def drawn_indices(n, seed):
     return np.random.default_rng(seed).integers(0, n, n)
 
@@ -127,7 +164,8 @@ def drawn_effects(whole, paths, correlated, draws):
         patch.setattr(sem, "drawn_weights", lambda *_: [weights])
         basis = np.full((len(data), 1), len(data) ** -0.5)
         scaled = (data - data.mean()) / spread
-        return sem._drawn_effects(model, basis, scaled, spread, len(draws), 1)
+        slopes = sem._drawn_slopes(model, basis, scaled, len(draws), 1)
+    return sem._drawn_effects(model, slopes, spread).to_numpy()
 
 
 @pytest.mark.parametrize("correlated", [True, False])

@@ -68,8 +68,7 @@ def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
                  "figure_phenotypes_ggo.png", "table_mediators.csv", "table_mediation_infected.csv",
                  "table_mediation_two_part.csv", "figure_4a.png", "figure_4b.pdf",
                  "table_mediator_names.csv", "table_paths_fit.csv", "table_known_truth.csv",
-                 "figure_5_infected.png", "figure_6_infected_as_published.png",
-                 "figure_6_infected_with_covariances.pdf", "figure_rho_infected.png",
+                 "figure_5_infected.png", "figure_6_infected.pdf", "figure_rho_infected.png",
                  "figure_known_truth.png", "report.html"):  # fmt: skip
         assert (PLACES.figures / name).stat().st_size > 0
     assert (SET_3.figures / "figure_lung_field.png").stat().st_size > 0

@@ -124,14 +124,17 @@ def test_paths_show_every_estimate_and_the_exposures_correlation():
     estimates = pd.DataFrame(
         [("y", "~", "m1", 0.5, 0.0001), ("y", "~", "x1", 0.11, 0.3), ("m1", "~", "x1", -0.4, 0.02),
          ("m1", "~", "x2", 0.3, 0.2), ("m1", "~~", "m1", 0.8, 0.0), ("y", "~~", "y", 0.7, 0.0)],
-        columns=["lhs", "op", "rhs", "standardised", "p"],
+        columns=["lhs", "op", "rhs", "standardised", "p_robust"],
     )  # fmt: skip
+    estimates["p"] = 1e-9  # of classic errors, which do not count
     exposures = pd.DataFrame([[1, 0.25], [0.25, 1]], ["x1", "x2"], ["x1", "x2"])
     (ax,) = plots.plot_paths(estimates, exposures, "y", {"m1": "Entropy"}).axes
     shown = [text.get_text() for text in ax.texts]
     for text in ("0.50***", "0.11", "-0.40*", "0.30", "0.80", "0.70", "0.25", "Entropy", "x2", "y"):
         assert text in shown
     assert shown.count("1.00") == 2
+    (ax,) = plots.plot_paths(estimates, exposures, "y", {}, "rejected: CFI 0.61").axes
+    assert "rejected: CFI 0.61" in [text.get_text() for text in ax.texts]
 
 
 def test_sensitivity_and_power_are_drawn_as_given():

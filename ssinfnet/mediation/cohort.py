@@ -242,7 +242,8 @@ def path_models(
     dict
         ``as published`` and ``with covariances`` → fit; what could not be fitted is not there.
     DataFrame
-        A row a model: ``model``, measures of fit, and ``reason`` where there are none.
+        A row a model: ``model``, measures of fit, ``verdict`` (``rejected: CFI …``, or empty), and
+        ``reason`` where there are none.
     """
     fits, rows = {}, []
     if how.adjust_exposures:
@@ -255,9 +256,10 @@ def path_models(
                 draws=how.model_draws, seed=how.seed,
             )  # fmt: skip
         except (ValueError, NotConvergedError) as error:
-            rows.append({"model": name, "reason": str(error)})
+            rows.append({"model": name, "verdict": "", "reason": str(error)})
         else:
-            rows.append({"model": name, **fits[name].measures, "reason": ""})
+            verdict = fits[name].verdict
+            rows.append({"model": name, **fits[name].measures, "verdict": verdict, "reason": ""})
     return fits, pd.DataFrame(rows)
 
 

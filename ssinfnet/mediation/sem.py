@@ -22,12 +22,16 @@ from ssinfnet.mediation.frames import analysis_frame
 from ssinfnet.mediation.html_tables import html_table
 from ssinfnet.mediation.path_syntax import Paths, formula_names
 from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
+from ssinfnet.mediation.sandwich import robust_covariance
 
 __all__ = ["NotConvergedError", "PathFit", "fit_paths"]
 
 Array = NDArray[np.float64]
 
 FLAT = 1e-5  # largest slope of the likelihood per patient that counts as its maximum
+ESTIMATES = ("lhs", "op", "rhs", "estimate", "se", "z", "p", "se_robust", "p_robust", "se_drawn",
+             "standardised")  # fmt: skip
+REJECTED_P, SMALLEST_CFI = 0.05, 0.95
 SMALLEST_EIGENVALUE = 1e-8  # of the correlation matrix
 
 
@@ -43,12 +47,13 @@ class PathFit:
     ----------
     estimates : DataFrame
         ``lhs``, ``op`` (``~`` slope, ``~~`` residual variance or covariance), ``rhs``,
-        ``estimate``, ``se``, ``z``, ``p`` and ``standardised``, as lavaan's.
+        ``estimate``, ``se``, ``z`` and ``p`` of normal residuals, ``se_robust`` and ``p_robust``
+        (lavaan's MLR), ``se_drawn`` (bootstrap, of slopes) and ``standardised``.
     effects : DataFrame
         ``exposure``, ``through`` (a mediator, ``all mediators``, ``direct`` or ``total``),
-        ``estimate``, ``se`` (delta method), ``z``, ``p``, ``low`` and ``high`` (95 %),
-        ``standardised``, ``drawn_low``, ``drawn_high`` (percentiles of the bootstrap) and ``draws``
-        that converged.
+        ``estimate``, ``se``, ``z``, ``p``, ``se_robust`` and ``p_robust`` as above (delta method),
+        ``low`` and ``high`` (95 %, robust), ``standardised``, ``se_drawn``, ``drawn_low`` and
+        ``drawn_high`` (percentiles of the bootstrap) and ``draws`` that converged.
     exposures : DataFrame
         Pearson's r between the exposures, square.
     measures : Series
@@ -72,12 +77,21 @@ class PathFit:
     left_out: int
     covariates_dropped: str
 
+    @property
+    def verdict(self) -> str:
+        """``rejected: CFI …`` where the data contradict the model, else empty.
+
+        The χ² test rejects it at 0.05, and its CFI is below 0.95 (Hu & Bentler 1999).
+        """
+        rejected = self.measures["p"] < REJECTED_P and self.measures["CFI"] < SMALLEST_CFI
+        return f"rejected: CFI {self.measures['CFI']:.2f}" if rejected else ""
+
     def _repr_html_(self) -> str:
         found = self.measures
         head = (
             f"<p>{self.n} patients, {self.left_out} left out; χ² = {found['chi_square']:.2f}, "
             f"{found['df']:.0f} df, CFI {found['CFI']:.3f}, RMSEA {found['RMSEA']:.3f}, "
-            f"SRMR {found['SRMR']:.3f}</p>"
+            f"SRMR {found['SRMR']:.3f}{'; ' + self.verdict if self.verdict else ''}</p>"
         )
         return head + html_table(self.effects) + html_table(self.estimates)
 
@@ -148,18 +162,22 @@ def fit_paths(
         (data - data.mean()) / spread, adjusted.basis, _implied(fitted, list(data.columns))
     )
     labels = dict(zip(_active(fitted), fitted.param_vals, strict=True))
-    covariance = pd.DataFrame(
-        np.linalg.inv(fitted.calc_fim()), index=list(labels), columns=list(labels)
-    )
+    classic = pd.DataFrame(np.linalg.inv(fitted.calc_fim()), list(labels), list(labels))
+    errors = {"": classic, "_robust": robust_covariance(model, scaled, pd.Series(labels))}
     shown = {safe: name for name, safe in names.items()}
-    effects = _effects(model, labels, covariance, spread, sigma)
+    estimates = _estimates(model, labels, errors, spread, sigma)
+    effects = _effects(model, labels, errors, spread, sigma)
     if draws:
-        drawn = _drawn_effects(model, adjusted.basis, scaled, spread, draws, seed)
-        effects["drawn_low"], effects["drawn_high"] = percentile_interval(drawn)
-        effects["draws"] = np.isfinite(drawn).sum(axis=0)
+        slopes = _drawn_slopes(model, adjusted.basis, scaled, draws, seed)
+        unit = estimates.pop("unit")
+        estimates["se_drawn"] = estimates.pop("label").map(_deviations(slopes)) * unit
+        drawn = _drawn_effects(model, slopes, spread)
+        effects["se_drawn"] = _deviations(drawn).to_numpy()
+        effects["drawn_low"], effects["drawn_high"] = percentile_interval(drawn.to_numpy())
+        effects["draws"] = np.isfinite(drawn.to_numpy()).sum(axis=0)
     outside = [name for name in sample if name not in (model.outcome, *model.mediators)]
     return PathFit(
-        _named(_estimates(model, labels, covariance, spread, sigma), shown),
+        _named(estimates[[*ESTIMATES]], shown),
         _named(effects, shown),
         values[exposures].corr(),
         fit_measures(sample, sigma, len(data), model.parameters(), outside, spread),
@@ -239,14 +257,23 @@ def _implied(fitted: Model, names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(sigma, index=observed, columns=observed).loc[names, names]
 
 
-def _tested(estimate: Array, se: Array) -> dict[str, Array]:
-    z = estimate / se
-    return {"estimate": estimate, "se": se, "z": z, "p": 2 * norm.sf(np.abs(z))}
+def _tested(estimate: Array, errors: Mapping[str, Array]) -> dict[str, Array]:
+    """Return estimates with their classic (named "") and robust (``_robust``) errors and p."""
+    found = {"estimate": estimate}
+    for kind, se in errors.items():
+        z = estimate / se
+        found |= {f"se{kind}": se, f"z{kind}": z, f"p{kind}": 2 * norm.sf(np.abs(z))}
+    return found
+
+
+def _deviations(drawn: pd.DataFrame) -> pd.Series:
+    """Return the standard deviation of each column over the draws that are usable."""
+    return drawn.replace([np.inf, -np.inf], np.nan).std()
 
 
 def _estimates(
-    model: Paths, labels: Mapping[str, float], covariance: pd.DataFrame, spread: pd.Series,
-    sigma: pd.DataFrame,
+    model: Paths, labels: Mapping[str, float], errors: Mapping[str, pd.DataFrame],
+    spread: pd.Series, sigma: pd.DataFrame,
 ) -> pd.DataFrame:  # fmt: skip
     """Return slopes, residual variances and covariances on the scale of the table."""
     implied = np.sqrt(np.diag(sigma.to_numpy()))
@@ -262,22 +289,22 @@ def _estimates(
         rows.append((a, "~~", b, label, unit, 1 / by))
     table = pd.DataFrame(rows, columns=["lhs", "op", "rhs", "label", "unit", "standard"])
     found = table["label"].map(labels)
-    se = np.sqrt(table["label"].map(pd.Series(np.diag(covariance), covariance.index)))
-    for name, value in _tested(found * table["unit"], se * table["unit"]).items():
-        table[name] = value
+    se = {kind: np.sqrt(table["label"].map(pd.Series(np.diag(own), own.index))) * table["unit"]
+          for kind, own in errors.items()}  # fmt: skip
+    table = table.assign(**_tested(found * table["unit"], se), se_drawn=np.nan)
     table["standardised"] = found * table["standard"]
-    return table[["lhs", "op", "rhs", "estimate", "se", "z", "p", "standardised"]]
+    return table
 
 
 def _effects(
-    model: Paths, labels: Mapping[str, float], covariance: pd.DataFrame, spread: pd.Series,
-    sigma: pd.DataFrame,
+    model: Paths, labels: Mapping[str, float], errors: Mapping[str, pd.DataFrame],
+    spread: pd.Series, sigma: pd.DataFrame,
 ) -> pd.DataFrame:  # fmt: skip
     """Return specific, summed, direct and total effects with delta-method errors."""
     rows, gradients = [], []
     y_deviation = np.sqrt(sigma.loc[model.outcome, model.outcome])
     for x, through, products in model.defined():
-        slope = pd.Series(0.0, index=covariance.index)
+        slope = pd.Series(0.0, index=list(model.slopes().values()))
         for product in products:
             for label in product:
                 slope[label] += np.prod([labels[other] for other in product if other != label])
@@ -288,32 +315,31 @@ def _effects(
         gradients.append(slope.to_numpy() * unit)
     table = pd.DataFrame(rows, columns=["exposure", "through", "estimate", "unit", "standardised"])
     gradient = np.stack(gradients)
-    se = np.sqrt(np.einsum("ei,ij,ej->e", gradient, covariance.to_numpy(), gradient))
-    for name, value in _tested(table["estimate"].to_numpy(), se).items():
-        table[name] = value
-    reach = norm.ppf(0.975) * se
+    own = slope.index
+    se = {kind: np.sqrt(np.einsum("ei,ij,ej->e", gradient, all_of.loc[own, own], gradient))
+          for kind, all_of in errors.items()}  # fmt: skip
+    table = table.assign(**_tested(table["estimate"].to_numpy(), se), draws=0)
+    reach = norm.ppf(0.975) * table["se_robust"]
     table["low"], table["high"] = table["estimate"] - reach, table["estimate"] + reach
-    table["drawn_low"] = table["drawn_high"] = np.nan
-    table["draws"] = 0
-    return table[["exposure", "through", "estimate", "se", "z", "p", "low", "high",
-                  "standardised", "drawn_low", "drawn_high", "draws"]]  # fmt: skip
+    table[["se_drawn", "drawn_low", "drawn_high"]] = np.nan
+    return table[["exposure", "through", "estimate", "se", "z", "p", "se_robust", "p_robust",
+                  "low", "high", "standardised", "se_drawn", "drawn_low", "drawn_high",
+                  "draws"]]  # fmt: skip
 
 
-def _drawn_effects(
-    model: Paths, basis: Array, scaled: pd.DataFrame, spread: pd.Series, draws: int, seed: int
-) -> Array:
-    """Return the effects in each draw of patients, shape (draws, effects); NaN without a fit.
+def _drawn_slopes(
+    model: Paths, basis: Array, scaled: pd.DataFrame, draws: int, seed: int
+) -> pd.DataFrame:
+    """Return the slopes in each draw of patients, a column a label; NaN without a fit.
 
     `basis` is that of constant and covariates, and `scaled` what it leaves of the variables.
     """
-    defined = model.defined()
-    units = np.array([spread[model.outcome] / spread[x] for x, _, _ in defined])
     row = {name: number for number, name in enumerate(scaled.columns)}
     mediators, exposures = (
         [row[name] for name in own] for own in (model.mediators, model.exposures)
     )
     free = np.array([[x in own for x in model.exposures] for own in model.paths.values()])
-    found = []
+    parts = []
     for weights in drawn_weights(len(scaled), draws, seed):
         drawn = drawn_covariances(weights, basis, scaled.to_numpy())
         on_outcome = outcome_slopes(drawn, row[model.outcome], [*mediators, *exposures])
@@ -322,11 +348,19 @@ def _drawn_effects(
                           on_outcome.T, strict=True))  # fmt: skip
         slopes |= {(m, x): on_mediators[:, i, j] for i, m in enumerate(model.mediators)
                    for j, x in enumerate(model.exposures)}  # fmt: skip
-        labels = {label: slopes[pair] for pair, label in model.slopes().items()}
-        effects = [sum(np.prod([labels[label] for label in product], axis=0)
-                       for product in products) for _, _, products in defined]  # fmt: skip
-        found.append(np.stack(effects, axis=1))
-    return np.concatenate(found) * units
+        parts.append(pd.DataFrame({own: slopes[pair] for pair, own in model.slopes().items()}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _drawn_effects(model: Paths, slopes: pd.DataFrame, spread: pd.Series) -> pd.DataFrame:
+    """Return the effects in each draw, from `_drawn_slopes`, in the order of `Paths.defined`."""
+    return pd.DataFrame(
+        {
+            number: sum(slopes[list(product)].prod(axis=1, skipna=False) for product in products)
+            * (spread[model.outcome] / spread[x])
+            for number, (x, _, products) in enumerate(model.defined())
+        }
+    )
 
 
 def _named(table: pd.DataFrame, shown: Mapping[str, str]) -> pd.DataFrame:

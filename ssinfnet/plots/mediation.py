@@ -127,13 +127,15 @@ def plot_correlations(r: pd.DataFrame, names: Mapping[str, str]) -> Figure:
 
 @mpl.rc_context(STYLE)
 def plot_paths(
-    estimates: pd.DataFrame, exposures: pd.DataFrame, outcome: str, names: Mapping[str, str]
-) -> Figure:
+    estimates: pd.DataFrame, exposures: pd.DataFrame, outcome: str, names: Mapping[str, str],
+    verdict: str = "",
+) -> Figure:  # fmt: skip
     """Draw a path model with its standardised estimates (J figure 6).
 
     Arrows are slopes; solid curves above a box its residual variance, dashed ones an exposure's
     variance; straight dashed lines covariances, of exposures and, where the model has them, of what
-    is left of the mediators. Warm colours raise, cold ones lower, pale is not significant at 0.05.
+    is left of the mediators. Warm colours raise, cold ones lower, pale is not significant at 0.05
+    by robust errors.
 
     Parameters
     ----------
@@ -144,6 +146,8 @@ def plot_paths(
     outcome : str
     names : mapping
         Column → how it is written.
+    verdict : str
+        Written below the model, such as that the data reject it.
     """
     slopes = estimates[estimates["op"] == "~"]
     mediators = [name for name in dict.fromkeys(slopes["lhs"]) if name != outcome]
@@ -184,10 +188,12 @@ def plot_paths(
         box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "linewidth": 0.9}
         ax.text(x, y, written[name], ha="center", va="center", bbox=box, zorder=4, fontsize=7)
     note = (
-        "Standardised estimates; * p < 0.05, ** p < 0.01, *** p < 0.001.\n"
+        "Standardised estimates; * p < 0.05, ** p < 0.01, *** p < 0.001 by robust errors.\n"
         "Curves: variances that nothing explains; dashed lines: covariances."
     )
     ax.text(0, -0.85, note, fontsize=6.5)
+    if verdict:
+        ax.text(1, -0.85, verdict, fontsize=7.5, color=POSITIVE, fontweight="bold", ha="right")
     return figure
 
 
@@ -208,7 +214,8 @@ def plot_path_model(
         As `plot_paths` takes it.
     """
     if model in fits:
-        return plot_paths(fits[model].estimates, fits[model].exposures, outcome, names)
+        fit = fits[model]
+        return plot_paths(fit.estimates, fit.exposures, outcome, names, fit.verdict)
     reason = measures.set_index("model").loc[model, "reason"]
     return plot_reason(f"The path model was not fitted: {reason}.").figure
 
@@ -220,7 +227,7 @@ def _heights(count: int, reach: int) -> list[float]:
 
 def _look(row: object) -> tuple[str, float, str]:
     """Return colour, opacity and words of an estimate."""
-    stars = "*" * sum(row.p < bound for bound in (0.05, 0.01, 0.001))  # type: ignore[attr-defined]
+    stars = "*" * sum(row.p_robust < bound for bound in (0.05, 0.01, 0.001))  # type: ignore[attr-defined]
     value = row.standardised  # type: ignore[attr-defined]
     return (POSITIVE if value > 0 else NEGATIVE), (1.0 if stars else 0.3), f"{value:.2f}{stars}"
 
