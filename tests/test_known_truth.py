@@ -13,7 +13,9 @@ from ssinfnet.phantom import Findings, clinical, draw_patient, sites
 from ssinfnet.phantom.truth import read_planted, read_truth
 from ssinfnet.sources import ictcf
 
-HOW = MediationConfig(draws=200, fewest=1, exposures=("age", "n_diseases"), outcomes=("infected",))
+HOW = MediationConfig(
+    draws=200, fewest=1, exposures=("age", "n_diseases"), outcomes=("infected",), covariates=()
+)
 KEYS = ["outcome", "exposure", "mediator"]
 
 
@@ -87,7 +89,7 @@ def test_shares_are_areas_divided_and_a_patient_without_lesion_has_no_compositio
 
 
 def test_planted_effects_are_the_populations():
-    how = MediationConfig()
+    how = MediationConfig(covariates=())
     found = mediation.planted_effects(how, n=400_000).set_index(KEYS)
     assert len(found) == 24
     for exposure, name in (("age", "Age"), ("n_diseases", "n_underlying")):

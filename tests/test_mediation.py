@@ -14,7 +14,12 @@ from ssinfnet.mediation import (
     mediate,
 )
 from ssinfnet.mediation.regressions import indirect_effects, weighted_indirect_effects
-from ssinfnet.mediation.resampling import bca_interval, drawn_weights, percentile_interval
+from ssinfnet.mediation.resampling import (
+    DrawnEffects,
+    bca_interval,
+    drawn_weights,
+    percentile_interval,
+)
 
 REFERENCE = Path(__file__).with_name("reference")
 MEDIATORS = ["ggo_area", "ggo_entropy", "ggo_skewness"]
@@ -69,9 +74,7 @@ def test_the_indirect_effects_error_is_sobels(clinic):
     by_hand = np.sqrt((row["beta21"] * row["beta32_se"]) ** 2
                       + (row["beta32"] * row["beta21_se"]) ** 2)  # fmt: skip
     assert row["indirect_se"] == pytest.approx(by_hand)
-    assert row["p_indirect"] == pytest.approx(
-        2 * scipy.stats.norm.sf(abs(row["indirect"]) / by_hand)
-    )
+    assert row["p_sobel"] == pytest.approx(2 * scipy.stats.norm.sf(abs(row["indirect"]) / by_hand))
     assert row["p_joint"] == max(row["p_beta21"], row["p_beta32"])
 
 
@@ -133,7 +136,7 @@ def test_percentiles_are_numpys_and_leave_failed_draws_out():
 
 def test_bca_intervals_are_scipys():
     data = np.random.default_rng(1).exponential(size=60)
-    result = scipy.stats.bootstrap((data,), np.var, n_resamples=1999, method="BCa", rng=2)
+    result = scipy.stats.bootstrap((data,), np.var, n_resamples=9999, method="BCa", rng=2)
     drawn = result.bootstrap_distribution[:, None]
     left_out = np.array([np.var(np.delete(data, i)) for i in range(len(data))])[:, None]
     low, high = bca_interval(drawn, np.array([np.var(data)]), left_out)
@@ -163,13 +166,65 @@ def test_seeds_decide_the_draws(clinic):
     assert first["indirect_low"].item() != other["indirect_low"].item()
 
 
+def doubtful(seed, k=40, n=300):
+    """40 mediators from none to strong."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    m = x[:, None] * np.linspace(0, 0.5, k) + rng.normal(size=(n, k))
+    table = pd.DataFrame(m, columns=[f"m{i}" for i in range(k)])
+    slopes = np.where(np.arange(k) % 5 == 4, np.linspace(0, 0.6, k), 0)
+    return table.assign(x=x, y=m @ slopes + rng.normal(size=n)), list(table)
+
+
+@pytest.mark.parametrize("adjustment", ["fdr_bh", "holm"])
+@pytest.mark.parametrize("interval", ["percentile", "bca"])
+def test_intervals_and_p_agree_before_and_after_adjustment(interval, adjustment):
+    for seed in range(4):
+        table, names = doubtful(seed)
+        given = {"draws": 300, "interval": interval, "adjustment": adjustment}
+        found = mediate(table, ["x"], "y", names, **given).table
+        for low, high, p in (
+            ("indirect_low", "indirect_high", "p_indirect"),
+            ("indirect_low_adjusted", "indirect_high_adjusted", "p_indirect_adjusted"),
+        ):
+            outside = (found[low] > 0) | (found[high] < 0)
+            assert (outside == (found[p] < 0.05)).all()
+            assert 0 < outside.sum() < len(found)
+        np.testing.assert_allclose(
+            found["p_indirect_adjusted"],
+            multipletests(found["p_indirect"], method=adjustment)[1],
+        )
+        wider = found["indirect_high_adjusted"] - found["indirect_low_adjusted"]
+        assert (wider >= found["indirect_high"] - found["indirect_low"] - 1e-12).all()
+
+
+def test_nothing_is_found_beyond_what_the_draws_allow_by_both():
+    # Where no p is small enough for any of 2,000 tests no adjusted interval leaves out 0
+    drawn = np.random.default_rng(2).normal(2.5, 1, size=(400, 30))
+    effects = DrawnEffects.of(drawn)
+    for level in (0.9, 0.99, 1 - 0.05 / 2000):
+        low, high = effects.interval(level)
+        np.testing.assert_array_equal((low > 0) | (high < 0), effects.p() < 1 - level)
+
+
+def test_p_of_normal_draws_is_that_of_the_normal_distribution_even_beyond_them():
+    drawn = scipy.stats.norm.ppf((np.arange(4999) + 0.5) / 4999)[:, None]
+    for z in (0.3, 1.5, 2.5, 4.5):
+        expected = 2 * scipy.stats.norm.sf(z)
+        assert DrawnEffects.of(drawn + z).p()[0] == pytest.approx(expected, rel=0.15)
+        assert DrawnEffects.of(drawn - z).p()[0] == pytest.approx(expected, rel=0.15)
+    (low,), (high,) = DrawnEffects.of(drawn).interval(1 - 1e-6)
+    assert high == pytest.approx(scipy.stats.norm.isf(5e-7), rel=0.03)
+    assert low == pytest.approx(-high, rel=1e-9)
+
+
 # Decisions
 
 
 def test_p_values_are_adjusted_within_each_exposure(clinic):
     found = mediate(clinic, ["age", "n_diseases"], "severity", MEDIATORS, draws=0).table
     for _, own in found.groupby("exposure"):
-        for test in ("beta11", "beta21", "beta32", "indirect", "joint"):
+        for test in ("beta11", "beta21", "beta32", "joint"):
             np.testing.assert_allclose(
                 own[f"p_{test}_adjusted"], multipletests(own[f"p_{test}"], method="fdr_bh")[1]
             )
@@ -219,8 +274,8 @@ def test_the_result_in_jupyter_reads_well_and_escapes_names(clinic, html_cells):
     assert shown.endswith("3 patients left out: age is not known")
     cells = html_cells(shown).iloc[0]
     assert (cells["mediator"], cells["mediator by criterion"]) == ("<b>area", "yes")
-    assert cells["p indirect adjusted"] == "<0.001"
-    assert cells["indirect low"] == "–"  # nothing was drawn
+    assert cells["p indirect adjusted"] == "–"  # nothing was drawn
+    assert cells["indirect low adjusted"] == "–"
 
 
 # What is missing

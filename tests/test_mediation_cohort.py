@@ -71,17 +71,30 @@ def test_effects_say_class_family_and_stability(analysed):
 
 def test_the_papers_forests_are_there_and_others_where_something_mediates(analysed):
     _, _, effects = analysed
-    found = mediation.forests(effects)
+    found = mediation.forests(effects, HOW)
     assert list(found)[:2] == ["figure_4a", "figure_4b"]
     assert not any("consolidation" in name for name in found)
-    title, rows = found["figure_4a"]
+    title, axis, rows = found["figure_4a"]
+    assert axis == "Indirect effect: change of the chance of infection per year of age"
+    # The interval drawn and the p beside it say the same
+    low, high = rows["indirect_low_adjusted"], rows["indirect_high_adjusted"]
+    assert (((low > 0) | (high < 0)) == (rows["p_indirect_adjusted"] < 0.05)).all()
     assert title == "Effect of age on infected through ground glass"
     # Energy is entropy on another scale, and not shown a second time
     assert rows["mediator"].tolist() == ["ggo_firstorder_area", "ggo_firstorder_entropy"]
     nothing = {name: table.assign(mediator_by_criterion=False) for name, table in effects.items()}
-    assert {name: len(rows) for name, (_, rows) in mediation.forests(nothing).items()} == {
+    assert {name: len(one.rows) for name, one in mediation.forests(nothing, HOW).items()} == {
         "figure_4a": 0, "figure_4b": 0
     }  # fmt: skip
+
+
+def test_unstable_phenotypes_can_be_left_out_of_figures(analysed):
+    table, _, effects = analysed
+    strict = HOW.model_copy(update={"unstable": "leave out"})
+    rows = mediation.forests(effects, strict)["figure_4a"].rows
+    assert rows["mediator"].tolist() == ["ggo_firstorder_area", "ggo_firstorder_energy"]
+    chosen = mediation.chosen_mediators(table, effects["infected"], strict)
+    assert "ggo_firstorder_entropy" not in set(chosen["mediator"])
 
 
 def test_mediators_are_counted_beside_the_papers(analysed):

@@ -86,9 +86,9 @@ def test_phenotypes_have_a_row_each_with_n_and_each_groups_median_and_quartiles(
 
 FOREST = pd.DataFrame(
     {"mediator": ["a", "b", "c"], "family": ["GLCM", "First order", "GLCM"],
-     "indirect": [0.2, -0.1, 0.3], "indirect_low": [0.1, -0.3, 0.1],
-     "indirect_high": [0.4, -0.05, 0.6], "p_indirect_adjusted": [0.02, 0.0001, 0.04],
-     "n": [1300, 900, 1300]}
+     "indirect": [0.2, -0.1, 0.3], "indirect_low_adjusted": [0.1, -0.3, 0.1],
+     "indirect_high_adjusted": [0.4, -0.05, 0.6], "p_indirect_adjusted": [0.02, 0.0001, 0.04],
+     "n": [1300, 900, 1300], "stable": pd.array([True, False, pd.NA], "boolean")}
 )  # fmt: skip
 
 
@@ -103,6 +103,11 @@ def test_a_forest_has_a_row_a_mediator_by_family_and_size():
     shown = [text.get_text() for text in ax.texts]
     assert {"GLCM", "First order", "< 0.001", "0.020", "1,300"} <= set(shown)
     assert "-0.1 (-0.3 to -0.05)" in shown
+    assert [point.get_markerfacecolor() == "white" for point in points] == [True, False, False]
+    assert "Hollow: unstable" in ax.get_xlabel()
+    (ax,) = plots.plot_forest(FOREST.iloc[[0, 2]], {}, "Chance of infection per year").axes
+    assert "Hollow" not in ax.get_xlabel()
+    assert ax.get_xlabel().startswith("Chance of infection per year\nInterval and p by the same")
 
 
 def test_a_forest_without_mediators_says_so():

@@ -7,6 +7,7 @@ of it makes an effect causal: see `ASSUMPTIONS`.
 """
 
 from ssinfnet.mediation.cohort import (
+    Forest,
     analysis_table,
     chosen_mediators,
     covariates_of,
@@ -57,6 +58,7 @@ __all__ = [
     "ASSUMPTIONS",
     "EFFECTS",
     "FEWEST",
+    "Forest",
     "PLANTED",
     "Mediation",
     "NotConvergedError",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from ssinfnet.phenotypes import CLASSES, FAMILIES, FEATURES
 from ssinfnet.phenotypes.catalogue import AREA
 
 __all__ = [
+    "Forest",
     "analysis_table",
     "chosen_mediators",
     "covariates_of",
@@ -45,6 +47,9 @@ CLINICAL_NAMES = {
     "severe": "Severe or critical",
 }
 
+
+UNITS = {"age": "per year of age", "male": "of men against women", "n_diseases": "per disease"}
+CHANCES = {"infected": "infection", "severe": "severe or critical disease"}
 
 CLASS_NAMES = {
     "lesion": "the overall lesion",
@@ -137,7 +142,17 @@ def paths_of(effects: Mediation, kept: Collection[str]) -> dict[str, tuple[str, 
     }
 
 
-def shown_mediators(effects: pd.DataFrame, exposure: str, of_class: str) -> pd.DataFrame:
+class Forest(NamedTuple):
+    """One forest plot."""
+
+    title: str
+    axis: str  # what the effect is, with its unit
+    rows: pd.DataFrame
+
+
+def shown_mediators(
+    effects: pd.DataFrame, exposure: str, of_class: str, how: MediationConfig
+) -> pd.DataFrame:
     """Return the mediators of an exposure by the paper's criterion, as a forest shows them.
 
     Phenotypes that are one up to scale stand for each other: of each set the first is shown.
@@ -148,14 +163,22 @@ def shown_mediators(effects: pd.DataFrame, exposure: str, of_class: str) -> pd.D
         From `described`.
     exposure : str
     of_class : str
+    how : MediationConfig
+        Whether unstable phenotypes are left out.
     """
     chosen = (effects["exposure"] == exposure) & (effects["class"] == of_class)
-    rows = effects[effects["mediator_by_criterion"] & chosen]
+    rows = effects[effects["mediator_by_criterion"] & chosen & _wanted(effects, how)]
     return rows[~rows["indirect_standardised"].round(12).duplicated()]
 
 
-def forests(effects: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, pd.DataFrame]]:
-    """Return the name of each forest plot, its title and its rows (`shown_mediators`).
+def _wanted(effects: pd.DataFrame, how: MediationConfig) -> pd.Series:
+    """Return of each row whether figures show its phenotype (D-57, D-93)."""
+    unstable = ~effects["stable"].fillna(True).astype(bool)
+    return ~(unstable & (how.unstable == "leave out"))
+
+
+def forests(effects: Mapping[str, pd.DataFrame], how: MediationConfig) -> dict[str, Forest]:
+    """Return name → forest plot, its rows by `shown_mediators`.
 
     Those of J, figure 4, are always there; of other outcomes, exposures and classes such as have a
     mediator.
@@ -164,17 +187,20 @@ def forests(effects: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, pd.Data
     ----------
     effects : mapping of str to DataFrame
         Outcome → `described`.
+    how : MediationConfig
     """
     found = {}
     for outcome, table in effects.items():
         for exposure in dict.fromkeys(table["exposure"]):
             for of_class in CLASSES:
-                rows = shown_mediators(table, exposure, of_class)
+                rows = shown_mediators(table, exposure, of_class, how)
                 published = FIGURE_4.get((outcome, exposure, of_class))
                 if published or len(rows):
                     name = published or f"figure_4_{outcome}_{exposure}_{of_class}"
                     title = f"Effect of {CLINICAL_NAMES[exposure].lower()} on {outcome}"
-                    found[name] = f"{title} through {CLASS_NAMES[of_class]}", rows
+                    unit = f"change of the chance of {CHANCES[outcome]} {UNITS[exposure]}"
+                    title += f" through {CLASS_NAMES[of_class]}"
+                    found[name] = Forest(title, f"Indirect effect: {unit}", rows)
     return dict(sorted(found.items(), key=lambda item: item[0].count("_")))
 
 
@@ -199,6 +225,7 @@ def chosen_mediators(
         See `filter_correlated`.
     """
     rows = effects[effects["mediator_by_criterion"] & (effects["class"] == of_class)]
+    rows = rows[_wanted(rows, how)]
     size = rows["indirect_standardised"].abs().groupby(rows["mediator"], sort=False).max()
     return filter_correlated(table, size, how.most_correlated, how.covariates)
 

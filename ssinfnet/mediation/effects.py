@@ -29,18 +29,14 @@ from ssinfnet.mediation.frames import (
     kind_of,
 )
 from ssinfnet.mediation.regressions import indirect_effects, slopes, weighted_indirect_effects
-from ssinfnet.mediation.resampling import (
-    bca_interval,
-    drawn_weights,
-    left_out_weights,
-    percentile_interval,
-)
+from ssinfnet.mediation.resampling import DrawnEffects, drawn_weights, left_out_weights
 from ssinfnet.mediation.results import Mediation
 
 __all__ = ["ALPHA", "FEWEST", "mediate"]
 
 Array = NDArray[np.float64]
 Adjustment = Literal["fdr_bh", "holm"]
+Drawing = tuple[pd.MultiIndex, DrawnEffects]  # pairs of exposure and mediator, and their draws
 
 ALPHA = 0.05
 FEWEST = 20  # patients of either class of a binary outcome (D-19)
@@ -97,8 +93,10 @@ def mediate(
     Mediation
         Its table has, a row a pair: exposure, mediator, n, and n_0 and n_1 of a binary outcome;
         beta11, beta21, beta31, beta32, direct, indirect, total; <beta>_se and <beta>_hc3 (classic
-        and robust errors), p_<beta> and p_<beta>_hc3; indirect_se and p_indirect (Sobel),
-        indirect_low and indirect_high (95 %, bootstrap), draws (that were usable);
+        and robust errors), p_<beta> and p_<beta>_hc3; indirect_se and p_sobel;
+        p_indirect, indirect_low and indirect_high (95 %), all of the same draws, and
+        indirect_low_adjusted and indirect_high_adjusted, which leave out 0 where
+        p_indirect_adjusted is below `alpha` (D-93), draws (that were usable);
         <effect>_standardised; p_<test>_adjusted; p_joint and p_joint_adjusted (the larger of
         p_beta21 and p_beta32); mediator_by_criterion (J: β11, β21 and β32 significant after
         adjustment, and |β11| > |β31|), mediator_by_joint_test; covariates_dropped, which among the
@@ -120,12 +118,13 @@ def mediate(
         for own, beside in _exposure_groups(table, exposures, adjust_exposures)
     ]
     kind = kind_of(pd.concat([frame.values[outcome] for frame in frames]))
-    pieces = []
+    pieces, drawings = [], []
     for frame in frames:
         same_as = _same_columns(frame)
         for names, known in complete_groups(frame.values[list(mediators)]):
             own = replace(frame, values=frame.values[known], mediators=tuple(names))
-            rows = _group_effects(own, kind, draws, interval, seed, fewest)
+            rows, drawing = _group_effects(own, kind, draws, interval, seed, fewest)
+            drawings += [drawing] if drawing else []
             pieces.append(rows.assign(same_as=rows["mediator"].map(same_as)))
     found = pd.concat(pieces, ignore_index=True)
     order = {pair: i for i, pair in enumerate((x, m) for x in exposures for m in mediators)}
@@ -133,7 +132,7 @@ def mediate(
     found = found.iloc[np.argsort(place)].reset_index(drop=True)
     beside = tuple(name for name in frames[0].covariates if name not in exposures)
     return Mediation(
-        _decided(found, adjustment, alpha), outcome, kind, beside,
+        _decided(found, drawings, adjustment, alpha), outcome, kind, beside,
         adjust_exposures and len(exposures) > 1, adjustment, _left_out(frames, exposures),
     )  # fmt: skip
 
@@ -164,8 +163,8 @@ def _left_out(frames: Sequence[AnalysisFrame], exposures: Sequence[str]) -> pd.D
 
 def _group_effects(
     frame: AnalysisFrame, kind: str, draws: int, interval: str, seed: int, fewest: int
-) -> pd.DataFrame:
-    """Return the rows of mediators that are known for the same patients."""
+) -> tuple[pd.DataFrame, Drawing | None]:
+    """Return the rows of mediators that are known for the same patients, and their draws."""
     values, names = frame.values, list(frame.mediators)
     y = values[frame.outcome].to_numpy()
     counted: dict[str, object] = {"n": len(values)}
@@ -183,14 +182,16 @@ def _group_effects(
     exposures = [name for name, reason in of_exposures.items() if not reason]
     usable = [name for name, reason in of_mediators.items() if not reason]
     if not (exposures and usable):
-        return plain.reset_index()
+        return plain.reset_index(), None
     x, m = values[exposures].to_numpy(), values[usable].to_numpy()
     estimated = [_effects(adjusted.basis, x[:, i], m, y, exposure, usable)
                  for i, exposure in enumerate(exposures)]  # fmt: skip
-    bounds = _intervals(adjusted.basis, x, m, y, draws, interval, seed)
+    drawn = _drawn(adjusted.basis, x, m, y, draws, interval, seed)
     index = pd.MultiIndex.from_product([exposures, usable], names=["exposure", "mediator"])
-    drawn = pd.DataFrame({name: part.ravel() for name, part in bounds.items()}, index=index)
-    return plain.join(pd.concat(estimated)).join(drawn).reset_index()
+    low, high = drawn.interval()
+    tested = pd.DataFrame({"p_indirect": drawn.p(), "indirect_low": low, "indirect_high": high,
+                           "draws": drawn.draws}, index=index)  # fmt: skip
+    return plain.join(pd.concat(estimated)).join(tested).reset_index(), (index, drawn)
 
 
 def _reasons(
@@ -253,7 +254,7 @@ def _effects(
              "total": rows["beta11"]}  # fmt: skip
     rows["indirect_se"] = np.sqrt((a.estimate * b.se) ** 2 + (b.estimate * a.se) ** 2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        rows["p_indirect"] = 2 * norm.sf(np.abs(rows["indirect"] / rows["indirect_se"]))
+        rows["p_sobel"] = 2 * norm.sf(np.abs(rows["indirect"] / rows["indirect_se"]))
     rows["p_joint"] = np.fmax(rows["p_beta21"], rows["p_beta32"])
     unit = x.std(ddof=1) / y.std(ddof=1)
     for effect in ("direct", "indirect", "total"):
@@ -265,26 +266,22 @@ def _effects(
     return pd.DataFrame(rows, index=index)
 
 
-def _intervals(
+def _drawn(
     others: Array, x: Array, m: Array, y: Array, draws: int, interval: str, seed: int
-) -> dict[str, Array]:
-    """Return bounds of the indirect effects, and how many draws were usable."""
+) -> DrawnEffects:
+    """Return the indirect effects in each draw, exposure by exposure."""
 
     def collected(all_weights: Iterable[Array]) -> Array:
         found = weighted_indirect_effects(all_weights, others, x, m, y)
         return found.reshape(-1, x.shape[1] * m.shape[1])
 
     if not draws:
-        nothing = np.full(x.shape[1] * m.shape[1], np.nan)
-        return {"indirect_low": nothing, "indirect_high": nothing, "draws": np.zeros_like(nothing)}
+        return DrawnEffects.of(np.empty((0, x.shape[1] * m.shape[1])))
     drawn = collected(drawn_weights(len(y), draws, seed))
-    if interval == "bca":
-        estimate = indirect_effects(others, x, m, y).ravel()
-        low, high = bca_interval(drawn, estimate, collected(left_out_weights(len(y))))
-    else:
-        low, high = percentile_interval(drawn)
-    counted = np.isfinite(drawn).sum(axis=0)
-    return {"indirect_low": low, "indirect_high": high, "draws": counted}
+    if interval == "percentile":
+        return DrawnEffects.of(drawn)
+    estimate = indirect_effects(others, x, m, y).ravel()
+    return DrawnEffects.corrected(drawn, estimate, collected(left_out_weights(len(y))))
 
 
 def _same_columns(frame: AnalysisFrame) -> dict[str, str]:
@@ -301,12 +298,14 @@ def _same_columns(frame: AnalysisFrame) -> dict[str, str]:
     return found
 
 
-def _decided(found: pd.DataFrame, adjustment: str, alpha: float) -> pd.DataFrame:
-    """Return the rows with adjusted p values and the two decisions.
+def _decided(
+    found: pd.DataFrame, drawings: Sequence[Drawing], adjustment: str, alpha: float
+) -> pd.DataFrame:
+    """Return the rows with adjusted p values and intervals, and the two decisions.
 
     The column ``same_as`` names the mediator that stands for each in the adjustment.
     """
-    if "p_indirect" not in found:
+    if not drawings:
         reasons = found["reason"].unique().tolist()
         raise ValueError(f"no mediator can be analysed: {reasons[:5]}")
     for test in (*TESTED, "joint"):
@@ -318,9 +317,31 @@ def _decided(found: pd.DataFrame, adjustment: str, alpha: float) -> pd.DataFrame
                 continue
             adjusted = pd.Series(multipletests(p, method=adjustment)[1], index=p.index)
             found.loc[own.index, f"p_{test}_adjusted"] = own["same_as"].map(adjusted).to_numpy()
+    levels = {exposure: _level(own, adjustment, alpha)
+              for exposure, own in found.groupby("exposure", sort=False)}  # fmt: skip
+    bounds = []
+    for index, drawn in drawings:
+        low, high = drawn.interval(index.get_level_values("exposure").map(levels).to_numpy())
+        bounds.append(pd.DataFrame({"indirect_low_adjusted": low, "indirect_high_adjusted": high},
+                                   index=index))  # fmt: skip
+    found = found.join(pd.concat(bounds), on=["exposure", "mediator"])
     significant = (found[[f"p_{test}_adjusted" for test in TESTED[:3]]] < alpha).all(axis=1)
     smaller = found["beta11"].abs() > found["beta31"].abs()
     found["mediator_by_criterion"] = significant & smaller
     found["mediator_by_joint_test"] = found["p_joint_adjusted"] < alpha
     last = ["covariates_dropped", "reason"]
     return found[[*found.columns.drop([*last, "same_as"]), *last]]
+
+
+def _level(own: pd.DataFrame, adjustment: str, alpha: float) -> float:
+    """Return the level at which intervals of one exposure leave out 0 where adjusted p is small.
+
+    By Benjamini and Hochberg it is that of false coverage among those found (Benjamini & Yekutieli
+    2005); by Holm that of the last step which rejects.
+    """
+    once = own.loc[own["same_as"] == own["mediator"], ["p_indirect", "p_indirect_adjusted"]]
+    once = once.dropna()
+    tests, rejected = max(len(once), 1), int((once["p_indirect_adjusted"] < alpha).sum())
+    if adjustment == "fdr_bh":
+        return 1 - alpha * max(rejected, 1) / tests
+    return 1 - alpha / min(tests, tests - rejected + 1)

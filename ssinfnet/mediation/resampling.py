@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-__all__ = ["bca_interval", "drawn_weights", "left_out_weights", "percentile_interval"]
+__all__ = [
+    "DrawnEffects",
+    "bca_interval",
+    "drawn_weights",
+    "left_out_weights",
+    "percentile_interval",
+]
 
 Array = NDArray[np.float64]
 
 CHUNK = 500  # draws held at a time
+OUTERMOST = 5  # draws at either end, beyond which quantiles follow a normal tail
 
 
 def drawn_weights(n: int, draws: int, seed: int) -> Iterator[Array]:
@@ -57,9 +65,7 @@ def percentile_interval(drawn: Array, level: float = 0.95) -> tuple[Array, Array
         Draws that are NaN do not count.
     level : float
     """
-    tail = (1 - level) / 2
-    low, high = _quantiles(drawn, np.full(drawn.shape[1], tail), np.full(drawn.shape[1], 1 - tail))
-    return low, high
+    return DrawnEffects.of(drawn).interval(level)
 
 
 def bca_interval(
@@ -75,33 +81,120 @@ def bca_interval(
         The estimate without each patient.
     level : float
     """
-    finite = np.isfinite(drawn)
-    below = ((drawn < estimate) & finite).sum(axis=0) + (drawn == estimate).sum(axis=0) / 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        bias = norm.ppf(below / finite.sum(axis=0))
-        away = np.nanmean(jackknife, axis=0) - jackknife
-        acceleration = np.nansum(away**3, axis=0) / (6 * np.nansum(away**2, axis=0) ** 1.5)
-        tails = []
-        for tail in ((1 - level) / 2, (1 + level) / 2):
-            shifted = bias + norm.ppf(tail)
-            tails.append(norm.cdf(bias + shifted / (1 - acceleration * shifted)))
-    return _quantiles(drawn, *tails)
+    return DrawnEffects.corrected(drawn, estimate, jackknife).interval(level)
 
 
-def _quantiles(drawn: Array, *levels: Array) -> tuple[Array, ...]:
-    """Return a quantile of each column, each at its own level, NaN draws left out."""
-    ordered = np.sort(drawn, axis=0)  # NaN last
-    if not len(drawn):
-        return tuple(np.full(drawn.shape[1], np.nan) for _ in levels)
-    last = np.isfinite(drawn).sum(axis=0) - 1
-    columns = np.arange(drawn.shape[1])
-    found = []
-    for level in levels:
-        usable = np.isfinite(level) & (last >= 0)
-        place = np.where(usable, level, 0) * np.maximum(last, 0)
-        lower = np.floor(place).astype(int)
-        upper = np.minimum(lower + 1, np.maximum(last, 0))
-        share = place - lower
-        value = ordered[lower, columns] * (1 - share) + ordered[upper, columns] * share
-        found.append(np.where(usable, value, np.nan))
-    return tuple(found)
+@dataclass(frozen=True)
+class DrawnEffects:
+    """Draws of some effects: their intervals at any level, and the test that agrees with all.
+
+    The interval at level 1 - c leaves out 0 exactly where p is below c (D-93). Quantiles beyond the
+    five outermost draws are those of a normal tail with the draws' standard deviation.
+
+    Attributes
+    ----------
+    ordered : ndarray of float, shape (draws, k)
+        Each column from the smallest draw to the largest, then NaN.
+    bias, acceleration : ndarray of float, shape (k,)
+        Of BCa intervals; 0 of percentile ones.
+    """
+
+    ordered: Array
+    bias: Array
+    acceleration: Array
+
+    @classmethod
+    def of(cls, drawn: Array) -> DrawnEffects:
+        """Return the draws (draws, k) for percentile intervals; NaN draws do not count."""
+        nothing = np.zeros(drawn.shape[1])
+        return cls(np.sort(drawn, axis=0), nothing, nothing)
+
+    @classmethod
+    def corrected(cls, drawn: Array, estimate: Array, jackknife: Array) -> DrawnEffects:
+        """Return the draws for BCa intervals, see `bca_interval`."""
+        finite = np.isfinite(drawn)
+        below = ((drawn < estimate) & finite).sum(axis=0) + (drawn == estimate).sum(axis=0) / 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            bias = norm.ppf(below / finite.sum(axis=0))
+            away = np.nanmean(jackknife, axis=0) - jackknife
+            acceleration = np.nansum(away**3, axis=0) / (6 * np.nansum(away**2, axis=0) ** 1.5)
+        return cls(np.sort(drawn, axis=0), bias, acceleration)
+
+    @property
+    def draws(self) -> NDArray[np.intp]:
+        """How many draws of each effect are usable."""
+        return np.isfinite(self.ordered).sum(axis=0)
+
+    def interval(self, level: float | Array = 0.95) -> tuple[Array, Array]:
+        """Return lower and upper bounds at one level, or at a level of each effect's own."""
+        tails = (1 - np.asarray(level)) / 2, (1 + np.asarray(level)) / 2
+        low, high = (self._quantile(self._corrected_level(tail)) for tail in tails)
+        return low, high
+
+    def p(self) -> Array:
+        """Return the two-sided p of no effect: 1 less the level whose interval begins at 0."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shifted = norm.ppf(self._share_below_zero()) - self.bias
+            scale = np.maximum(1 + self.acceleration * shifted, 0)
+            tail = norm.cdf(shifted / scale - self.bias)
+        return 2 * np.minimum(tail, 1 - tail)
+
+    def _corrected_level(self, tail: float | Array) -> Array:
+        shifted = self.bias + norm.ppf(tail)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scale = np.maximum(1 - self.acceleration * shifted, 0)
+            return norm.cdf(self.bias + shifted / scale)
+
+    def _resolved(self) -> Array:
+        """Return the smallest share that the draws of each effect resolve."""
+        return np.minimum(OUTERMOST / (self.draws + 1), 0.25)
+
+    def _spread(self) -> Array:
+        counted = np.maximum(self.draws, 1)
+        mean = np.nansum(self.ordered, axis=0) / counted
+        return np.sqrt(np.nansum(np.square(self.ordered - mean), axis=0) / counted)
+
+    def _quantile(self, level: Array) -> Array:
+        """Return each effect's quantile at its level."""
+        least = self._resolved()
+        inside = _between(self.ordered, np.clip(level, least, 1 - least))
+        beyond = (level < least) | (level > 1 - least)
+        if not beyond.any():
+            return inside
+        edge = np.where(level < 0.5, least, 1 - least)
+        with np.errstate(invalid="ignore"):
+            outside = inside + self._spread() * (norm.ppf(level) - norm.ppf(edge))
+        return np.where(beyond, outside, inside)
+
+    def _share_below_zero(self) -> Array:
+        """Return the level at which each effect's quantile is 0."""
+        usable, least = self.draws, self._resolved()
+        if not len(self.ordered):
+            return np.full(self.ordered.shape[1], np.nan)
+        columns, below = np.arange(len(usable)), (self.ordered < 0).sum(axis=0)
+        before, after = (
+            self.ordered[np.clip(place, 0, len(self.ordered) - 1), columns]
+            for place in (below - 1, below)
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            inside = (below - 1 - before / (after - before)) / (usable - 1)
+            share = np.where(below == 0, 0.0, np.where(below == usable, 1.0, inside))
+            edge = np.where(share < 0.5, least, 1 - least)
+            tail = norm.cdf(norm.ppf(edge) - _between(self.ordered, edge) / self._spread())
+        share = np.where((share < least) | (share > 1 - least), tail, share)
+        return np.where(usable > 1, share, np.nan)
+
+
+def _between(ordered: Array, level: Array) -> Array:
+    """Return a quantile of each ordered column, each at its own level, NaN draws left out."""
+    if not len(ordered):
+        return np.full(ordered.shape[1], np.nan)
+    last = np.isfinite(ordered).sum(axis=0) - 1
+    columns = np.arange(ordered.shape[1])
+    usable = np.isfinite(level) & (last >= 0)
+    place = np.where(usable, level, 0) * np.maximum(last, 0)
+    lower = np.floor(place).astype(int)
+    upper = np.minimum(lower + 1, np.maximum(last, 0))
+    share = place - lower
+    value = ordered[lower, columns] * (1 - share) + ordered[upper, columns] * share
+    return np.where(usable, value, np.nan)

@@ -87,20 +87,21 @@ class Mediation:
         return texts.drop_duplicates()[column].value_counts()
 
     def _headline(self) -> str:
-        tested = self.table["p_indirect"].notna().sum()
+        tested = self.table["indirect"].notna().sum()
         others = [*self.covariates, *["the other exposures"] * self.exposures_adjusted]
         beside = f", beside {', '.join(others)}" if others else ""
         return (
             f"{len(self._mediating())} of {tested} pairs of exposure and mediator pass the paper's "
             f"criterion or the joint test for {self.outcome} ({self.model}{beside}; "
-            f"{self.adjustment} within each exposure; {len(self.left_out)} patients left out)"
+            f"p and intervals adjusted by {self.adjustment} within each exposure; "
+            f"{len(self.left_out)} patients left out)"
         )
 
     def _mediating(self) -> pd.DataFrame:
         either = self.table["mediator_by_criterion"] | self.table["mediator_by_joint_test"]
         return self.table.loc[
             either,
-            ["exposure", "mediator", "n", "indirect", "indirect_low", "indirect_high",
-             "indirect_standardised", "p_indirect_adjusted", "mediator_by_criterion",
-             "mediator_by_joint_test"],
+            ["exposure", "mediator", "n", "indirect", "indirect_low_adjusted",
+             "indirect_high_adjusted", "indirect_standardised", "p_indirect_adjusted",
+             "mediator_by_criterion", "mediator_by_joint_test"],
         ]  # fmt: skip

@@ -30,21 +30,24 @@ FAMILY_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E0
 MOST_COVARIANCES = 4  # mediators up to which a path plot has room for their covariances' numbers
 COLOURS = 7  # of the style, before they come again
 NO_MEDIATOR = "No mediator passes the criterion"
+FOREST_NOTE = "Interval and p by the same bootstrap, both adjusted for all phenotypes tested."
 POSITIVE, NEGATIVE, NEUTRAL = "#D55E00", "#0072B2", "#999999"
 
 
 @mpl.rc_context(STYLE)
 def plot_forest(rows: pd.DataFrame, names: Mapping[str, str], effect: str) -> Figure:
-    """Draw indirect effects with their intervals, grouped by family (J figure 4).
+    """Draw indirect effects with adjusted intervals and p, grouped by family (J figure 4).
+
+    Phenotypes that are not stable (D-57) have hollow squares and grey names.
 
     Parameters
     ----------
     rows : DataFrame
-        Of `mediation.Mediation.table`, one exposure; with the column ``family``.
+        From `mediation.described`, one exposure.
     names : mapping
         Mediator → how it is written.
     effect : str
-        What the effect is, below the axis.
+        What the effect is and its unit, below the axis.
     """
     if rows.empty:
         return plot_reason(f"{NO_MEDIATOR}.").figure
@@ -59,22 +62,32 @@ def plot_forest(rows: pd.DataFrame, names: Mapping[str, str], effect: str) -> Fi
                 fontsize=7.5, fontweight="bold")  # fmt: skip
         y += 1
         for row in order[order["family"] == family].itertuples():
-            ax.plot([row.indirect_low, row.indirect_high], [y, y], color=colour, linewidth=1.1)
-            ax.plot(row.indirect, y, "s", color=colour, markersize=3.2)
-            said = f"{row.indirect:.2g} ({row.indirect_low:.2g} to {row.indirect_high:.2g})"
+            low, high = row.indirect_low_adjusted, row.indirect_high_adjusted
+            face = "white" if _unstable(row) else colour
+            ax.plot([low, high], [y, y], color=colour, linewidth=1.1)
+            ax.plot(row.indirect, y, "s", color=colour, markersize=3.2, markerfacecolor=face)
+            said = f"{row.indirect:.2g} ({low:.2g} to {high:.2g})"
             for column, text in zip(COLUMNS, (said, _p(row.p_indirect_adjusted), f"{row.n:,}"),
                                     strict=True):  # fmt: skip
                 _beside(ax, y, column, text)
             ticks[y] = names.get(row.mediator, row.mediator)
             y += 1
-    for column, text in zip(COLUMNS, ("effect (95 % interval)", "adj. p", "n"), strict=True):
+    for column, text in zip(COLUMNS, ("effect (adj. interval)", "adj. p", "n"), strict=True):
         _beside(ax, -1, column, text, fontweight="bold")
     ax.axvline(0, color="black", linewidth=0.6)
-    ax.set(ylim=(y - 0.3, -1.6), xlabel=effect)
+    unstable = [_unstable(row) for row in order.itertuples()]
+    said = [FOREST_NOTE, *["Hollow: unstable between masks."] * any(unstable)]
+    ax.set(ylim=(y - 0.3, -1.6), xlabel="\n".join([effect, *said]))
     ax.set_yticks(list(ticks), list(ticks.values()), fontsize=6.5)
+    for label, is_unstable in zip(ax.get_yticklabels(), unstable, strict=True):
+        label.set_color(NEUTRAL if is_unstable else "black")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     return figure
+
+
+def _unstable(row: object) -> bool:
+    return not (pd.isna(row.stable) or row.stable)  # type: ignore[attr-defined]
 
 
 def _beside(ax: Axes, y: float, column: float, text: str, fontweight: str = "normal") -> None:

@@ -51,7 +51,7 @@ def mediator_counts(effects: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 paper = COUNTED.get((name, exposure)) if outcome == "infected" else None
                 rows.append(
                     {"outcome": outcome, "class": name, "exposure": exposure,
-                     "tested": own.loc[own["p_indirect"].notna(), "mediator"].nunique(),
+                     "tested": own.loc[own["indirect"].notna(), "mediator"].nunique(),
                      "by_criterion": found["mediator"].nunique(),
                      "by_joint_test":
                          own.loc[own["mediator_by_joint_test"], "mediator"].nunique(),
