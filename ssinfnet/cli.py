@@ -220,6 +220,20 @@ def mediate_table(
     adjust_exposures: Annotated[
         bool, typer.Option("--adjust-exposures", help="make the other exposures covariates too")
     ] = False,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="COLUMN=KIND where a column is something else than said: continuous, count, "
+            "ordinal, binary, category, date or id; may be repeated"
+        ),
+    ] = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            help="numbers that mean a missing value, or 'none'; by default -99, -999 and -9999 of "
+            "columns in which nothing else is negative"
+        ),
+    ] = None,
     patient: Annotated[str | None, typer.Option(help="column that names the patients")] = None,
     adjustment: Annotated[str, typer.Option(help="fdr_bh or holm, within an exposure")] = "fdr_bh",
     draws: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 5000,
@@ -249,8 +263,9 @@ def mediate_table(
         )  # fmt: skip
         found = mediation.mediate(
             patients, _listed(exposures), outcome, tested, beside,
-            adjust_exposures=adjust_exposures, adjustment=adjustment, draws=draws,
-            interval=interval, seed=seed,
+            adjust_exposures=adjust_exposures, kinds=_kinds(kind or []),
+            missing=None if missing is None else _codes(missing), adjustment=adjustment,
+            draws=draws, interval=interval, seed=seed,
         )  # fmt: skip
     typer.echo(found.text())
     with _refusals(), written.replacing() as staged:
@@ -258,6 +273,20 @@ def mediate_table(
         artifacts.write_text(staged / to.name, csv)
     typer.echo(to)
     typer.echo(mediation.ASSUMPTIONS)
+
+
+def _kinds(named: list[str]) -> dict[str, str]:
+    """Return column → kind."""
+    if bare := [one for one in named if "=" not in one]:
+        raise ValueError(f"--kind takes COLUMN=KIND, such as stage=category; got {bare[0]!r}")
+    return dict(one.rsplit("=", 1) for one in named)
+
+
+def _codes(text: str) -> list[float]:
+    try:
+        return [float(code) for code in _listed(text.removeprefix("none"))]
+    except ValueError as error:
+        raise ValueError(f"--missing takes numbers with commas between; got {text!r}") from error
 
 
 def _listed(names: str) -> list[str]:

@@ -23,6 +23,7 @@ from ssinfnet.mediation.cohort import (
     two_part_tables,
     written_names,
 )
+from ssinfnet.mediation.columns import KINDS, typed_columns
 from ssinfnet.mediation.effects import ALPHA, FEWEST, mediate
 from ssinfnet.mediation.fit import fit_measures
 from ssinfnet.mediation.frames import (
@@ -59,6 +60,7 @@ __all__ = [
     "EFFECTS",
     "FEWEST",
     "Forest",
+    "KINDS",
     "PLANTED",
     "Mediation",
     "NotConvergedError",
@@ -97,6 +99,7 @@ __all__ = [
     "study_table",
     "two_part_effects",
     "two_part_tables",
+    "typed_columns",
     "vanishing_rho",
     "written_names",
 ]

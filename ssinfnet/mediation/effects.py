@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Literal
@@ -21,6 +21,7 @@ from ssinfnet.mediation.collinearity import (
     extended,
     unexplained,
 )
+from ssinfnet.mediation.columns import typed_columns
 from ssinfnet.mediation.frames import (
     AnalysisFrame,
     analysis_frame,
@@ -52,6 +53,8 @@ def mediate(
     covariates: Sequence[str] = (),
     *,
     adjust_exposures: bool = False,
+    kinds: Mapping[str, str] | None = None,
+    missing: Sequence[float] | None = None,
     adjustment: Adjustment = "fdr_bh",
     draws: int = 5000,
     interval: Literal["percentile", "bca"] = "percentile",
@@ -75,6 +78,9 @@ def mediate(
     outcome : str
     adjust_exposures : bool
         Whether the other exposures are covariates too (D-90).
+    kinds, missing
+        What columns are, and which numbers mean a missing value, where `columns.typed_columns` is
+        to take them for something else than they look (D-94).
     adjustment : {"fdr_bh", "holm"}
         Of p values within each exposure (D-17). Mediators that are the same up to scale count once.
     draws : int
@@ -113,6 +119,10 @@ def mediate(
     if interval not in ("bca", "percentile"):
         raise ValueError(f"interval must be bca or percentile, got {interval!r}")
     check_names(table, [*exposures, outcome, *covariates, *mediators])
+    roles = (dict.fromkeys(exposures, "exposure") | {outcome: "outcome"}
+             | dict.fromkeys(covariates, "covariate")
+             | dict.fromkeys(mediators, "mediator"))  # fmt: skip
+    table, taken = typed_columns(table, roles, kinds, missing)
     frames = [
         analysis_frame(table, own, outcome, mediators, [*covariates, *beside])
         for own, beside in _exposure_groups(table, exposures, adjust_exposures)
@@ -133,7 +143,7 @@ def mediate(
     beside = tuple(name for name in frames[0].covariates if name not in exposures)
     return Mediation(
         _decided(found, drawings, adjustment, alpha), outcome, kind, beside,
-        adjust_exposures and len(exposures) > 1, adjustment, _left_out(frames, exposures),
+        adjust_exposures and len(exposures) > 1, adjustment, _left_out(frames, exposures), taken,
     )  # fmt: skip
 
 

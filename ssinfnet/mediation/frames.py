@@ -29,6 +29,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+MISSING_WORDS = ["", "NA", "N/A", "n/a", "NaN", "nan", "#N/A", "NULL", "null", "<NA>"]
 PLACES = ("hospital", "centre", "center", "site")  # columns that say where a patient was seen
 
 
@@ -74,7 +75,9 @@ def read_patients_table(path: Path, patient: str | None = None) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file; expected a CSV of one row a patient")
     names = decoding.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
-    table = decoding.read_csv(path)
+    # An id is text, since 1 and 001 are two patients; "None" is a word, as in a list of diseases
+    table = decoding.read_csv(path, dtype={patient: "str"} if patient else None,
+                              keep_default_na=False, na_values=MISSING_WORDS)  # fmt: skip
     twice = names[names.duplicated()].unique().tolist()
     if twice:
         raise ValueError(f"{path}: columns {twice[:5]} occur more than once; rename or drop one")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ssinfnet.mediation.columns import columns_text
 from ssinfnet.mediation.html_tables import html_table
 
 __all__ = ["Mediation"]
@@ -33,6 +34,8 @@ class Mediation:
     left_out : DataFrame
         ``patient`` and ``reason`` of those whose exposure, outcome or covariate is not known. The
         reason names the exposures for which a patient was left out, unless it is all of them.
+    columns : DataFrame
+        What each column was taken for, see `columns.typed_columns`.
     """
 
     table: pd.DataFrame
@@ -42,6 +45,7 @@ class Mediation:
     exposures_adjusted: bool
     adjustment: str
     left_out: pd.DataFrame
+    columns: pd.DataFrame
 
     @property
     def model(self) -> str:
@@ -58,17 +62,20 @@ class Mediation:
         return list(dict.fromkeys(rows["mediator"]))
 
     def text(self) -> str:
-        """Return the result for a terminal: what was tested, the mediators, who was left out."""
+        """Return the result for a terminal: the columns, the mediators, who was left out."""
         shown = self._mediating()
         table = shown.to_string(index=False, float_format="{:.3g}".format) if len(shown) else ""
-        return "\n".join(part for part in (self._headline(), table, *self._notes()) if part)
+        parts = (*columns_text(self.columns), self._headline(), table, *self._notes())
+        return "\n".join(part for part in parts if part)
 
     def _repr_html_(self) -> str:
         pairs = self._mediating().sort_values("p_indirect_adjusted", kind="stable")
         shown = html_table(pairs.head(SHOWN_PAIRS)) if len(pairs) else ""
         notes = [f"The first {SHOWN_PAIRS} by p are shown."] * (len(pairs) > SHOWN_PAIRS)
         notes = [html.escape(note, quote=False) for note in notes + self._notes()]
-        return f"<p>{html.escape(self._headline(), quote=False)}</p>{shown}" + "<br>".join(notes)
+        taken = "<br>".join(html.escape(line, quote=False) for line in columns_text(self.columns))
+        head = f"<p>{taken}</p><p>{html.escape(self._headline(), quote=False)}</p>"
+        return head + shown + "<br>".join(notes)
 
     def _notes(self) -> list[str]:
         missing = self._by_mediator("reason")

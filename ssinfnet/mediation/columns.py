@@ -1,0 +1,194 @@
+"""What each column of a table is taken for, said before any number is computed from it (D-94)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["KINDS", "columns_text", "typed_columns"]
+
+KINDS = ("continuous", "count", "ordinal", "binary", "category", "date", "id")
+MISSING_CODES = (-99.0, -999.0, -9999.0)  # where nothing else is negative
+SUSPECT_CODES = (-9.0, 99.0, 999.0, 9999.0)  # told of where they lie far from the rest
+MOST_LEVELS = 10  # different whole numbers, up to which they are grades
+SKEWED = 3.0  # skewness beyond which single patients decide a slope
+FAR = 5.0  # interquartile ranges from the quartiles
+
+
+def typed_columns(
+    table: pd.DataFrame,
+    roles: Mapping[str, str],
+    kinds: Mapping[str, str] | None = None,
+    missing: Sequence[float] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Say what each column is taken for, and return a table in which it is that.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a patient.
+    roles : mapping of str to str
+        Column → ``exposure``, ``outcome``, ``mediator`` or ``covariate``.
+    kinds : mapping of str to str, optional
+        Column → one of `KINDS`, where it is something else than it looks. A date that is named
+        ``continuous`` is counted in days.
+    missing : sequence of float, optional
+        Numbers that mean a missing value in any of these columns; by default -99, -999 and -9999 of
+        columns in which nothing else is negative. An empty sequence takes none for missing.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `roles`, missing codes as NaN, two-valued exposures and outcomes as 0 and 1
+        (the larger), named categories as text.
+    DataFrame
+        ``column``, ``role``, ``kind``, ``values`` (how many different ones), ``known`` (patients)
+        and ``note``: codes, what was changed, and what to look at.
+
+    Raises
+    ------
+    ValueError
+        If a kind is unknown or its column has no role; or if an exposure, outcome or mediator is a
+        date, a category or an id.
+    """
+    kinds = dict(kinds or {})
+    if wrong := sorted(set(kinds.values()) - set(KINDS)):
+        raise ValueError(f"kinds must be of {', '.join(KINDS)}; got {wrong}")
+    if unused := [name for name in kinds if name not in roles]:
+        raise ValueError(f"kinds names columns {unused[:5]} that have no role; name used ones")
+    typed, rows = {}, []
+    for name, role in roles.items():
+        column, notes = _without_codes(table[name], missing)
+        kind = kinds.get(name) or _looks(column)
+        _refuse(name, role, kind, named=name in kinds)
+        column, told = _as_kind(column, kind, role)
+        typed[name] = column
+        known = column.dropna()
+        rows.append({"column": name, "role": role, "kind": kind, "values": known.nunique(),
+                     "known": len(known), "note": "; ".join([*notes, *told])})  # fmt: skip
+    names = ["column", "role", "kind", "values", "known", "note"]
+    return pd.DataFrame(typed, index=table.index), pd.DataFrame(rows, columns=names)
+
+
+def columns_text(taken: pd.DataFrame) -> list[str]:
+    """Return a line a role, and one a column with a note, of the second table of `typed_columns`.
+
+    Parameters
+    ----------
+    taken : DataFrame
+    """
+    lines = []
+    for role, own in taken.groupby("role", sort=False):
+        counted = own["kind"].value_counts()
+        few = len(own) <= 6
+        said = (
+            [f"{row.column} ({row.kind})" for row in own.itertuples()]
+            if few else [f"{number} {kind}" for kind, number in counted.items()]
+        )  # fmt: skip
+        lines.append(f"{role}: {', '.join(said)}")
+    noted = taken[taken["note"] != ""]
+    return lines + [f"{row.column}: {row.note}" for row in noted.itertuples()]
+
+
+def _numeric(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column.dtype)
+
+
+def _countable(column: pd.Series) -> bool:
+    """Return whether a column holds finite numbers alone; others are refused when analysed."""
+    return (_numeric(column) and not pd.api.types.is_bool_dtype(column.dtype)
+            and not np.isinf(column.dropna().to_numpy(dtype=np.float64)).any())  # fmt: skip
+
+
+def _without_codes(
+    column: pd.Series, missing: Sequence[float] | None
+) -> tuple[pd.Series, list[str]]:
+    """Return a column without codes of missing values, and what was found."""
+    if not _countable(column):
+        return column, []
+    codes = MISSING_CODES if missing is None else tuple(missing)
+    rest = column[~column.isin(codes)].dropna()
+    coded = column.isin(codes)
+    if missing is None and not (len(rest) and (rest >= 0).all()):
+        coded &= False
+    notes = [f"{code:g} of {number} patients is taken as missing"
+             for code, number in column[coded].value_counts().items()]  # fmt: skip
+    column = column.mask(coded)
+    low, high = column.quantile([0.25, 0.75])
+    reach = FAR * (high - low)
+    far = (column < low - reach) | (column > high + reach)
+    suspect = column[column.isin(SUSPECT_CODES) & far]
+    notes += [f"{code:g} of {number} patients lies far from the rest; if it means missing, say so"
+              for code, number in suspect.value_counts().items()]  # fmt: skip
+    return column, notes
+
+
+def _looks(column: pd.Series) -> str:
+    """Return what a column looks like, one of `KINDS`."""
+    known = column.dropna()
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return "date"
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return "category" if not _numeric(column.cat.categories.to_series()) else "ordinal"
+    if not _numeric(column):
+        text = known.astype(str)
+        if len(text) and text.str.fullmatch(r"\d{4}-\d{1,2}-\d{1,2}.*").all():
+            return "date"
+        numbers = pd.to_numeric(known, errors="coerce").notna().any()  # a slip among numbers
+        return "id" if len(text) > MOST_LEVELS and text.is_unique and not numbers else "category"
+    levels = np.unique(known.to_numpy(dtype=np.float64))
+    if len(levels) == 2:
+        return "binary"
+    if not (levels == np.round(levels)).all():
+        return "continuous"
+    if len(levels) <= MOST_LEVELS:
+        return "ordinal"
+    if len(levels) == len(known) == levels[-1] - levels[0] + 1:
+        return "id"
+    return "count" if levels[0] == 0 and known.skew() > 1 else "continuous"
+
+
+def _refuse(name: str, role: str, kind: str, named: bool) -> None:
+    """Raise ValueError where a kind cannot have a role; text is refused by its first value."""
+    if role == "covariate" and kind not in ("date", "id"):
+        return
+    if kind == "date":
+        raise ValueError(
+            f"{role} {name!r} is a date; count days, or name its kind continuous, which does"
+        )
+    if kind == "id":
+        raise ValueError(
+            f"{role} {name!r} numbers or names the patients one by one; leave it out, or name its "
+            "kind if it measures something"
+        )
+    if kind == "category" and named:
+        raise ValueError(f"{role} {name!r} is a category; make a 0/1 column of each but the first")
+
+
+def _as_kind(column: pd.Series, kind: str, role: str) -> tuple[pd.Series, list[str]]:
+    """Return a column as its kind says, with notes."""
+    if kind == "category":
+        return column.astype("str").where(column.notna()) if _numeric(column) else column, []
+    if kind != "date" and pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return (column - pd.Timestamp(0)) / pd.Timedelta(days=1), ["counted in days"]
+    if not _countable(column):
+        return column, []
+    levels = np.unique(column.dropna().to_numpy(dtype=np.float64))
+    shown = ", ".join(f"{level:g}" for level in levels[:MOST_LEVELS])
+    if kind == "binary" and len(levels) == 2 and levels.tolist() != [0, 1]:
+        if role in ("exposure", "outcome"):
+            recoded = (column == levels[1]).astype("float64").mask(column.isna())
+            return recoded, [f"coded {shown}: taken as 0, 1"]
+        return column, [f"coded {shown}"]
+    if kind == "ordinal":
+        gaps = (np.diff(levels) != 1).any()
+        notes = [f"{shown}: has gaps, which count as steps"] if gaps else []
+        if role == "exposure":
+            notes.append(f"{shown}: one slope for every step; of categories make 0/1 columns")
+        return column, notes
+    skewness = column.skew() if kind == "continuous" and len(levels) > MOST_LEVELS else 0.0
+    skewed = abs(skewness) > SKEWED
+    note = f"skewness {skewness:.1f}: few patients decide the slopes; think of a logarithm"
+    return column, [note] if skewed else []

@@ -1,0 +1,132 @@
+"""What columns are taken for before a mediation is computed from them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from ssinfnet.cli import app
+from ssinfnet.mediation import mediate, read_patients_table, typed_columns
+
+
+def kind_and_note(values, role="covariate", **given):
+    table, taken = typed_columns(pd.DataFrame({"c": values}), {"c": role}, **given)
+    return table["c"], taken["kind"].item(), taken["note"].item()
+
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "words"),
+    [
+        (RNG.normal(size=50), "continuous", ""),
+        ([0, 1] * 20, "binary", ""),
+        ([1, 2] * 20, "binary", "coded 1, 2"),
+        ([0, 1, 2] * 20, "ordinal", ""),
+        ([0, 1, 3] * 20, "ordinal", "gaps"),
+        (RNG.poisson(8, 400) * (RNG.random(400) < 0.3), "count", ""),
+        (RNG.integers(20, 80, 300), "continuous", ""),
+        (np.exp(3 * RNG.normal(size=300)), "continuous", "skewness"),
+        (["a", "b", "None"] * 10, "category", ""),
+        ([*RNG.normal(50, 3, 60), *[999.0] * 4], "continuous", "999 of 4 patients lies far"),
+    ],
+)
+def test_columns_are_taken_for_what_they_look_like(values, kind, words):
+    _, found, note = kind_and_note(values)
+    assert found == kind
+    assert words in note
+    assert bool(note) == bool(words)
+
+
+def test_codes_of_missing_values_are_missing_unless_numbers_may_be_negative():
+    ages = [*RNG.integers(20, 80, 60).tolist(), -999, -999]
+    column, _, note = kind_and_note(ages)
+    assert column.isna().sum() == 2
+    assert note == "-999 of 2 patients is taken as missing"
+    column, _, _ = kind_and_note(ages, missing=[])
+    assert column.notna().all()
+    column, _, _ = kind_and_note([*ages, -5], missing=None)
+    assert column.notna().all()
+    column, _, _ = kind_and_note([1.5, 2.5, 77.0, 3.5], missing=[77])
+    assert column.isna().tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("codes", [(1, 2), (-1, 1), (3, 7)])
+def test_two_codes_are_a_binary_outcome_and_exposure(clinic, codes):
+    clinic["sex"] = np.where(clinic["gender"] == 1, *codes[::-1])
+    clinic["ill"] = np.where(clinic["infected"] == 1, *codes[::-1])
+    found = mediate(clinic, ["sex"], "ill", ["ggo_area"], draws=50)
+    plain = mediate(clinic, ["gender"], "infected", ["ggo_area"], draws=50)
+    assert found.kind == "binary"
+    numbers = plain.table.columns.drop(["exposure", "mediator"])
+    pd.testing.assert_frame_equal(found.table[numbers], plain.table[numbers])
+    assert f"ill: coded {codes[0]}, {codes[1]}: taken as 0, 1" in found.text()
+    as_numbers = mediate(clinic, ["sex"], "ill", ["ggo_area"], draws=0,
+                         kinds={"ill": "continuous", "sex": "continuous"})  # fmt: skip
+    ratio = as_numbers.table["indirect"].item() / plain.table["indirect"].item()
+    assert ratio == pytest.approx(1.0)  # per unit of both, which were stretched alike
+    assert as_numbers.kind == "continuous"
+
+
+@pytest.mark.parametrize(
+    ("values", "role", "kinds", "words"),
+    [
+        (pd.date_range("2020-01-01", periods=40), "exposure", {}, "is a date"),
+        ([f"2020-01-{1 + i % 28}" for i in range(40)], "covariate", {}, "is a date"),
+        (range(40), "covariate", {}, "one by one"),
+        ([f"p{i}" for i in range(40)], "covariate", {}, "one by one"),
+        ([1, 2, 3, 1] * 10, "exposure", {"c": "category"}, "0/1 column"),
+        ([1, 2] * 20, "exposure", {"c": "nominal"}, "kinds must be of"),
+        ([1, 2] * 20, "exposure", {"d": "binary"}, "have no role"),
+    ],
+)
+def test_what_cannot_be_analysed_is_refused_with_the_remedy(values, role, kinds, words):
+    with pytest.raises(ValueError, match=words):
+        typed_columns(pd.DataFrame({"c": values}), {"c": role}, kinds)
+
+
+def test_kinds_are_overridden_by_name(clinic):
+    days = pd.date_range("2020-01-01", periods=5)
+    column, _, note = kind_and_note(days, "exposure", kinds={"c": "continuous"})
+    assert np.diff(column).tolist() == [1.0] * 4
+    assert note == "counted in days"
+    clinic["ward"] = np.arange(len(clinic)) % 3
+    graded = mediate(clinic, ["age"], "severity", ["ggo_area"], ["ward"], draws=0)
+    named = mediate(clinic, ["age"], "severity", ["ggo_area"], ["ward"], draws=0,
+                    kinds={"ward": "category"})  # fmt: skip
+    assert graded.covariates == ("ward",)
+    assert named.covariates == ("ward_1", "ward_2")
+    three = mediate(clinic, ["ward"], "severity", ["ggo_area"], draws=0).text()
+    assert "ward: 0, 1, 2: one slope for every step" in three
+
+
+def test_ids_and_levels_are_read_as_they_stand(tmp_path):
+    (tmp_path / "own.csv").write_text("id,disease,x\n1,None,3\n001,asthma,\n2,NA,4\n")
+    table = read_patients_table(tmp_path / "own.csv", "id")
+    assert table.index.tolist() == ["1", "001", "2"]
+    assert table["disease"].tolist()[:2] == ["None", "asthma"]
+    assert table["disease"].isna().tolist() == [False, False, True]
+    assert table["x"].isna().tolist() == [False, True, False]
+
+
+def test_the_command_line_says_what_columns_are_and_can_be_told(clinic, tmp_path):
+    clinic["ill"] = clinic["infected"] + 1
+    clinic["ward"] = np.arange(len(clinic)) % 3
+    clinic.to_csv(tmp_path / "own.csv", index=False)
+    asked = ["mediate", str(tmp_path / "own.csv"), "--exposures", "age", "--outcome", "ill",
+             "--mediators", "ggo_area", "--covariates", "ward", "--draws", "20"]  # fmt: skip
+    told = CliRunner().invoke(app, [*asked, "--kind", "ward=category", "--missing", "none"])
+    assert told.exit_code == 0, told.stderr
+    assert told.stdout.splitlines()[:4] == [
+        "exposure: age (continuous)",
+        "outcome: ill (binary)",
+        "covariate: ward (category)",
+        "mediator: ggo_area (continuous)",
+    ]
+    assert "beside ward_1, ward_2" in told.stdout
+    wrongs = ((["--kind", "ward"], "COLUMN=KIND"), (["--missing", "x"], "takes numbers"))
+    for wrong, words in wrongs:
+        refused = CliRunner().invoke(app, [*asked, *wrong])
+        assert refused.exit_code == 1
+        assert words in refused.stderr
