@@ -82,7 +82,7 @@ def pooled_input(training: SliceSet) -> Callable[..., Tensor]:
     grey = training.images.double() / 255
     mean, deviation = grey.mean().item(), grey.std().item()
 
-    def network_input(grey: Tensor, prior: Tensor | None = None) -> Tensor:
+    def network_input(grey: Tensor, prior: Tensor | None = None, **stage: bool) -> Tensor:
         return ((grey - mean) / deviation).expand(-1, 3, -1, -1)
 
     return network_input

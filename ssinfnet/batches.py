@@ -19,6 +19,8 @@ from ssinfnet import augmentation, images
 from ssinfnet.config import AugmentationConfig
 
 __all__ = [
+    "GREY_DEVIATION",
+    "MEAN_GREY",
     "Batches",
     "SliceSet",
     "classes_of",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 FREE_SHARE = 0.5  # of the device's free memory that slices may fill; the rest is for training
+MEAN_GREY, GREY_DEVIATION = 0.45, 0.3  # of the window, near those of real slices of all sources
 LEAST_DEVIATION = 1e-2  # of grey values in [0, 1]: a blank slice stays blank, noise stays faint
 COACH_STRIDE = 16  # pixels a side of the cells that a mask of the inpainting task erases
 
@@ -110,21 +113,28 @@ def subseed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
-def network_input(grey: Tensor, prior: Tensor | None = None) -> Tensor:
-    """Turn slices into what a network is given: each standardised by its own mean and deviation.
+def network_input(
+    grey: Tensor, prior: Tensor | None = None, *, tells_classes: bool = False
+) -> Tensor:
+    """Turn slices into what a network is given, in pretraining, training and prediction (D-23).
 
-    The rule is the same in pretraining, training and prediction, whatever the window of a source
-    (D-23).
+    Stage 1 finds what differs from the lung around it, whatever the window of a source: each slice
+    is standardised by its own mean and deviation. Stage 2 tells ground glass from consolidation by
+    density, which such a rule would hide: all slices are standardised by the same two numbers.
 
     Parameters
     ----------
     grey : (batch, 1, size, size) float tensor in [0, 1]
     prior : tensor of that shape in [0, 1], or None
+    tells_classes : bool
+        Whether it is stage 2's.
 
     Returns
     -------
     (batch, 3, size, size) float tensor of equal channels, or 6 channels with the prior's three
     """
+    if tells_classes:
+        return _input_channels((grey - MEAN_GREY) / GREY_DEVIATION, prior)
     # In double precision, so that sums in another order, of other threads, round to the same.
     moments = torch.std_mean(grey.double(), dim=(1, 2, 3), correction=0, keepdim=True)
     deviation, mean = (moment.to(grey.dtype) for moment in moments)
@@ -163,7 +173,8 @@ def lesion_view(shown: Shown, rng: np.random.Generator) -> tuple[Tensor, ...]:
 
 def multi_view(shown: Shown, rng: np.random.Generator) -> tuple[Tensor, ...]:
     """Return stage 2's batch: input with prior where there is one, and the three classes."""
-    return network_input(shown.grey, shown.priors), classes_of(shown.labels)
+    given = network_input(shown.grey, shown.priors, tells_classes=True)
+    return given, classes_of(shown.labels)
 
 
 def inpainting_view(
@@ -173,7 +184,7 @@ def inpainting_view(
 
     What is restored is the input itself, or, with ``kind="bce"``, slice and prior in [0, 1].
     """
-    given = network_input(shown.grey, shown.priors)
+    given = network_input(shown.grey, shown.priors, tells_classes=shown.priors is not None)
     cells = given.shape[-1] // COACH_STRIDE
     scores = torch.from_numpy(rng.random((len(given), 1, cells, cells), dtype=np.float32))
     target = given if kind == "mse" else _input_channels(shown.grey, shown.priors)

@@ -361,7 +361,8 @@ def _logits(
         None if stored is None else stored.to(device).float() / 255
         for stored in (slices.images, slices.priors)
     )
-    inputs = network_input(grey, prior).flip(flip).contiguous(memory_format=torch.channels_last)
+    given = network_input(grey, prior, tells_classes=network.tells_classes)
+    inputs = given.flip(flip).contiguous(memory_format=torch.channels_last)
     mixed = device.type == "cuda" if mixed_precision is None else mixed_precision
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
         return network(inputs).segmentations[-1].float().flip(flip)

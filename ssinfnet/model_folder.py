@@ -127,7 +127,7 @@ class Training(Part):
 class Description(Part):
     """`model.json`."""
 
-    format: Literal[2]  # 1 standardised slices by statistics of the training set
+    format: Literal[3]  # 1 and 2 standardised stage 2's slices by other rules (D-23)
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     image_size: int = Field(gt=0, le=4096, multiple_of=32)  # pixels that the networks read
     window_hu: tuple[float, float]
@@ -287,7 +287,8 @@ def verify(folder: Path | str) -> str:
             member.stages().items(), [one for one in trained if one], strict=True
         ):
             prior = blank if stage == "multi" and chain.reads_prior else None
-            logits = network(network_input(blank, prior)).segmentations[-1]
+            given = network_input(blank, prior, tells_classes=stage == "multi")
+            logits = network(given).segmentations[-1]
             if not logits.isfinite().all():
                 raise ValueError(f"{file.file} answers a blank slice with numbers not finite")
     described = model.description

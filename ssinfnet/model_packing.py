@@ -81,7 +81,7 @@ def pack(
             "versions": _versions(places.single(single, folds[0], seeds[0])),
         }
         content = {
-            "format": 2,
+            "format": 3,
             "name": folder.name,
             "image_size": study.image_size,
             "window_hu": list(images.LUNG_WINDOW_HU),

@@ -15,6 +15,8 @@ from torch.optim import Optimizer
 
 from ssinfnet import losses, training
 from ssinfnet.batches import (
+    GREY_DEVIATION,
+    MEAN_GREY,
     Batches,
     SliceSet,
     View,
@@ -94,6 +96,7 @@ def fit_multi(
     prior.
     """
     described = {**described, "focal": model.focal, "lookahead": model.lookahead}
+    described["grey"] = [MEAN_GREY, GREY_DEVIATION]  # a training by another rule is another one
     return _fit_slices(
         network, train, validation, multi_view, config, multi_recipe(config, model), seed, folder,
         described, device,

@@ -51,6 +51,8 @@ def test_batch_size_does_not_change_the_prediction():
 def test_a_network_without_evidence_predicts_no_lesion():
     # D-08: min–max normalisation would turn the slice's highest value into a lesion.
     class Healthy(torch.nn.Module):
+        tells_classes = False
+
         def forward(self, x):
             from ssinfnet.networks.unet import UNetOutput
 
@@ -312,7 +314,8 @@ def test_the_test_loss_of_stage_2_is_the_plain_cross_entropy(moved):
     rng = np.random.default_rng(6)
     arrays = [rng.integers(0, high, (3, 32, 32)).astype(np.uint8) for high in (255, 3, 255)]
     slices = batches.SliceSet.of(*arrays)
-    grey = batches.network_input(slices.images.float() / 255, slices.priors.float() / 255)
+    given = (slices.images.float() / 255, slices.priors.float() / 255)
+    grey = batches.network_input(*given, tells_classes=True)
     network = trained["multi", "sinfnet"].eval()
     with torch.no_grad():
         logits = network(grey).logits

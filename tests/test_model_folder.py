@@ -127,6 +127,7 @@ def first(content):
     ("change", "message"),
     [
         (lambda c: c.update(format=1), "format"),
+        (lambda c: c.update(format=2), "format"),
         (lambda c: c.update(run="rm -rf"), r"run: Extra inputs are not permitted"),
         (lambda c: first(c)["single"].update(file="../../etc/x.safetensors"), "members.0.single"),
         (lambda c: first(c)["single"].update(file="/x.safetensors"), "members.0.single.file"),

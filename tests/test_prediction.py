@@ -38,6 +38,8 @@ CPU = torch.device("cpu")
 class Rule(nn.Module):
     """A network whose logits are a rule of its input."""
 
+    tells_classes = False
+
     def __init__(self, rule):
         super().__init__()
         self.rule = rule

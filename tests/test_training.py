@@ -102,6 +102,16 @@ def test_another_window_of_a_slice_is_the_same_to_a_network(slices):
     )
 
 
+def test_stage_2_sees_density_whatever_else_the_slice_holds(slices):
+    grey = slices.images.float() / 255
+    given = batches.network_input(grey, tells_classes=True)
+    assert torch.equal(given[:, :1] > 0, grey > 0.45)
+    one_step = (given[:, 0] - given[:, 0].flatten()[0]) / (grey[:, 0] - grey[:, 0].flatten()[0])
+    np.testing.assert_allclose(one_step[one_step.isfinite()], 1 / 0.3, rtol=1e-3)
+    darker = torch.cat([grey[:1], torch.zeros_like(grey[:1])])  # what lies beside changes nothing
+    assert torch.equal(batches.network_input(darker, tells_classes=True)[0], given[0])
+
+
 def test_a_blank_slice_stays_blank():
     assert batches.network_input(torch.full((1, 1, 8, 8), 0.7)).abs().max() < 1e-4
 

@@ -62,8 +62,8 @@ def preprocessing(known: Known) -> str:
     cut = " Slices are cut to the lung field first (D-46)." if known.study.lung_field else ""
     return (
         "Hounsfield units are clipped to [-1000, 400] and scaled to [0, 1] (D-03), stored with 256 "
-        f"grey values (D-25), resized to {size} × {size} pixels, and each slice is standardised by "
-        f"its own mean and deviation (D-23).{cut}"
+        f"grey values (D-25), resized to {size} × {size} pixels. For stage 1 each slice is "
+        f"standardised by its own mean and deviation, for stage 2 all by one (D-23).{cut}"
     )
 
 

@@ -51,6 +51,7 @@ class FCN8s(nn.Module):
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(after) for after in c[1:])
         self.head = nn.Conv2d(c[-1], out_channels, 1)
+        self.tells_classes = out_channels > 1
 
     def forward(self, x: Tensor) -> UNetOutput:
         """Map (batch, in_channels, size, size) to logits of that size."""

@@ -101,6 +101,7 @@ class InfNet(nn.Module):
         Factor on every channel count; 1 is the published network.
     """
 
+    tells_classes = False
     heads = ("decoder.head", "attention5.head", "attention4.head", "attention3.head", "edge.head")
 
     def __init__(self, width: float = 1.0) -> None:

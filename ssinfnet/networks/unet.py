@@ -50,6 +50,7 @@ class UNet(nn.Module):
             for skip, out in ((c[3], c[2]), (c[2], c[1]), (c[1], c[0]), (c[0], c[0]))
         )
         self.head = nn.Conv2d(c[0], out_channels, 1)
+        self.tells_classes = out_channels > 1
 
     def forward(self, x: Tensor) -> UNetOutput:
         """Map (batch, in_channels, size, size) to logits of that size."""
