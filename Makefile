@@ -29,7 +29,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --config st
 	$(if $(GPUS),--resources gpu=$(GPUS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce publish test checks reference lab lint docs bench unlock licences audit clean
+.PHONY: help install reproduce publish test checks reference lab lint docs bench gpu unlock licences audit clean
 
 help: ## list the verbs
 	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [GPUS=number of GPUs] [EXECUTOR=slurm JOBS=20]"
@@ -93,6 +93,9 @@ bench: $(INSTALLED) ## measure, and write the tables of benchmarks/
 	"$(BIN)/python" benchmarks/cohort.py
 	"$(BIN)/python" benchmarks/mediation.py
 	"$(BIN)/python" benchmarks/viewer.py
+
+gpu: $(INSTALLED) ## prove and measure everything on this machine's GPU, in nine minutes
+	"$(BIN)/python" benchmarks/gpu.py $(if $(DATA),--data "$(DATA)")
 
 unlock: $(INSTALLED) ## clear the lock that a killed run has left, then reproduce goes on
 	$(SNAKEMAKE) --unlock

@@ -354,11 +354,15 @@ def show_learnt(
 def train(
     name: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],
     data: Annotated[Path | None, typer.Option(help="folder of the raw data")] = None,
+    only: Annotated[
+        str, typer.Option(help="patterns of notebooks with commas between, such as '0[1-5]_*'")
+    ] = "",
 ) -> None:
     """Run a whole study in this process, without papermill and Snakemake.
 
     For a bare GPU machine; where both are installed, `make reproduce` runs the same notebooks in
-    parallel and keeps them as executed.
+    parallel and keeps them as executed. With `--only`, what the other notebooks need is not asked
+    for: '0[1-5]_*' trains and scores without PyRadiomics and semopy.
     """
     from ssinfnet import learnt, paths, plain_runs
 
@@ -366,7 +370,7 @@ def train(
         os.environ[paths.DATA_VARIABLE] = str(data.resolve())
     with _refusals():
         study = config.load_study(name)
-        plain_runs.run_study(study, name)
+        plain_runs.run_study(study, name, _listed(only))
         typer.echo(learnt.of_study(study))
 
 

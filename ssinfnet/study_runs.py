@@ -17,7 +17,7 @@ from ssinfnet.config import (
 )
 from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
 
-__all__ = ["runs_of"]
+__all__ = ["Run", "runs_of"]
 
 Run = tuple[str, dict[str, Any]]  # notebook without ending, its parameters
 Trained = tuple[str, str]  # stage-2 model, prior

@@ -15,7 +15,6 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("SSINFNET_ROOT", str(ROOT))
@@ -116,6 +115,8 @@ def clinic():
 @pytest.fixture(scope="session")
 def html_cells():
     """Return a function that reads the texts of the first table of a page, cell by cell."""
+
+    from bs4 import BeautifulSoup  # not on a bare GPU machine, which runs other tests
 
     def read(page: str) -> pd.DataFrame:
         table = BeautifulSoup(page, "html.parser").table
