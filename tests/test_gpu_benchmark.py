@@ -1,9 +1,11 @@
 """`make gpu` on the processor, so that a GPU's few minutes are not spent on what fails anywhere."""
 
+import argparse
 import importlib.util
 import os
 import subprocess
 import sys
+import zipfile
 
 import pandas as pd
 import pytest
@@ -78,6 +80,17 @@ def test_throughput_and_accuracy_leave_their_tables(tmp_path):
     assert (to / "tables" / "table_3b.csv").is_file()
     assert "accuracy: finished" in done.stdout
     assert pd.read_csv(to / "summary.csv")["outcome"].tolist() == ["finished", "finished"]
+
+
+def test_wheels_that_were_carried_along_are_found_by_the_parts(gpu, tmp_path):
+    (tmp_path / "wheels").mkdir()
+    with zipfile.ZipFile(tmp_path / "wheels" / "carried-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("carried.py", "WORD = 'here'")
+    options = argparse.Namespace(to=tmp_path, wheels=tmp_path / "wheels", device="cpu")
+    log = tmp_path / "part.log"
+    words = ["-c", "import carried; print(carried.WORD)"]
+    assert gpu.run(words, 60.0, gpu.environment_of(options), log) == "finished"
+    assert log.read_text() == "here\n"
 
 
 def test_a_part_is_ended_when_its_seconds_are_over(gpu, tmp_path):

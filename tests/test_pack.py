@@ -1,0 +1,98 @@
+"""An archive of a study's raw files, and what a machine without most packages can still do."""
+
+import importlib.util
+import subprocess
+import sys
+import tarfile
+
+import pytest
+from conftest import ROOT
+
+from ssinfnet import cohort, phantom
+from ssinfnet.config import load_study
+
+# What neither a bare GPU machine has nor the notebooks of training and scoring need
+LACKING = (
+    "IPython", "SimpleITK", "accelerate", "bs4", "ipykernel", "ipywidgets", "nbclient", "nbformat",
+    "nibabel", "papermill", "pooch", "pydicom", "radiomics", "semopy", "snakemake", "spacy",
+    "torchvision",
+)  # fmt: skip
+IMPORTING = f"""
+import importlib.abc, json, sys
+
+class Lacking(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] in {LACKING!r}:
+            raise ModuleNotFoundError(f"no module {{name}}", name=name)
+
+sys.meta_path.insert(0, Lacking())
+for book in sys.argv[1:]:
+    for cell in json.load(open(book, encoding="utf-8"))["cells"]:
+        lines = "".join(cell["source"]).split("\\n\\nsettings")[0]
+        if cell["cell_type"] == "code" and "import " in lines:
+            exec(lines)
+import ssinfnet.cli, ssinfnet.learnt, ssinfnet.plain_runs, ssinfnet.publication
+import ssinfnet.sources.covid_semiseg
+"""
+
+
+@pytest.fixture(scope="module")
+def pack():
+    spec = importlib.util.spec_from_file_location("pack", ROOT / "benchmarks" / "pack.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """The phantom's slices in COVID-SemiSeg's layout, and a study of them."""
+    smoke = load_study("smoke")
+    folder = phantom.write_phantom(tmp_path / "raw", smoke.data.phantom)
+    source = smoke.data.sources[0].model_copy(update={"name": "covid_semiseg", "folder": "site_b"})
+    data = smoke.data.model_copy(update={"phantom": None, "sources": (source,)})
+    return folder, smoke.model_copy(update={"data": data})
+
+
+def test_the_archive_gives_the_same_slices_and_leaves_out_what_no_notebook_reads(
+    pack, raw, tmp_path
+):
+    folder, study = raw
+    (folder / "site_b" / "notes.txt").write_text("nobody reads me")
+    archive = tmp_path / "packed.tar"
+    assert pack.pack(study, folder, archive) == archive.stat().st_size
+    with tarfile.open(archive) as tar:
+        names = tar.getnames()
+        tar.extractall(tmp_path / "elsewhere", filter="data")
+    assert "site_b/notes.txt" not in names
+    assert not any(name.startswith("site_a") for name in names)
+    again = cohort.build(study, tmp_path / "elsewhere")
+    assert again.slices.equals(cohort.build(study, folder).slices)
+    before = archive.read_bytes()
+    pack.pack(study, folder, archive)
+    assert archive.read_bytes() == before
+
+
+def test_an_archive_that_gives_other_slices_is_refused(pack, raw, tmp_path, monkeypatch):
+    folder, study = raw
+    build, calls = cohort.build, []
+
+    def fewer(study, root):
+        calls.append(root)
+        built = build(study, root)
+        return built if len(calls) == 1 else type(built)(
+            built.slices.iloc[1:], built.exclusions, built.folders, built.notes
+        )  # fmt: skip
+
+    monkeypatch.setattr(cohort, "build", fewer)
+    with pytest.raises(ValueError, match="give other slices"):
+        pack.pack(study, folder, tmp_path / "packed.tar")
+    assert list(tmp_path.glob("*.tar")) == []
+
+
+def test_training_and_scoring_import_nothing_that_a_bare_machine_lacks():
+    books = [str(book) for book in sorted((ROOT / "notebooks").glob("0[1-5]_*.ipynb"))]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING, *books], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-800:]
