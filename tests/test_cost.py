@@ -1,5 +1,8 @@
 """Costs: counted ones against known sizes, times against each other, tables against hand sums."""
 
+import sys
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 import torch
@@ -119,3 +122,16 @@ def test_the_machine_is_described():
     assert described["cores"] >= 1
     assert described["torch"] == torch.__version__
     assert described["processor"]
+
+
+def test_energy_of_a_gpu_comes_from_its_counter_of_millijoules(monkeypatch):
+    counts = iter([2_000, 2_000, 9_500])  # asked once whether the counter is there
+    counter = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: next(counts),
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", counter)
+    with cost._energy(torch.device("cuda", 1)) as joule:
+        pass
+    assert joule() == 7.5
