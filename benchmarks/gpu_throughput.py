@@ -7,7 +7,7 @@ after every row, the most telling rows first:
   them. `plain loop` is `gpu_plain.py`; `ours` is `training.fit`, validation and states included;
   `ours, steps alone` the same steps over batches that are there already.
 - `forward` and `step` (forward, loss, backward, optimiser) of one batch: float32 as PyTorch has it,
-  channels-last, bf16 (channels-last too) and bf16 compiled.
+  channels-last, bf16 (channels-last too), bf16 compiled, and bf16 as a CUDA graph.
 
 `share_of_bf16_peak` is of what a large bf16 matrix product reaches on the same device, both counted
 as multiplications and additions of convolutions and products alone. What fails, such as for want of
@@ -43,6 +43,7 @@ NETWORKS = {
     "U-Net of stage 2": (("multi", "unet", True), 6, 1),
 }
 EPOCHS = {"Inf-Net": (0.75, 1.0, 1.25), "U-Net of stage 1": (1.0,)}  # scales
+HALF = ("bf16", "graphs", "compiled")  # variants in bf16
 BLOCKS = 3  # timed, of which the median counts
 MOST_EPOCHS = 40  # blocks' time that epochs of ours may take
 
@@ -128,10 +129,14 @@ def planned(
                 partial(measure, network, scales, label["batch"], options, device),
             )
     eager = ["float32", "channels-last", "bf16"]
+    if device.type == "cuda":
+        eager.insert(2, "graphs")
     for variants in (eager, ["compiled"] if device.type == "cuda" else []):
         for batch, network, variant, what in product(
             batches, chosen, variants, ("step", "forward")
         ):
+            if variant == "graphs" and what == "forward":
+                continue
             label = {"network": network, "pass": what, "variant": variant, "batch": batch}
             yield {**label, "size": size}, partial(measure_pass, label, options, device)
 
@@ -162,7 +167,7 @@ def plain_epoch(network, scales, batch, options, device) -> dict:
 
 
 def our_epoch(network, scales, batch, options, device) -> dict:
-    """Time epochs of `training.fit`, validation and states included, the first two left out."""
+    """Time epochs of `training.fit`, validation and states included, after steps are recorded."""
     images, masks = data(options)
     slices = SliceSet.of(images, masks)
     held = SliceSet.of(images[: max(2, len(images) // 5)], masks[: max(2, len(images) // 5)])
@@ -172,7 +177,7 @@ def our_epoch(network, scales, batch, options, device) -> dict:
     class Timed(training.StateWriter):
         def is_due(self) -> bool:
             ends.append(time.perf_counter())
-            if len(ends) > 5 and ends[-1] - began > MOST_EPOCHS * options.block:
+            if len(ends) > 6 and ends[-1] - began > MOST_EPOCHS * options.block:
                 raise TimeIsUp("the training has had its seconds")
             return super().is_due()
 
@@ -185,7 +190,7 @@ def our_epoch(network, scales, batch, options, device) -> dict:
             )  # fmt: skip
         except TimeIsUp:
             pass
-    return {"images_per_second": options.slices * (len(ends) - 3) / (ends[-1] - ends[2])}
+    return {"images_per_second": options.slices * (len(ends) - 4) / (ends[-1] - ends[3])}
 
 
 def bare_steps(network, scales, batch, options, device) -> dict:
@@ -196,7 +201,7 @@ def bare_steps(network, scales, batch, options, device) -> dict:
         augmentation=config.augmentation, scales=scales,
     )  # fmt: skip
     held = list(made)
-    step = training_step(network, "bf16" if device.type == "cuda" else "channels-last",
+    step = training_step(network, "graphs" if device.type == "cuda" else "channels-last",
                          options.width, device)  # fmt: skip
 
     def epoch() -> None:
@@ -234,10 +239,12 @@ def measure_pass(label: dict, options: argparse.Namespace, device: torch.device)
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    for _ in range(2):
+    for _ in range(5 if variant == "graphs" else 2):
         run()
     speed = batch / seconds_of(run, device, options.block)
     memory = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else np.nan
+    if variant == "graphs" and step.refused is not None:
+        raise RuntimeError(step.refused)  # which a training survives, and a measurement says
     return {
         "images_per_second": speed,
         "memory_gib": memory,
@@ -254,26 +261,16 @@ def prepared(network: str, variant: str, width: float, device: torch.device) -> 
 
 def autocast(variant: str, device: torch.device) -> torch.autocast:
     """Return the context in which a variant computes."""
-    half = variant in ("bf16", "compiled")
-    return torch.autocast(device.type, torch.bfloat16, enabled=half)
+    return torch.autocast(device.type, torch.bfloat16, enabled=variant in HALF)
 
 
-def training_step(network: str, variant: str, width: float, device: torch.device) -> Callable:
+def training_step(network: str, variant: str, width: float, device: torch.device) -> training.Step:
     """Return a function of (inputs, targets) that does one step."""
     made = prepared(network, variant, width, device).train()
     loss_of = segmentation.multi_loss if "stage 2" in network else segmentation.single_loss
     optimiser = torch.optim.Adam(made.parameters(), lr=1e-4, fused=variant != "float32")
-
-    def step(inputs: tuple, targets: tuple) -> None:
-        with autocast(variant, device):
-            output = made(*inputs)
-        output = type(output)(*(part.float() for part in output))
-        loss_of(output, *targets).backward()
-        torch.nn.utils.clip_grad_value_(made.parameters(), gpu_plain.CLAMP)
-        optimiser.step()
-        optimiser.zero_grad()
-
-    return step
+    kind = training.GraphedStep if variant == "graphs" else training.Step
+    return kind(made, loss_of, optimiser, clamp=gpu_plain.CLAMP, bf16=variant in HALF)
 
 
 def seconds_of(run: Callable[[], None], device: torch.device, block: float) -> float:

@@ -6,7 +6,8 @@ The weights of D-06 stay per pixel.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -149,7 +150,7 @@ def focal_loss(
         wrong = torch.where(classes > 0.5, -logits, logits).sigmoid()
         loss = wrong**gamma * loss
     if alpha is not None:
-        weights = logits.new_tensor(alpha)
+        weights = _constant(tuple(alpha), logits.dtype, logits.device)
         loss = loss * (weights / weights.mean())[:, None, None]
     return loss.mean()
 
@@ -166,10 +167,18 @@ def sobel_magnitude(slices: Tensor) -> Tensor:
     -------
     Tensor of the same shape, at least 0, in the slices' unit
     """
-    kernel = slices.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
+    rows = ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1))
+    kernel = _constant(rows, slices.dtype, slices.device) / 4
     both = torch.stack([kernel, kernel.T])[:, None]
     flat = F.pad(slices.flatten(0, 1)[:, None], (1, 1, 1, 1), mode="replicate")
     return F.conv2d(flat, both).norm(dim=1).view_as(slices)
+
+
+@lru_cache
+def _constant(values: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return numbers as a tensor, moved to the device once: a recorded step may not wait for it."""
+    with torch.inference_mode(False):  # it may serve a training later
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def reconstruction_error(

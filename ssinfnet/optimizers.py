@@ -51,12 +51,17 @@ class Lookahead(Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Do one fast step, and after every k-th the slow one."""
         loss = self.inner.step(closure)
+        self.slow_step()
+        return loss
+
+    @torch.no_grad()
+    def slow_step(self) -> None:
+        """Count a fast step that the inner optimiser did, and after every k-th do the slow one."""
         self.fast_steps += 1
         if self.fast_steps % self.steps == 0:
-            for slow, fast in zip(self.slow, self._parameters(), strict=True):
-                slow.lerp_(fast, self.share)
-                fast.copy_(slow)
-        return loss
+            fast = list(self._parameters())
+            torch._foreach_lerp_(self.slow, fast, self.share)
+            torch._foreach_copy_(fast, self.slow)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the inner optimiser's state with slow weights and step count in it."""

@@ -17,6 +17,7 @@ from ssinfnet.config import (
 )
 from ssinfnet.models import MULTI_MODELS
 from ssinfnet.optimizers import Lookahead
+from ssinfnet.training import loop
 
 CPU = torch.device("cpu")
 CUDA = pytest.param(
@@ -78,6 +79,30 @@ def test_training_moves_every_weight_and_lowers_the_loss(square_slices, tmp_path
         if torch.equal(before, after.cpu())
     ]
     assert unmoved == []
+
+
+def test_steps_are_recorded_and_leave_what_plain_steps_leave(
+    square_slices, tmp_path, device, exact, monkeypatch
+):
+    made = []
+
+    class Kept(training.GraphedStep):
+        def __init__(self, *arguments, **more):
+            super().__init__(*arguments, **more)
+            made.append(self)
+
+    monkeypatch.setattr(loop, "GraphedStep", Kept)
+    graphed, _ = fit(square_slices, tmp_path / "graphed", device)
+    monkeypatch.setattr(loop, "GRAPHS", False)
+    plain, _ = fit(square_slices, tmp_path / "plain", device)
+    if device.type == "cuda":
+        (step,) = made
+        assert step.refused is None
+        assert len(step.recordings) >= 1
+    for (name, value), other in zip(
+        graphed.state_dict().items(), plain.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(value, other, rtol=1e-2, atol=1e-3, msg=name)
 
 
 class Stopped(Exception):

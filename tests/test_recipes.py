@@ -1,11 +1,8 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 from ssinfnet import segmentation, training
 from ssinfnet.config import TrainingConfig
-from ssinfnet.training import callbacks
 from ssinfnet.training.keeper import Keeper
 from ssinfnet.training.writer import StateWriter
 
@@ -37,11 +34,11 @@ def test_the_rate_rises_while_warming_up_and_then_falls_along_half_a_cosine():
 def test_gradients_are_bounded_entry_by_entry_or_as_a_whole():
     def bounded(entry, norm):
         layer = torch.nn.Linear(2, 1, bias=False)
-        layer.weight.grad = torch.tensor([[3.0, -4.0]])
-        bound = callbacks.BoundGradients(entry, norm)
-        bound.learn = SimpleNamespace(model=layer)
-        bound.before_step()
-        return layer.weight.grad[0].tolist()
+        torch.nn.init.zeros_(layer.weight)
+        sgd = torch.optim.SGD(layer.parameters(), lr=1.0)
+        once = training.Step(layer, lambda output: output.sum(), sgd, clamp=entry, norm=norm)
+        once((torch.tensor([[3.0, -4.0]]),), ())
+        return (-layer.weight.detach()[0]).tolist()  # the gradient, since the rate is 1
 
     assert bounded(0.5, None) == [0.5, -0.5]
     assert bounded(None, 1.0) == pytest.approx([0.6, -0.8])

@@ -168,7 +168,7 @@ def test_averaged_weights_are_the_ones_validated_and_kept(slices, tmp_path, monk
     def weights(learn):
         return {name: p.detach().clone() for name, p in learn.model.named_parameters()}
 
-    spy(callbacks.AveragedWeights, "after_step", lambda callback: steps.append(weights(callback)))
+    spy(callbacks.AveragedWeights, "update", lambda callback: steps.append(weights(callback)))
     spy(training.SliceF1, "accumulate", lambda learn: validated.append(weights(learn)))
     config = CONFIG.model_copy(update={"epochs": 1, "batch_size": 2, "averaging": 0.3})
     network, _ = fit(slices, tmp_path, config)

@@ -8,15 +8,18 @@ from ssinfnet.training.callbacks import SliceF1, slice_f1
 from ssinfnet.training.keeper import WEIGHTS
 from ssinfnet.training.loop import best_device, fingerprint, finished, fit
 from ssinfnet.training.recipe import Recipe
+from ssinfnet.training.step import GraphedStep, Step
 from ssinfnet.training.writer import HISTORY, STATE, StateWriter
 
 __all__ = [
     "HISTORY",
     "STATE",
     "WEIGHTS",
+    "GraphedStep",
     "Recipe",
     "SliceF1",
     "StateWriter",
+    "Step",
     "best_device",
     "fingerprint",
     "finished",

@@ -1,4 +1,4 @@
-"""What happens around the steps of a training: bounds, averages and scores."""
+"""What happens around the steps of a training: averages and scores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import torch
-from fastai.callback.fp16 import MixedPrecision
 from fastai.learner import Callback, Learner, Metric, Recorder
 from fastai.torch_core import find_bs
 from torch import Tensor, nn
@@ -17,8 +16,6 @@ from ssinfnet.optimizers import Lookahead
 
 __all__ = [
     "AveragedWeights",
-    "Bf16",
-    "BoundGradients",
     "EpochRecorder",
     "MeanLoss",
     "SliceF1",
@@ -136,29 +133,6 @@ class EpochRecorder(Recorder):
             super().after_validate()
 
 
-class BoundGradients(Callback):
-    """Clamp each gradient entry, as Inf-Net does, and shorten the whole gradient, or neither."""
-
-    def __init__(self, entry: float | None, norm: float | None) -> None:
-        self.entry = entry
-        self.norm = norm
-
-    def before_step(self) -> None:
-        """Change the gradients in place."""
-        if self.entry is not None:
-            nn.utils.clip_grad_value_(self.model.parameters(), self.entry)
-        if self.norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.norm)
-
-
-class Bf16(MixedPrecision):
-    """Fastai's bf16 autocast for networks that return a named tuple of logits."""
-
-    def after_pred(self) -> None:
-        """Compute the losses in float32."""
-        self.learn.pred = type(self.pred)(*(logits.float() for logits in self.pred))
-
-
 class SlowWeights(Callback):
     """Validate with Lookahead's slow weights, where the optimiser is Lookahead."""
 
@@ -206,16 +180,16 @@ class AveragedWeights(Callback):
         self.counts = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
-    def after_step(self) -> None:
-        """Take the step's weights into the average.
+    def update(self) -> None:
+        """Take a step's weights into the average.
 
         PyTorch's `update_parameters` copies the count of steps to the device, and waits for that.
         """
         steps = int(self.averaged.n_averaged)  # on the processor
         kept = min((1 + steps) / (10 + steps), self.decay) if steps else 0.0
         torch._foreach_lerp_(*map(list, zip(*self.floats, strict=True)), 1 - kept)
-        for average, value in self.counts:  # how many batches a norm has seen
-            average.copy_(value)
+        if self.counts:  # how many batches each norm has seen
+            torch._foreach_copy_(*map(list, zip(*self.counts, strict=True)))
         self.averaged.n_averaged += 1
 
     def before_validate(self) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import torch
 from fastai.callback.core import TrainEvalCallback
-from fastai.callback.fp16 import AMPMode
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import ParamScheduler
 from fastai.data.core import DataLoaders
@@ -21,17 +20,31 @@ from ssinfnet import checkpoints, progress
 from ssinfnet.batches import Batches, SliceSet
 from ssinfnet.training.callbacks import (
     AveragedWeights,
-    Bf16,
-    BoundGradients,
     EpochRecorder,
     SliceF1,
     SlowWeights,
 )
 from ssinfnet.training.keeper import WEIGHTS, Keeper, readable
 from ssinfnet.training.recipe import Recipe
+from ssinfnet.training.step import GraphedStep, Step
 from ssinfnet.training.writer import StateWriter
 
 __all__ = ["best_device", "fingerprint", "finished", "fit"]
+
+GRAPHS = True  # on CUDA: steps are recorded and replayed; False does them one operation at a time
+
+
+class StepLearner(Learner):
+    """Fastai's learner with all of a training step in one object, `one_step`."""
+
+    one_step: Step
+
+    def _do_one_batch(self) -> None:
+        """Learn from a batch, or judge by it."""
+        if self.training:
+            self.loss = self.one_step(self.xb, self.yb)
+        else:
+            self.pred, self.loss = self.one_step.judge(self.model, self.xb, self.yb)
 
 
 def best_device() -> torch.device:
@@ -127,12 +140,10 @@ def _train(
         keeper,
         SlowWeights(),
         ParamScheduler({"lr": recipe.rate}),
-        BoundGradients(recipe.gradient_clamp, recipe.gradient_norm),
         *([averaged] if averaged else []),
-        *([Bf16(AMPMode.BF16)] if loaders.device.type == "cuda" else []),
         *([ProgressCallback()] if progress.in_jupyter() else []),  # else the keeper says a line
     ]
-    learner = Learner(
+    learner = StepLearner(
         loaders,
         network,
         loss_func=recipe.loss,
@@ -144,6 +155,16 @@ def _train(
     )
     learner.create_opt()
     start = keeper.restore(learner)
+    cuda = loaders.device.type == "cuda"
+    learner.one_step = (GraphedStep if cuda and GRAPHS else Step)(
+        network,
+        recipe.loss,
+        learner.opt.opt,
+        clamp=recipe.gradient_clamp,
+        norm=recipe.gradient_norm,
+        averaging=averaged.update if averaged else None,
+        bf16=cuda,
+    )
     if not progress.in_jupyter():
         learner.logger = lambda values: None
     learner.fit(recipe.epochs, lr=recipe.rate(0.0), start_epoch=start)
