@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -206,7 +207,10 @@ def write_phantom(
 @app.command("mediate")
 def mediate_table(
     table: Annotated[Path, typer.Argument(help="CSV of one row a patient")],
-    exposures: Annotated[str, typer.Option(help="columns, separated by commas")],
+    exposures: Annotated[
+        str,
+        typer.Option(help="columns, separated by commas; one that holds a comma in double quotes"),
+    ],
     outcome: Annotated[str, typer.Option(help="a column")],
     mediators: Annotated[str, typer.Option(help="columns or patterns such as 'ggo_*'")],
     covariates: Annotated[
@@ -269,8 +273,8 @@ def mediate_table(
         )  # fmt: skip
     typer.echo(found.text())
     with _refusals(), written.replacing() as staged:
-        csv = found.table.to_csv(index=False, lineterminator="\n")
-        artifacts.write_text(staged / to.name, csv)
+        rows = found.table.to_csv(index=False, lineterminator="\n")
+        artifacts.write_text(staged / to.name, rows)
     typer.echo(to)
     typer.echo(mediation.ASSUMPTIONS)
 
@@ -290,7 +294,9 @@ def _codes(text: str) -> list[float]:
 
 
 def _listed(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
+    """Return what commas separate; a name that holds a comma stands in quotes, as in a CSV."""
+    (row,) = csv.reader([names.replace("\n", " ")], skipinitialspace=True)
+    return [name.strip() for name in row if name.strip()]
 
 
 def _numbers(text: str) -> list[int]:

@@ -354,4 +354,4 @@ def _assumptions(study: Study) -> str:
         return ""
     from ssinfnet import mediation  # statsmodels and semopy: seconds
 
-    return mediation.ASSUMPTIONS
+    return f"{mediation.ASSUMPTIONS} {mediation.PAPERS_OUTCOME}"

@@ -65,7 +65,7 @@ def test_mediate_writes_every_test_and_says_which_mediate(tmp_path):
     assert "1 of 2 pairs" in result.stdout
     assert "1 patients left out: age is not known" in result.stdout
     assert "ggo_area" in result.stdout
-    assert "linear model of a binary outcome, the paper's choice" in result.stdout
+    assert "linear probability model of a binary outcome" in result.stdout
     assert "nothing unmeasured" in result.stdout
 
 
@@ -89,6 +89,45 @@ def test_mediate_says_what_is_wrong_with_a_table(tmp_path, change, words):
     assert result.exit_code == 1
     assert words in result.stderr
     assert not (tmp_path / "own_mediation.csv").exists()
+
+
+def test_mediate_finds_columns_whose_names_hold_brackets_commas_and_spaces(tmp_path):
+    table = patients_csv(tmp_path / "plain.csv")
+    odd = {"age": "age, years", "ggo_area": "ggo area [mm²]", "ggo_noise": "ggo noise [a, b]"}
+    table.rename(columns=odd).to_csv(tmp_path / "odd.csv")
+    expected = mediation.mediate(table, ["age"], "severe", ["ggo_area", "ggo_noise"], draws=99)
+    for mediators in ("ggo*]", 'ggo area [mm²], "ggo noise [a, b]"', "ggo area [*],ggo noise*"):
+        result = run(app, [
+            "mediate", str(tmp_path / "odd.csv"), "--exposures", '"age, years"', "--outcome",
+            "severe", "--mediators", mediators, "--draws", "99", "--patient", "id",
+        ])  # fmt: skip
+        assert result.exit_code == 0, result.stderr
+        written = pd.read_csv(tmp_path / "odd_mediation.csv")
+        assert written["mediator"].tolist() == ["ggo area [mm²]", "ggo noise [a, b]"]
+        np.testing.assert_allclose(written["indirect"], expected.table["indirect"])
+    assert "[c]" not in mediation.chosen_columns(pd.DataFrame({"c": [1], "[c]": [2]}), ["c"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--exposures", ","], "exposures must name at least one column, got none"),
+        (["--mediators", ""], "mediators must name at least one column, got none"),
+        (["--seed", "-3"], "at least 0, got 99 draws and seed -3"),
+    ],
+)
+def test_mediate_says_what_is_wrong_with_its_options(tmp_path, arguments, words):
+    patients_csv(tmp_path / "own.csv")
+    result = run(app, ["mediate", str(tmp_path / "own.csv"), *ASKED, *arguments])
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_text_in_place_of_a_list_of_columns_is_refused(tmp_path):
+    table = patients_csv(tmp_path / "own.csv")
+    with pytest.raises(ValueError, match=r"write \['age'\]"):
+        mediation.mediate(table, "age", "severe", ["ggo_area"])
 
 
 def test_mediate_replaces_its_earlier_table_and_no_other_file(tmp_path, monkeypatch):

@@ -260,7 +260,7 @@ def test_the_papers_criterion_needs_three_significant_slopes_and_a_smaller_direc
 
 def test_the_result_says_in_jupyter_what_model_it_is(clinic):
     binary = mediate(clinic, ["age"], "infected", MEDIATORS, draws=0)
-    assert "linear model of a binary outcome, the paper's choice" in binary._repr_html_()
+    assert "linear probability model of a binary outcome" in binary._repr_html_()
     assert "ggo_area" in binary._repr_html_()
     graded = mediate(clinic, ["age"], "severity", MEDIATORS, draws=0)
     assert "of a binary outcome" not in graded._repr_html_()

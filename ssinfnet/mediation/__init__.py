@@ -63,6 +63,7 @@ __all__ = [
     "KINDS",
     "PLANTED",
     "Mediation",
+    "PAPERS_OUTCOME",
     "NotConvergedError",
     "PathFit",
     "analysis_table",
@@ -109,7 +110,9 @@ ASSUMPTIONS = (
     "cause needs more than the data show: that exposure came before the lesion and the lesion "
     "before the outcome, though all were recorded at one admission; that nothing unmeasured acts "
     "on two of the three (the tables of sensitivity say how strong such a thing would have to be); "
-    "and that no other consequence of the exposure acts on both phenotype and outcome. The paper's "
-    "outcome is infection against none, although it is called severity (D-20): lesions are then "
-    "partly how the infection was recognised."
+    "and that no other consequence of the exposure acts on both phenotype and outcome."
+)
+PAPERS_OUTCOME = (
+    "The paper's outcome is infection against none, although it is called severity (D-20): lesions "
+    "are then partly how the infection was recognised."
 )

@@ -28,6 +28,7 @@ from ssinfnet.mediation.frames import (
     check_names,
     complete_groups,
     kind_of,
+    refuse_none,
 )
 from ssinfnet.mediation.regressions import indirect_effects, slopes, weighted_indirect_effects
 from ssinfnet.mediation.resampling import DrawnEffects, drawn_weights, left_out_weights
@@ -118,6 +119,7 @@ def mediate(
         raise ValueError(f"adjustment must be fdr_bh or holm, got {adjustment!r}")
     if interval not in ("bca", "percentile"):
         raise ValueError(f"interval must be bca or percentile, got {interval!r}")
+    refuse_none(exposures=exposures, mediators=mediators)
     check_names(table, [*exposures, outcome, *covariates, *mediators])
     roles = (dict.fromkeys(exposures, "exposure") | {outcome: "outcome"}
              | dict.fromkeys(covariates, "covariate")

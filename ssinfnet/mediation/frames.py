@@ -25,6 +25,7 @@ __all__ = [
     "kind_of",
     "number_frame",
     "read_patients_table",
+    "refuse_none",
 ]
 
 Array = NDArray[np.float64]
@@ -92,14 +93,18 @@ def read_patients_table(path: Path, patient: str | None = None) -> pd.DataFrame:
 def chosen_columns(table: pd.DataFrame, patterns: Sequence[str]) -> list[str]:
     """Return the columns that match any of some names or patterns such as ``ggo_*``, in order.
 
+    In a pattern ``*`` stands for any text and ``?`` for any character; brackets are themselves.
+
     Raises
     ------
     ValueError
         If a pattern matches nothing.
     """
+    names = list(map(str, table.columns))
     chosen: dict[str, None] = {}
     for pattern in patterns:
-        matching = [name for name in map(str, table.columns) if fnmatchcase(name, pattern)]
+        literal = pattern.replace("[", "[[]")  # a bracket is part of a name, such as "area [mm²]"
+        matching = [name for name in names if name == pattern or fnmatchcase(name, literal)]
         if not matching:
             raise ValueError(f"no column matches {pattern!r}; the table has {_shown(table)}")
         chosen |= dict.fromkeys(matching)
@@ -144,10 +149,12 @@ def analysis_frame(
     Raises
     ------
     ValueError
-        If a column is missing, named twice, used twice, or holds text where numbers are needed; if
-        a patient occurs twice; if exposure or outcome does not vary; if an exposure follows exactly
-        from the covariates; or if there are no more patients than parameters.
+        If there is no exposure or no mediator; a column is missing, named twice, used twice, or
+        holds text where numbers are needed; if a patient occurs twice; if exposure or outcome does
+        not vary; if an exposure follows exactly from the covariates; or if there are no more
+        patients than parameters.
     """
+    refuse_none(exposures=exposures, mediators=mediators)
     roles = [*exposures, outcome, *covariates, *mediators]
     check_names(table, roles)
     if not table.index.is_unique:
@@ -169,6 +176,15 @@ def analysis_frame(
                           tuple(expanded.columns), left_out)  # fmt: skip
     _check_variation(frame)
     return frame
+
+
+def refuse_none(**roles: Sequence[str]) -> None:
+    """Raise ValueError where a role is a text in place of a list, or names no column."""
+    for role, names in roles.items():
+        if isinstance(names, str):
+            raise ValueError(f"{role} must be a list of columns, got {names!r}; write [{names!r}]")
+        if not names:
+            raise ValueError(f"{role} must name at least one column, got none")
 
 
 def check_names(table: pd.DataFrame, roles: Sequence[str]) -> None:

@@ -32,14 +32,20 @@ def drawn_weights(n: int, draws: int, seed: int) -> Iterator[Array]:
     ----------
     n : int
         Patients.
-    draws : int
-    seed : int
+    draws, seed : int
         At least 0.
 
     Yields
     ------
     ndarray of float, shape (at most `CHUNK`, n)
+
+    Raises
+    ------
+    ValueError
+        If the draws or the seed are below 0.
     """
+    if draws < 0 or seed < 0:
+        raise ValueError(f"draws and seed must be at least 0, got {draws} draws and seed {seed}")
     for first in range(0, draws, CHUNK):
         weights = np.empty((min(CHUNK, draws - first), n))
         for row, draw in enumerate(range(first, first + len(weights))):

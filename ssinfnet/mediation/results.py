@@ -49,10 +49,11 @@ class Mediation:
 
     @property
     def model(self) -> str:
-        """The model of the outcome, in words; the paper's choice is named as such (J eq 14)."""
+        """The model of the outcome, in words; a binary one is modelled linearly too (J eq 14)."""
         if self.kind == "continuous":
             return "linear model"
-        return f"linear model of a {self.kind} outcome, the paper's choice"
+        linear = "linear probability model" if self.kind == "binary" else "linear model"
+        return f"{linear} of a {self.kind} outcome"
 
     def mediators(self, exposure: str | None = None) -> list[str]:
         """Return the names that meet the paper's criterion, for one exposure or for any."""
@@ -98,10 +99,10 @@ class Mediation:
         others = [*self.covariates, *["the other exposures"] * self.exposures_adjusted]
         beside = f", beside {', '.join(others)}" if others else ""
         return (
-            f"{len(self._mediating())} of {tested} pairs of exposure and mediator pass the paper's "
-            f"criterion or the joint test for {self.outcome} ({self.model}{beside}; "
-            f"p and intervals adjusted by {self.adjustment} within each exposure; "
-            f"{len(self.left_out)} patients left out)"
+            f"{len(self._mediating())} of {tested} pairs of exposure and mediator pass the "
+            f"criterion of Fung et al. 2021 or the joint test for {self.outcome} "
+            f"({self.model}{beside}; p and intervals adjusted by {self.adjustment} within each "
+            f"exposure; {len(self.left_out)} patients left out)"
         )
 
     def _mediating(self) -> pd.DataFrame:
