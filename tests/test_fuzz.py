@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import shutil
 import time
 import warnings
 import zipfile
@@ -220,7 +221,7 @@ def description(path):
     training = {"study": {"name": "smoke"}, "notes": {}, "slices": [], "scores": [score],
                 "versions": {"torch": "2"}}  # fmt: skip
     artifacts.write_json(path, {
-        "format": 2, "name": "small", "image_size": 64, "window_hu": [-1250, 250], "threshold": 0.5,
+        "format": 3, "name": "small", "image_size": 64, "window_hu": [-1250, 250], "threshold": 0.5,
         "members": [{"fold": 0, "seed": 1, "single": network}], "card_sha256": "0" * 64,
         "training": training,
     })  # fmt: skip
@@ -254,7 +255,9 @@ def read_parameter(path):
 
 
 def unpack(path):
-    download.unpack(path, path.parent / "unpacked")
+    folder = path.parent / "unpacked"
+    shutil.rmtree(folder, ignore_errors=True)  # what another archive left is not replaced
+    download.unpack(path, folder)
 
 
 READERS = {
