@@ -24,18 +24,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice, product
 from pathlib import Path
-from unittest import mock
 
 import gpu_plain
 import numpy as np
 import pandas as pd
+import timed_training
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssinfnet import artifacts, cost, inference, networks, segmentation, training
 from ssinfnet.batches import Batches, SliceSet, lesion_view
 from ssinfnet.config import TrainingConfig
-from ssinfnet.training import loop
 
 NETWORKS = {
     "Inf-Net": (("single", "infnet"), 3, 2),  # (what builds it, input channels, targets)
@@ -46,10 +45,6 @@ EPOCHS = {"Inf-Net": (0.75, 1.0, 1.25), "U-Net of stage 1": (1.0,)}  # scales
 HALF = ("bf16", "graphs", "compiled")  # variants in bf16
 BLOCKS = 3  # timed, of which the median counts
 MOST_EPOCHS = 40  # blocks' time that epochs of ours may take
-
-
-class TimeIsUp(Exception):
-    """Ends a training after its seconds."""
 
 
 def main() -> None:
@@ -172,24 +167,17 @@ def our_epoch(network, scales, batch, options, device) -> dict:
     slices = SliceSet.of(images, masks)
     held = SliceSet.of(images[: max(2, len(images) // 5)], masks[: max(2, len(images) // 5)])
     config = TrainingConfig(epochs=100_000, learning_rate=1e-4, batch_size=batch, scales=scales)
-    ends: list[float] = []
-
-    class Timed(training.StateWriter):
-        def is_due(self) -> bool:
-            ends.append(time.perf_counter())
-            if len(ends) > 6 and ends[-1] - began > MOST_EPOCHS * options.block:
-                raise TimeIsUp("the training has had its seconds")
-            return super().is_due()
-
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(loop, "StateWriter", Timed):
-        try:
-            segmentation.fit_single(
-                built(network, options.width), slices, held, config,
-                seed=1, folder=Path(folder), described={}, device=device,
-            )  # fmt: skip
-        except TimeIsUp:
-            pass
+
+    def enough(ends: list[float]) -> bool:
+        return len(ends) > 6 and ends[-1] - began > MOST_EPOCHS * options.block
+
+    with tempfile.TemporaryDirectory() as folder, timed_training.until(enough) as seen:
+        segmentation.fit_single(
+            built(network, options.width), slices, held, config,
+            seed=1, folder=Path(folder), described={}, device=device,
+        )  # fmt: skip
+    ends = seen.ends
     return {"images_per_second": options.slices * (len(ends) - 4) / (ends[-1] - ends[3])}
 
 

@@ -200,15 +200,13 @@ def speed() -> pd.DataFrame:
 
 def main() -> None:
     """Measure everything and write the tables."""
-    wanted = sys.argv[1:] or ["grid", "speed", "coverage", "power"]
-    for name in wanted:
-        table = {"grid": grid, "speed": speed, "coverage": coverage, "power": power}[name]().round(
-            5
-        )
+    measures = {"grid": grid, "speed": speed, "coverage": coverage, "power": power}
+    for name in sys.argv[1:] or measures:
+        table = measures[name]().round(5)
         print(table.to_markdown(index=False), flush=True)
         artifacts.write_text(HERE / f"mediation_{name}.csv", table.to_csv(index=False))
-    if wanted[-1] == "power":
-        draw_power(table)
+        if name == "power":
+            draw_power(table)
 
 
 def draw_power(table: pd.DataFrame) -> None:

@@ -13,25 +13,20 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pandas as pd
+import timed_training
 import torch
 
 from ssinfnet import artifacts, inference, networks, segmentation, training
 from ssinfnet.batches import SliceSet
 from ssinfnet.config import TrainingConfig
-from ssinfnet.training import loop
 
 SLICES = 50
 SIZE = 64
 NEVER = 1e9  # seconds
 WAYS = {"never": NEVER, "default": None, "every epoch": 0.0}
-
-
-class TimeIsUp(Exception):
-    """Ends a training after the seconds that it may take."""
 
 
 def slices(rng: np.random.Generator, number: int) -> SliceSet:
@@ -48,30 +43,17 @@ def measure(state_seconds: float | None, width: float, seconds: float) -> dict[s
         epochs=100_000, learning_rate=1e-4, scales=(1.0,), validate_every=5,
         state_seconds=state_seconds,
     )  # fmt: skip
-    ends, writers = [], []
-
-    class Timed(training.StateWriter):
-        def __init__(self, *arguments) -> None:
-            super().__init__(*arguments)
-            writers.append(self)
-
-        def is_due(self) -> bool:
-            ends.append(time.perf_counter())
-            if ends[-1] - began > seconds:
-                raise TimeIsUp("the training has had its seconds")
-            return super().is_due()
-
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(loop, "StateWriter", Timed):
-        try:
-            segmentation.fit_single(
-                network, slices(rng, SLICES), slices(rng, 10), config,
-                seed=1, folder=Path(folder), described={},
-            )  # fmt: skip
-        except TimeIsUp:
-            pass
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        timed_training.until(lambda ends: ends[-1] - began > seconds) as seen,
+    ):
+        segmentation.fit_single(
+            network, slices(rng, SLICES), slices(rng, 10), config,
+            seed=1, folder=Path(folder), described={},
+        )  # fmt: skip
     took = time.perf_counter() - began  # a state that was being written at the end included
-    (writer,) = writers
+    ends, writer = seen.ends, seen.writer
     return {
         "epochs": len(ends),
         "epoch_seconds": float(np.median(np.diff(ends))),

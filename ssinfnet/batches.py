@@ -19,11 +19,10 @@ from ssinfnet import augmentation, images
 from ssinfnet.config import AugmentationConfig
 
 __all__ = [
-    "GREY_DEVIATION",
-    "MEAN_GREY",
     "Batches",
     "SliceSet",
     "classes_of",
+    "grey_rule",
     "inpainting_view",
     "lesion_view",
     "multi_view",
@@ -140,6 +139,11 @@ def network_input(
     deviation, mean = (moment.to(grey.dtype) for moment in moments)
     slices = (grey - mean) / deviation.clamp(min=LEAST_DEVIATION)
     return _input_channels(slices, prior)
+
+
+def grey_rule(*, tells_classes: bool) -> list[float] | str:
+    """Return by what `network_input` standardises, as a training's description has it."""
+    return [MEAN_GREY, GREY_DEVIATION] if tells_classes else "each slice's own"
 
 
 def _input_channels(slices: Tensor, prior: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -174,11 +174,11 @@ def predict(
 def _window(text: str | None) -> tuple[float, float] | None:
     if text is None:
         return None
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError as error:
-        raise ValueError(f"expected a window such as -1000,400, got {text!r}") from error
-    return low, high
+    asked = "expected a window such as -1000,400"
+    numbers = _numbers(text, float, asked)
+    if len(numbers) != 2:
+        raise ValueError(f"{asked}, got {text!r}")
+    return numbers[0], numbers[1]
 
 
 @app.command("study")
@@ -268,8 +268,10 @@ def mediate_table(
         found = mediation.mediate(
             patients, _listed(exposures), outcome, tested, beside,
             adjust_exposures=adjust_exposures, kinds=_kinds(kind or []),
-            missing=None if missing is None else _codes(missing), adjustment=adjustment,
-            draws=draws, interval=interval, seed=seed,
+            missing=None if missing is None else _numbers(
+                missing.removeprefix("none"), float, "--missing takes numbers with commas between"
+            ),
+            adjustment=adjustment, draws=draws, interval=interval, seed=seed,
         )  # fmt: skip
     typer.echo(found.text())
     with _refusals(), written.replacing() as staged:
@@ -286,24 +288,20 @@ def _kinds(named: list[str]) -> dict[str, str]:
     return dict(one.rsplit("=", 1) for one in named)
 
 
-def _codes(text: str) -> list[float]:
-    try:
-        return [float(code) for code in _listed(text.removeprefix("none"))]
-    except ValueError as error:
-        raise ValueError(f"--missing takes numbers with commas between; got {text!r}") from error
-
-
 def _listed(names: str) -> list[str]:
     """Return what commas separate; a name that holds a comma stands in quotes, as in a CSV."""
     (row,) = csv.reader([names.replace("\n", " ")], skipinitialspace=True)
     return [name.strip() for name in row if name.strip()]
 
 
-def _numbers(text: str) -> list[int]:
+def _numbers(
+    text: str, kind: type = int, asked: str = "expected whole numbers with commas between"
+) -> list[Any]:
+    """Return numbers of a kind; what was asked for is said where one is none."""
     try:
-        return [int(number) for number in _listed(text)]
+        return [kind(number) for number in _listed(text)]
     except ValueError as error:
-        raise ValueError(f"expected whole numbers with commas between, got {text!r}") from error
+        raise ValueError(f"{asked}, got {text!r}") from error
 
 
 @app.command("compare")

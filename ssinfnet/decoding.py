@@ -51,7 +51,7 @@ MOST_HEADER_BYTES = 16 * 2**20  # extensions of a NIfTI file, names and shapes o
 MOST_AFTER_VOXELS = 2**20  # bytes; some programs pad a file
 GZIP = b"\x1f\x8b"
 DEFLATE = 1032  # bytes that one byte can unpack to, in gzip, ZIP and PNG
-START = 1024  # bytes in which a DICOM file names its syntax
+START = 1024  # bytes that tell what a file is; in them a DICOM file names its syntax
 NIFTI_HEADERS = {348: "Nifti1Image", 540: "Nifti2Image"}  # by the size they begin with
 DEFLATED_DICOM = "1.2.840.10008.1.2.1.99"
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssinfnet import artifacts, progress
 from ssinfnet.prediction import Predictor
-from ssinfnet.scans import Excluded, Place, short_name
+from ssinfnet.scans import Excluded, Place, free_name, short_name
 from ssinfnet.sources.kinds import readable, readable_name
 from ssinfnet.written_files import WrittenFiles
 
@@ -131,9 +130,7 @@ def _free_name(place: Place, taken: set[str], reserved: set[str]) -> str:
     """Return a name that no other scan has; `reserved` are those of this call's scans."""
     above = f"{readable_name(place.path.parent)}_"
     longer = place.name if place.name.startswith(above) else short_name(above + place.name)
-    numbered = (f"{longer}_{number}" if number > 1 else longer for number in count(1))
-    others = (name for name in numbered if name not in reserved)
-    return next(name for name in chain([place.name], others) if name not in taken)
+    return place.name if place.name not in taken else free_name(longer, taken | reserved)
 
 
 def _current(
@@ -186,9 +183,8 @@ def picture_names(pictures: Sequence[Path]) -> list[str]:
     names: list[str] = []
     for picture in pictures:
         plain = short_name(readable_name(picture).replace(".", "_"))
-        tried = (f"{plain}-{number}" if number > 1 else plain for number in count(1))
-        names.append(next(f"{name}.png" for name in tried if f"{name}.png" not in names))
-    return names
+        names.append(free_name(plain, names, between="-"))
+    return [f"{name}.png" for name in names]
 
 
 def record_name(scan: str) -> str:

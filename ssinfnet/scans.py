@@ -7,7 +7,7 @@ that what is predicted of them goes back onto the input's own grid.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import count
@@ -27,7 +27,7 @@ from ssinfnet.sources.tree import Found, Tree, look_through, relative_name
 from ssinfnet.sources.volume_files import Volume, read_volume
 from ssinfnet.written_files import without_written
 
-__all__ = ["Excluded", "Place", "Scan", "find_scans", "read_scan", "short_name"]
+__all__ = ["Excluded", "Place", "Scan", "find_scans", "free_name", "read_scan", "short_name"]
 
 KINDS = {DICOM: "DICOM", NIFTI: "NIfTI", PICTURE: "pictures"}
 MOST_UNEVEN = 2  # of a pixel's sides; a detector's pixels are square
@@ -214,9 +214,22 @@ def _names(scans: Sequence[Found]) -> list[str]:
     for one, stem in zip(scans, stems, strict=True):
         above = readable_name(one.path.parent)
         wanted = short_name(stem if stems.count(stem) == 1 else f"{above}_{stem}")
-        tried = (f"{wanted}_{number}" if number > 1 else wanted for number in count(1))
-        names.append(next(name for name in tried if name not in names))
+        names.append(free_name(wanted, names))
     return names
+
+
+def free_name(wanted: str, taken: Collection[str], between: str = "_") -> str:
+    """Return a name that is not taken yet: as it is wanted, else with the first number that helps.
+
+    Parameters
+    ----------
+    wanted : str
+    taken : collection of str
+    between : str
+        Stands between name and number.
+    """
+    tried = (f"{wanted}{between}{number}" if number > 1 else wanted for number in count(1))
+    return next(name for name in tried if name not in taken)
 
 
 def short_name(name: str) -> str:

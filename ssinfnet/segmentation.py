@@ -15,11 +15,10 @@ from torch.optim import Optimizer
 
 from ssinfnet import losses, training
 from ssinfnet.batches import (
-    GREY_DEVIATION,
-    MEAN_GREY,
     Batches,
     SliceSet,
     View,
+    grey_rule,
     lesion_view,
     multi_view,
     refuse_empty,
@@ -96,7 +95,7 @@ def fit_multi(
     prior.
     """
     described = {**described, "focal": model.focal, "lookahead": model.lookahead}
-    described["grey"] = [MEAN_GREY, GREY_DEVIATION]  # a training by another rule is another one
+    described["grey"] = grey_rule(tells_classes=True)  # a training by another rule is another one
     return _fit_slices(
         network, train, validation, multi_view, config, multi_recipe(config, model), seed, folder,
         described, device,

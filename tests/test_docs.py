@@ -1,7 +1,6 @@
 """The documents say what the code does: pages, links, verbs, rooms, numbers and diffs."""
 
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -12,6 +11,7 @@ import sys
 import pandas as pd
 import pytest
 import yaml
+from conftest import load_script
 
 from ssinfnet import paths
 from ssinfnet.config import load_study
@@ -29,10 +29,7 @@ GENERATED = {"studies": "studies_page", "commands": "commands_page"}
 
 @pytest.fixture(scope="module")
 def generate():
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "docs" / "generate.py")
 
 
 def text_of(page):

@@ -1,7 +1,6 @@
 """`make gpu` on the processor, so that a GPU's few minutes are not spent on what fails anywhere."""
 
 import argparse
-import importlib.util
 import os
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import zipfile
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_script
 
 STUDY = """
 name: tiny
@@ -35,10 +34,7 @@ TINY = ["--device", "cpu", "--size", "64", "--width", "0.125", "--batches", "2",
 
 @pytest.fixture(scope="module")
 def gpu():
-    spec = importlib.util.spec_from_file_location("gpu", ROOT / "benchmarks" / "gpu.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "benchmarks" / "gpu.py")
 
 
 def make_gpu(folder, *arguments, root=ROOT):

@@ -1,12 +1,11 @@
 """An archive of a study's raw files, and what a machine without most packages can still do."""
 
-import importlib.util
 import subprocess
 import sys
 import tarfile
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_script
 
 from ssinfnet import cohort, phantom
 from ssinfnet.config import load_study
@@ -38,10 +37,7 @@ import ssinfnet.sources.covid_semiseg
 
 @pytest.fixture(scope="module")
 def pack():
-    spec = importlib.util.spec_from_file_location("pack", ROOT / "benchmarks" / "pack.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "benchmarks" / "pack.py")
 
 
 @pytest.fixture

@@ -1,24 +1,17 @@
 """What is installed: every licence is known and listed, and the audit says what it could do."""
 
-import importlib.util
 import json
 from email.message import Message
 
 import pytest
+from conftest import load_script
 
 from ssinfnet.paths import project_root
 
 ROOT = project_root()
 
 
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-licences, audit = script("licences"), script("audit")
+licences, audit = (load_script(ROOT / ".ci" / f"{name}.py") for name in ("licences", "audit"))
 
 
 def test_every_pinned_package_is_listed_with_a_known_licence():

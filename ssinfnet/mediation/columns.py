@@ -1,4 +1,4 @@
-"""What each column of a table is taken for, said before any number is computed from it (D-94)."""
+"""Say what each column of a table is taken for, before any number is computed from it (D-94)."""
 
 from __future__ import annotations
 

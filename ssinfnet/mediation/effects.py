@@ -132,12 +132,11 @@ def mediate(
     kind = kind_of(pd.concat([frame.values[outcome] for frame in frames]))
     pieces, drawings = [], []
     for frame in frames:
-        same_as = _same_columns(frame)
         for names, known in complete_groups(frame.values[list(mediators)]):
             own = replace(frame, values=frame.values[known], mediators=tuple(names))
             rows, drawing = _group_effects(own, kind, draws, interval, seed, fewest)
             drawings += [drawing] if drawing else []
-            pieces.append(rows.assign(same_as=rows["mediator"].map(same_as)))
+            pieces.append(rows.assign(same_as=rows["mediator"].map(_same_columns(own))))
     found = pd.concat(pieces, ignore_index=True)
     order = {pair: i for i, pair in enumerate((x, m) for x in exposures for m in mediators)}
     place = [order[pair] for pair in zip(found["exposure"], found["mediator"], strict=True)]
@@ -297,17 +296,18 @@ def _drawn(
 
 
 def _same_columns(frame: AnalysisFrame) -> dict[str, str]:
-    """Return mediator → the first one that is the same up to scale, sign and offset."""
-    found = {}
-    for names, known in complete_groups(frame.values[list(frame.mediators)]):
-        m = frame.values.loc[known, names].to_numpy()
-        left = m - m.mean(axis=0) if len(m) else m
-        length = np.sqrt(np.square(left).sum(axis=0))
-        unit = left / np.where(length > 0, length, 1)
-        alike = np.abs(unit.T @ unit) > 1 - COLLINEAR
-        np.fill_diagonal(alike, True)
-        found |= dict(zip(names, (names[first] for first in alike.argmax(axis=0)), strict=True))
-    return found
+    """Return mediator → the first one that is the same up to scale, sign and offset.
+
+    All patients of the frame have all of its mediators.
+    """
+    names = frame.mediators
+    m = frame.values[list(names)].to_numpy()
+    left = m - m.mean(axis=0) if len(m) else m
+    length = np.sqrt(np.square(left).sum(axis=0))
+    unit = left / np.where(length > 0, length, 1)
+    alike = np.abs(unit.T @ unit) > 1 - COLLINEAR
+    np.fill_diagonal(alike, True)
+    return dict(zip(names, (names[first] for first in alike.argmax(axis=0)), strict=True))
 
 
 def _decided(

@@ -1,4 +1,4 @@
-"""What an analysis of single mediators found, as it shows itself."""
+"""Show what an analysis of single mediators found, in a terminal and in Jupyter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN_PAIRS = 30  # in Jupyter; `Mediation.table` has all
 
 @dataclass(frozen=True)
 class Mediation:
-    """What `mediate` found; shows itself in Jupyter.
+    """The result of `mediate`, which shows itself in Jupyter.
 
     Attributes
     ----------

@@ -169,8 +169,7 @@ def fit_paths(
     effects = _effects(model, labels, errors, spread, sigma)
     if draws:
         slopes = _drawn_slopes(model, adjusted.basis, scaled, draws, seed)
-        unit = estimates.pop("unit")
-        estimates["se_drawn"] = estimates.pop("label").map(_deviations(slopes)) * unit
+        estimates["se_drawn"] = estimates["label"].map(_deviations(slopes)) * estimates["unit"]
         drawn = _drawn_effects(model, slopes, spread)
         effects["se_drawn"] = _deviations(drawn).to_numpy()
         effects["drawn_low"], effects["drawn_high"] = percentile_interval(drawn.to_numpy())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ssinfnet import artifacts, checkpoints, networks, progress, training
-from ssinfnet.batches import GREY_DEVIATION, MEAN_GREY, SliceSet, refuse_empty, subseed
+from ssinfnet.batches import SliceSet, grey_rule, refuse_empty, subseed
 from ssinfnet.config import PretextConfig
 from ssinfnet.pretext.task import Task, Turn, assess, examples
 
@@ -94,7 +94,7 @@ def pretrain(
     run = {
         **described,
         "pretext": config.identity(),
-        "grey": [MEAN_GREY, GREY_DEVIATION] if train.priors is not None else "each slice's own",
+        "grey": grey_rule(tells_classes=train.priors is not None),
         "seed": seed,
         "start_and_data": training.fingerprint(network, train, validation),
     }

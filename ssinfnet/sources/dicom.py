@@ -132,7 +132,7 @@ class Header(NamedTuple):
 
     @property
     def series(self) -> tuple[str, ...]:
-        """What the slices of one series share."""
+        """The identifiers that all slices of one series have in common."""
         names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
         return tuple(self.text(name) for name in names)
 

@@ -10,6 +10,8 @@ import re
 import zlib
 from pathlib import Path
 
+from ssinfnet.decoding import GZIP, START
+
 __all__ = ["DICOM", "DICOMDIR", "NIFTI", "PICTURE", "is_bare_dicom",
            "kind_by_name", "kind_of", "readable", "readable_name", "stem_of"]  # fmt: skip
 
@@ -17,8 +19,6 @@ DICOM, DICOMDIR, NIFTI, PICTURE = "DICOM", "DICOMDIR", "NIfTI", "picture"
 ENDINGS = {".nii": NIFTI, ".nii.gz": NIFTI, ".dcm": DICOM, ".dicom": DICOM, ".ima": DICOM,
            ".png": PICTURE, ".jpg": PICTURE, ".jpeg": PICTURE}  # fmt: skip
 PREAMBLE = 128  # bytes before DICOM's own four letters
-START = 1024  # bytes that tell
-GZIP = b"\x1f\x8b"
 DIRECTORY = b"1.2.840.10008.1.3.10\0"  # class of a DICOMDIR, among the first elements
 VALUES = {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"IS", b"LO", b"OB", b"PN", b"SH",
           b"ST", b"TM", b"UI", b"UL", b"US"}  # fmt: skip

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from ssinfnet import artifacts, decoding, images
 from ssinfnet.sources.files import UnreadableFile
-from ssinfnet.sources.kinds import NIFTI as KIND
-from ssinfnet.sources.kinds import kind_of
+from ssinfnet.sources.kinds import NIFTI, kind_of
 
 __all__ = [
     "Volume",
@@ -30,7 +29,7 @@ __all__ = [
     "write_nifti",
 ]
 
-NIFTI = (".nii", ".nii.gz")
+ENDINGS = (".nii", ".nii.gz")
 METRE, MICRON = 1, 3  # NIfTI's codes of units of length
 HIGHEST_HU = 30_000  # metal reaches 30,710 in the extended scale; tissue never a percent of a slice
 OVERFLOWN_SHARE = 0.01
@@ -129,7 +128,7 @@ def read_volume(path: Path, files: Sequence[Path] | None = None) -> Volume:
         If it is truncated, not what its name says, not three-dimensional, or slices of a series
         are missing or do not belong together.
     """
-    if path.is_dir() or kind_of(path) != KIND:
+    if path.is_dir() or kind_of(path) != NIFTI:
         from ssinfnet.sources import dicom
 
         series = dicom.read_series(path, files)
@@ -263,7 +262,7 @@ def write_map(path: Path, map_: NDArray[np.generic], like: Volume) -> Path:
     """Write numbers of any type as NIfTI on exactly the grid of a volume; see `write_mask`."""
     import nibabel
 
-    if not path.name.endswith(NIFTI):
+    if not path.name.endswith(ENDINGS):
         raise ValueError(f"{path.name} must end in .nii or .nii.gz")
     stored = as_stored(map_, like)
     if like.header is not None:
