@@ -9,6 +9,7 @@ from importlib import metadata
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 import ssinfnet
 from ssinfnet.paths import project_root
@@ -57,6 +58,19 @@ def test_what_is_installed_is_what_is_pinned():
             continue  # a pin of another platform
         if installed.split("+")[0] != version:
             wrong[name] = (installed, version)
+    assert wrong == {}
+
+
+def test_every_pin_installs_on_the_oldest_python_that_is_promised():
+    (least,) = SpecifierSet(PROJECT["requires-python"])
+    wrong = {}
+    for name in constraints():
+        try:
+            needed = metadata.metadata(name)["Requires-Python"] or ""
+        except metadata.PackageNotFoundError:
+            continue  # a pin of another platform
+        if not SpecifierSet(needed).contains(f"{least.version}.0"):
+            wrong[name] = needed
     assert wrong == {}
 
 
