@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from ssinfnet.cli import app
 from ssinfnet.mediation import mediate, read_patients_table, typed_columns
+from ssinfnet.mediation.columns import columns_text
 
 
 def kind_and_note(values, role="covariate", **given):
@@ -130,3 +131,16 @@ def test_the_command_line_says_what_columns_are_and_can_be_told(clinic, tmp_path
         refused = CliRunner().invoke(app, [*asked, *wrong])
         assert refused.exit_code == 1
         assert words in refused.stderr
+
+
+def test_notes_of_many_columns_are_counted_and_not_a_wall_of_text(rng):
+    skewed = pd.DataFrame(np.exp(2 * rng.normal(size=(100, 40)))).add_prefix("m")
+    roles = dict.fromkeys(skewed, "mediator") | {"age": "exposure"}
+    table = skewed.assign(age=rng.normal(50, 10, 100))
+    _, taken = typed_columns(table, roles)
+    assert (taken["note"] != "").sum() > 20
+    lines = columns_text(taken)
+    assert len(lines) == 3
+    assert "have a note" in lines[2]
+    few = columns_text(taken.head(3))
+    assert len(few) == 1 + (taken.head(3)["note"] != "").sum()

@@ -12,6 +12,7 @@ __all__ = ["KINDS", "columns_text", "typed_columns"]
 KINDS = ("continuous", "count", "ordinal", "binary", "category", "date", "id")
 MISSING_CODES = (-99.0, -999.0, -9999.0)  # where nothing else is negative
 SUSPECT_CODES = (-9.0, 99.0, 999.0, 9999.0)  # told of where they lie far from the rest
+FEW = 6  # columns of a role that are named one by one
 MOST_LEVELS = 10  # different whole numbers, up to which they are grades
 SKEWED = 3.0  # skewness beyond which single patients decide a slope
 FAR = 5.0  # interquartile ranges from the quartiles
@@ -75,6 +76,8 @@ def typed_columns(
 def columns_text(taken: pd.DataFrame) -> list[str]:
     """Return a line a role, and one a column with a note, of the second table of `typed_columns`.
 
+    Of a role of many columns the notes are counted and the first is shown.
+
     Parameters
     ----------
     taken : DataFrame
@@ -82,14 +85,18 @@ def columns_text(taken: pd.DataFrame) -> list[str]:
     lines = []
     for role, own in taken.groupby("role", sort=False):
         counted = own["kind"].value_counts()
-        few = len(own) <= 6
+        few = len(own) <= FEW
         said = (
             [f"{row.column} ({row.kind})" for row in own.itertuples()]
             if few else [f"{number} {kind}" for kind, number in counted.items()]
         )  # fmt: skip
         lines.append(f"{role}: {', '.join(said)}")
-    noted = taken[taken["note"] != ""]
-    return lines + [f"{row.column}: {row.note}" for row in noted.itertuples()]
+    for role, own in taken[taken["note"] != ""].groupby("role", sort=False):
+        shown = [f"{row.column}: {row.note}" for row in own.itertuples()]
+        if len(own) > FEW:
+            shown = [f"{len(own)} of role {role} have a note, listed in `columns`; {shown[0]}"]
+        lines += shown
+    return lines
 
 
 def _numeric(column: pd.Series) -> bool:

@@ -29,6 +29,7 @@ COLUMNS = (8, 128, 166)  # points from a forest to what is written beside it
 FAMILY_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MOST_COVARIANCES = 4  # mediators up to which a path plot has room for their covariances' numbers
 COLOURS = 7  # of the style, before they come again
+BESIDE_VARIANCE = 0.045  # of the width: covariances of mediators pass left of their variances
 NO_MEDIATOR = "No mediator passes the criterion"
 FOREST_NOTE = "Interval and p by the same bootstrap, both adjusted for all phenotypes tested."
 POSITIVE, NEGATIVE, NEUTRAL = "#D55E00", "#0072B2", "#999999"
@@ -297,15 +298,17 @@ def _covariance(
     text: str,
 ) -> None:  # fmt: skip
     """Draw a dashed line between boxes of one column; it bows past those between them."""
-    upper, lower = max(start, end, key=lambda p: p[1]), min(start, end, key=lambda p: p[1])
-    bow = 0.0 if start[0] < 0.3 else 0.06 * (upper[1] - lower[1])
+    lower_y, upper_y = sorted((start[1], end[1]))
+    is_left = start[0] < 0.3
+    bow = 0.0 if is_left else 0.06 * (upper_y - lower_y)
+    x = start[0] if is_left else start[0] - BESIDE_VARIANCE
     line = {"arrowstyle": "<|-|>", "color": colour, "alpha": opacity, "linewidth": 0.8,
             "linestyle": (0, (4, 2)), "shrinkA": 14, "shrinkB": 14,
             "connectionstyle": f"arc3,rad={0.25 if bow else 0}"}  # fmt: skip
-    ax.annotate("", lower, upper, arrowprops=line, zorder=0)
+    ax.annotate("", (x, lower_y), (x, upper_y), arrowprops=line, zorder=0)
     if text:
         background = {"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.85}
-        ax.text(upper[0] - bow, (upper[1] + lower[1]) / 2, text, fontsize=5.5, color=colour,
+        ax.text(x - bow, (upper_y + lower_y) / 2, text, fontsize=5.5, color=colour,
                 ha="center", va="center", bbox=background, zorder=2)  # fmt: skip
 
 
