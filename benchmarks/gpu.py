@@ -23,7 +23,6 @@ import re
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 import zipfile
 from pathlib import Path
@@ -129,8 +128,8 @@ def unpacked(options: argparse.Namespace) -> Path:
     """Return the folder of raw data, which an archive is unpacked into."""
     if options.data.is_dir():
         return options.data
-    with tarfile.open(options.data) as archive:
-        archive.extractall(options.to / "data", filter="data")
+    with zipfile.ZipFile(options.data) as archive:
+        archive.extractall(options.to / "data")
     return options.to / "data"
 
 

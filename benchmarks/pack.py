@@ -1,18 +1,17 @@
 """Pack the raw files that a study reads into one archive, for a machine that has none.
 
-`python benchmarks/pack.py covid_semiseg --data /folder --to covid_semiseg.tar` lists the study's
+`python benchmarks/pack.py covid_semiseg --data /folder --to covid_semiseg.zip` lists the study's
 slices as 01_data_split does and packs their pictures and masks, at their own size and as they are:
 compressed as JPEG they take a sixth of what the same slices take at 352 px without loss. What no
 notebook reads stays behind. The archive is then unpacked beside it and listed again, and refused if
-that gives another slice. `tar -xf` unpacks it into a folder of raw data.
+that gives another slice. `python -m zipfile -e` unpacks it into a folder of raw data.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -25,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study")
     parser.add_argument("--data", type=Path, required=True, help="folder of the raw data")
-    parser.add_argument("--to", type=Path, required=True, help="archive to write, a .tar")
+    parser.add_argument("--to", type=Path, required=True, help="archive to write, a .zip")
     options = parser.parse_args()
     size = pack(config.load_study(options.study), options.data, options.to)
     print(f"{options.to}: {size / 1e6:.1f} MB")
@@ -50,21 +49,19 @@ def pack(study: config.Study, data: Path, archive: Path) -> int:
             files |= {data / source.folder / path for path in rows[column].dropna().unique()}
         files |= _beside(source, data)
     with artifacts.replacing(archive) as written:
-        with tarfile.open(written, "w", format=tarfile.PAX_FORMAT) as tar:
+        with zipfile.ZipFile(written, "w") as packed:  # stored: pictures are compressed already
             for path in sorted(files):
-                content = path.read_bytes()
-                entry = tarfile.TarInfo(path.relative_to(data).as_posix())
-                entry.size = len(content)
-                tar.addfile(entry, io.BytesIO(content))
+                entry = zipfile.ZipInfo(path.relative_to(data).as_posix())  # without a date
+                packed.writestr(entry, path.read_bytes())
         with tempfile.TemporaryDirectory() as folder:
-            with tarfile.open(written) as tar:
-                tar.extractall(folder, filter="data")
+            with zipfile.ZipFile(written) as packed:
+                packed.extractall(folder)
             again = cohort.build(study, Path(folder))
         if not again.slices.equals(whole.slices):
             changed = pd.concat([whole.slices, again.slices]).drop_duplicates(keep=False)
             raise ValueError(
                 f"the packed files of {study.name} give other slices, such as "
-                f"{changed['slice_id'].head(3).tolist()}; pack the whole folder with tar"
+                f"{changed['slice_id'].head(3).tolist()}; pack the whole folder instead"
             )
     return archive.stat().st_size
 

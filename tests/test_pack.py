@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-import tarfile
+import zipfile
 
 import pytest
 from conftest import ROOT, load_script
@@ -55,11 +55,11 @@ def test_the_archive_gives_the_same_slices_and_leaves_out_what_no_notebook_reads
 ):
     folder, study = raw
     (folder / "site_b" / "notes.txt").write_text("nobody reads me")
-    archive = tmp_path / "packed.tar"
+    archive = tmp_path / "packed.zip"
     assert pack.pack(study, folder, archive) == archive.stat().st_size
-    with tarfile.open(archive) as tar:
-        names = tar.getnames()
-        tar.extractall(tmp_path / "elsewhere", filter="data")
+    with zipfile.ZipFile(archive) as packed:
+        names = packed.namelist()
+        packed.extractall(tmp_path / "elsewhere")
     assert "site_b/notes.txt" not in names
     assert not any(name.startswith("site_a") for name in names)
     again = cohort.build(study, tmp_path / "elsewhere")
@@ -82,8 +82,8 @@ def test_an_archive_that_gives_other_slices_is_refused(pack, raw, tmp_path, monk
 
     monkeypatch.setattr(cohort, "build", fewer)
     with pytest.raises(ValueError, match="give other slices"):
-        pack.pack(study, folder, tmp_path / "packed.tar")
-    assert list(tmp_path.glob("*.tar")) == []
+        pack.pack(study, folder, tmp_path / "packed.zip")
+    assert list(tmp_path.glob("*.zip")) == []
 
 
 def test_training_and_scoring_import_nothing_that_a_bare_machine_lacks():
