@@ -126,7 +126,7 @@ def focal_loss(
     logits: Tensor,
     classes: Tensor,
     gamma: float = 2.0,
-    alpha: Sequence[float] | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> Tensor:
     """Return the mean over pixels and classes of α_t · (1 − p_t)^γ · BCE on sigmoids (J eq 7).
 
@@ -140,19 +140,20 @@ def focal_loss(
         1 where the pixel is of the class, else 0.
     gamma : float
         At least 0; how much less a pixel counts that is already right.
-    alpha : sequence of float or None
-        α_t, how much each class counts; scaled to a mean of 1, so that only their ratios matter.
-        None weighs all alike, as the paper does.
+    class_weights : sequence of float or None
+        α_t: how much a pixel counts, by the class that it truly is (D-82). The mean is a weighted
+        one, so that only ratios matter. None weighs all pixels alike, as the paper does.
     """
     loss = F.binary_cross_entropy_with_logits(logits, classes, reduction="none")
     if gamma:
         # 1 − p_t = sigmoid of minus the logit of the truth: stable, where 1 − exp(−bce) cancels.
         wrong = torch.where(classes > 0.5, -logits, logits).sigmoid()
         loss = wrong**gamma * loss
-    if alpha is not None:
-        weights = _constant(tuple(alpha), logits.dtype, logits.device)
-        loss = loss * (weights / weights.mean())[:, None, None]
-    return loss.mean()
+    if class_weights is None:
+        return loss.mean()
+    weights = _constant(tuple(class_weights), logits.dtype, logits.device)
+    of_pixels = (weights[:, None, None] * classes).sum(1)
+    return (of_pixels * loss.mean(1)).sum() / of_pixels.sum()
 
 
 def sobel_magnitude(slices: Tensor) -> Tensor:

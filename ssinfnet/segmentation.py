@@ -109,10 +109,10 @@ def single_recipe(config: TrainingConfig) -> training.Recipe:
 
 def multi_recipe(config: MultiTrainingConfig, model: MultiModel) -> training.Recipe:
     """Return how a stage-2 model is trained, with focal loss and Lookahead where it has them."""
-    focal = {"gamma": config.focal_gamma, "alpha": config.focal_alpha} if model.focal else {}
+    gamma = config.focal_gamma if model.focal else 0.0
     return _recipe(
         config,
-        partial(multi_loss, **focal),
+        partial(multi_loss, gamma=gamma, class_weights=config.class_weights),
         class_masks,
         lookahead=(config.lookahead_steps, config.lookahead_share) if model.lookahead else None,
     )
@@ -194,10 +194,10 @@ def multi_loss(
     classes: Tensor,
     *,
     gamma: float = 0.0,
-    alpha: Sequence[float] | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> Tensor:
     """Return J eq 7 for the output of any stage-2 network; eq 6 with γ = 0."""
-    return losses.focal_loss(prediction.segmentations[-1], classes, gamma, alpha)
+    return losses.focal_loss(prediction.segmentations[-1], classes, gamma, class_weights)
 
 
 def lesion_masks(prediction: Any, lesion: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:

@@ -101,14 +101,28 @@ def test_focal_loss_agrees_with_monai(gamma):
     torch.testing.assert_close(losses.focal_loss(logits, classes, gamma), expected)
 
 
-def test_focal_class_weights_agree_with_monai_and_only_their_ratios_matter():
-    from monai.losses import FocalLoss
+def test_pixels_count_by_their_class_as_scikit_learns_samples_do():
+    from sklearn.metrics import log_loss
 
-    logits = 4 * torch.randn(2, 3, 8, 8)
-    classes = (torch.rand(2, 3, 8, 8) > 0.5).float()
-    expected = FocalLoss(gamma=2.0, weight=torch.tensor([0.3, 0.9, 1.8]))(logits, classes)
-    for alpha in ([0.3, 0.9, 1.8], [1.0, 3.0, 6.0]):
-        torch.testing.assert_close(losses.focal_loss(logits, classes, 2.0, alpha), expected)
+    logits, labels = torch.randn(2, 3, 8, 8), torch.randint(3, (2, 8, 8))
+    classes = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float()
+    pixels = torch.tensor([0.3, 0.9, 1.8])[labels].flatten()  # two sets of weights of one ratio
+    expected = np.mean([
+        log_loss(classes[:, k].flatten(), logits[:, k].sigmoid().flatten(), sample_weight=pixels)
+        for k in range(3)
+    ])  # fmt: skip
+    for weights in ([0.3, 0.9, 1.8], [1.0, 3.0, 6.0]):
+        loss = losses.focal_loss(logits, classes, gamma=0, class_weights=weights)
+        assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_class_weights_weigh_the_focal_loss_of_a_pixel():
+    # Two pixels, of the first class (each logit wrong by p = 0.5) and of the second (all certain).
+    logits = torch.tensor([[0.0, -200.0], [0.0, 200.0]]).view(1, 2, 1, 2)
+    classes = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(1, 2, 1, 2)
+    expected = 3 * 0.5**2 * math.log(2) / (3 + 1)
+    loss = losses.focal_loss(logits, classes, 2.0, (3.0, 1.0))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_focal_loss_with_gamma_zero_is_cross_entropy():
