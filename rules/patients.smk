@@ -29,7 +29,7 @@ rule severity:
         table=f"{FIGURES}/table_v5.csv",
     params:
         settings=settings(
-            "clinical", "scores", "cross_validation", "undertrained",
+            "clinical", "scores", "cross_validation", "flipped_views", "undertrained",
             within=("source", "severity_models", "fitted_on", "lung_field"),
         ),
     threads: threads
@@ -53,7 +53,7 @@ rule phenotypes:
         patients=f"{RUNS}/artifacts/phenotypes/patients.parquet",
     params:
         settings=settings(
-            "clinical", "image_size", "undertrained",
+            "clinical", "image_size", "flipped_views", "undertrained",
             within=("source", "single_model", "multi_model", "threshold", "bin_width",
                     "other_bin_widths", "other_thresholds"),
         ),

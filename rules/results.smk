@@ -102,7 +102,7 @@ rule external_data:
     output:
         run=f"{RUNS}/07_external_datasets.{{external}}.ipynb",
     params:
-        settings=settings("external", "scores", "undertrained"),
+        settings=settings("external", "scores", "flipped_views", "undertrained"),
     threads: threads
     resources:
         **OF_A_TRAINING,

@@ -121,7 +121,9 @@ rule single_segmentation:
         run=f"{RUNS}/03_single_segmentation.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
         predictions=f"{SINGLE}/{{model}}/fold{{fold}}/seed{{seed}}/predictions.npz",
     params:
-        settings=settings("single", "image_size", "threads", within=("network", "training")),
+        settings=settings(
+            "single", "image_size", "threads", "flipped_views", within=("network", "training")
+        ),
     threads: threads
     resources:
         **OF_A_TRAINING,
@@ -139,7 +141,9 @@ rule cross_fitting:
         run=f"{RUNS}/03_single_segmentation.{PRIOR_MODEL}.fold{{fold}}.seed{{seed}}.part{{part}}.ipynb",
         predictions=f"{SINGLE}/{PRIOR_MODEL}/fold{{fold}}/seed{{seed}}/part{{part}}/predictions.npz",
     params:
-        settings=settings("single", "image_size", "threads", within=("network", "training")),
+        settings=settings(
+            "single", "image_size", "threads", "flipped_views", within=("network", "training")
+        ),
         parts=lambda wildcards: STUDIES[wildcards.study].multi.prior_parts,
     threads: threads
     resources:
@@ -160,7 +164,9 @@ rule multi_segmentation:
         run=f"{RUNS}/04_multi_segmentation.{{prior}}.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
         predictions=f"{MULTI}/{{prior}}/{{model}}/fold{{fold}}/seed{{seed}}/predictions.npz",
     params:
-        settings=settings("multi", "image_size", "threads", within=("network", "training")),
+        settings=settings(
+            "multi", "image_size", "threads", "flipped_views", within=("network", "training")
+        ),
     threads: threads
     resources:
         **OF_A_TRAINING,

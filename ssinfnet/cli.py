@@ -117,8 +117,12 @@ def predict(
         int, typer.Option(min=1, help="slices at once; fewer need less memory")
     ] = 8,
     flips: Annotated[
-        bool, typer.Option("--flips", help="average over flipped views too: four times the work")
-    ] = False,
+        bool | None,
+        typer.Option(
+            help="average over four flipped views, four times the work; as the model's study did",
+            show_default=False,
+        ),
+    ] = None,
     mixed_precision: Annotated[
         bool | None,
         typer.Option(help="bfloat16; on CUDA alone by default", show_default=False),

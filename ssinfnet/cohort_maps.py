@@ -34,6 +34,7 @@ def segment_cohort(
     image_size: int,
     single_model: str,
     multi_model: str,
+    flipped_views: bool = False,
     fold: int = 0,
     seed: int = 1,
     device: torch.device | None = None,
@@ -52,6 +53,8 @@ def segment_cohort(
         Of the study, in pixels.
     single_model, multi_model : str
         Whose lesion and whose classes; the prior of stage 2 is `PRIOR_MODEL`'s.
+    flipped_views : bool
+        Of the study, as for `inference.predict`.
     fold, seed : int
         Of the trainings.
     device : torch.device or None
@@ -66,7 +69,9 @@ def segment_cohort(
               "multi": places.multi(multi_model, fold, seed)}  # fmt: skip
     # The networks by their bytes: trained anew, they make all chunks anew.
     weights = {name: artifacts.sha256(folder / training.WEIGHTS) for name, folder in stages.items()}
-    made = artifacts.made_by(places.study, {"image_size": image_size, "weights": weights})
+    how = {"image_size": image_size, "flipped_views": flipped_views}
+    made = artifacts.made_by(places.study, {**how, "weights": weights})
+    reads_prior = MULTI_MODELS[multi_model].prior
     chunks = []
     starts = range(0, len(rows), CHUNK)
     for number, first in enumerate(progress.track(starts, "segmenting chunks of slices")):
@@ -75,9 +80,7 @@ def segment_cohort(
         part = rows.iloc[first : first + CHUNK]
         held = {**made, "slices": part["slice_id"].tolist()}
         if not artifacts.is_current(path, held):
-            maps = _segment(
-                places, part, stages, image_size, MULTI_MODELS[multi_model].prior, device
-            )
+            maps = _segment(places, part, stages, **how, reads_prior=reads_prior, device=device)
             artifacts.write_arrays(path, maps, held)
     for stale in sorted(set(folder.glob("chunk*.npz*")) - _with_sidecars(chunks)):
         stale.unlink()
@@ -92,13 +95,17 @@ def _segment(
     places: StudyPaths,
     rows: pd.DataFrame,
     stages: dict[str, Path],
+    *,
     image_size: int,
+    flipped_views: bool,
     reads_prior: bool,
     device: torch.device | None,
 ) -> dict[str, NDArray[np.uint8]]:
     """Return ``<slice_id>.lesion`` and ``<slice_id>.classes`` of some slices."""
     slices = slice_sets.single_slices(rows, places)
-    predict = partial(inference.predict_rows, device=device, batch_size=BATCH)
+    predict = partial(
+        inference.predict_rows, device=device, batch_size=BATCH, flipped_views=flipped_views
+    )
     lesions = predict(stages["single"], rows, slices)
     if reads_prior:
         priors = lesions

@@ -77,6 +77,7 @@ def lesion_ratios(
     folder: Path,
     models: Sequence[str],
     *,
+    flipped_views: bool = False,
     fold: int = 0,
     seed: int = 1,
     lung_network: Path | None = None,
@@ -92,6 +93,8 @@ def lesion_ratios(
         Receives one table a chunk.
     models : sequence of str
         Stage-1 models of the study.
+    flipped_views : bool
+        Of the study, as for `inference.predict`.
     fold, seed : int
         Of their trainings.
 
@@ -109,12 +112,14 @@ def lesion_ratios(
     starts = range(0, len(rows), CHUNK)
     for number, first in enumerate(progress.track(starts, "measuring chunks of slices")):
         part = rows.iloc[first : first + CHUNK]
-        held = {"weights": weights, "slices": part["slice_id"].tolist()}
+        held = {"weights": weights, "flipped_views": flipped_views,
+                "slices": part["slice_id"].tolist()}  # fmt: skip
         made = artifacts.made_by(places.study, held)
         path = folder / f"ratios{number:05d}.parquet"
         if not artifacts.is_current(path, made):
             lungs = cohort_lungs(places, cohort, part, lung_network, device)
-            artifacts.write_table(path, _measure(places, part, trained, lungs, device), made)
+            measured = _measure(places, part, trained, lungs, flipped_views, device)
+            artifacts.write_table(path, measured, made)
         tables.append(artifacts.read_table(path))
     return pd.concat(tables, ignore_index=True)
 
@@ -124,12 +129,15 @@ def _measure(
     rows: pd.DataFrame,
     trained: dict[str, Path],
     lungs: dict[str, tuple[NDArray[np.bool_], str]],
+    flipped_views: bool,
     device: torch.device | None,
 ) -> pd.DataFrame:
     slices = slice_sets.single_slices(rows, places)
     measured = []
     for model, network in trained.items():
-        predicted = inference.predict_rows(network, rows, slices, device)
+        predicted = inference.predict_rows(
+            network, rows, slices, device, flipped_views=flipped_views
+        )
         for row in rows.itertuples():
             mask, fault = lungs[row.slice_id]
             lesion, lung = (

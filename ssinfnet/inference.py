@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from ssinfnet.paths import PREDICTIONS, StudyPaths
 from ssinfnet.slice_sets import multi_slices, prior_maps, single_slices
 
 __all__ = [
+    "FLIPS",
     "held_out_loss",
     "held_out_losses",
     "judged_batches",
     "load",
     "load_file",
+    "mean_of_views",
     "predict",
     "predict_batch",
     "predict_elsewhere",
@@ -35,6 +38,8 @@ __all__ = [
     "seeded",
     "start_from_pretraining",
 ]
+
+FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))  # axes; those of training
 
 
 def seeded(seed: int, build: Callable[..., nn.Module], *arguments: Any) -> nn.Module:
@@ -118,6 +123,7 @@ def predict(
     *,
     batch_size: int = 8,
     device: torch.device | None = None,
+    flipped_views: bool = False,
 ) -> Iterator[NDArray[np.float16]]:
     """Yield each slice's probabilities at its own size.
 
@@ -135,6 +141,8 @@ def predict(
     batch_size : int
     device : torch.device or None
         `training.best_device()` if None.
+    flipped_views : bool
+        Average over the four `FLIPS`; four times the work (D-83).
 
     Yields
     ------
@@ -154,7 +162,16 @@ def predict(
     for first in progress.track(starts, "predicting batches of slices"):
         batch = slice(first, first + batch_size)
         own = SliceSet(**{name: held[batch] for name, held in slices.tensors().items()})
-        yield from predict_batch(network, own, sizes[batch], device)
+        views = [
+            predict_batch(network, own, sizes[batch], device, flip=flip)
+            for flip in (FLIPS if flipped_views else FLIPS[:1])
+        ]
+        yield from (mean_of_views(maps) for maps in zip(*views, strict=True))
+
+
+def mean_of_views(maps: Sequence[NDArray[np.float16]]) -> NDArray[np.float16]:
+    """Return the mean of equally shaped float16 maps, summed in float32; one is its own mean."""
+    return maps[0] if len(maps) == 1 else np.mean(maps, axis=0, dtype=np.float32).astype(np.float16)
 
 
 def predict_batch(
@@ -193,6 +210,7 @@ def predict_rows(
     device: torch.device | None = None,
     *,
     batch_size: int = 8,
+    flipped_views: bool = False,
 ) -> dict[str, NDArray[np.float16]]:
     """Return slice_id → probabilities of some rows of a cohort, by the network of a training.
 
@@ -206,6 +224,8 @@ def predict_rows(
         From `single_slices` or `multi_slices`.
     device : torch.device or None
     batch_size : int
+    flipped_views : bool
+        As for `predict`.
 
     Returns
     -------
@@ -214,7 +234,9 @@ def predict_rows(
     """
     network, _ = load(folder)
     sizes = list(zip(rows["height"], rows["width"], strict=True))
-    maps = predict(network, slices, sizes, batch_size=batch_size, device=device)
+    maps = predict(
+        network, slices, sizes, batch_size=batch_size, device=device, flipped_views=flipped_views
+    )
     return dict(zip(rows["slice_id"], maps, strict=True))
 
 
@@ -256,11 +278,12 @@ def predict_elsewhere(
     held_out = Cohort.load(source.cohort)
     needed = [PRIOR_MODEL] if any(MULTI_MODELS[model].prior for model in multi_models) else []
     made = artifacts.made_by(study.name, {"tested_on": other.name})
+    seen = partial(predict_rows, flipped_views=study.flipped_views)
     for seed in study.seeds:
         rows = held_out.of_split("test")
         slices = single_slices(rows, source)
         for model in dict.fromkeys((*single_models, *needed)):
-            maps = predict_rows(places.single(model, 0, seed), rows, slices)
+            maps = seen(places.single(model, 0, seed), rows, slices)
             artifacts.write_arrays(into.single(model, 0, seed) / PREDICTIONS, maps, made)
         rows = held_out.with_classes("test")
         slices = single_slices(rows, source)
@@ -270,7 +293,7 @@ def predict_elsewhere(
                 priors = prior_maps(rows, "predicted", into, fold=0, seed=seed, cross_fitted=[],
                                     size=other.image_size)  # fmt: skip
                 given = replace(slices, priors=SliceSet.of(priors).images)
-            maps = predict_rows(places.multi(model, 0, seed), rows, given)
+            maps = seen(places.multi(model, 0, seed), rows, given)
             artifacts.write_arrays(into.multi(model, 0, seed) / PREDICTIONS, maps, made)
     return into
 

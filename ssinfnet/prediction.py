@@ -1,13 +1,13 @@
 """A packed model and scans of any kind in; lesion probability, classes and uncertainty out.
 
-Every member of the model, and with `flips` every flipped view, runs both stages by itself: its
-second stage reads its own first stage's map. The probabilities are then averaged, and their
-standard deviation tells where the members disagree (D-63).
+Every member of the model runs both stages by itself: its second stage reads its own first stage's
+map, the mean over flipped views where there are several. The probabilities are then averaged, and
+their standard deviation tells where members and views disagree (D-63, D-83).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,9 +24,10 @@ from ssinfnet.model_folder import Chain, Model
 from ssinfnet.scans import Excluded, Scan, find_scans, read_scan
 from ssinfnet.sources.intensities import Declared
 
-__all__ = ["FLIPS", "Prediction", "Predictor", "chosen_device", "predict"]
+__all__ = ["Prediction", "Predictor", "chosen_device", "predict"]
 
-FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))  # axes; those of training
+
+Views = list[NDArray[np.float16]]  # what one network answers, flip by flip
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def predict(
     *,
     device: torch.device | str | None = None,
     batch_size: int = 8,
-    flips: bool = False,
+    flips: bool | None = None,
     mixed_precision: bool | None = None,
     threshold: float | None = None,
     declared: Declared | None = None,
@@ -102,8 +103,9 @@ def predict(
         "cpu", "cuda", "cuda:1" or "mps"; CUDA where there is one if None.
     batch_size : int
         Slices that a network is given at once: what memory allows.
-    flips : bool
-        Average over the four views flipped in the plane too; four times the work.
+    flips : bool or None
+        Average each stage over the four views flipped in the plane; four times the work. None does
+        as the model's study did.
     mixed_precision : bool or None
         bfloat16 by autocast; None on CUDA alone.
     threshold : float or None
@@ -168,7 +170,7 @@ class Predictor:
         *,
         device: torch.device | str | None = None,
         batch_size: int = 8,
-        flips: bool = False,
+        flips: bool | None = None,
         mixed_precision: bool | None = None,
         threshold: float | None = None,
     ) -> Predictor:
@@ -185,6 +187,8 @@ class Predictor:
         if threshold is not None and not 0 < threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
         model = model if isinstance(model, Model) else model_folder.load(model)
+        if flips is None:
+            flips = model.description.training.study.get("flipped_views", False)
         for chain in model.chains:
             for trained in (chain.single, chain.prior, chain.multi):
                 if trained:
@@ -193,7 +197,7 @@ class Predictor:
             model=model,
             device=chosen,
             batch_size=batch_size,
-            flips=FLIPS if flips else FLIPS[:1],
+            flips=inference.FLIPS if flips else inference.FLIPS[:1],
             mixed_precision=chosen.type == "cuda" if mixed_precision is None else mixed_precision,
             threshold=model.description.threshold if threshold is None else threshold,
         )
@@ -216,20 +220,20 @@ class Predictor:
         ValueError
             If a network answers with numbers that are not finite.
         """
-        views = [(chain, flip) for chain in self.model.chains for flip in self.flips]
         lesion = np.empty(scan.slices.shape, np.float16)
         classes = np.empty(scan.slices.shape, np.uint8) if self.model.tells_classes() else None
-        uncertainty = np.empty(scan.slices.shape, np.float16) if len(views) > 1 else None
+        uncertainty = np.empty(scan.slices.shape, np.float16) if self.views > 1 else None
         starts = range(0, len(scan), self.batch_size)
         for first in progress.track(starts, f"segmenting batches of {scan.name}"):
             batch = slice(first, min(first + self.batch_size, len(scan)))
             slices = self._prepared(scan, batch)
             lesions, chances = Spread(), Spread()
-            for chain, flip in views:
-                seen, told = self._see(chain, slices, scan.slices.shape[1:], flip)
-                lesions.add(seen)
-                if told is not None:
-                    chances.add(told)
+            for chain in self.model.chains:
+                seen, told = self._see(chain, slices, scan.slices.shape[1:])
+                for view in seen:
+                    lesions.add(view[:, 0])
+                for view in told:
+                    chances.add(view)
             if not np.isfinite(lesions.mean).all():
                 raise ValueError(f"{scan.name}: the network's answer is not finite")
             lesion[batch] = lesions.mean
@@ -249,26 +253,31 @@ class Predictor:
         ]
         return SliceSet.of(np.rint(np.stack(grey) * 255).astype(np.uint8))
 
-    def _see(
-        self, chain: Chain, slices: SliceSet, size: tuple[int, int], flip: Sequence[int]
-    ) -> tuple[NDArray[np.float16], NDArray[np.float16] | None]:
-        """Return lesion (batch, h, w) and classes (batch, 3, h, w) as one view sees them."""
+    def _see(self, chain: Chain, slices: SliceSet, size: tuple[int, int]) -> tuple[Views, Views]:
+        """Return lesion (batch, 1, h, w) and classes (batch, 3, h, w) of each flip.
 
-        def answers(network: nn.Module, shown: SliceSet) -> NDArray[np.float16]:
+        Stage 2 reads the mean of stage 1's views, as it did when it was trained.
+        """
+
+        def answers(network: nn.Module, shown: SliceSet) -> Views:
             sizes = [size] * len(shown)
-            return np.stack(list(inference.predict_batch(
-                network, shown, sizes, self.device, flip=flip,
-                mixed_precision=self.mixed_precision,
-            )))  # fmt: skip
+            return [
+                np.stack(list(inference.predict_batch(
+                    network, shown, sizes, self.device, flip=flip,
+                    mixed_precision=self.mixed_precision,
+                )))
+                for flip in self.flips
+            ]  # fmt: skip
 
-        lesion = answers(chain.single, slices)
+        lesions = answers(chain.single, slices)
         if chain.multi is None:
-            return lesion[:, 0], None
+            return lesions, []
         if chain.reads_prior:
-            prior = lesion if chain.prior is None else answers(chain.prior, slices)
-            stored = slice_sets.at_network_size(prior, self.model.description.image_size)
+            priors = lesions if chain.prior is None else answers(chain.prior, slices)
+            mean = inference.mean_of_views(priors)
+            stored = slice_sets.at_network_size(mean, self.model.description.image_size)
             slices = replace(slices, priors=SliceSet.of(stored).images)
-        return lesion[:, 0], answers(chain.multi, slices)
+        return lesions, answers(chain.multi, slices)
 
 
 class Spread:

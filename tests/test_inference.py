@@ -48,6 +48,27 @@ def test_batch_size_does_not_change_the_prediction():
     np.testing.assert_allclose(one.astype(float), five.astype(float), atol=2e-3)
 
 
+def test_flipped_views_are_averaged_after_they_are_flipped_back():
+    class Left(torch.nn.Module):
+        """Marks the left quarter of whatever it sees."""
+
+        tells_classes = False
+
+        def forward(self, x):
+            from ssinfnet.networks.unet import UNetOutput
+
+            logits = torch.full_like(x[:, :1], -30.0)
+            logits[..., :16] = 30.0
+            return UNetOutput(logits)
+
+    slices, sizes = random_slices(1, 64), [(64, 64)]
+    (one,) = inference.predict(Left(), slices, sizes, device=CPU)
+    (four,) = inference.predict(Left(), slices, sizes, device=CPU, flipped_views=True)
+    assert (one[0, 0, :16] == 1).all()
+    assert (one[0, 0, 16:] == 0).all()
+    np.testing.assert_array_equal(four[0, 0], np.repeat([0.5, 0, 0, 0.5], 16))
+
+
 def test_a_network_without_evidence_predicts_no_lesion():
     # D-08: min–max normalisation would turn the slice's highest value into a lesion.
     class Healthy(torch.nn.Module):

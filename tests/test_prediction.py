@@ -1,6 +1,7 @@
 """Prediction of scans: what a study's own notebooks predict, averaged without moving a pixel."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,7 +29,7 @@ from ssinfnet.burden import COLUMNS
 from ssinfnet.config import PhantomConfig
 from ssinfnet.maps import SliceMaps, class_masks, read_maps
 from ssinfnet.model_folder import Chain, Model
-from ssinfnet.prediction import FLIPS, Predictor, Spread, predict
+from ssinfnet.prediction import Predictor, Spread, predict
 from ssinfnet.scans import Place, read_scan
 from ssinfnet.sources.volume_files import read_volume
 
@@ -48,10 +49,11 @@ class Rule(nn.Module):
         return SimpleNamespace(segmentations=(self.rule(x),))
 
 
-def model_of(*chains, size=64):
+def model_of(*chains, size=64, **study):
     members = [SimpleNamespace(multi=chains[0].multi)]
     described = SimpleNamespace(image_size=size, window_hu=(-1000.0, 400.0), threshold=0.5,
-                                name="rule", members=members)  # fmt: skip
+                                name="rule", members=members,
+                                training=SimpleNamespace(study=study))  # fmt: skip
     return Model(Path(), described, chains, "0")
 
 
@@ -71,15 +73,16 @@ def picture_scan(tmp_path):
     return read_scan(Place("d", tmp_path / "d"))
 
 
-def test_a_volume_is_predicted_as_the_cohort_that_holds_it(packed, tmp_path):
+@pytest.mark.parametrize("flips", [False, True])
+def test_a_volume_is_predicted_as_the_cohort_that_holds_it(packed, tmp_path, flips):
     """The oracle is the path of notebook 11: prepared arrays, priors, both stages, chunks."""
     volumes = packed.cohort.slices[packed.cohort.slices["patient_id"].str.startswith("rp")]
     (chunk,) = cohort_maps.segment_cohort(
         packed.places, volumes, tmp_path / "maps", image_size=64, single_model="ssinfnet",
-        multi_model="ssinfnet", device=CPU,
+        multi_model="ssinfnet", flipped_views=flips, device=CPU,
     )  # fmt: skip
     expected = dict(read_maps(chunk))
-    predictor = Predictor.of(packed.model, device="cpu")
+    predictor = Predictor.of(packed.model, device="cpu", flips=flips)
     for path, rows in volumes.groupby("image_path"):
         found = predictor(read_scan(Place("a", packed.cohort.folders["medseg"] / path)))
         for row in rows.itertuples():
@@ -92,22 +95,32 @@ def test_a_volume_is_predicted_as_the_cohort_that_holds_it(packed, tmp_path):
                 assert np.mean((found.classes[row.image_index] == label) != masks[name]) < 0.02
 
 
-def test_a_batch_of_one_size_gives_the_notebooks_numbers_exactly(packed):
+@pytest.mark.parametrize("flips", [False, True])
+def test_a_batch_of_one_size_gives_the_notebooks_numbers_exactly(packed, flips):
     rows = packed.cohort.of_split("test").iloc[:4]
     slices = slice_sets.single_slices(rows, packed.places)
-    lesions = inference.predict_rows(packed.places.single("ssinfnet", 0, 1), rows, slices, CPU)
-    priors = inference.predict_rows(packed.places.single("sinfnet", 0, 1), rows, slices, CPU)
+    seen = partial(inference.predict_rows, device=CPU, flipped_views=flips)
+    lesions = seen(packed.places.single("ssinfnet", 0, 1), rows, slices)
+    priors = seen(packed.places.single("sinfnet", 0, 1), rows, slices)
     read = slice_sets.at_network_size([priors[name] for name in rows["slice_id"]], 64)
     given = replace(slices, priors=torch.from_numpy(read)[:, None])
-    classes = inference.predict_rows(packed.places.multi("ssinfnet", 0, 1), rows, given, CPU)
+    classes = seen(packed.places.multi("ssinfnet", 0, 1), rows, given)
 
-    predictor = Predictor.of(packed.model, device="cpu")
-    lesion, told = predictor._see(
-        predictor.model.chains[0], replace(slices, labels=None), (64, 64), ()
-    )
+    predictor = Predictor.of(packed.model, device="cpu", flips=flips)
+    views = predictor._see(predictor.model.chains[0], replace(slices, labels=None), (64, 64))
+    lesion, told = map(inference.mean_of_views, views)
     for index, name in enumerate(rows["slice_id"]):
-        np.testing.assert_array_equal(lesion[index], lesions[name][0])
+        np.testing.assert_array_equal(lesion[index], lesions[name])
         np.testing.assert_array_equal(told[index], classes[name])
+
+
+@pytest.mark.parametrize(("study", "asked", "views"), [
+    ({}, None, 1), ({"flipped_views": True}, None, 4), ({"flipped_views": True}, False, 1),
+    ({"flipped_views": False}, True, 4),
+])  # fmt: skip
+def test_a_model_predicts_over_as_many_views_as_its_study_did(study, asked, views):
+    model = model_of(single(lambda x: x[:, :1]), **study)
+    assert Predictor.of(model, device="cpu", flips=asked).views == views
 
 
 def test_a_volume_is_predicted_slice_by_slice_in_its_own_order(packed, tmp_path, rng):
@@ -367,8 +380,8 @@ def test_phenotypes_are_the_means_of_the_slices(chest):
 
 
 def test_flips_are_four_and_the_first_is_none():
-    assert FLIPS[0] == ()
-    assert sorted(FLIPS, key=len) == [(), (-1,), (-2,), (-2, -1)]
+    assert inference.FLIPS[0] == ()
+    assert sorted(inference.FLIPS, key=len) == [(), (-1,), (-2,), (-2, -1)]
 
 
 def test_a_single_slice_is_a_scan(packed, tmp_path):

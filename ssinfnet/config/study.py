@@ -36,6 +36,7 @@ class Study(Part):
     data: DataConfig
     split: SplitConfig = SplitConfig()
     lung_field: LungFieldConfig | None = None  # None: slices stay as the sources have them
+    flipped_views: bool = False  # average predictions over four views: as is, flipped, both (D-83)
     single: SingleConfig = SingleConfig()
     multi: MultiConfig = MultiConfig()
     augmented: AugmentedConfig = AugmentedConfig()
