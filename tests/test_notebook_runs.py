@@ -1,3 +1,5 @@
+import platform
+
 import nbformat
 import pytest
 
@@ -76,6 +78,30 @@ def test_the_command_line_reports_a_failure_by_its_exit_status(notebook, output,
     assert notebook_runs.main([path, str(output), "-p", "epochs", "3"]) == 1
     assert "ValueError: too thin" in caplog.text
     assert notebook_runs.main([str(notebook("epochs")), str(output), "-p", "epochs", "3"]) == 0
+
+
+ALLOCATE = """
+import resource
+def faults_of_a_block_used_again():
+    blocks = []
+    for _ in range(8):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        bytearray(b"1") * 40_000_000
+        blocks.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return min(blocks)
+assert faults_of_a_block_used_again() < 1000  # of 4 KB pages 10,000
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the setting")
+def test_a_batch_run_keeps_freed_memory_unless_the_user_sets_otherwise(
+    notebook, output, monkeypatch
+):
+    for name in notebook_runs.KEEP_MEMORY:
+        monkeypatch.delenv(name, raising=False)
+    assert notebook_runs.main([str(notebook(ALLOCATE)), str(output)]) == 0
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
+    assert notebook_runs.main([str(notebook(ALLOCATE)), str(output)]) == 1
 
 
 def test_checks_are_stored_from_the_run_that_had_the_defaults(notebook, tmp_path):
