@@ -49,12 +49,25 @@ def test_the_defaults_of_stage_2_are_the_papers_settings(tmp_path):
         ("multi: {prior_parts: 1}", "greater than or equal to 2"),
         ("multi: {models: []}", "set oracle_models: \\[\\] too"),
         ("cross_validation: {multi_models: []}", "name some of both"),
+        (
+            "flipped_views: true\nsingle: {training: {augmentation: {flip_vertical: 0}}}",
+            "single.training does not",
+        ),
+        (
+            "flipped_views: true\nmulti: {training: {augmentation: {flip_horizontal: 0}}}",
+            "multi.training does not",
+        ),
         ("augmented: {single_models: []}", "name some of both"),
     ],
 )
 def test_impossible_values_of_stage_2_and_pretraining_are_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         load(tmp_path, MINIMAL + text + "\n")
+
+
+def test_stage_2_that_is_not_trained_need_not_know_flips(tmp_path):
+    multi = "multi: {models: [], oracle_models: [], training: {augmentation: {flip_vertical: 0}}}\n"
+    assert load(tmp_path, f"{MINIMAL}flipped_views: true\n{multi}").flipped_views
 
 
 def test_the_paper_study_changes_nothing_but_its_data_and_other_studies():

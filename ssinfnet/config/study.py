@@ -77,6 +77,23 @@ class Study(Part):
         return self
 
     @model_validator(mode="after")
+    def _networks_know_their_views(self) -> Study:
+        for stage in ("single", "multi"):
+            how = getattr(self, stage)
+            flips = how.training.augmentation
+            if (
+                self.flipped_views
+                and how.models
+                and not (flips.flip_vertical and flips.flip_horizontal)
+            ):
+                raise ValueError(
+                    f"flipped_views shows the networks flipped slices, which {stage}.training "
+                    "does not: give its augmentation flip_vertical and flip_horizontal, or leave "
+                    "flipped_views out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _external_sets_are_other_studies(self) -> Study:
         names = [one.study for one in self.external]
         if len(set(names)) < len(names) or self.name in names:
