@@ -9,15 +9,20 @@ from ssinfnet.training.writer import StateWriter
 
 @pytest.mark.parametrize(
     ("judged_over", "best"),
-    [(1, [True, True, False, False, False, False]), (3, [True, True, False, False, False, True])],
+    [
+        (1, [True, True, False, False, False, False]),
+        (3, [True, True, False, False, False, True]),
+        (None, [False, False, False, False, False, True]),  # the last, whatever it is worth
+    ],
 )
 def test_an_epoch_is_ranked_by_the_mean_f1_of_the_last_ones(tmp_path, judged_over, best):
     recipe = training.Recipe(
         epochs=6, optimiser=None, rate=None, loss=None, judged_over=judged_over
     )
     keeper = Keeper(StateWriter(tmp_path, None, 0), {}, recipe, None)
-    for f1 in (0.1, 0.9, 0.1, 0.5, 0.6, 0.5):  # means over three: 0.1, 0.5, 0.37, 0.5, 0.4, 0.53
-        row = {"validation_f1": f1, "validation_loss": 1.0}
+    scores = (0.1, 0.9, 0.1, 0.5, 0.6, 0.5)  # means over three: 0.1, 0.5, 0.37, 0.5, 0.4, 0.53
+    for epoch, f1 in enumerate(scores, start=1):
+        row = {"epoch": epoch, "validation_f1": f1, "validation_loss": 1.0}
         keeper.history.append({**row, "best": keeper._is_best(row)})
     assert [row["best"] for row in keeper.history] == best
 

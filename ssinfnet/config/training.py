@@ -74,7 +74,7 @@ class FittingConfig(EpochsConfig):
     gradient_clamp: float | None = Field(default=0.5, gt=0)  # each entry into ±0.5; Inf-Net
     scales: tuple[float, ...] = (0.75, 1.0, 1.25)  # one optimiser step each; Inf-Net
     averaging: float | None = Field(default=None, gt=0, lt=1)  # decay a step of averaged weights
-    judged_over: Positive = 1  # validated epochs whose mean F1 ranks an epoch (D-14)
+    judged_over: Positive | None = 1  # epochs whose mean F1 ranks one (D-14); None: keep the last
     patience: Positive | None = None  # validated epochs without a better F1; None never stops
     augmentation: AugmentationConfig = AugmentationConfig()
 
@@ -85,6 +85,12 @@ class FittingConfig(EpochsConfig):
         erasing = {"cutout": 0.5, "cutout_fraction": fraction}
         augmentation = self.augmentation.model_copy(update=erasing)
         return self.model_copy(update={"augmentation": augmentation})
+
+    @model_validator(mode="after")
+    def _patience_has_a_best_epoch(self) -> Self:
+        if self.patience is not None and self.judged_over is None:
+            raise ValueError("patience waits for a better epoch: it needs a number in judged_over")
+        return self
 
     @field_validator("scales")
     @classmethod

@@ -151,6 +151,8 @@ class Keeper(Callback):
 
     def _is_best(self, row: dict[str, Any]) -> bool:
         """Return whether an epoch was validated and ranks above all before it."""
+        if self.recipe.judged_over is None:
+            return row["epoch"] == self.recipe.epochs
         if not _is_validated(row):
             return False
         earlier = [*filter(_is_validated, self.history)]

@@ -28,8 +28,9 @@ class Recipe:
         (what the network returns, *targets) → predicted and true masks, (batch, classes, height,
         width) bool. The epoch with the best validation F1 is kept, ties by the lower validation
         loss (D-14). None keeps the last epoch.
-    judged_over : int
+    judged_over : int or None
         Validated epochs whose mean F1, the epoch's own and those just before it, ranks an epoch.
+        None keeps the last epoch, whatever its F1 (D-84).
     gradient_clamp : float or None
         Bound of each gradient entry.
     gradient_norm : float or None
@@ -50,7 +51,7 @@ class Recipe:
     rate: Callable[[float], float]
     loss: Callable[..., Tensor]
     score: Callable[..., tuple[Tensor, Tensor]] | None = None
-    judged_over: int = 1
+    judged_over: int | None = 1
     gradient_clamp: float | None = None
     gradient_norm: float | None = None
     averaging: float | None = None
