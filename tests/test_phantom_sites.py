@@ -44,6 +44,13 @@ def small(tmp_path_factory):
     return phantom.write_phantom(tmp_path_factory.mktemp("small") / "raw", SMALL)
 
 
+@pytest.mark.parametrize("site", ["site_a", "site_b"])
+def test_every_single_slice_shows_lesion_as_the_sources_do(site):
+    for number in range(sites.SINGLES_FROM, sites.SINGLES_FROM + 24):  # three eighths among them
+        drawn = sites._single_slice(SMALL, site, number)
+        assert np.isin(drawn.label, (1, 2)).any()
+
+
 def test_site_a_has_the_layout_of_medseg(small):
     folder = small / "site_a"
     assert sorted(files_of(folder)) == sorted(

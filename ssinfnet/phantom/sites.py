@@ -26,6 +26,7 @@ from ssinfnet.phantom.anatomy import LUNG_HEIGHT_MM, Grid
 from ssinfnet.phantom.clinical import clinical_table
 from ssinfnet.phantom.lesions import CONSOLIDATION, EFFUSION, GROUND_GLASS
 from ssinfnet.phantom.slices import (
+    SITE_A_SCANNER,
     SITE_B_SCANNER,
     SITE_C_SCANNER,
     CTSlice,
@@ -41,15 +42,16 @@ from ssinfnet.written_files import RECORD, WrittenFiles
 __all__ = ["GENERATOR_VERSION", "MARKER", "SITES", "example_slices", "patient_rng", "write_phantom",
            "write_site_a", "write_site_b", "write_site_c", "write_site_d"]  # fmt: skip
 
-GENERATOR_VERSION = 5  # raise it whenever the same configuration would give other files
+GENERATOR_VERSION = 6  # raise it whenever the same configuration would give other files
 MARKER = "phantom.json"
 SITE_NUMBERS = {"site_a": 1, "site_b": 2, "site_c": 3, "site_d": 4}
 # Numbers from which each kind of patient counts, so that more of one kind leaves the others alone.
 SINGLES_FROM, TEST_FROM, UNLABELLED_FROM = 10_001, 20_001, 30_001
-HEALTHY_EVERY = 8  # volumes and single slices: every eighth patient of site A has no lesion
+HEALTHY_EVERY = 8  # volumes: every eighth patient of site A has no lesion
 EFFUSION_EVERY = 9
 CROP_MARGIN_MM = 8.0
 SLICES_OF_A_SCAN = 5  # CC-CCII has 750 labelled slices of 150 patients, iCTCF 6,654 of 1,338
+MOST_PATIENTS = 50  # drawn for one slice, until it shows lesion: about every sixth does not
 WITHOUT_CT_EVERY = 9  # of iCTCF's 1,521 patients 183 have no slices
 PALETTE = (0, 0, 0, 128, 0, 0, 0, 128, 0)  # background, ground glass, consolidation
 
@@ -253,12 +255,21 @@ def example_slices(
     return np.stack([_windowed(one.hu) for one in drawn]), np.stack(masks).astype(np.uint8)
 
 
-def _site_a_findings(rng: np.random.Generator, number: int) -> Findings:
-    """Return a patient's disease: log-normal extent, mostly ground glass; every eighth healthy."""
+def _site_a_findings(rng: np.random.Generator, number: int, *, ill: bool = False) -> Findings:
+    """Return a patient's disease: log-normal extent, mostly ground glass; every eighth healthy.
+
+    Parameters
+    ----------
+    rng : Generator
+    number : int
+        Of the patient.
+    ill : bool
+        Whether the eighth is ill too.
+    """
     extent = float(np.clip(np.exp(rng.normal(np.log(0.15), 0.5)), 0.06, 0.5))
     share = float(rng.beta(1.2, 4))
     return Findings(
-        extent=0.0 if number % HEALTHY_EVERY == 0 else extent,
+        extent=extent if ill or number % HEALTHY_EVERY else 0.0,
         consolidation_share=share,
         effusion=number % EFFUSION_EVERY == 4,
     )
@@ -271,12 +282,18 @@ def _site_b_findings(rng: np.random.Generator) -> Findings:
 
 
 def _single_slice(config: PhantomConfig, site: str, number: int) -> CTSlice:
-    """Draw a patient of whom there is one slice."""
+    """Draw an ill patient of whom there is one slice, which shows lesion (D-85)."""
     rng = patient_rng(config, site, number)
-    level = float(rng.uniform(0.25, 0.88))
-    if site == "site_a":
-        return draw_patient(rng, [level], config.size, _site_a_findings(rng, number))[0]
-    return draw_patient(rng, [level], config.size, _site_b_findings(rng), SITE_B_SCANNER)[0]
+    for _ in range(MOST_PATIENTS):
+        level = float(rng.uniform(0.25, 0.88))
+        if site == "site_a":
+            findings, scanner = _site_a_findings(rng, number, ill=True), SITE_A_SCANNER
+        else:
+            findings, scanner = _site_b_findings(rng), SITE_B_SCANNER
+        (drawn,) = draw_patient(rng, [level], config.size, findings, scanner)
+        if np.isin(drawn.label, (GROUND_GLASS, CONSOLIDATION)).any():
+            break
+    return drawn
 
 
 def _volume_levels(rng: np.random.Generator, count: int) -> tuple[NDArray[np.float64], float]:
