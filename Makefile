@@ -3,6 +3,7 @@
 
 STUDY ?= demo
 CORES ?= 2
+VERBOSE ?=
 DATA ?=
 GPUS ?=
 EXECUTOR ?=
@@ -23,8 +24,9 @@ endif
 
 FIGURES := figures/$(notdir $(basename $(STUDY)))
 # On a cluster CORES is what one job may use; a job that fails is tried again and goes on.
-SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --config study="$(STUDY)" \
-	--rerun-incomplete --quiet rules --prioritize $(FIGURES)/table_3b.csv \
+SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) \
+	--config study="$(STUDY)" $(if $(VERBOSE),verbose=1) \
+	--rerun-incomplete --quiet rules progress host reason --prioritize $(FIGURES)/table_3b.csv \
 	$(if $(EXECUTOR),--executor $(EXECUTOR) --jobs $(JOBS) --retries 2) \
 	$(if $(GPUS),--resources gpu=$(GPUS))
 
@@ -32,7 +34,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --config st
 .PHONY: help install reproduce publish test checks reference lab lint docs bench gpu unlock licences audit clean
 
 help: ## list the verbs
-	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [GPUS=number of GPUs] [EXECUTOR=slurm JOBS=20]"
+	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [VERBOSE=1] [GPUS=number of GPUs] [EXECUTOR=slurm JOBS=20]"
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 install: $(INSTALLED) ## create the environment and install the pinned set

@@ -8,7 +8,9 @@
 # killed, because its weights are not among the outputs that Snakemake deletes after a failure.
 
 import json
+import logging
 import os
+import time
 from functools import partial
 from pathlib import Path
 
@@ -31,10 +33,12 @@ FIGURES = "figures/{study}"
 RUN = (
     # exec: no shell between, so that the notebook notices if this process is killed
     "OMP_NUM_THREADS={threads} exec python -m ssinfnet.notebook_runs {input.notebook} {output.run}"
-    " --parent {PARENT}"
+    " --parent {PARENT} {STARTED[progress]} {VERBOSE}"
     " -p study {resources.study}"
 )
 PARENT = os.getpid()
+STARTED = {"progress": ""}  # how many notebooks run, once that is known; not on a cluster's nodes
+VERBOSE = "--verbose" if config.get("verbose") else ""
 TRAINING_MB = 24_000  # a training at 448 px, batch 8, holds 6 GiB; 10,000 prepared slices 2.5
 AT_SEED = " -p fold {wildcards.fold} -p seed {wildcards.seed}"
 
@@ -157,7 +161,18 @@ def reported_files(wildcards):
     return {"tables": files, "external": external}
 
 
+def is_no_noise(record):
+    """Drop what Snakemake says beside every job: each notebook says its own line."""
+    return not str(record.msg).startswith(("Select jobs to execute", "Execute "))
+
+
+logging.getLogger("snakemake.logging").addFilter(is_no_noise)
+
+
 onstart:
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name != "all"]
+    folders = " ".join(RUNS.format(study=name) for name in STUDIES)
+    STARTED["progress"] = f"--progress {len(jobs)} {time.time():.0f} {folders}"
     for name in STUDIES:
         for folder in ("papermill_runs", "figures"):
             artifacts.remove_leftovers(Path(folder, name))

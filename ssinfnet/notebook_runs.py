@@ -3,7 +3,8 @@
 Papermill does the work. What it leaves open is closed here: an unknown parameter is refused
 before anything runs, the executed notebook appears under its name only when every cell has
 succeeded, a failed cell is shown with its error, a dead kernel is told apart from it, and in both
-cases the partly executed notebook is kept as `*.failed.ipynb` for reading.
+cases the partly executed notebook is kept as `*.failed.ipynb` for reading. What the cells say goes
+to a log beside the executed notebook; the terminal gets one line.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import ast
 import logging
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ssinfnet import artifacts, parent_watch, progress, strict_yaml
 
@@ -184,6 +187,71 @@ def _only_what_the_cells_say(record: logging.LogRecord) -> bool:
     return not text.startswith(("Executing Cell", "Ending Cell", "[IPKernelApp] WARNING | Kernel"))
 
 
+@contextmanager
+def _said_to(path: Path) -> Iterator[None]:
+    """Let this process and its kernel write to a file whatever they would to standard error.
+
+    The descriptor itself is turned, since the kernel inherits it. Only what `log` says reaches
+    the terminal, and the file too.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with path.open("w", encoding="utf-8") as file, open(terminal, "w", encoding="utf-8") as shown:
+        os.dup2(file.fileno(), 2)
+        try:
+            with _logged(logging.getLogger(), file), _logged(log, shown):
+                yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+
+
+@contextmanager
+def _logged(logger: logging.Logger, stream: TextIO) -> Iterator[None]:
+    """Write what a logger and those below it say to a stream."""
+    handler, level = logging.StreamHandler(stream), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def _done(
+    output: Path, parameters: Mapping[str, Any], began: float, run: Sequence[str], now: float
+) -> str:
+    """Return the line of an executed notebook: which of how many, what, how long, time left.
+
+    Parameters
+    ----------
+    output : Path
+        Just executed.
+    parameters : mapping
+    began, now : float
+        Seconds since the epoch.
+    run : sequence of str
+        What ``--progress`` was given, or nothing.
+    """
+    named = [f"{name}={value}" for name, value in parameters.items()]
+    line = f"{' '.join([output.name.partition('.')[0], *named])}: {_duration(now - began)}"
+    if not run:
+        return line
+    total, run_began, *folders = run
+    found = [path for folder in folders for path in Path(folder).glob("[!.]*.ipynb")]
+    executed = [path for path in found if not path.name.endswith(".failed.ipynb")]
+    number = sum(path.stat().st_mtime >= float(run_began) for path in executed)
+    left = (now - float(run_began)) / max(number, 1) * (int(total) - number)
+    ends = f", about {_duration(left)} left" if number < int(total) else ""
+    return f"[{number:{len(total)}}/{total}] {line}{ends}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
 def _keep(temporary: Path, failed: Path) -> None:
     if temporary.exists():
         temporary.replace(failed)
@@ -209,6 +277,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--parent", type=int, help="process id of the caller: end when it is gone, even if killed"
     )
+    parser.add_argument(
+        "--progress",
+        nargs="+",
+        default=[],
+        metavar=("NOTEBOOKS", "BEGAN FOLDER"),
+        help="number of notebooks of the run, its beginning (seconds), folders of its notebooks",
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="say here what the cells say, without a log"
+    )
     options = parser.parse_args(arguments)
     if options.parent is not None:
         parent_watch.start(options.parent)
@@ -216,17 +294,20 @@ def main(arguments: list[str] | None = None) -> int:
     if options.store_checks:
         store_checks(options.notebook, options.output)
         return 0
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("papermill").addFilter(_only_what_the_cells_say)
     os.environ[progress.BATCH_VARIABLE] = "1"
     os.environ.update({name: os.environ.get(name, value) for name, value in KEEP_MEMORY.items()})
-    try:
-        parameters = {name: strict_yaml.parse(value, f"parameter {name}")
-                      for name, value in options.parameters}  # fmt: skip
-        run_notebook(options.notebook, options.output, parameters)
-    except (FileNotFoundError, ValueError, NotebookFailed, KernelDied) as error:
-        log.error("%s", error)
-        return 1
+    story = options.output.with_suffix(".log")
+    logging.getLogger("papermill").addFilter(_only_what_the_cells_say)
+    with _logged(logging.getLogger(), sys.stderr) if options.verbose else _said_to(story):
+        began = time.time()
+        try:
+            parameters = {name: strict_yaml.parse(value, f"parameter {name}")
+                          for name, value in options.parameters}  # fmt: skip
+            run_notebook(options.notebook, options.output, parameters)
+        except (FileNotFoundError, ValueError, NotebookFailed, KernelDied) as error:
+            log.error("%s", error if options.verbose else f"{error}\nWhat it said: {story}")
+            return 1
+        log.info(_done(options.output, parameters, began, options.progress, time.time()))
     return 0
 
 

@@ -50,9 +50,14 @@ def test_a_run_leaves_git_status_as_it_was(status_before, executed, git):
 
 def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
     planned = list(study_runs.runs_of(load_study("smoke"), "smoke"))
+    ends = re.findall(rf"^\[ *(\d+)/{len(planned)}\] .*$", executed.stderr, re.MULTILINE)
+    assert len(ends) == len(planned)
+    assert ends[-1] == str(len(planned))
+    assert "epoch 1/" not in executed.stderr  # which is in the logs
     for places in (PLACES, SET_3):
         ours = [run for run, parameters in planned if parameters["study"] == places.study]
         assert len(list(places.runs.glob("*.ipynb"))) == len(ours)
+        assert len(list(places.runs.glob("*.log"))) == len(ours)
         assert not list(places.runs.rglob("*.partial*"))
     for name in ("table_2d_split.csv", "table_3b.csv", "table_3b.md", "figure_2.png",
                  "figure_3a.pdf", "figure_3b.png", "figure_s4.pdf", "table_3d_s4.csv",
