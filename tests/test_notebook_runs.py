@@ -104,7 +104,8 @@ def test_a_batch_run_keeps_freed_memory_unless_the_user_sets_otherwise(
         monkeypatch.delenv(name, raising=False)
     assert notebook_runs.main([str(notebook(ALLOCATE)), str(output)]) == 0
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
-    assert notebook_runs.main([str(notebook(ALLOCATE)), str(output)]) == 1
+    kept = "import os; assert os.environ['MALLOC_MMAP_THRESHOLD_'] == '65536'"
+    assert notebook_runs.main([str(notebook(kept)), str(output)]) == 0
 
 
 def test_checks_are_stored_from_the_run_that_had_the_defaults(notebook, tmp_path):
