@@ -25,6 +25,7 @@ from ssinfnet.slice_sets import multi_slices, prior_maps, single_slices
 
 __all__ = [
     "FLIPS",
+    "flips_of",
     "held_out_loss",
     "held_out_losses",
     "judged_batches",
@@ -164,7 +165,7 @@ def predict(
         own = SliceSet(**{name: held[batch] for name, held in slices.tensors().items()})
         views = [
             predict_batch(network, own, sizes[batch], device, flip=flip)
-            for flip in (FLIPS if flipped_views else FLIPS[:1])
+            for flip in flips_of(flipped_views)
         ]
         yield from (mean_of_views(maps) for maps in zip(*views, strict=True))
 
@@ -172,6 +173,11 @@ def predict(
 def mean_of_views(maps: Sequence[NDArray[np.float16]]) -> NDArray[np.float16]:
     """Return the mean of equally shaped float16 maps, summed in float32; one is its own mean."""
     return maps[0] if len(maps) == 1 else np.mean(maps, axis=0, dtype=np.float32).astype(np.float16)
+
+
+def flips_of(flipped_views: bool) -> tuple[tuple[int, ...], ...]:
+    """Return the flips by which slices are shown: all `FLIPS`, or the first, which is none."""
+    return FLIPS if flipped_views else FLIPS[:1]
 
 
 def predict_batch(
@@ -222,9 +228,7 @@ def predict_rows(
         Of the cohort, in the order of `slices`.
     slices : SliceSet
         From `single_slices` or `multi_slices`.
-    device : torch.device or None
-    batch_size : int
-    flipped_views : bool
+    device, batch_size, flipped_views
         As for `predict`.
 
     Returns

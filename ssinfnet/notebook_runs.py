@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ssinfnet import artifacts, parent_watch, progress, strict_yaml
+from ssinfnet.data_flow import seconds_text
 
 __all__ = ["KernelDied", "NotebookFailed", "main", "run_notebook", "store_checks"]
 
@@ -236,7 +237,7 @@ def _done(
         What ``--progress`` was given, or nothing.
     """
     named = [f"{name}={value}" for name, value in parameters.items()]
-    line = f"{' '.join([output.name.partition('.')[0], *named])}: {_duration(now - began)}"
+    line = f"{' '.join([output.name.partition('.')[0], *named])}: {seconds_text(now - began)}"
     if not run:
         return line
     total, run_began, *folders = run
@@ -244,12 +245,8 @@ def _done(
     executed = [path for path in found if not path.name.endswith(".failed.ipynb")]
     number = sum(path.stat().st_mtime >= float(run_began) for path in executed)
     left = (now - float(run_began)) / max(number, 1) * (int(total) - number)
-    ends = f", about {_duration(left)} left" if number < int(total) else ""
+    ends = f", about {seconds_text(left)} left" if number < int(total) else ""
     return f"[{number:{len(total)}}/{total}] {line}{ends}"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _keep(temporary: Path, failed: Path) -> None:
@@ -295,7 +292,8 @@ def main(arguments: list[str] | None = None) -> int:
         store_checks(options.notebook, options.output)
         return 0
     os.environ[progress.BATCH_VARIABLE] = "1"
-    os.environ.update({name: os.environ.get(name, value) for name, value in KEEP_MEMORY.items()})
+    for name, value in KEEP_MEMORY.items():
+        os.environ.setdefault(name, value)
     story = options.output.with_suffix(".log")
     logging.getLogger("papermill").addFilter(_only_what_the_cells_say)
     with _logged(logging.getLogger(), sys.stderr) if options.verbose else _said_to(story):

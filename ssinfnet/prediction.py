@@ -26,7 +26,6 @@ from ssinfnet.sources.intensities import Declared
 
 __all__ = ["Prediction", "Predictor", "chosen_device", "predict"]
 
-
 Views = list[NDArray[np.float16]]  # what one network answers, flip by flip
 
 
@@ -159,7 +158,7 @@ class Predictor:
     model: Model
     device: torch.device
     batch_size: int
-    flips: tuple[tuple[int, ...], ...]
+    flips: bool
     mixed_precision: bool
     threshold: float
 
@@ -197,7 +196,7 @@ class Predictor:
             model=model,
             device=chosen,
             batch_size=batch_size,
-            flips=inference.FLIPS if flips else inference.FLIPS[:1],
+            flips=flips,
             mixed_precision=chosen.type == "cuda" if mixed_precision is None else mixed_precision,
             threshold=model.description.threshold if threshold is None else threshold,
         )
@@ -205,11 +204,11 @@ class Predictor:
     @property
     def views(self) -> int:
         """How many answers are averaged: members times flips."""
-        return len(self.model.chains) * len(self.flips)
+        return len(self.model.chains) * len(inference.flips_of(self.flips))
 
     def settings(self) -> dict[str, Any]:
         """Return what the result depends on, besides model and scan."""
-        return {"flips": len(self.flips) > 1, "mixed_precision": self.mixed_precision,
+        return {"flips": self.flips, "mixed_precision": self.mixed_precision,
                 "threshold": self.threshold}  # fmt: skip
 
     def __call__(self, scan: Scan) -> Prediction:
@@ -266,7 +265,7 @@ class Predictor:
                     network, shown, sizes, self.device, flip=flip,
                     mixed_precision=self.mixed_precision,
                 )))
-                for flip in self.flips
+                for flip in inference.flips_of(self.flips)
             ]  # fmt: skip
 
         lesions = answers(chain.single, slices)

@@ -126,11 +126,11 @@ def test_checks_are_stored_from_the_run_that_had_the_defaults(notebook, tmp_path
 
 def test_the_terminal_gets_one_line_and_the_log_what_cells_and_kernel_say(notebook, output, capfd):
     cells = "print('a cell says')", "import os; _ = os.write(2, b'the kernel says')"
-    began = time.time() - 30
+    began = time.time() - 32
     given = ["-p", "epochs", "3", "--progress", "3", str(began), str(output.parent)]
     assert notebook_runs.main([str(notebook(*cells)), str(output), *given]) == 0
     (line,) = capfd.readouterr().err.splitlines()
-    assert re.fullmatch(r"\[1/3\] book epochs=3: \d+ s, about \d+ s left", line)
+    assert re.fullmatch(r"\[1/3\] book epochs=3: \d+ s, about 1 min \d+ s left", line)
     story = output.with_suffix(".log").read_text(encoding="utf-8")
     assert "a cell says" in story
     assert "the kernel says" in story
@@ -150,4 +150,4 @@ def test_a_line_counts_the_notebooks_executed_since_the_run_began(tmp_path):
         os.utime(path, (1_000_000 - age,) * 2)
     run = ["8", str(1_000_000 - 100), str(tmp_path)]
     line = notebook_runs._done(tmp_path / "c.ipynb", {"fold": 1}, 1_000_000 - 12, run, 1_000_000)
-    assert line == "[2/8] c fold=1: 12 s, about 5 min left"
+    assert line == "[2/8] c fold=1: 12 s, about 5 min 0 s left"

@@ -78,14 +78,10 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _networks_know_their_views(self) -> Study:
-        for stage in ("single", "multi"):
-            how = getattr(self, stage)
+        stages = {"single": self.single, "multi": self.multi} if self.flipped_views else {}
+        for stage, how in stages.items():
             flips = how.training.augmentation
-            if (
-                self.flipped_views
-                and how.models
-                and not (flips.flip_vertical and flips.flip_horizontal)
-            ):
+            if how.models and not (flips.flip_vertical and flips.flip_horizontal):
                 raise ValueError(
                     f"flipped_views shows the networks flipped slices, which {stage}.training "
                     "does not: give its augmentation flip_vertical and flip_horizontal, or leave "

@@ -150,7 +150,7 @@ class Keeper(Callback):
         return pd.DataFrame(self.history)
 
     def _is_best(self, row: dict[str, Any]) -> bool:
-        """Return whether an epoch was validated and ranks above all before it."""
+        """Return whether an epoch is to be kept: it ranks above all before it, or is the last."""
         if self.recipe.judged_over is None:
             return row["epoch"] == self.recipe.epochs
         if not _is_validated(row):
