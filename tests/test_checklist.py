@@ -100,6 +100,29 @@ def test_settings_and_versions_are_the_studys_own():
     assert "ssinfnet 1.2, commit abc123" in answer("claim", "43", about)
 
 
+def test_settings_off_the_papers_are_said():
+    plain = known({"table_3b": SCORES, "table_2d_split": SPLIT})
+    multi = config.MultiTrainingConfig(judged_over=None, class_weights=(1, 2, 3))
+    study = plain.study.model_copy(
+        update={"flipped_views": True, "multi": config.MultiConfig(training=multi)}
+    )
+    changed = known({"table_3b": SCORES, "table_2d_split": SPLIT}, study=study)
+    for said in (
+        "Stage 2 keeps the last epoch (D-84).",
+        "stage 2 weighs pixels of background, ground glass, consolidation 1 : 2 : 3",
+        "is predicted once, as the mean of four flipped views (D-83), by networks",
+    ):
+        found = [
+            sum(said in text for text in checklist.filled("tripod_ai", about)["answer"])
+            + sum(said in text for text in checklist.filled("claim", about)["answer"])
+            for about in (plain, changed)
+        ]
+        assert found[0] == 0
+        assert found[1] > 0
+    kept = "the epoch with the best mean F1 of validation slices (D-14)."
+    assert f"Stage 1 keeps {kept} Stage 2 keeps {kept}" in answer("claim", "26", plain)
+
+
 def test_a_study_without_stage_2_says_nothing_of_it():
     about = known({"table_3b": SCORES})
     assert "Stage 2: 500 epochs" in answer("claim", "25", about)

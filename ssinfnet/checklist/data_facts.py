@@ -186,10 +186,15 @@ def class_balance(known: Known) -> str:
     flags = {"slices_with_lesion": "a lesion", "slices_with_ggo": "ground glass",
              "slices_with_consolidation": "consolidation"}  # fmt: skip
     held = [f"{int(train[name].fillna(0).sum()):,} {word}" for name, word in flags.items()]
-    focal = "; focal loss for SSInfNet" if "ssinfnet" in known.study.multi.models else ""
+    multi, focal, weighted = known.study.multi, "", ""
+    if "ssinfnet" in multi.models:
+        focal = "; focal loss for SSInfNet"
+    if multi.models and multi.training.class_weights:
+        ratio = " : ".join(f"{weight:g}" for weight in multi.training.class_weights)
+        weighted = f"; stage 2 weighs pixels of background, ground glass, consolidation {ratio}"
     return (
         f"Of {int(train['slices'].sum()):,} training slices {', '.join(held)}. Nothing is "
-        f"resampled{focal}; severity is shown beside answering the commonest grade."
+        f"resampled{focal}{weighted}; severity is shown beside answering the commonest grade."
     )
 
 

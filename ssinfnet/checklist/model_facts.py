@@ -114,7 +114,15 @@ def model_selection(known: Known) -> str:
     stop = (
         "" if patience is None else f" Stage 1 stops after {patience} epochs without a better one."
     )
-    return f"The epoch with the best mean F1 of validation slices is kept (D-14).{stop}"
+    stages = {"Stage 1": known.study.single, "Stage 2": known.study.multi}
+    kept = (f"{stage} keeps {_kept(how.training)}." for stage, how in stages.items() if how.models)
+    return f"{' '.join(kept)}{stop}"
+
+
+def _kept(how: FittingConfig) -> str:
+    if how.judged_over is None:
+        return "the last epoch (D-84)"
+    return "the epoch with the best mean F1 of validation slices (D-14)"
 
 
 def ensembling(known: Known) -> str:
@@ -144,10 +152,11 @@ def predictions(known: Known) -> str:
     if not known.tested:
         return ""
     parts = known.study.multi.prior_parts
+    views = ", as the mean of four flipped views (D-83)," if known.study.flipped_views else ""
     return (
-        "Each test slice is predicted once by networks that saw nothing of its patient; priors of "
-        f"training slices are cross-fitted over {parts} parts (D-12); nothing is normalised by "
-        "slice (D-08)."
+        f"Each test slice is predicted once{views} by networks that saw nothing of its patient; "
+        f"priors of training slices are cross-fitted over {parts} parts (D-12); no map of "
+        "probabilities is normalised (D-08)."
     )
 
 
