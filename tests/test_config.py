@@ -49,6 +49,7 @@ def test_the_defaults_of_stage_2_are_the_papers_settings(tmp_path):
         ("multi: {prior_parts: 1}", "greater than or equal to 2"),
         ("multi: {models: []}", "set oracle_models: \\[\\] too"),
         ("cross_validation: {multi_models: []}", "name some of both"),
+        ("multi: {training: {class_weights: [0, 1, 1]}}", "class_weights.0: .*greater than 0"),
         ("single: {training: {judged_over: null, patience: 3}}", "a number in judged_over"),
         (
             "flipped_views: true\nsingle: {training: {augmentation: {flip_vertical: 0}}}",

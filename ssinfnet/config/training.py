@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,6 +21,9 @@ __all__ = [
     "SingleConfig",
     "TrainingConfig",
 ]
+
+
+Weight = Annotated[float, Field(gt=0)]
 
 
 class AugmentationConfig(Part):
@@ -115,16 +118,9 @@ class MultiTrainingConfig(FittingConfig):
     gradient_clamp: float | None = Field(default=None, gt=0)  # only stage 1's code clamps
     scales: tuple[float, ...] = (1.0,)  # multi-scale is stage 1's
     focal_gamma: float = Field(default=2.0, ge=0)  # γ of J eq 7, of the models with focal loss
-    class_weights: tuple[float, float, float] | None = None  # α_t of J eq 7, a pixel's by its class
+    class_weights: tuple[Weight, Weight, Weight] | None = None  # α_t of eq 7, by a pixel's class
     lookahead_steps: Positive = 5  # k, of the models with Lookahead
     lookahead_share: float = Field(default=0.5, gt=0, le=1)  # α
-
-    @field_validator("class_weights")
-    @classmethod
-    def _some_class_counts(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if weights and (min(weights) < 0 or not any(weights)):
-            raise ValueError(f"class_weights must be at least 0, one above; got {list(weights)}")
-        return weights
 
 
 class NetworkConfig(Part):
