@@ -63,10 +63,10 @@ test: $(INSTALLED) ## run the tests
 
 checks: $(INSTALLED) ## store the outputs that nbval compares, after a deliberate change
 	$(MAKE) reproduce STUDY=smoke
-	"$(BIN)/python" -m ssinfnet.notebook_runs notebooks/00_start.ipynb \
+	"$(BIN)/python" -m ssinfnet.engine.notebook_runs notebooks/00_start.ipynb \
 		papermill_runs/start/00_start.ipynb
 	@for book in notebooks/*.ipynb; do \
-		"$(BIN)/python" -m ssinfnet.notebook_runs $$book papermill_runs --store-checks || exit 1; \
+		"$(BIN)/python" -m ssinfnet.engine.notebook_runs $$book papermill_runs --store-checks || exit 1; \
 	done
 
 reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R and lavaan)

@@ -4,7 +4,7 @@
 #     snakemake --cores 2 --config study=demo         (the same)
 #     snakemake --executor slurm --jobs 20 --config study=paper --default-resources runtime=600
 #
-# Each job is one notebook in one process (ssinfnet.notebook_runs). A training resumes where it was
+# Each job is one notebook in one process (ssinfnet.engine.notebook_runs). A training resumes where it was
 # killed, because its weights are not among the outputs that Snakemake deletes after a failure.
 
 import json
@@ -14,9 +14,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-from ssinfnet import artifacts
-from ssinfnet.config import load_study
-from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import load_study
+from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
 
 NAME = str(config.get("study", "demo"))
 if NAME.endswith((".yaml", ".yml")):
@@ -32,7 +32,7 @@ MULTI = f"{RUNS}/artifacts/multi"
 FIGURES = "figures/{study}"
 RUN = (
     # exec: no shell between, so that the notebook notices if this process is killed
-    "OMP_NUM_THREADS={threads} exec python -m ssinfnet.notebook_runs {input.notebook} {output.run}"
+    "OMP_NUM_THREADS={threads} exec python -m ssinfnet.engine.notebook_runs {input.notebook} {output.run}"
     " --parent {PARENT} {STARTED[progress]} {VERBOSE}"
     " -p study {resources.study}"
 )

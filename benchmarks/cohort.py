@@ -21,10 +21,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ssinfnet import artifacts, cohort_maps, inference, networks, segmentation, slice_sets
-from ssinfnet.config import MultiTrainingConfig, TrainingConfig
-from ssinfnet.models import MULTI_MODELS
-from ssinfnet.paths import StudyPaths
+from ssinfnet import inference, networks
+from ssinfnet.data import slice_sets
+from ssinfnet.inference import cohort_maps
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import MultiTrainingConfig, TrainingConfig
+from ssinfnet.study.models import MULTI_MODELS
+from ssinfnet.study.paths import StudyPaths
+from ssinfnet.training import segmentation
 
 PIXELS, DRAWN = 512, 8
 CASES = ((640, 96, 0.125), (6_654, 96, 0.125), (64, 352, 1.0))  # slices, network's px, width

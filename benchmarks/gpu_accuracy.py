@@ -19,18 +19,13 @@ from typing import Any
 
 import pandas as pd
 
-from ssinfnet import (
-    artifacts,
-    cohort,
-    config,
-    evaluation,
-    paths,
-    plain_runs,
-    publication,
-    report,
-    scores,
-    training,
-)
+from ssinfnet import evaluation, report, scores
+from ssinfnet.data import cohort
+from ssinfnet.engine import plain_runs
+from ssinfnet.report import publication
+from ssinfnet.storage import artifacts
+from ssinfnet.study import config, paths
+from ssinfnet.training import fitting
 
 WANTED = ("0[1-5]_*",)  # without radiomics and mediation
 SINGLE, MULTI = "03_single_segmentation", "04_multi_segmentation"
@@ -90,7 +85,7 @@ def scored(study: config.Study, notebook: str, parameters: dict[str, Any]) -> di
         summary = scores.summarise_classes(per_slice, **resampled)
         summary = summary[summary["class"] == "overall"]
     (row,) = summary[summary["metric"] == "F1"].to_dict("records")
-    history = pd.read_csv(folder / training.HISTORY)
+    history = pd.read_csv(folder / fitting.HISTORY)
     return {
         "epochs": len(history),
         "epoch_seconds": round(history["seconds"].median(), 4),

@@ -4,7 +4,7 @@
 after every row, the most telling rows first:
 
 - `epoch`: whole epochs over 50 slices in batches of 8, at the paper's scales where the network has
-  them. `plain loop` is `gpu_plain.py`; `ours` is `training.fit`, validation and states included;
+  them. `plain loop` is `gpu_plain.py`; `ours` is `fitting.fit`, validation and states included;
   `ours, steps alone` the same steps over batches that are there already.
 - `forward` and `step` (forward, loss, backward, optimiser) of one batch: float32 as PyTorch has it,
   channels-last, bf16 (channels-last too), bf16 compiled, and bf16 as a CUDA graph.
@@ -32,9 +32,12 @@ import timed_training
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ssinfnet import artifacts, cost, inference, networks, segmentation, training
-from ssinfnet.batches import Batches, SliceSet, lesion_view
-from ssinfnet.config import TrainingConfig
+from ssinfnet import inference, networks
+from ssinfnet.data.batches import Batches, SliceSet, lesion_view
+from ssinfnet.evaluation import cost
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import TrainingConfig
+from ssinfnet.training import fitting, segmentation
 
 NETWORKS = {
     "Inf-Net": (("single", "infnet"), 3, 2),  # (what builds it, input channels, targets)
@@ -60,7 +63,7 @@ def main() -> None:
     parser.add_argument("--block", type=float, default=0.3, help="seconds that are timed at once")
     options = parser.parse_args()
     ends = time.perf_counter() + options.seconds
-    device = training.best_device()
+    device = fitting.best_device()
     peak = bf16_peak(device, options.block)
     described = {**cost.machine(device), "bf16_tflops": round(peak / 1e12, 3)}
     artifacts.write_json(options.to / "machine.json", described)
@@ -162,7 +165,7 @@ def plain_epoch(network, scales, batch, options, device) -> dict:
 
 
 def our_epoch(network, scales, batch, options, device) -> dict:
-    """Time epochs of `training.fit`, validation and states included, after steps are recorded."""
+    """Time epochs of `fitting.fit`, validation and states included, after steps are recorded."""
     images, masks = data(options)
     slices = SliceSet.of(images, masks)
     held = SliceSet.of(images[: max(2, len(images) // 5)], masks[: max(2, len(images) // 5)])
@@ -252,12 +255,12 @@ def autocast(variant: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=variant in HALF)
 
 
-def training_step(network: str, variant: str, width: float, device: torch.device) -> training.Step:
+def training_step(network: str, variant: str, width: float, device: torch.device) -> fitting.Step:
     """Return a function of (inputs, targets) that does one step."""
     made = prepared(network, variant, width, device).train()
     loss_of = segmentation.multi_loss if "stage 2" in network else segmentation.single_loss
     optimiser = torch.optim.Adam(made.parameters(), lr=1e-4, fused=variant != "float32")
-    kind = training.GraphedStep if variant == "graphs" else training.Step
+    kind = fitting.GraphedStep if variant == "graphs" else fitting.Step
     return kind(made, loss_of, optimiser, clamp=gpu_plain.CLAMP, bf16=variant in HALF)
 
 

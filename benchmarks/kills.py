@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ssinfnet import artifacts
+from ssinfnet.storage import artifacts
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 

@@ -27,7 +27,8 @@ import statsmodels.api as sm
 from statsmodels.stats.mediation import Mediation as OneByOne
 from statsmodels.stats.proportion import proportion_confint
 
-from ssinfnet import artifacts, plots
+from ssinfnet import plots
+from ssinfnet.data.phantom.clinical import EffectSizes, clinical_table, population_indirect_effect
 from ssinfnet.mediation import mediate
 from ssinfnet.mediation.regressions import indirect_effects, slopes, weighted_indirect_effects
 from ssinfnet.mediation.resampling import (
@@ -36,7 +37,7 @@ from ssinfnet.mediation.resampling import (
     left_out_weights,
     percentile_interval,
 )
-from ssinfnet.phantom.clinical import EffectSizes, clinical_table, population_indirect_effect
+from ssinfnet.storage import artifacts
 
 HERE = Path(__file__).parent
 COHORTS, PATIENTS, DRAWS = 2_000, 300, 999

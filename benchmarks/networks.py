@@ -14,7 +14,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ssinfnet import artifacts, networks, segmentation
+from ssinfnet import networks
+from ssinfnet.storage import artifacts
+from ssinfnet.training import segmentation
 
 SIZE = 352
 LAYOUTS = {"eager": torch.contiguous_format, "channels-last": torch.channels_last}

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from ssinfnet import artifacts
+from ssinfnet.storage import artifacts
 
 REPEATS = 5
 
@@ -44,7 +44,13 @@ def main() -> None:
         book.metadata["language_info"] = {"name": "python"}
         path = Path(folder) / "empty.ipynb"
         nbformat.write(book, path)
-        run = [sys.executable, "-m", "ssinfnet.notebook_runs", str(path), f"{folder}/out.ipynb"]
+        run = [
+            sys.executable,
+            "-m",
+            "ssinfnet.engine.notebook_runs",
+            str(path),
+            f"{folder}/out.ipynb",
+        ]
         bare, notebook = seconds([sys.executable, "-c", "pass"]), seconds(run)
     table = pd.DataFrame(
         {

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ssinfnet import artifacts, cohort, config, sources
+from ssinfnet.data import cohort, sources
+from ssinfnet.storage import artifacts
+from ssinfnet.study import config
 
 
 def main() -> None:

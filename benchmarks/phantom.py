@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ssinfnet.config import PhantomConfig
-from ssinfnet.phantom import Findings, draw_patient, write_phantom
+from ssinfnet.data.phantom import Findings, draw_patient, write_phantom
+from ssinfnet.study.config import PhantomConfig
 
 ILL = Findings(extent=0.15, consolidation_share=0.3)
 

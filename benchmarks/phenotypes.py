@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 from scipy.ndimage import gaussian_filter
 
-from ssinfnet import artifacts
-from ssinfnet.phenotypes import FAMILIES, FEATURES, measure_mask
-from ssinfnet.phenotypes.catalogue import AREA, TWINS
+from ssinfnet.patients.phenotypes import FAMILIES, FEATURES, measure_mask
+from ssinfnet.patients.phenotypes.catalogue import AREA, TWINS
+from ssinfnet.storage import artifacts
 
 SIZES = (500, 5_000, 50_000)  # pixels of a mask
 PIXELS, MASKS, SEED = 512, 12, 1

@@ -22,9 +22,10 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
-from ssinfnet import artifacts, cohort, preparation
-from ssinfnet.config import DataConfig, SourceConfig, Study
-from ssinfnet.paths import DATA_VARIABLE, StudyPaths
+from ssinfnet.data import cohort, preparation
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import DataConfig, SourceConfig, Study
+from ssinfnet.study.paths import DATA_VARIABLE, StudyPaths
 
 COUNTS = (1_250, 2_500, 5_000, 10_000)
 PIXELS, OF_A_VOLUME, SIZE = 256, 125, 352

@@ -22,18 +22,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ssinfnet import (
-    artifacts,
-    batches,
-    cohort,
-    inference,
-    networks,
-    preparation,
-    scores,
-    segmentation,
-)
-from ssinfnet.batches import SliceSet
-from ssinfnet.config import (
+from ssinfnet import inference, networks, scores
+from ssinfnet.data import batches, cohort, preparation
+from ssinfnet.data.batches import SliceSet
+from ssinfnet.data.slice_sets import single_slices
+from ssinfnet.networks.blocks import Bottle2neck
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import (
     AugmentationConfig,
     DataConfig,
     SourceConfig,
@@ -41,9 +36,8 @@ from ssinfnet.config import (
     Study,
     TrainingConfig,
 )
-from ssinfnet.networks.blocks import Bottle2neck
-from ssinfnet.paths import DATA_VARIABLE, StudyPaths
-from ssinfnet.slice_sets import single_slices
+from ssinfnet.study.paths import DATA_VARIABLE, StudyPaths
+from ssinfnet.training import segmentation
 
 SEEDS = (1, 2, 3)
 WIDTH = 0.25

@@ -19,9 +19,11 @@ import pandas as pd
 import timed_training
 import torch
 
-from ssinfnet import artifacts, inference, networks, segmentation, training
-from ssinfnet.batches import SliceSet
-from ssinfnet.config import TrainingConfig
+from ssinfnet import inference, networks
+from ssinfnet.data.batches import SliceSet
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import TrainingConfig
+from ssinfnet.training import fitting, segmentation
 
 SLICES = 50
 SIZE = 64
@@ -72,7 +74,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    device = training.best_device().type
+    device = fitting.best_device().type
     rows = []
     for way, state_seconds in WAYS.items():
         row = {"states_written": way, **measure(state_seconds, options.width, options.seconds)}

@@ -21,9 +21,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ssinfnet import artifacts, batches, networks, pretext, segmentation, training
-from ssinfnet.config import AugmentationConfig, PhaseConfig, PretextConfig
-from ssinfnet.optimizers import Lookahead
+from ssinfnet import networks
+from ssinfnet.data import batches
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import AugmentationConfig, PhaseConfig, PretextConfig
+from ssinfnet.training import fitting, pretext, segmentation
+from ssinfnet.training.optimizers import Lookahead
 
 EAGER, LAST = torch.contiguous_format, torch.channels_last
 CHANGES = AugmentationConfig(quarter_turn=0.5, crop=0.5, cutout=0.5)
@@ -136,7 +139,7 @@ def _now(device: torch.device) -> float:
 
 def main() -> None:
     """Measure and write the table."""
-    device = training.best_device()
+    device = fitting.best_device()
     cuda = device.type == "cuda"
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=352 if cuda else 128)

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from unittest import mock
 
-from ssinfnet import training
-from ssinfnet.training import loop
+from ssinfnet.training import fitting
+from ssinfnet.training.fitting import loop
 
 
 class SeenEnough(Exception):
@@ -21,7 +21,7 @@ class Seen:
     """What was seen of a training: when its epochs ended, and what wrote its states."""
 
     ends: list[float] = field(default_factory=list)
-    writer: training.StateWriter | None = None
+    writer: fitting.StateWriter | None = None
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def until(enough: Callable[[list[float]], bool]) -> Iterator[Seen]:
     """Watch the one training within, and end it once `enough` says so of its epochs' ends."""
     seen = Seen()
 
-    class Watched(training.StateWriter):
+    class Watched(fitting.StateWriter):
         def __init__(self, *arguments) -> None:
             super().__init__(*arguments)
             seen.writer = self

@@ -18,9 +18,12 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
-from ssinfnet import artifacts, images, plots, viewer
-from ssinfnet.phantom import Findings, draw_patient
+from ssinfnet import plots
+from ssinfnet.data import images
+from ssinfnet.data.phantom import Findings, draw_patient
+from ssinfnet.plots import viewer
 from ssinfnet.plots.style import PANEL
+from ssinfnet.storage import artifacts
 
 HERE = Path(__file__).parent
 SLICES, SIDE = 500, 512

@@ -1,7 +1,7 @@
 """Write docs/studies.md and docs/commands.md from the code, so that nothing is written twice.
 
-Keys, types and defaults of a study come from its models in ssinfnet/config, what a key means and
-where its value comes from is the comment beside it; commands come from ssinfnet/cli.py and the
+Keys, types and defaults of a study come from its models in ssinfnet/study/config; what a key means
+and where its value comes from is the comment beside it; commands come from ssinfnet/cli.py and the
 Makefile. `python docs/generate.py --api` also renders the docstrings into docs/api.
 """
 
@@ -25,11 +25,11 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ssinfnet import artifacts
 from ssinfnet.cli import app
-from ssinfnet.config import Study
-from ssinfnet.config.parts import MultiName, SingleName
-from ssinfnet.models import MULTI_MODELS, SINGLE_MODELS
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import Study
+from ssinfnet.study.config.parts import MultiName, SingleName
+from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 
 __all__ = ["commands", "commands_page", "comment", "field_comments", "make_verbs", "module_names",
            "parts", "studies_page"]  # fmt: skip

@@ -30,18 +30,19 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, _names = lazy_loader.attach(
     __name__,
-    submodules=[
-        "losses", "mediation", "phantom", "phenotypes", "plots", "scores", "severity", "tables",
-    ],
+    submodules=["mediation", "plots", "scores", "tables"],
     submod_attrs={
-        "arrays": ["segment", "train"],
-        "cohort": ["Cohort"],
-        "config": ["MultiTrainingConfig", "PretextConfig", "TrainingConfig", "load_study"],
+        "data": ["phantom"],
+        "data.cohort": ["Cohort"],
+        "inference.arrays": ["segment", "train"],
         "mediation": ["fit_paths", "mediate"],
         "networks": ["Coach", "FCN8s", "InfNet", "UNet"],
-        "optimizers": ["Lookahead"],
-        "prediction": ["predict"],
-        "pretext": ["pretrain"],
+        "patients": ["phenotypes", "severity"],
+        "scans.prediction": ["predict"],
+        "study.config": ["MultiTrainingConfig", "PretextConfig", "TrainingConfig", "load_study"],
+        "training": ["losses"],
+        "training.optimizers": ["Lookahead"],
+        "training.pretext": ["pretrain"],
     },
 )  # fmt: skip
 __all__ = [*_names, "__version__"]

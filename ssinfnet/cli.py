@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ssinfnet import config
+from ssinfnet.study import config
 
 __all__ = ["app"]
 
@@ -37,10 +37,10 @@ def _refusals() -> Iterator[None]:
 @data_app.command("inspect")
 def inspect_data(
     folder: Annotated[Path, typer.Argument(help="folder of raw data")],
-    source: Annotated[str, typer.Option(help="layout: a module of ssinfnet/sources")],
+    source: Annotated[str, typer.Option(help="layout: a module of ssinfnet/data/sources")],
 ) -> None:
     """Say what a folder holds, what cannot be used, and which slices occur twice."""
-    from ssinfnet import inspection
+    from ssinfnet.data import inspection
 
     with _refusals():
         typer.echo(inspection.inspect(folder, source).text())
@@ -52,7 +52,7 @@ def download_data(
     to: Annotated[Path, typer.Option(help="folder that receives it")],
 ) -> None:
     """Fetch a freely available data set, or what is missing of it."""
-    from ssinfnet.sources import download
+    from ssinfnet.data.sources import download
 
     with _refusals():
         typer.echo(download.download(name, to))
@@ -77,7 +77,7 @@ def pack_model(
 
     The folder is all that `ssinfnet predict` needs, and what may be published.
     """
-    from ssinfnet import model_folder, model_packing
+    from ssinfnet.scans import model_folder, model_packing
 
     with _refusals():
         packed = model_packing.pack(
@@ -92,7 +92,7 @@ def verify_model(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="of `ssinfnet model pack`")],
 ) -> None:
     """Check every hash and key of a model, and that each of its networks answers."""
-    from ssinfnet import model_folder
+    from ssinfnet.scans import model_folder
 
     with _refusals():
         typer.echo(model_folder.verify(folder))
@@ -155,9 +155,9 @@ def predict(
     scans were not; table_excluded.csv says why. OUT may be any folder: scans of earlier calls stay
     in it, and nothing that ssinfnet did not write is replaced or removed.
     """
-    from ssinfnet import predicted_files
-    from ssinfnet.prediction import Predictor
-    from ssinfnet.sources.intensities import Declared
+    from ssinfnet.data.sources.intensities import Declared
+    from ssinfnet.scans import predicted_files
+    from ssinfnet.scans.prediction import Predictor
 
     with _refusals():
         predictor = Predictor.of(
@@ -199,7 +199,7 @@ def write_phantom(
     study: Annotated[str, typer.Option(help="study whose phantom to write")] = "demo",
 ) -> None:
     """Write the embedded data set as raw files in the layouts of the real sources."""
-    from ssinfnet import phantom
+    from ssinfnet.data import phantom
 
     with _refusals():
         settings = config.load_study(study).data.phantom
@@ -256,8 +256,9 @@ def mediate_table(
     Prints the mediators; every test goes to TABLE_mediation.csv, or where `--to` says. A file there
     that ssinfnet did not write is not replaced; what it wrote is listed in written_files.json.
     """
-    from ssinfnet import artifacts, mediation
-    from ssinfnet.written_files import WrittenFiles
+    from ssinfnet import mediation
+    from ssinfnet.storage import artifacts
+    from ssinfnet.storage.written_files import WrittenFiles
 
     to = to or table.with_name(f"{table.stem}_mediation.csv")
     with _refusals():
@@ -321,7 +322,7 @@ def compare_studies(
     Writes one page, FIRST_and_SECOND.html if not told otherwise, and a CSV beside it. Files there
     that ssinfnet did not write are not replaced; what it wrote is listed in written_files.json.
     """
-    from ssinfnet import study_comparison
+    from ssinfnet.report import study_comparison
 
     with _refusals():
         studies = config.load_study(first), config.load_study(second)
@@ -341,7 +342,7 @@ def publish_study(
     Of a phantom tables and the paper's figures; of real data tables over many patients alone. What
     the run no longer makes is removed once the run is complete.
     """
-    from ssinfnet import publication
+    from ssinfnet.report import publication
 
     with _refusals():
         typer.echo(publication.publish(config.load_study(name)).text())
@@ -352,7 +353,7 @@ def show_learnt(
     name: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],
 ) -> None:
     """Say in one line whether every training of a study's last run beat its trivial rivals."""
-    from ssinfnet import learnt
+    from ssinfnet.evaluation import learnt
 
     with _refusals():
         typer.echo(learnt.of_study(config.load_study(name)))
@@ -372,7 +373,9 @@ def train(
     parallel and keeps them as executed. With `--only`, what the other notebooks need is not asked
     for: '0[1-5]_*' trains and scores without PyRadiomics and semopy.
     """
-    from ssinfnet import learnt, paths, plain_runs
+    from ssinfnet.engine import plain_runs
+    from ssinfnet.evaluation import learnt
+    from ssinfnet.study import paths
 
     if data is not None:
         os.environ[paths.DATA_VARIABLE] = str(data.resolve())

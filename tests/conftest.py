@@ -51,8 +51,9 @@ def inputs_stay(request, monkeypatch, tmp_path):
     """
     import hashlib
 
-    from ssinfnet import inspection, predicted_files
-    from ssinfnet.written_files import RECORD, WrittenFiles
+    from ssinfnet.data import inspection
+    from ssinfnet.scans import predicted_files
+    from ssinfnet.storage.written_files import RECORD, WrittenFiles
 
     excused: set[Path] = set()
 
@@ -176,19 +177,14 @@ def packed(tmp_path_factory) -> Packed:
 
     import torch
 
-    from ssinfnet import (
-        artifacts,
-        cohort,
-        inference,
-        model_packing,
-        networks,
-        preparation,
-        segmentation,
-        slice_sets,
-    )
-    from ssinfnet.config import PhantomConfig, TrainingConfig, load_study
-    from ssinfnet.models import MULTI_MODELS
-    from ssinfnet.paths import PREDICTIONS, StudyPaths
+    from ssinfnet import inference, networks
+    from ssinfnet.data import cohort, preparation, slice_sets
+    from ssinfnet.scans import model_packing
+    from ssinfnet.storage import artifacts
+    from ssinfnet.study.config import PhantomConfig, TrainingConfig, load_study
+    from ssinfnet.study.models import MULTI_MODELS
+    from ssinfnet.study.paths import PREDICTIONS, StudyPaths
+    from ssinfnet.training import segmentation
 
     cpu, folder = torch.device("cpu"), tmp_path_factory.mktemp("packed")
     places, smoke = StudyPaths("smoke", folder), load_study("smoke")
@@ -234,6 +230,6 @@ def packed(tmp_path_factory) -> Packed:
 @pytest.fixture(scope="session")
 def predictor(packed):
     """The packed model, ready on the processor."""
-    from ssinfnet.prediction import Predictor
+    from ssinfnet.scans.prediction import Predictor
 
     return Predictor.of(packed.model, device="cpu")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from ssinfnet import paths
+from ssinfnet.study import paths
 
 TIMED = ("table_s8", "table_costs", "table_trainings", "figure_costs")  # nothing but timings
 COMPARED_TIMES = b"s8,table_s8,"  # the rows of table_paper_comparison that repeat table_s8

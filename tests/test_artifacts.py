@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet import artifacts
+from ssinfnet.storage import artifacts
 
 
 @pytest.fixture

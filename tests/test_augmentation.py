@@ -6,8 +6,8 @@ import torch
 from scipy import ndimage
 from skimage import exposure
 
-from ssinfnet import augmentation
-from ssinfnet.config import AugmentationConfig
+from ssinfnet.data import augmentation
+from ssinfnet.study.config import AugmentationConfig
 
 STILL = {"flip_vertical": 0.0, "flip_horizontal": 0.0}
 ALWAYS = AugmentationConfig(

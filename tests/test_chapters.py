@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ssinfnet import chapters
+from ssinfnet.report import chapters
 
 SAVED = Path(__file__).parents[1] / "docs/results/demo/manifest"
 

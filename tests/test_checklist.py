@@ -5,8 +5,9 @@ import re
 import pandas as pd
 import pytest
 
-from ssinfnet import checklist, config
-from ssinfnet.checklist import filling
+from ssinfnet.report import checklist
+from ssinfnet.report.checklist import filling
+from ssinfnet.study import config
 
 SPLIT = pd.DataFrame(
     {"source": "medseg", "split": ["train", "validation", "test"], "patients": [10, 2, 3],

@@ -4,7 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ssinfnet import checkpoints, inference, networks
+from ssinfnet import inference, networks
+from ssinfnet.training import checkpoints
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from ssinfnet import clinical
-from ssinfnet.clinical import parse_diseases
-from ssinfnet.phantom.clinical import clinical_table
-from ssinfnet.sources.ictcf import TABLE, patient_id_of, read_clinical
+from ssinfnet.data.phantom.clinical import clinical_table
+from ssinfnet.data.sources.ictcf import TABLE, patient_id_of, read_clinical
+from ssinfnet.patients import clinical
+from ssinfnet.patients.clinical import parse_diseases
 
 # Text → how many conditions a reader counts; None where it cannot be told. Labelled by hand.
 COUNTED = {

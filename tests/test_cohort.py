@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from ssinfnet import cohort, phantom, sources, splits
-from ssinfnet.config import SourceConfig, SplitConfig, load_study
+from ssinfnet.data import cohort, phantom, sources, splits
+from ssinfnet.study.config import SourceConfig, SplitConfig, load_study
 
 
 def table(sizes, lesion_share=0.5, seed=0) -> pd.DataFrame:

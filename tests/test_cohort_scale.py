@@ -7,26 +7,21 @@ import pandas as pd
 import pytest
 import torch
 
-from ssinfnet import (
-    artifacts,
-    cohort,
-    cohort_maps,
-    cohort_ratios,
-    inference,
-    networks,
-    preparation,
-    segmentation,
-    slice_sets,
-)
-from ssinfnet.cohort_maps import segment_cohort
-from ssinfnet.config import PhantomConfig, TrainingConfig, load_study
-from ssinfnet.maps import SliceMaps, class_masks, read_maps
-from ssinfnet.models import MULTI_MODELS
-from ssinfnet.parenchyma import find_lungs, lung_fault
-from ssinfnet.paths import PREDICTIONS, StudyPaths
-from ssinfnet.phenotypes import columns, measure_mask
-from ssinfnet.phenotypes.cohort import measure_cohort
-from ssinfnet.volume_severity import volume_severity
+from ssinfnet import inference, networks
+from ssinfnet.data import cohort, preparation, slice_sets
+from ssinfnet.evaluation.maps import SliceMaps, class_masks, read_maps
+from ssinfnet.inference import cohort_maps
+from ssinfnet.inference.cohort_maps import segment_cohort
+from ssinfnet.patients import cohort_ratios
+from ssinfnet.patients.classical_lungs import find_lungs, lung_fault
+from ssinfnet.patients.phenotypes import columns, measure_mask
+from ssinfnet.patients.phenotypes.cohort import measure_cohort
+from ssinfnet.patients.volume_severity import volume_severity
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import PhantomConfig, TrainingConfig, load_study
+from ssinfnet.study.models import MULTI_MODELS
+from ssinfnet.study.paths import PREDICTIONS, StudyPaths
+from ssinfnet.training import segmentation
 
 CPU = torch.device("cpu")
 ONE_EPOCH = TrainingConfig(epochs=1, scales=(1.0,), batch_size=4)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet import comparison, published
+from ssinfnet.paper import comparison, published
 
 
 def saved(folder, name, rows):

@@ -1,7 +1,7 @@
 import pytest
 
-from ssinfnet.config import Study, load_study
-from ssinfnet.paths import project_root
+from ssinfnet.study.config import Study, load_study
+from ssinfnet.study.paths import project_root
 
 STUDIES = sorted(path.stem for path in (project_root() / "studies").glob("*.yaml"))
 MINIMAL = "name: mine\ndescription: d\ndata:\n  sources: [{name: medseg, folder: m}]\n"

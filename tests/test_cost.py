@@ -8,9 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from ssinfnet import artifacts, cost, networks, tables, training
-from ssinfnet.config import CostConfig, load_study
-from ssinfnet.paths import StudyPaths
+from ssinfnet import networks, tables
+from ssinfnet.evaluation import cost
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import CostConfig, load_study
+from ssinfnet.study.paths import StudyPaths
+from ssinfnet.training import fitting
 
 CPU = torch.device("cpu")
 
@@ -92,7 +95,7 @@ def test_what_a_model_starts_from_is_part_of_its_price(tmp_path, study):
 
     def history(folder, seconds):
         text = "epoch,seconds\n" + "".join(f"{n},{s}\n" for n, s in enumerate(seconds, start=1))
-        artifacts.write_text(folder / training.HISTORY, text)
+        artifacts.write_text(folder / fitting.HISTORY, text)
 
     models = ("sinfnet", "ssinfnet", "semi_infnet")
     study = study.model_copy(

@@ -7,17 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from ssinfnet import batches, checkpoints, inference, networks, pretext, segmentation, training
-from ssinfnet.config import (
+from ssinfnet import inference, networks
+from ssinfnet.data import batches
+from ssinfnet.study.config import (
     AugmentationConfig,
     MultiTrainingConfig,
     PhaseConfig,
     PretextConfig,
     TrainingConfig,
 )
-from ssinfnet.models import MULTI_MODELS
-from ssinfnet.optimizers import Lookahead
-from ssinfnet.training import loop
+from ssinfnet.study.models import MULTI_MODELS
+from ssinfnet.training import checkpoints, fitting, pretext, segmentation
+from ssinfnet.training.fitting import loop
+from ssinfnet.training.optimizers import Lookahead
 
 CPU = torch.device("cpu")
 CUDA = pytest.param(
@@ -86,7 +88,7 @@ def test_steps_are_recorded_and_leave_what_plain_steps_leave(
 ):
     made = []
 
-    class Kept(training.GraphedStep):
+    class Kept(fitting.GraphedStep):
         def __init__(self, *arguments, **more):
             super().__init__(*arguments, **more)
             made.append(self)
@@ -113,7 +115,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(
     square_slices, tmp_path, device, exact, monkeypatch
 ):
     whole, _ = fit(square_slices, tmp_path / "whole", device)
-    is_due, asked = training.StateWriter.is_due, []
+    is_due, asked = fitting.StateWriter.is_due, []
 
     def stopping(self):
         asked.append(True)
@@ -122,7 +124,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(
         return is_due(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.StateWriter, "is_due", stopping)
+        patch.setattr(fitting.StateWriter, "is_due", stopping)
         with pytest.raises(Stopped):
             fit(square_slices, tmp_path / "stopped", device)
     resumed, history = fit(square_slices, tmp_path / "stopped", device)

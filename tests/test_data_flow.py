@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ssinfnet import data_flow
+from ssinfnet.report import data_flow
 
 NOTEBOOKS = {path.stem for path in (Path(__file__).parents[1] / "notebooks").glob("*.ipynb")}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ssinfnet import decisions
+from ssinfnet.report import decisions
 
 ROOT = Path(__file__).parents[1]
 SAVED = sorted(path.stem for path in (ROOT / "docs/results/demo/manifest").glob("*.json"))

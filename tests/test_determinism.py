@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ssinfnet import batches, inference, mediation, networks
-from ssinfnet.paths import project_root
+from ssinfnet import inference, mediation, networks
+from ssinfnet.data import batches
+from ssinfnet.study.paths import project_root
 
 CPU = torch.device("cpu")
 

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from conftest import load_script
 
-from ssinfnet import paths
-from ssinfnet.config import load_study
-from ssinfnet.models import MULTI_MODELS, SINGLE_MODELS
+from ssinfnet.study import paths
+from ssinfnet.study.config import load_study
+from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 
 ROOT = paths.project_root()
 PAGES = [
@@ -94,7 +94,7 @@ def test_every_key_says_what_it_is(generate):
 
 
 def test_a_comment_is_read_from_beside_its_key(generate):
-    from ssinfnet.config import FittingConfig
+    from ssinfnet.study.config import FittingConfig
 
     comments = generate.field_comments(FittingConfig)
     assert comments["batch_size"] == "Inf-Net's code"
@@ -251,7 +251,8 @@ from functools import partial
 
 import pandas as pd
 
-from ssinfnet import config, report, tables
+from ssinfnet import report, tables
+from ssinfnet.study import config
 
 
 def test_a_study_may_name_the_source_and_the_network():

@@ -10,9 +10,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from ssinfnet import artifacts
-from ssinfnet.sources import download, volumes
-from ssinfnet.sources.download import Dataset, Remote
+from ssinfnet.data.sources import download, volumes
+from ssinfnet.data.sources.download import Dataset, Remote
+from ssinfnet.storage import artifacts
 
 
 class Server(ThreadingHTTPServer):
@@ -255,6 +255,6 @@ def test_an_unknown_data_set_names_the_known_ones(tmp_path):
 
 
 def test_every_data_set_is_read_by_a_source():
-    from ssinfnet import sources
+    from ssinfnet.data import sources
 
     assert {one.source for one in download.DATASETS.values()} <= sources.ADAPTERS.keys()

@@ -3,9 +3,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from ssinfnet import artifacts, evaluation
-from ssinfnet.config import load_study
-from ssinfnet.paths import PREDICTIONS, StudyPaths
+from ssinfnet import evaluation
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import load_study
+from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 
 
 class TinyCohort:

@@ -23,19 +23,15 @@ from pydicom.uid import RLELossless
 from test_volumes import write_slice
 
 import ssinfnet
-from ssinfnet import (
-    artifacts,
-    checkpoints,
-    clinical,
-    config,
-    model_folder,
-    notebook_runs,
-    paths,
-    strict_yaml,
-)
+from ssinfnet.data.sources import ccii, download, files, ictcf, volume_files
+from ssinfnet.engine import notebook_runs
 from ssinfnet.mediation import frames
 from ssinfnet.networks import blocks
-from ssinfnet.sources import ccii, download, files, ictcf, volume_files
+from ssinfnet.patients import clinical
+from ssinfnet.scans import model_folder
+from ssinfnet.storage import artifacts, strict_yaml
+from ssinfnet.study import config, paths
+from ssinfnet.training import checkpoints
 
 resource = pytest.importorskip("resource", reason="memory can be capped on Unix only")
 

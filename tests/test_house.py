@@ -2,6 +2,7 @@
 
 import ast
 import re
+from graphlib import TopologicalSorter
 
 import pytest
 from conftest import ROOT
@@ -23,23 +24,34 @@ ALL_ROOMS = {
     path.stem for path in LIBRARY.iterdir()
     if path.suffix == ".py" or (path / "__init__.py").is_file()
 } - {"__init__"}  # fmt: skip
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in LIBRARY.rglob("*.py")
+}
 
 
 def rooms_in_order() -> list[str]:
-    """The library's modules and packages in the README's order."""
+    """The library's rooms in the README's order, the command line last."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     listed = re.search(r"## Finding your way.*?```\n(.*?)```", readme, re.DOTALL).group(1)
-    return [name for line in listed.splitlines() for name in line[:28].strip(" ,").split(", ")]
+    return [line.split()[0] for line in listed.splitlines()]
 
 
 def imported_rooms(path) -> set[str]:
     """The rooms that a module imports, wherever in it."""
+    return {name.split(".")[1] for name in imported_modules(path) if name != "ssinfnet"}
+
+
+def imported_modules(path) -> set[str]:
+    """The modules of the library that a module imports, wherever in it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ssinfnet"):
-            parts = node.module.split(".")
-            found |= {parts[1]} if parts[1:] else {alias.name for alias in node.names}
-    return found & ALL_ROOMS
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (inner & MODULES.keys()) or {node.module}
+    return found & MODULES.keys()
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -69,12 +81,21 @@ def test_imports_point_up_the_list():
     assert against == []
 
 
+def test_no_module_needs_itself():
+    """Two modules that import each other cannot be read one after the other."""
+    order = TopologicalSorter(
+        {name: imported_modules(path) - {name} for name, path in MODULES.items()}
+    )
+    order.prepare()  # CycleError names the circle
+
+
 @pytest.mark.parametrize(
     "path", sorted(LIBRARY.rglob("*.py")), ids=lambda path: path.relative_to(LIBRARY).as_posix()
 )
 def test_every_module_says_what_it_is_and_what_it_offers(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree)
-    names = {target.id for node in tree.body if isinstance(node, ast.Assign)
-             for target in node.targets if isinstance(target, ast.Name)}  # fmt: skip
+    names = {name.id for node in tree.body if isinstance(node, ast.Assign)
+             for target in node.targets for name in ast.walk(target)
+             if isinstance(name, ast.Name)}  # fmt: skip
     assert "__all__" in names

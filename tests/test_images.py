@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssinfnet import images
+from ssinfnet.data import images
 
 
 def test_window_refuses_nan_intensities():

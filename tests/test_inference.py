@@ -5,19 +5,12 @@ import pandas as pd
 import pytest
 import torch
 
-from ssinfnet import (
-    artifacts,
-    batches,
-    checkpoints,
-    images,
-    inference,
-    networks,
-    segmentation,
-    slice_sets,
-    training,
-)
-from ssinfnet.config import TrainingConfig, load_study
-from ssinfnet.paths import PREDICTIONS, StudyPaths
+from ssinfnet import inference, networks
+from ssinfnet.data import batches, images, slice_sets
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import TrainingConfig, load_study
+from ssinfnet.study.paths import PREDICTIONS, StudyPaths
+from ssinfnet.training import checkpoints, fitting, segmentation
 
 CPU = torch.device("cpu")
 
@@ -290,7 +283,7 @@ def moved(tmp_path, monkeypatch):
         path = StudyPaths("other", tmp_path).cohort / f"{name}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, rng.integers(0, 255, (8, 32, 32)).astype(np.uint8))
-    monkeypatch.setattr(inference.Cohort, "load", lambda folder: Elsewhere())
+    monkeypatch.setattr(inference.slices.Cohort, "load", lambda folder: Elsewhere())
     trained = {
         ("single", "sinfnet"): inference.seeded(1, networks.build_single, "infnet", 0.125),
         ("multi", "sinfnet"): inference.seeded(2, networks.build_multi, "unet", True, 0.125),
@@ -298,7 +291,7 @@ def moved(tmp_path, monkeypatch):
     for (stage, model), network in trained.items():
         run = {"stage": stage, "model": model, "width": 0.125}
         checkpoints.save(
-            getattr(places, stage)(model, 0, 1) / training.WEIGHTS,
+            getattr(places, stage)(model, 0, 1) / fitting.WEIGHTS,
             network.state_dict(),
             {"run": run, "finished": True, "history": []},
         )

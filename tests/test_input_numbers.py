@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 from scan_files import write_nifti, write_series
 
+from ssinfnet.data.sources import volumes
+from ssinfnet.data.sources.files import UnreadableFile
+from ssinfnet.data.sources.intensities import Declared
 from ssinfnet.scans import Place, read_scan
-from ssinfnet.sources import volumes
-from ssinfnet.sources.files import UnreadableFile
-from ssinfnet.sources.intensities import Declared
 
 pytestmark = pytest.mark.usefixtures("inputs_stay")
 

@@ -12,9 +12,9 @@ import SimpleITK
 from scan_files import HU, LPS, write_nifti, write_pictures, write_series
 from typer.testing import CliRunner
 
-from ssinfnet import predicted_files
 from ssinfnet.cli import app
-from ssinfnet.predicted_files import predict_into
+from ssinfnet.scans import predicted_files
+from ssinfnet.scans.predicted_files import predict_into
 
 pytestmark = pytest.mark.usefixtures("inputs_stay")
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from scan_files import HU, LPS, write_nifti, write_series
 
-from ssinfnet.sources import volumes
-from ssinfnet.sources.files import read_labels
+from ssinfnet.data.sources import volumes
+from ssinfnet.data.sources.files import read_labels
 
 pytestmark = pytest.mark.usefixtures("inputs_stay")
 

@@ -17,11 +17,11 @@ from conftest import ROOT
 from PIL import Image
 from scan_files import HU, LPS, write_nifti, write_pictures, write_series
 
-from ssinfnet.prediction_plan import picture_names
+from ssinfnet.data.sources import dicom_seg
+from ssinfnet.data.sources.files import UnreadableFile
+from ssinfnet.data.sources.volume_files import as_stored, read_volume, write_mask
 from ssinfnet.scans import Place, find_scans, read_scan
-from ssinfnet.sources import dicom_seg
-from ssinfnet.sources.files import UnreadableFile
-from ssinfnet.sources.volume_files import as_stored, read_volume, write_mask
+from ssinfnet.scans.prediction_plan import picture_names
 
 pytestmark = pytest.mark.usefixtures("inputs_stay")
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ssinfnet import inspection
 from ssinfnet.cli import app
+from ssinfnet.data import inspection
 
 pytestmark = pytest.mark.usefixtures("inputs_stay")
 

@@ -7,11 +7,12 @@ import statsmodels.api as sm
 from drawings import texts
 from scipy import ndimage
 
-from ssinfnet import artifacts, mediation, plots, tables
-from ssinfnet.config import MediationConfig, PhantomConfig
-from ssinfnet.phantom import Findings, clinical, draw_patient, sites
-from ssinfnet.phantom.truth import read_planted, read_truth
-from ssinfnet.sources import ictcf
+from ssinfnet import mediation, plots, tables
+from ssinfnet.data.phantom import Findings, clinical, draw_patient, sites
+from ssinfnet.data.phantom.truth import read_planted, read_truth
+from ssinfnet.data.sources import ictcf
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import MediationConfig, PhantomConfig
 
 HOW = MediationConfig(
     draws=200, fewest=1, exposures=("age", "n_diseases"), outcomes=("infected",), covariates=()

@@ -19,7 +19,7 @@ import matplotlib as mpl
 import psutil
 import pytest
 
-from ssinfnet.paths import project_root
+from ssinfnet.study.paths import project_root
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TOKEN = "of-this-test-alone"

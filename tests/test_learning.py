@@ -9,22 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from ssinfnet import (
-    artifacts,
-    inference,
-    learning,
-    learnt,
-    networks,
-    report,
-    segmentation,
-    study_runs,
-    tables,
-)
-from ssinfnet.batches import SliceSet
-from ssinfnet.config import TrainingConfig, load_study
-from ssinfnet.learnt import Training
+from ssinfnet import inference, networks, report, tables
+from ssinfnet.data.batches import SliceSet
+from ssinfnet.evaluation import learning, learnt
+from ssinfnet.evaluation.learnt import Training
 from ssinfnet.networks.unet import UNetOutput
-from ssinfnet.paths import LEARNING, StudyPaths
+from ssinfnet.storage import artifacts
+from ssinfnet.study import schedule
+from ssinfnet.study.config import TrainingConfig, load_study
+from ssinfnet.study.paths import LEARNING, StudyPaths
+from ssinfnet.training import segmentation
 
 CPU = torch.device("cpu")
 MADE = {"study": "smoke", "parameters": {}, "versions": {}, "inputs": {}}
@@ -168,7 +162,7 @@ def test_an_inpainting_learnt_if_both_masks_are_restored_below_the_local_mean():
 def test_every_training_of_a_study_is_listed_once_with_a_folder_of_its_own(root):
     study = load_study("smoke")
     listed = list(learnt.trainings(study))
-    notebooks = Counter(book for book, _ in study_runs.runs_of(study, "smoke"))
+    notebooks = Counter(book for book, _ in schedule.runs_of(study, "smoke"))
     training_books = ("01_lung_field", "02_pretraining", "02_pseudo_labels",
                       "03_single_segmentation", "04_multi_segmentation")  # fmt: skip
     assert len(listed) == sum(notebooks[book] for book in training_books)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssinfnet import losses
+from ssinfnet.training import losses
 
 
 def half() -> torch.Tensor:

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet import artifacts, mediation, tables
-from ssinfnet.config import MediationConfig
-from ssinfnet.phenotypes import columns
+from ssinfnet import mediation, tables
+from ssinfnet.patients.phenotypes import columns
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import MediationConfig
 
 EXPOSURES = ["age", "n_diseases"]
 HOW = MediationConfig(exposures=("age", "n_diseases"), covariates=(), model_draws=0)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ssinfnet.cli import app
-from ssinfnet.config import MediationConfig
 from ssinfnet.mediation import (
     mediate,
     natural_effects,
@@ -21,6 +20,7 @@ from ssinfnet.mediation.collinearity import adjustment, independent_columns
 from ssinfnet.mediation.natural import _Data, _drawn_effects
 from ssinfnet.mediation.regressions import slopes, weighted_indirect_effects
 from ssinfnet.mediation.resampling import drawn_weights
+from ssinfnet.study.config import MediationConfig
 
 # Statsmodels says that the design is deficient, and fits it by the pseudo-inverse
 by_pinv = pytest.mark.filterwarnings("ignore:The design matrix is rank-deficient")

@@ -6,7 +6,6 @@ import pytest
 import statsmodels.api as sm
 
 from ssinfnet import mediation
-from ssinfnet.config import MediationConfig
 from ssinfnet.mediation import (
     correlations,
     filter_correlated,
@@ -17,6 +16,7 @@ from ssinfnet.mediation import (
     two_part_effects,
     vanishing_rho,
 )
+from ssinfnet.study.config import MediationConfig
 
 EXPOSURES = ["age", "n_diseases", "gender"]
 MEDIATORS = ["ggo_area", "ggo_entropy"]

@@ -6,8 +6,11 @@ import shutil
 import pytest
 import torch
 
-from ssinfnet import artifacts, checkpoints, inference, model_folder, model_packing
-from ssinfnet.paths import PREDICTIONS
+from ssinfnet import inference
+from ssinfnet.scans import model_folder, model_packing
+from ssinfnet.storage import artifacts
+from ssinfnet.study.paths import PREDICTIONS
+from ssinfnet.training import checkpoints
 
 
 def rewritten(folder, change):

@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
-from ssinfnet.config import parts
-from ssinfnet.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS, ablation
+from ssinfnet.study.config import parts
+from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS, ablation
 
 NAMES = ("shown", "published")
 

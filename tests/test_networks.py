@@ -2,8 +2,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ssinfnet import images, inference, networks, segmentation
+from ssinfnet import inference, networks
+from ssinfnet.data import images
 from ssinfnet.networks.blocks import Res2Net50
+from ssinfnet.training import segmentation
 
 
 def parameters(network) -> int:

@@ -6,7 +6,7 @@ import time
 import nbformat
 import pytest
 
-from ssinfnet import notebook_runs
+from ssinfnet.engine import notebook_runs
 
 PARAMETERS = 'study: str = "smoke"  # a study\nepochs: int = 1\n'
 

@@ -5,7 +5,7 @@ import ast
 import nbformat
 import pytest
 
-from ssinfnet.paths import project_root
+from ssinfnet.study.paths import project_root
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
 

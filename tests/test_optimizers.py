@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssinfnet.optimizers import Lookahead
+from ssinfnet.training.optimizers import Lookahead
 
 
 def quadratic(start=3.0):

@@ -7,8 +7,8 @@ import zipfile
 import pytest
 from conftest import ROOT, load_script
 
-from ssinfnet import cohort, phantom
-from ssinfnet.config import load_study
+from ssinfnet.data import cohort, phantom
+from ssinfnet.study.config import load_study
 
 # What neither a bare GPU machine has nor the notebooks of training and scoring need
 LACKING = (
@@ -30,8 +30,9 @@ for book in sys.argv[1:]:
         lines = "".join(cell["source"]).split("\\n\\nsettings")[0]
         if cell["cell_type"] == "code" and "import " in lines:
             exec(lines)
-import ssinfnet.cli, ssinfnet.learnt, ssinfnet.plain_runs, ssinfnet.publication
-import ssinfnet.sources.covid_semiseg
+import ssinfnet.cli, ssinfnet.evaluation.learnt, ssinfnet.engine.plain_runs
+import ssinfnet.report.publication
+import ssinfnet.data.sources.covid_semiseg
 """
 
 

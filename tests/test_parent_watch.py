@@ -8,11 +8,13 @@ import nbformat
 import psutil
 import pytest
 
-from ssinfnet import artifacts, notebook_runs
+from ssinfnet.engine import notebook_runs
+from ssinfnet.storage import artifacts
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="nothing is watched on Windows")
 SLEEPER = (
-    "import time; from ssinfnet import parent_watch; parent_watch.start({parent}); time.sleep(60)"
+    "import time; from ssinfnet.work import parent_watch; "
+    "parent_watch.start({parent}); time.sleep(60)"
 )
 STARTER = """
 import os, subprocess, sys, time

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from ssinfnet import paths
+from ssinfnet.study import paths
 
 
 def test_the_root_is_found_from_the_notebooks_folder(monkeypatch):
@@ -33,5 +33,5 @@ def test_an_unset_data_folder_says_which_command_sets_it(monkeypatch):
 
 
 def test_importing_the_package_loads_no_torch():
-    code = "import ssinfnet, ssinfnet.config, sys; sys.exit('torch' in sys.modules)"
+    code = "import ssinfnet, ssinfnet.study.config, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,9 +5,9 @@ import pytest
 from scipy.ndimage import binary_erosion, distance_transform_edt
 from skimage.morphology import convex_hull_image
 
-from ssinfnet import phantom
-from ssinfnet.config import PhantomConfig
-from ssinfnet.phantom import anatomy, sites, slices, vessels
+from ssinfnet.data import phantom
+from ssinfnet.data.phantom import anatomy, sites, slices, vessels
+from ssinfnet.study.config import PhantomConfig
 
 ILL = phantom.Findings(extent=0.25, consolidation_share=0.4)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from ssinfnet import phantom
-from ssinfnet.phantom import clinical
+from ssinfnet.data import phantom
+from ssinfnet.data.phantom import clinical
 
 NINE_LEVELS = {  # J, mediation analysis: "severity is measured with 9 levels"
     "Control (Healthy)",

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssinfnet import phantom
-from ssinfnet.config import PhantomConfig
-from ssinfnet.phantom import sites
-from ssinfnet.sources import ccii, ictcf
+from ssinfnet.data import phantom
+from ssinfnet.data.phantom import sites
+from ssinfnet.data.sources import ccii, ictcf
+from ssinfnet.study.config import PhantomConfig
 
 SMALL = PhantomConfig(
     size=64,

@@ -10,10 +10,16 @@ from PIL import Image
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 from scipy.ndimage import gaussian_filter
 
-from ssinfnet import phenotypes
-from ssinfnet.phantom.lesions import CONSOLIDATION, GROUND_GLASS
-from ssinfnet.phantom.slices import Findings, draw_patient
-from ssinfnet.phenotypes import FEATURES, catalogue, measure_mask, measure_slice, patient_means
+from ssinfnet.data.phantom.lesions import CONSOLIDATION, GROUND_GLASS
+from ssinfnet.data.phantom.slices import Findings, draw_patient
+from ssinfnet.patients import phenotypes
+from ssinfnet.patients.phenotypes import (
+    FEATURES,
+    catalogue,
+    measure_mask,
+    measure_slice,
+    patient_means,
+)
 
 logging.getLogger("radiomics").setLevel(logging.CRITICAL)
 ATTRIBUTES = {feature.key: place for place, feature in enumerate(FEATURES)}

@@ -11,9 +11,11 @@ import interrupted
 import pandas as pd
 import pytest
 
-from ssinfnet import artifacts, plain_runs, study_runs
-from ssinfnet.config import load_study
-from ssinfnet.paths import PREDICTIONS, StudyPaths
+from ssinfnet.engine import plain_runs
+from ssinfnet.storage import artifacts
+from ssinfnet.study import schedule
+from ssinfnet.study.config import load_study
+from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # a whole study is one fixture
 PLACES = StudyPaths.of("smoke")
@@ -49,7 +51,7 @@ def test_a_run_leaves_git_status_as_it_was(status_before, executed, git):
 
 
 def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
-    planned = list(study_runs.runs_of(load_study("smoke"), "smoke"))
+    planned = list(schedule.runs_of(load_study("smoke"), "smoke"))
     ends = re.findall(rf"^\[ *(\d+)/{len(planned)}\] .*$", executed.stderr, re.MULTILINE)
     assert len(ends) == len(planned)
     assert ends[-1] == str(len(planned))
@@ -80,7 +82,7 @@ def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
 
 
 def test_smoke_stays_small():
-    assert len(list(study_runs.runs_of(load_study("smoke"), "smoke"))) <= 45
+    assert len(list(schedule.runs_of(load_study("smoke"), "smoke"))) <= 45
 
 
 def test_the_mediation_is_of_the_patients_and_phenotypes_of_the_run(executed):
@@ -269,7 +271,7 @@ def test_the_plain_runs_are_those_of_the_snakefile(text, tmp_path):
         study = str(tmp_path / "lesions.yaml")
     planned = snakemake("--dry-run", "--forceall", "--config", f"study={study}").stdout
     jobs = re.findall(r"^\s*rule (?!all)(\w+):", planned, flags=re.MULTILINE)
-    assert len(jobs) == len(list(study_runs.runs_of(load_study(study), study)))
+    assert len(jobs) == len(list(schedule.runs_of(load_study(study), study)))
     assert ("class_results" in jobs) == (text is None)
 
 

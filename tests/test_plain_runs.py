@@ -1,9 +1,10 @@
 import nbformat
 import pytest
 
-from ssinfnet import plain_runs, study_runs
-from ssinfnet.config import load_study
-from ssinfnet.paths import project_root
+from ssinfnet.engine import plain_runs
+from ssinfnet.study import schedule
+from ssinfnet.study.config import load_study
+from ssinfnet.study.paths import project_root
 
 
 def notebook(folder, *cells):
@@ -36,7 +37,7 @@ def test_a_failed_cell_is_named_with_its_error(tmp_path):
 
 def test_every_run_names_a_notebook_and_parameters_it_has():
     for name in ("smoke", "paper"):
-        for book, parameters in study_runs.runs_of(load_study(name), name):
+        for book, parameters in schedule.runs_of(load_study(name), name):
             path = project_root() / "notebooks" / f"{book}.ipynb"
             cell = next(
                 c
@@ -55,7 +56,7 @@ def test_only_the_notebooks_that_are_asked_for_run_in_their_order():
     assert books[0].startswith("01_")
     assert "05_class_results" in books
     assert {book[:2] for book in books} == {"01", "02", "05"}
-    every = list(study_runs.runs_of(smoke, "smoke"))
+    every = list(schedule.runs_of(smoke, "smoke"))
     assert [run for run in every if run in wanted] == wanted
     assert plain_runs.runs_wanted(smoke, "smoke") == every
 
@@ -70,12 +71,12 @@ def test_a_study_without_ssinfnet_runs_no_ablation():
     alone = smoke.model_copy(
         update={"multi": smoke.multi.model_copy(update={"models": ("sinfnet",)})}
     )
-    assert "08_ablation" in [book for book, _ in study_runs.runs_of(smoke, "smoke")]
-    assert "08_ablation" not in [book for book, _ in study_runs.runs_of(alone, "smoke")]
+    assert "08_ablation" in [book for book, _ in schedule.runs_of(smoke, "smoke")]
+    assert "08_ablation" not in [book for book, _ in schedule.runs_of(alone, "smoke")]
 
 
 def test_only_a_phantoms_cohort_has_a_known_truth():
     knowing = {"demo": True, "smoke": True, "ictcf_cpu": False, "smoke_set3": False}
     for name, known in knowing.items():
-        books = [book for book, _ in study_runs.runs_of(load_study(name), name)]
+        books = [book for book, _ in schedule.runs_of(load_study(name), name)]
         assert ("12_known_truth" in books) == known

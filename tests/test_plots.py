@@ -11,7 +11,7 @@ from drawings import IMAGE, MASK, texts
 from matplotlib.colors import to_rgba
 
 from ssinfnet import plots, scores
-from ssinfnet.config import AugmentedConfig, MultiConfig, SingleConfig
+from ssinfnet.study.config import AugmentedConfig, MultiConfig, SingleConfig
 
 
 def test_every_figure_of_a_notebook_shows_and_not_the_first_alone(monkeypatch):

@@ -13,13 +13,14 @@ from PIL import Image
 from scan_files import HU, LPS, write_nifti, write_pictures, write_series
 from typer.testing import CliRunner
 
-from ssinfnet import artifacts, model_packing, phenotypes, predicted_files
 from ssinfnet.cli import app
-from ssinfnet.predicted_files import predict_into
-from ssinfnet.prediction import Prediction, Predictor
-from ssinfnet.scans import Place, read_scan
-from ssinfnet.sources import dicom_seg
-from ssinfnet.sources.volume_files import read_volume
+from ssinfnet.data.sources import dicom_seg
+from ssinfnet.data.sources.volume_files import read_volume
+from ssinfnet.patients import phenotypes
+from ssinfnet.scans import Place, model_packing, predicted_files, read_scan
+from ssinfnet.scans.predicted_files import predict_into
+from ssinfnet.scans.prediction import Prediction, Predictor
+from ssinfnet.storage import artifacts
 
 pytestmark = pytest.mark.usefixtures("inputs_stay")
 
@@ -304,7 +305,7 @@ def test_the_command_line_refuses_in_one_line(packed, tmp_path, inputs):
 
 def test_the_command_line_packs_and_verifies(packed, tmp_path, monkeypatch):
     (tmp_path / "smoke.yaml").write_text(packed.study.model_dump_json())
-    monkeypatch.setattr("ssinfnet.paths.StudyPaths.of", lambda name: packed.places)
+    monkeypatch.setattr("ssinfnet.study.paths.StudyPaths.of", lambda name: packed.places)
     result = run("model", "pack", tmp_path / "smoke.yaml", "-o", tmp_path / "m", "--seeds", "1")
     assert result.exit_code == 0, result.stderr
     assert "4 files verified" in result.stdout

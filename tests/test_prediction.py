@@ -13,25 +13,17 @@ from scan_files import HU, write_nifti, write_pictures
 from torch import nn
 
 import ssinfnet
-from ssinfnet import (
-    cohort_maps,
-    ct_score,
-    inference,
-    model_folder,
-    parenchyma,
-    phantom,
-    phenotypes,
-    prediction,
-    severity,
-    slice_sets,
-)
-from ssinfnet.burden import COLUMNS
-from ssinfnet.config import PhantomConfig
-from ssinfnet.maps import SliceMaps, class_masks, read_maps
-from ssinfnet.model_folder import Chain, Model
-from ssinfnet.prediction import Predictor, Spread, predict
-from ssinfnet.scans import Place, read_scan
-from ssinfnet.sources.volume_files import read_volume
+from ssinfnet import inference
+from ssinfnet.data import phantom, slice_sets
+from ssinfnet.data.sources.volume_files import read_volume
+from ssinfnet.evaluation.maps import SliceMaps, class_masks, read_maps
+from ssinfnet.inference import cohort_maps
+from ssinfnet.patients import classical_lungs, ct_score, phenotypes, severity
+from ssinfnet.scans import Place, model_folder, prediction, read_scan
+from ssinfnet.scans.burden import COLUMNS
+from ssinfnet.scans.model_folder import Chain, Model
+from ssinfnet.scans.prediction import Predictor, Spread, predict
+from ssinfnet.study.config import PhantomConfig
 
 CPU = torch.device("cpu")
 
@@ -291,8 +283,8 @@ def test_the_row_of_a_volume_is_what_its_parts_say(chest):
     scan, classes = chest
     row = seen(scan, classes).row
     assert tuple(row) == COLUMNS
-    lungs = np.stack([parenchyma.find_lungs(scan.grey(i)) for i in range(len(scan))])
-    good = [i for i in range(len(scan)) if not parenchyma.lung_fault(scan.grey(i), lungs[i])]
+    lungs = np.stack([classical_lungs.find_lungs(scan.grey(i)) for i in range(len(scan))])
+    good = [i for i in range(len(scan)) if not classical_lungs.lung_fault(scan.grey(i), lungs[i])]
     inside = ((classes > 0) & lungs)[good].sum() / lungs[good].sum()
     assert row["lesion_fraction"] == pytest.approx(inside)
     assert row["grade"] == severity.grade([inside])[0]
@@ -343,9 +335,9 @@ def test_a_slice_whose_second_lung_is_not_found_does_not_count(chest):
     spoilt[6, 10:86, 48:] = np.maximum(spoilt[6, 10:86, 48:], 40)  # half of the body is dense
     hidden = replace(scan, slices=spoilt, volume=replace(scan.volume, slices=spoilt))
     grey = hidden.grey(6)
-    lungs = parenchyma.find_lungs(grey)
+    lungs = classical_lungs.find_lungs(grey)
     assert lungs.any()
-    assert parenchyma.lung_fault(grey, lungs)
+    assert classical_lungs.lung_fault(grey, lungs)
     whole, row = seen(scan, classes).row, seen(hidden, classes).row
     assert row["slices_with_lungs"] == whole["slices_with_lungs"] - 1
 

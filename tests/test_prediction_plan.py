@@ -7,12 +7,12 @@ import pytest
 from scan_files import HU, write_nifti, write_pictures, write_series
 from typer.testing import CliRunner
 
-from ssinfnet import artifacts, predicted_files, written_files
 from ssinfnet.cli import app
-from ssinfnet.predicted_files import predict_into
-from ssinfnet.prediction import Predictor
-from ssinfnet.prediction_plan import PHENOTYPES, PREDICTIONS, record_name
-from ssinfnet.scans import Place, find_scans, read_scan
+from ssinfnet.scans import Place, find_scans, predicted_files, read_scan
+from ssinfnet.scans.predicted_files import predict_into
+from ssinfnet.scans.prediction import Predictor
+from ssinfnet.scans.prediction_plan import PHENOTYPES, PREDICTIONS, record_name
+from ssinfnet.storage import artifacts, written_files
 
 pytestmark = pytest.mark.usefixtures("inputs_stay")
 

@@ -3,15 +3,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ssinfnet import cohort, images, preparation
-from ssinfnet.cohort import prepared_array
-from ssinfnet.config import load_study
+from ssinfnet.data import cohort, images, preparation
+from ssinfnet.data.cohort import prepared_array
+from ssinfnet.study.config import load_study
 
 
 @pytest.fixture
 def pictures(tmp_path, rng):
     """A cohort of 20 pictures of 40 × 50 px; slice 3 is a brighter copy of slice 0."""
-    from ssinfnet.sources import covid_semiseg
+    from ssinfnet.data.sources import covid_semiseg
 
     folder = tmp_path / "raw"
     smooth = [

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ssinfnet import batches, checkpoints, inference, networks, pretext
-from ssinfnet.config import PhaseConfig, PretextConfig
-from ssinfnet.pretext import Turn, hard_mask, local_mean_fill, soft_mask
+from ssinfnet import inference, networks
+from ssinfnet.data import batches
+from ssinfnet.study.config import PhaseConfig, PretextConfig
+from ssinfnet.training import checkpoints, pretext
+from ssinfnet.training.pretext import Turn, hard_mask, local_mean_fill, soft_mask
 
 CPU = torch.device("cpu")
 

@@ -1,6 +1,6 @@
 import sys
 
-from ssinfnet import progress
+from ssinfnet.work import progress
 
 
 def test_every_item_passes_in_order_and_short_work_stays_silent(capsys):

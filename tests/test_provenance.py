@@ -8,7 +8,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from ssinfnet import artifacts, provenance
+from ssinfnet.storage import artifacts, provenance
 
 
 def executed(folder, name, parameters, duration=12.5):

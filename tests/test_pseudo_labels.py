@@ -4,9 +4,11 @@ import pandas as pd
 import pytest
 import torch
 
-from ssinfnet import inference, networks, pseudo_labels, segmentation, tables
-from ssinfnet.batches import SliceSet
-from ssinfnet.config import AugmentationConfig, PseudoLabelConfig, TrainingConfig
+from ssinfnet import inference, networks, tables
+from ssinfnet.data.batches import SliceSet
+from ssinfnet.inference import pseudo_labels
+from ssinfnet.study.config import AugmentationConfig, PseudoLabelConfig, TrainingConfig
+from ssinfnet.training import segmentation
 
 CPU = torch.device("cpu")
 TRAINING = TrainingConfig(

@@ -8,9 +8,11 @@ import pytest
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from ssinfnet import artifacts, cli, publication, report
-from ssinfnet.config import DataConfig, ExternalConfig, SourceConfig, Study, load_study
-from ssinfnet.paths import StudyPaths
+from ssinfnet import cli, report
+from ssinfnet.report import publication
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import DataConfig, ExternalConfig, SourceConfig, Study, load_study
+from ssinfnet.study.paths import StudyPaths
 
 MADE = {"study": "toy", "parameters": {}, "versions": {}, "inputs": {}}
 SCORES = pd.DataFrame({"model": ["unet", "sinfnet"], "F1_mean": [0.4, 0.5], "n_patients": [9, 9]})

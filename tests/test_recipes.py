@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from ssinfnet import segmentation, training
-from ssinfnet.config import TrainingConfig
-from ssinfnet.training.keeper import Keeper
-from ssinfnet.training.writer import StateWriter
+from ssinfnet.study.config import TrainingConfig
+from ssinfnet.training import fitting, segmentation
+from ssinfnet.training.fitting.keeper import Keeper
+from ssinfnet.training.fitting.writer import StateWriter
 
 
 @pytest.mark.parametrize(
@@ -16,9 +16,7 @@ from ssinfnet.training.writer import StateWriter
     ],
 )
 def test_an_epoch_is_ranked_by_the_mean_f1_of_the_last_ones(tmp_path, judged_over, best):
-    recipe = training.Recipe(
-        epochs=6, optimiser=None, rate=None, loss=None, judged_over=judged_over
-    )
+    recipe = fitting.Recipe(epochs=6, optimiser=None, rate=None, loss=None, judged_over=judged_over)
     keeper = Keeper(StateWriter(tmp_path, None, 0), {}, recipe, None)
     scores = (0.1, 0.9, 0.1, 0.5, 0.6, 0.5)  # means over three: 0.1, 0.5, 0.37, 0.5, 0.4, 0.53
     for epoch, f1 in enumerate(scores, start=1):
@@ -41,7 +39,7 @@ def test_gradients_are_bounded_entry_by_entry_or_as_a_whole():
         layer = torch.nn.Linear(2, 1, bias=False)
         torch.nn.init.zeros_(layer.weight)
         sgd = torch.optim.SGD(layer.parameters(), lr=1.0)
-        once = training.Step(layer, lambda output: output.sum(), sgd, clamp=entry, norm=norm)
+        once = fitting.Step(layer, lambda output: output.sum(), sgd, clamp=entry, norm=norm)
         once((torch.tensor([[3.0, -4.0]]),), ())
         return (-layer.weight.detach()[0]).tolist()  # the gradient, since the rate is 1
 

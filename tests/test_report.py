@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet import report
-from ssinfnet.config import DataConfig, SourceConfig, Study, load_study
+from ssinfnet.study.config import DataConfig, SourceConfig, Study, load_study
 
 MADE = {"study": "toy", "parameters": {"seed": 5}, "versions": {"numpy": "9.9"}, "inputs": {}}
 FRAME = pd.DataFrame({"model": ["unet", "sinfnet"], "F1_mean": [1 / 3, np.nan]}).assign(

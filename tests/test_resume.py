@@ -8,17 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet import checkpoints, pretext, training
+from ssinfnet.training import checkpoints, fitting, pretext
 
 SCRIPT = textwrap.dedent(
     """
     import sys, torch, numpy as np
     from pathlib import Path
-    from ssinfnet import batches, inference, networks, pretext, segmentation
-    from ssinfnet.config import (
+    from ssinfnet import inference, networks
+    from ssinfnet.data import batches
+    from ssinfnet.training import pretext, segmentation
+    from ssinfnet.study.config import (
         AugmentationConfig, MultiTrainingConfig, PhaseConfig, PretextConfig, TrainingConfig,
     )
-    from ssinfnet.models import MULTI_MODELS
+    from ssinfnet.study.models import MULTI_MODELS
     torch.set_num_threads(1)
     folder, kind, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     data = np.load(folder / "data.npz")
@@ -53,7 +55,7 @@ SCRIPT = textwrap.dedent(
 
 
 def epochs_done(folder):
-    return sum(len(path.read_text().splitlines()) - 1 for path in folder.rglob(training.HISTORY))
+    return sum(len(path.read_text().splitlines()) - 1 for path in folder.rglob(fitting.HISTORY))
 
 
 def started(folder, square_slices, kind, seconds=0.0, before=""):
@@ -68,7 +70,7 @@ def started(folder, square_slices, kind, seconds=0.0, before=""):
 KILLS_ITSELF = textwrap.dedent(
     """
     import os, signal, threading
-    from ssinfnet import progress
+    from ssinfnet.work import progress
     told = []
     def say_and_die(text, say=progress.say):
         say(text)
@@ -98,7 +100,7 @@ def test_a_killed_training_resumes_to_bit_identical_weights(tmp_path, square_sli
     assert (1 if seconds else 3) <= epochs_done(tmp_path / "killed") < 8
     run_script(tmp_path / "killed", square_slices, kind, seconds)
     whole, killed = (
-        checkpoints.read(tmp_path / name / training.WEIGHTS) for name in ("whole", "killed")
+        checkpoints.read(tmp_path / name / fitting.WEIGHTS) for name in ("whole", "killed")
     )
     assert checkpoints.digest(whole.tensors) == checkpoints.digest(killed.tensors)
     if kind == "pretext":
@@ -118,7 +120,7 @@ def test_a_killed_training_resumes_to_bit_identical_weights(tmp_path, square_sli
 SLOW_WRITES = textwrap.dedent(
     """
     import time
-    from ssinfnet import checkpoints
+    from ssinfnet.training import checkpoints
     def half_then_whole(tensors, path, metadata, written=checkpoints.save_file):
         written(tensors, path, metadata)
         content = path.read_bytes()
@@ -140,16 +142,16 @@ def test_killed_while_a_state_is_written_the_one_before_is_whole_and_goes_on(
     deadline = time.monotonic() + 300  # a busy machine takes long to import
     while time.monotonic() < deadline and process.poll() is None:
         half = list(folder.glob(f".*.{process.pid}.partial.safetensors"))
-        if half and (folder / training.STATE).exists():
+        if half and (folder / fitting.STATE).exists():
             break
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert list(folder.glob(".*.partial.safetensors")), "nothing was being written"
-    assert 1 <= len(checkpoints.read(folder / training.STATE).description["history"]) < 8
+    assert 1 <= len(checkpoints.read(folder / fitting.STATE).description["history"]) < 8
     run_script(folder, square_slices, "single")
     digests = [
-        checkpoints.digest(checkpoints.read(tmp_path / name / training.WEIGHTS).tensors)
+        checkpoints.digest(checkpoints.read(tmp_path / name / fitting.WEIGHTS).tensors)
         for name in ("whole", "killed")
     ]
     assert digests[0] == digests[1]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ssinfnet import rivals
-from ssinfnet.batches import SliceSet
+from ssinfnet.data.batches import SliceSet
+from ssinfnet.evaluation import rivals
 
 
 def drawn(rng, count=3, size=8, classes=3):
@@ -109,7 +109,7 @@ def test_f1_agrees_with_scikit_learn(rng):
 
 
 def test_slices_f1_leaves_out_what_is_neither_predicted_nor_true():
-    from ssinfnet.training import slice_f1
+    from ssinfnet.training.fitting import slice_f1
 
     predicted = torch.tensor([[[[1, 1, 0]], [[0, 0, 0]]]]).bool()
     true = torch.tensor([[[[1, 0, 0]], [[0, 0, 0]]]]).bool()

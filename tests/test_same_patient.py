@@ -9,9 +9,9 @@ from PIL import Image
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from ssinfnet import cohort, preparation, same_patient
 from ssinfnet.cli import app
-from ssinfnet.config import DataConfig, SourceConfig, Study, load_study
+from ssinfnet.data import cohort, preparation, same_patient
+from ssinfnet.study.config import DataConfig, SourceConfig, Study, load_study
 
 
 def slices_of(sizes, source="volumes"):

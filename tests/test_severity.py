@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from ssinfnet import ct_score, severity
+from ssinfnet.patients import ct_score, severity
 
 
 def test_the_ratio_counts_lesion_within_the_lungs_alone():

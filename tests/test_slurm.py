@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from interrupted import PARTS
 
-from ssinfnet.paths import project_root
+from ssinfnet.study.paths import project_root
 
 pytestmark = pytest.mark.slow
 

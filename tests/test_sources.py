@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from raw_files import AFFINE, nifti, save, truncate
 
-from ssinfnet import cohort, sources
-from ssinfnet.config import SourceConfig
-from ssinfnet.sources import covid_semiseg, medseg, volume_files
-from ssinfnet.sources.files import UnreadableFile, read_labels, read_picture
-from ssinfnet.sources.volume_files import read_volume
+from ssinfnet.data import cohort, sources
+from ssinfnet.data.sources import covid_semiseg, medseg, volume_files
+from ssinfnet.data.sources.files import UnreadableFile, read_labels, read_picture
+from ssinfnet.data.sources.volume_files import read_volume
+from ssinfnet.study.config import SourceConfig
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from raw_files import save, truncate
 
-from ssinfnet import sources
-from ssinfnet.config import SourceConfig
-from ssinfnet.sources import ccii, ictcf
+from ssinfnet.data import sources
+from ssinfnet.data.sources import ccii, ictcf
+from ssinfnet.study.config import SourceConfig
 
 
 @pytest.fixture

@@ -4,7 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet.phenotypes.stability import changed_masks, intraclass_correlation, stability_table
+from ssinfnet.patients.phenotypes.stability import (
+    changed_masks,
+    intraclass_correlation,
+    stability_table,
+)
 
 # Shrout & Fleiss (1979), table 2: six targets, four judges; their ICC(2,1) is 0.29.
 PUBLISHED = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]

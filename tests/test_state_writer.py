@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from ssinfnet import batches, checkpoints, inference, networks, segmentation, training
-from ssinfnet.config import MultiTrainingConfig, PretextConfig, TrainingConfig
-from ssinfnet.training import writer as writer_module
+from ssinfnet import inference, networks
+from ssinfnet.data import batches
+from ssinfnet.study.config import MultiTrainingConfig, PretextConfig, TrainingConfig
+from ssinfnet.training import checkpoints, fitting, segmentation
+from ssinfnet.training.fitting import writer as writer_module
 
 CONFIG = TrainingConfig(epochs=5, learning_rate=1e-3, scales=(1.0,), batch_size=4)
 
@@ -48,35 +50,35 @@ def rows(epochs):
 
 
 def test_one_state_is_written_at_a_time_and_the_last_one_stays(tmp_path, saving):
-    with training.StateWriter(tmp_path, 0, 0) as writer:
+    with fitting.StateWriter(tmp_path, 0, 0) as writer:
         for epoch in range(4):
             assert writer.is_due()
             writer.write({"x": torch.tensor([epoch])}, {"run": {}}, rows(epoch))
     assert saving == [1, 1, 1, 1]
-    assert checkpoints.read(tmp_path / training.STATE).tensors["x"].item() == 3
-    assert len((tmp_path / training.HISTORY).read_text().splitlines()) == 4
+    assert checkpoints.read(tmp_path / fitting.STATE).tensors["x"].item() == 3
+    assert len((tmp_path / fitting.HISTORY).read_text().splitlines()) == 4
 
 
 def test_training_goes_on_while_a_state_of_before_is_written(tmp_path, saving):
     weights, history = torch.zeros(1000), rows(1)
-    with training.StateWriter(tmp_path, 0, 0) as writer:
+    with fitting.StateWriter(tmp_path, 0, 0) as writer:
         began = time.perf_counter()
         writer.write({"x": weights}, {"run": {}}, history)
         assert time.perf_counter() - began < 0.1  # which writing takes at least
         weights += 1
         history.append({"epoch": 2})
         writer.wait()
-        stored = checkpoints.read(tmp_path / training.STATE)
+        stored = checkpoints.read(tmp_path / fitting.STATE)
         assert not stored.tensors["x"].any()
         assert stored.description["history"] == rows(1)
         writer.write({"x": weights}, {"run": {}}, history)
-    assert checkpoints.read(tmp_path / training.STATE).tensors["x"].all()
+    assert checkpoints.read(tmp_path / fitting.STATE).tensors["x"].all()
 
 
 def test_states_are_as_rare_as_their_cost_asks_for(tmp_path, saving, monkeypatch):
     monkeypatch.setattr(writer_module, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(writer_module, "SHARE", 0.25)
-    with training.StateWriter(tmp_path, None, 0) as writer:
+    with fitting.StateWriter(tmp_path, None, 0) as writer:
         writer.write({"x": torch.zeros(1)}, {"run": {}}, rows(1))
         assert not writer.is_due()  # it is still being written
         began = time.perf_counter()
@@ -91,7 +93,7 @@ def test_states_are_as_rare_as_their_cost_asks_for(tmp_path, saving, monkeypatch
 def test_the_first_state_of_a_large_network_waits_longer(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(writer_module.time, "perf_counter", lambda: clock[0])
-    small, large = (training.StateWriter(tmp_path, None, size) for size in (10**6, 2 * 10**8))
+    small, large = (fitting.StateWriter(tmp_path, None, size) for size in (10**6, 2 * 10**8))
     due = []
     for clock[0] in (4.9, 5.1, 99.0, 101.0):  # 2e8 bytes are guessed to take 2 s
         due.append((small.is_due(), large.is_due()))
@@ -123,15 +125,15 @@ def test_a_training_that_fails_leaves_its_last_state_whole(parts, tmp_path, savi
     monkeypatch.setattr(segmentation, "single_loss", breaks_in_the_second_epoch)
     with pytest.raises(ValueError, match="lower the learning rate"):
         fit(parts, tmp_path, state_seconds=0.0)
-    stored = checkpoints.read(tmp_path / training.STATE)
+    stored = checkpoints.read(tmp_path / fitting.STATE)
     assert len(stored.description["history"]) == 1
 
 
 def test_no_state_is_written_before_it_is_time_and_the_history_is_complete(parts, tmp_path, saving):
     history = fit(parts, tmp_path, state_seconds=1e6)
     assert len(saving) == 1  # the weights
-    assert sorted(path.name for path in tmp_path.iterdir()) == [training.HISTORY, training.WEIGHTS]
-    assert len((tmp_path / training.HISTORY).read_text().splitlines()) - 1 == len(history) == 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == [fitting.HISTORY, fitting.WEIGHTS]
+    assert len((tmp_path / fitting.HISTORY).read_text().splitlines()) - 1 == len(history) == 5
 
 
 @pytest.mark.parametrize("config", [TrainingConfig, MultiTrainingConfig, PretextConfig])

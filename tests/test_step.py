@@ -5,12 +5,13 @@ from functools import partial
 import pytest
 import torch
 
-from ssinfnet import checkpoints, inference, networks, segmentation, training
-from ssinfnet.batches import SliceSet
-from ssinfnet.config import AugmentationConfig, TrainingConfig
-from ssinfnet.optimizers import Lookahead
-from ssinfnet.training import loop, step
-from ssinfnet.training.callbacks import AveragedWeights
+from ssinfnet import inference, networks
+from ssinfnet.data.batches import SliceSet
+from ssinfnet.study.config import AugmentationConfig, TrainingConfig
+from ssinfnet.training import checkpoints, fitting, segmentation
+from ssinfnet.training.fitting import loop, step
+from ssinfnet.training.fitting.callbacks import AveragedWeights
+from ssinfnet.training.optimizers import Lookahead
 
 RATES = [2.0**-8, 2.0**-8, 2.0**-9, 2.0**-10]  # exact in 32 bits
 SMALL, LARGE, SHORT = (4, 32), (4, 64), (2, 32)  # (slices, pixels)
@@ -71,11 +72,11 @@ def ran(optimise, recorder, shapes, lookahead=False, average=False, **more):
         averaged.before_fit()
     more["averaging"] = averaged and averaged.update
     if recorder is None:
-        one = training.Step(network, segmentation.single_loss, optimiser, **more)
+        one = fitting.Step(network, segmentation.single_loss, optimiser, **more)
     else:
         recorder.changes = lambda: [*network.state_dict().values(), *moments(fast)]
         recorder.groups = fast.param_groups
-        one = training.GraphedStep(
+        one = fitting.GraphedStep(
             network, segmentation.single_loss, optimiser, record=recorder, **more
         )
     losses = []
@@ -134,7 +135,7 @@ def test_bf16_gives_logits_and_losses_of_32_bits():
     network = inference.seeded(1, networks.build_single, "unet", 0.125)
     sgd = SGD(network.parameters())
     exact, half = (
-        training.Step(network, segmentation.single_loss, sgd, bf16=bf16) for bf16 in (False, True)
+        fitting.Step(network, segmentation.single_loss, sgd, bf16=bf16) for bf16 in (False, True)
     )
     (logits,), loss = half.judge(network, *batch(SMALL, 0))
     (expected,), expected_loss = exact.judge(network, *batch(SMALL, 0))
@@ -156,7 +157,7 @@ def test_a_training_of_recorded_steps_is_the_training(square_slices, tmp_path, m
     def graphed(network, loss, optimiser, **more):
         recorders.append(Recorder())
         recorders[-1].changes = lambda: [*network.state_dict().values(), *moments(optimiser)]
-        return training.GraphedStep(network, loss, optimiser, record=recorders[-1], **more)
+        return fitting.GraphedStep(network, loss, optimiser, record=recorders[-1], **more)
 
     digests, histories = [], []
     for name in ("plain", "graphed"):

@@ -1,6 +1,6 @@
 import pytest
 
-from ssinfnet import strict_yaml
+from ssinfnet.storage import strict_yaml
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join(['*' + before] * 8)}]\n"

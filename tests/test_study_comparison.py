@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from ssinfnet import cli, config, report, study_comparison
+from ssinfnet import cli, report
+from ssinfnet.report import study_comparison
+from ssinfnet.study import config
 
 MADE = {"study": "toy", "parameters": {}, "versions": {}, "inputs": {}}
 FIRST = pd.DataFrame(

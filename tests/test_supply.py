@@ -6,7 +6,7 @@ from email.message import Message
 import pytest
 from conftest import load_script
 
-from ssinfnet.paths import project_root
+from ssinfnet.study.paths import project_root
 
 ROOT = project_root()
 

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from ssinfnet import scores, severity, tables
+from ssinfnet import scores, tables
+from ssinfnet.patients import severity
 
 
 @pytest.fixture

@@ -4,11 +4,13 @@ import pytest
 import torch
 from scipy import stats
 
-from ssinfnet import batches, checkpoints, inference, networks, segmentation, training
-from ssinfnet.config import AugmentationConfig, MultiTrainingConfig, TrainingConfig
-from ssinfnet.models import MULTI_MODELS
+from ssinfnet import inference, networks
+from ssinfnet.data import batches
 from ssinfnet.networks.unet import UNetOutput
-from ssinfnet.training import callbacks
+from ssinfnet.study.config import AugmentationConfig, MultiTrainingConfig, TrainingConfig
+from ssinfnet.study.models import MULTI_MODELS
+from ssinfnet.training import checkpoints, fitting, segmentation
+from ssinfnet.training.fitting import callbacks
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(
@@ -147,7 +149,7 @@ def test_the_best_validation_weights_are_kept_not_the_last(slices, tmp_path):
     network, history = fit(slices, tmp_path, config)
     best = history[history["best"]].iloc[-1]
     assert best["validation_f1"] == pytest.approx(history["validation_f1"].max())
-    stored = checkpoints.read(tmp_path / training.WEIGHTS)
+    stored = checkpoints.read(tmp_path / fitting.WEIGHTS)
     assert stored.description["finished"]
     for name, value in network.state_dict().items():
         torch.testing.assert_close(value, stored.tensors[name], rtol=0, atol=0)
@@ -169,7 +171,7 @@ def test_averaged_weights_are_the_ones_validated_and_kept(slices, tmp_path, monk
         return {name: p.detach().clone() for name, p in learn.model.named_parameters()}
 
     spy(callbacks.AveragedWeights, "update", lambda callback: steps.append(weights(callback)))
-    spy(training.SliceF1, "accumulate", lambda learn: validated.append(weights(learn)))
+    spy(fitting.SliceF1, "accumulate", lambda learn: validated.append(weights(learn)))
     config = CONFIG.model_copy(update={"epochs": 1, "batch_size": 2, "averaging": 0.3})
     network, _ = fit(slices, tmp_path, config)
     expected = steps[0]
@@ -197,11 +199,11 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(slices, tmp_p
 
 def test_a_finished_training_is_not_repeated(slices, tmp_path):
     _, history = fit(slices, tmp_path)
-    written = (tmp_path / training.WEIGHTS).stat().st_mtime_ns
+    written = (tmp_path / fitting.WEIGHTS).stat().st_mtime_ns
     _, again = fit(slices, tmp_path)
     pd.testing.assert_frame_equal(again, history)
-    assert (tmp_path / training.WEIGHTS).stat().st_mtime_ns == written
-    assert not (tmp_path / training.STATE).exists()
+    assert (tmp_path / fitting.WEIGHTS).stat().st_mtime_ns == written
+    assert not (tmp_path / fitting.STATE).exists()
 
 
 def test_a_changed_setting_trains_anew(slices, tmp_path):
@@ -210,7 +212,7 @@ def test_a_changed_setting_trains_anew(slices, tmp_path):
     assert len(again) == 2
 
 
-@pytest.mark.parametrize("file", [training.WEIGHTS, training.STATE])
+@pytest.mark.parametrize("file", [fitting.WEIGHTS, fitting.STATE])
 def test_a_damaged_file_of_an_earlier_call_is_said_and_trained_again(
     slices, tmp_path, capsys, file
 ):
@@ -276,8 +278,8 @@ def test_the_weights_kept_with_lookahead_are_the_slow_ones(slices, tmp_path, mon
         validated.append(checkpoints.digest(learn.model.state_dict()))
         return accumulate(self, learn)
 
-    accumulate = training.SliceF1.accumulate
-    monkeypatch.setattr(training.SliceF1, "accumulate", spied)
+    accumulate = fitting.SliceF1.accumulate
+    monkeypatch.setattr(fitting.SliceF1, "accumulate", spied)
     # 2 steps an epoch and k = 3: after the first epoch the slow weights are still the start's.
     config = MULTI.model_copy(update={"epochs": 1, "lookahead_steps": 3})
     start = inference.seeded(1, networks.build_multi, "unet", True, 0.125)

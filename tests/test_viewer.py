@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ssinfnet import artifacts, viewer
-from ssinfnet.cohort import Cohort
-from ssinfnet.config import load_study
-from ssinfnet.paths import PREDICTIONS, StudyPaths
-from ssinfnet.plots import pixels
+from ssinfnet.data.cohort import Cohort
+from ssinfnet.plots import pixels, viewer
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import load_study
+from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 
 GREY = np.array([[0, 51], [102, 255]], dtype=np.uint8)
 

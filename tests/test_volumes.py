@@ -8,11 +8,11 @@ import SimpleITK
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless, generate_uid
 
-from ssinfnet import sources
-from ssinfnet.config import SourceConfig
-from ssinfnet.sources import dicom, volumes
-from ssinfnet.sources.files import UnreadableFile
-from ssinfnet.sources.volume_files import Volume, read_volume, write_mask
+from ssinfnet.data import sources
+from ssinfnet.data.sources import dicom, volumes
+from ssinfnet.data.sources.files import UnreadableFile
+from ssinfnet.data.sources.volume_files import Volume, read_volume, write_mask
+from ssinfnet.study.config import SourceConfig
 
 pytestmark = pytest.mark.usefixtures("inputs_stay")
 

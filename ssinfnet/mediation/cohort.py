@@ -9,16 +9,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ssinfnet import artifacts
-from ssinfnet.config import MediationConfig
 from ssinfnet.mediation.natural import natural_effects
 from ssinfnet.mediation.results import Mediation
 from ssinfnet.mediation.selection import filter_correlated
 from ssinfnet.mediation.sem import NotConvergedError, PathFit, fit_paths
 from ssinfnet.mediation.sensitivity import RHO_COLUMNS, e_value, indirect_at_rho, vanishing_rho
 from ssinfnet.mediation.two_part import two_part_effects
-from ssinfnet.phenotypes import CLASSES, FAMILIES, FEATURES
-from ssinfnet.phenotypes.catalogue import AREA
+from ssinfnet.patients.phenotypes import CLASSES, FAMILIES, FEATURES
+from ssinfnet.patients.phenotypes.catalogue import AREA
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import MediationConfig
 
 __all__ = [
     "Forest",

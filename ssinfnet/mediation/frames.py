@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssinfnet import decoding
 from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
+from ssinfnet.storage import untrusted
 
 __all__ = [
     "AnalysisFrame",
@@ -75,9 +75,9 @@ def read_patients_table(path: Path, patient: str | None = None) -> pd.DataFrame:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file; expected a CSV of one row a patient")
-    names = decoding.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
+    names = untrusted.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
     # An id is text, since 1 and 001 are two patients; "None" is a word, as in a list of diseases
-    table = decoding.read_csv(path, dtype={patient: "str"} if patient else None,
+    table = untrusted.read_csv(path, dtype={patient: "str"} if patient else None,
                               keep_default_na=False, na_values=MISSING_WORDS)  # fmt: skip
     twice = names[names.duplicated()].unique().tolist()
     if twice:

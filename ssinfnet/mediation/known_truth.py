@@ -19,17 +19,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssinfnet import scores
-from ssinfnet.config import MediationConfig
-from ssinfnet.maps import class_masks, read_maps
+from ssinfnet.data.phantom.clinical import EffectSizes, draw_model
+from ssinfnet.data.phantom.truth import read_planted, read_truth
+from ssinfnet.evaluation.maps import class_masks, read_maps
 from ssinfnet.mediation.cohort import covariates_of
 from ssinfnet.mediation.effects import mediate
 from ssinfnet.mediation.frames import analysis_frame, complete_groups
 from ssinfnet.mediation.regressions import indirect_effects, weighted_indirect_effects
 from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
-from ssinfnet.phantom.clinical import EffectSizes, draw_model
-from ssinfnet.phantom.truth import read_planted, read_truth
-from ssinfnet.phenotypes import CLASSES
-from ssinfnet.phenotypes.stability import intraclass_correlation
+from ssinfnet.patients.phenotypes import CLASSES
+from ssinfnet.patients.phenotypes.stability import intraclass_correlation
+from ssinfnet.study.config import MediationConfig
 
 __all__ = [
     "PLANTED",

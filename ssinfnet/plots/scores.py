@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from ssinfnet.paper.published import beside_paper
 from ssinfnet.plots.style import HOLLOW, MODEL_NAMES, STYLE, model_colour
-from ssinfnet.published import beside_paper
 from ssinfnet.scores import agreement
 
 __all__ = ["plot_class_scores", "plot_folds", "plot_places", "plot_roc", "plot_scores",

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ssinfnet.published import MODEL_NAMES
+from ssinfnet.study.models import MODEL_NAMES
 
 __all__ = [
     "HOLLOW",

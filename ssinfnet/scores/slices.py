@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ssinfnet import progress
+from ssinfnet.work import progress
 
 __all__ = [
     "CLASSES",

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ssinfnet.data.sources import SPACING
 from ssinfnet.scores.slices import CLASSES, Slice, counts, f1
-from ssinfnet.sources import SPACING
 
 __all__ = ["Agreement", "agreement", "hd95", "score_volumes", "volume_fault"]
 

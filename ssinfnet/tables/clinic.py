@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ssinfnet import published
+from ssinfnet.paper import published
 
 __all__ = ["severity_table"]
 

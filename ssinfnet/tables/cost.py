@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ssinfnet import published
+from ssinfnet.paper import published
 
 __all__ = ["cost_table", "epoch_table", "training_table"]
 

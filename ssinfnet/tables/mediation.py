@@ -39,7 +39,7 @@ def mediator_counts(effects: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         outcome, class, exposure (one, or ``any``), tested, by_criterion, by_joint_test, stable (of
         those by the criterion) and paper, the count of J; its outcome is infection.
     """
-    from ssinfnet.phenotypes import CLASSES, columns  # PyRadiomics takes seconds to import
+    from ssinfnet.patients.phenotypes import CLASSES, columns  # PyRadiomics takes seconds to import
 
     rows = []
     for outcome, table in effects.items():

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssinfnet import published, scores
-from ssinfnet.config import PseudoLabelConfig
+from ssinfnet import scores
+from ssinfnet.paper import published
+from ssinfnet.study.config import PseudoLabelConfig
 from ssinfnet.tables.shown import PARTS
 
 __all__ = [

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from ssinfnet import published
+from ssinfnet.paper import published
+from ssinfnet.study.models import MODEL_NAMES
 
 __all__ = ["MEAN_NOTE", "PARTS", "broken", "display", "first_rows", "has_intervals", "show"]
 
@@ -180,7 +181,7 @@ def _text(value: Any, digits: int, is_p: bool = False, small: bool = False) -> s
     if pd.isna(value) or value == "":
         return MISSING
     if isinstance(value, str):
-        return published.MODEL_NAMES.get(value, value)
+        return MODEL_NAMES.get(value, value)
     if pd.api.types.is_bool(value):
         return "yes" if value else "no"
     if pd.api.types.is_integer(value):

@@ -1,28 +1,15 @@
-"""Fit a network: fastai's training loop, fed from memory, resumable to the bit.
+"""What a network is trained by: losses, optimisers, inpainting, and the loop itself."""
 
-The only room that touches fastai. A run killed at any moment and started again ends with the
-weights of an undisturbed one (same machine and thread count): see `batches` for why.
-"""
+import lazy_loader
 
-from ssinfnet.training.callbacks import SliceF1, slice_f1
-from ssinfnet.training.keeper import WEIGHTS
-from ssinfnet.training.loop import best_device, fingerprint, finished, fit
-from ssinfnet.training.recipe import Recipe
-from ssinfnet.training.step import GraphedStep, Step
-from ssinfnet.training.writer import HISTORY, STATE, StateWriter
-
-__all__ = [
-    "HISTORY",
-    "STATE",
-    "WEIGHTS",
-    "GraphedStep",
-    "Recipe",
-    "SliceF1",
-    "StateWriter",
-    "Step",
-    "best_device",
-    "fingerprint",
-    "finished",
-    "fit",
-    "slice_f1",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=[
+        "losses",
+        "optimizers",
+        "checkpoints",
+        "fitting",
+        "segmentation",
+        "pretext",
+    ],
+)

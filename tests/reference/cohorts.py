@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ssinfnet.phantom.clinical import clinical_table
+from ssinfnet.data.phantom.clinical import clinical_table
 
 HERE = Path(__file__).parent
 PATIENTS = 300

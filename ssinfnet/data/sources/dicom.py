@@ -1,0 +1,352 @@
+"""Read one DICOM series of CT slices: headers by pydicom, pixels by SimpleITK.
+
+SimpleITK decodes every transfer syntax that scanners and archives use, JPEG Lossless, JPEG-LS,
+JPEG 2000 and RLE among them, and applies each slice's own rescale slope and intercept.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssinfnet.data.sources.files import UnreadableFile, visible
+from ssinfnet.data.sources.kinds import DICOM, is_bare_dicom, kind_of, readable_name
+from ssinfnet.storage import untrusted
+
+__all__ = ["Header", "Series", "is_broken_slice", "read_header", "read_series"]
+
+NUMBERS = {"Rows": 1, "Columns": 1, "PixelSpacing": 2, "ImageOrientationPatient": 6,
+           "ImagePositionPatient": 3, "RescaleSlope": 1, "RescaleIntercept": 1}  # fmt: skip
+NEEDED = (*NUMBERS, "SeriesInstanceUID")
+LOCALISER = "is a localiser"
+SAME_MM = 0.01  # positions nearer than this are one position
+OFF_LINE = 0.15  # of the distance of slices; one missing of three bends the line by 0.22
+PADDING_HU = -1024  # air, as scanners fill what lies outside their circle
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+SYNTAXES = {(True, True): "1.2.840.10008.1.2", (False, True): "1.2.840.10008.1.2.1",
+            (False, False): "1.2.840.10008.1.2.2"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Series:
+    """The voxels of a series.
+
+    Attributes
+    ----------
+    voxels : (columns, rows, n) array
+        In HU.
+    affine : (4, 4) float array
+        Voxel indices → mm to the patient's right, front and head, as in NIfTI.
+    left_out : tuple of (Path, str)
+        Files in the folder that are no slice of the series, and why.
+    files : tuple of Path
+        One a slice, in the order of the voxels' third axis.
+    thickness_known : bool
+        False for a slice that stands alone and does not say how thick it is.
+    """
+
+    voxels: NDArray[np.generic]
+    affine: NDArray[np.float64]
+    left_out: tuple[tuple[Path, str], ...]
+    files: tuple[Path, ...]
+    thickness_known: bool
+
+
+def read_series(folder: Path, files: Sequence[Path] | None = None) -> Series:
+    """Read the one CT series in a folder, or the slice in a file.
+
+    Localisers, other modalities, files without pixels and repeated slices are left out and listed.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the series, or a file.
+    files : sequence of Path or None
+        The files of the folder to look at; all visible ones if None.
+
+    Raises
+    ------
+    UnreadableFile
+        If there is no CT slice, more than one series, a slice that does not belong, a missing
+        slice, or one whose pixels cannot be decoded.
+    """
+    if files is None:
+        files = visible(folder) if folder.is_dir() else [folder]
+    read = [read_header(path) for path in sorted(path for path in files if path.is_file())]
+    headers = [(header.path, header.data) for header in read if not header.reason]
+    left_out = [(header.path, header.reason) for header in read if header.reason]
+    if not headers:
+        reasons = "; ".join(f"{path.name}: {reason}" for path, reason in left_out[:3])
+        raise UnreadableFile(f"{folder} holds no CT slice ({reasons or 'it is empty'})")
+    _refuse_mixed(folder, headers)
+    _refuse_damaged(read)
+    first = headers[0][1]
+    untrusted.refuse_large_volume(folder, (len(headers), first.Rows, first.Columns), 4)
+    positions = np.array([header.ImagePositionPatient for _, header in headers], dtype=float)
+    across = np.array(headers[0][1].ImageOrientationPatient, dtype=float).reshape(2, 3)
+    height = positions @ np.cross(*across)
+    order = np.argsort(height, kind="stable").tolist()
+    pixels: list[NDArray[np.generic]] = []
+    kept: list[int] = []
+    for index in order:
+        path, header = headers[index]
+        decoded = _pixels(path, header, (first.Rows, first.Columns))
+        if kept and height[index] - height[kept[-1]] < SAME_MM:
+            other = headers[kept[-1]][0].name
+            if not np.array_equal(decoded, pixels[-1]):
+                raise UnreadableFile(f"{path} lies where {other} does, with other pixels")
+            left_out.append((path, f"repeats {other}"))
+            continue
+        pixels.append(decoded)
+        kept.append(index)
+    origin, step = _line(folder, [headers[index] for index in kept], positions[kept])
+    return Series(
+        voxels=np.stack(pixels).transpose(2, 1, 0),
+        affine=_affine(headers[0][1], across, origin, step),
+        left_out=tuple(left_out),
+        files=tuple(headers[index][0] for index in kept),
+        thickness_known=step is not None or bool(headers[0][1].get("SliceThickness")),
+    )
+
+
+class Header(NamedTuple):
+    """The header of a file, and why the file is no slice of CT, "" if it is one."""
+
+    path: Path
+    data: Any
+    reason: str
+
+    def text(self, name: str) -> str:
+        """Return a value as text; "" if it is absent or broken."""
+        try:
+            return str(self.data.get(name) or "")
+        except Exception:  # a broken value fails in pydicom in many ways
+            return ""
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The identifiers that all slices of one series have in common."""
+        names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+        return tuple(self.text(name) for name in names)
+
+    @property
+    def position(self) -> NDArray[np.float64]:
+        """Where the first pixel of a slice lies, in mm to the patient's left, back and head."""
+        return np.array(self.data.ImagePositionPatient, dtype=float)
+
+    @property
+    def number(self) -> str:
+        """The number of the series, "" if the header has none."""
+        return self.text("SeriesNumber")
+
+
+def read_header(path: Path) -> Header:
+    """Read a file's header, and say why it is no slice of CT; whatever is wrong is a reason."""
+    import pydicom
+
+    data = None
+    try:
+        untrusted.check_dicom(path)
+        # Pixels stay in the file; that they are there can be seen all the same.
+        data = pydicom.dcmread(path, defer_size=1024, force=is_bare_dicom(path))
+        return Header(path, data, _header_fault(path, data))
+    except pydicom.errors.InvalidDicomError:
+        return Header(path, None, "is no DICOM file")
+    except Exception as error:  # a broken header fails in pydicom in many ways
+        return Header(path, data, f"has a header that cannot be read ({error})")
+
+
+def _header_fault(path: Path, header: Any) -> str:
+    modality = header.get("Modality")
+    kinds = [str(kind).upper() for kind in header.get("ImageType") or ()]
+    if "PixelData" not in header:
+        return f"has no pixels (modality {modality})"
+    if modality != "CT":
+        return f"has modality {modality}; expected CT"
+    if "LOCALIZER" in kinds:
+        return LOCALISER
+    missing = [name for name in NEEDED if header.get(name) is None]
+    if missing:
+        return f"lacks {', '.join(missing)}"
+    optional = {"SliceThickness": 1} if header.get("SliceThickness") else {}
+    for name, count in (NUMBERS | optional).items():
+        numbers = np.array(header[name].value, dtype=float)
+        if numbers.size != count or not np.isfinite(numbers).all():
+            return f"has {name} {header[name].value}; expected {count} numbers"
+    frames = int(header.get("NumberOfFrames") or 1)
+    untrusted.refuse_large_slice(path, int(header.Rows), int(header.Columns), frames)
+    return ""
+
+
+def _refuse_damaged(read: Sequence[Header]) -> None:
+    """Refuse a series with a broken slice: at either end of it no gap would tell (D-41)."""
+    slices = [header for header in read if not header.reason]
+    for header in read:
+        if is_broken_slice(header, slices):
+            raise UnreadableFile(
+                f"{header.path} {header.reason}: it seems to be a broken slice of the series, "
+                "which would be shorter without it; mend it, or take it away if it is none"
+            )
+
+
+def is_broken_slice(header: Header, slices: Sequence[Header]) -> bool:
+    """Say whether a file that is no slice of CT seems to be a broken one of a series.
+
+    It is if it is a CT image of that series, no localiser, or if its header ends before it says
+    what it is and its name, its first letters or its emptiness are those of a slice.
+    """
+    if not header.reason or header.reason == LOCALISER:
+        return False
+    if modality := header.text("Modality"):
+        own = {one.text("SeriesInstanceUID") for one in slices}
+        return modality == "CT" and header.text("SeriesInstanceUID") in {"", *own}
+    if kind_of(header.path) == DICOM:
+        return True
+    with header.path.open("rb") as stream:
+        is_empty = not stream.read(1024).strip(b"\0")
+    return is_empty and _ending(header.path) in {_ending(one.path) for one in slices}
+
+
+def _ending(path: Path) -> str:
+    """Return the ending of a file's name; digits are none, as in a UID."""
+    return "" if path.suffix[1:].isdigit() else path.suffix.lower()
+
+
+def _refuse_mixed(folder: Path, headers: Sequence[tuple[Path, Any]]) -> None:
+    series = {header.SeriesInstanceUID for _, header in headers}
+    if len(series) > 1:
+        raise UnreadableFile(
+            f"{folder} holds {len(series)} series; put the slices of each in a folder of its own"
+        )
+    first_path, first = headers[0]
+    for path, header in headers[1:]:
+        for name in ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient"):
+            ours, theirs = (np.array(h[name].value, dtype=float) for h in (header, first))
+            if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=1e-4):
+                raise UnreadableFile(
+                    f"{path} has {name} {header[name].value}, {first_path.name} "
+                    f"{first[name].value}: they are not slices of one volume"
+                )
+
+
+def _pixels(path: Path, header: Any, shape: tuple[int, int]) -> NDArray[np.generic]:
+    """Return (rows, columns) in HU; `shape` is what pydicom finds, as SimpleITK should."""
+    import SimpleITK
+
+    with _decodable(path, header) as file:
+        reader = SimpleITK.ImageFileReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileName(str(file))
+        try:
+            decoded = SimpleITK.GetArrayFromImage(reader.Execute())
+        except RuntimeError as error:
+            last = str(error).strip().splitlines()[-1]
+            raise UnreadableFile(f"{path} has pixels that cannot be decoded ({last})") from error
+    if decoded.shape != (1, *shape):
+        raise UnreadableFile(
+            f"{path} holds {decoded.shape} pixels; expected one grey slice of {shape}"
+        )
+    return _without_padding(decoded[0], header)
+
+
+@contextmanager
+def _decodable(path: Path, header: Any) -> Iterator[Path]:
+    """Give a file that SimpleITK reads as Hounsfield units: the slice's own, or a copy of it.
+
+    SimpleITK inverts MONOCHROME1, which says how to show the numbers and not what they mean, and
+    does not take files without preamble, nor all names.
+    """
+    inverted = header.get("PhotometricInterpretation") == "MONOCHROME1"
+    is_bare = is_bare_dicom(path)
+    if not (inverted or is_bare or readable_name(path) != path.name):
+        yield path
+        return
+    import pydicom
+
+    try:
+        data = pydicom.dcmread(path, force=is_bare)
+        data.PhotometricInterpretation = "MONOCHROME2"
+        if "TransferSyntaxUID" not in data.file_meta:
+            implicit, little = data.original_encoding
+            data.file_meta.TransferSyntaxUID = SYNTAXES[bool(implicit), bool(little)]
+        # What old archives left out
+        data.file_meta.MediaStorageSOPClassUID = data.get("SOPClassUID") or CT_IMAGE
+        data.file_meta.MediaStorageSOPInstanceUID = data.get("SOPInstanceUID") or "2.25.1"
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "slice.dcm"
+            data.save_as(copy, enforce_file_format=True)
+            yield copy
+    except UnreadableFile:
+        raise
+    except Exception as error:  # a broken file fails in pydicom in many ways
+        raise UnreadableFile(f"{path} cannot be read whole ({error})") from error
+
+
+def _without_padding(hu: NDArray[np.generic], header: Any) -> NDArray[np.generic]:
+    """Return a slice whose declared padding below air is air; other padding is left as it is."""
+    declared = header.get("PixelPaddingValue")
+    if declared is None:
+        return hu
+    limit = header.get("PixelPaddingRangeLimit", declared)
+    slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
+    # Some headers declare a signed number as an unsigned one.
+    wraps = 2**16 if header.get("PixelRepresentation") == 1 else 0
+    try:
+        stored = [one - wraps * (one >= 2**15) for one in (int(declared), int(limit))]
+    except (TypeError, ValueError):  # a value that is no number declares nothing
+        return hu
+    ends = sorted(one * slope + intercept for one in stored)
+    padding = (hu >= ends[0]) & (hu <= ends[1]) & (hu < PADDING_HU)
+    return np.where(padding, np.asarray(PADDING_HU, hu.dtype), hu) if padding.any() else hu
+
+
+def _line(
+    folder: Path, headers: Sequence[tuple[Path, Any]], positions: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return where the slices begin, and the way from one to the next, None for a single slice.
+
+    Slices lie on the line that fits all their positions best: headers round each of them, which
+    adds up to a missing slice nowhere, while a slice that is missing bends the line (D-103).
+    """
+    if len(positions) < 2:
+        return positions[0], None
+    number = np.arange(len(positions)) - (len(positions) - 1) / 2
+    middle = positions.mean(axis=0)
+    step = number @ (positions - middle) / (number @ number)
+    off = np.linalg.norm(positions - middle - np.outer(number, step), axis=1)
+    length = float(np.linalg.norm(step))
+    if off.max() > OFF_LINE * length:
+        steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+        usual = float(np.median(steps))
+        at = int(np.abs(steps - usual).argmax())
+        names = headers[at][0].name, headers[at + 1][0].name
+        raise UnreadableFile(
+            f"{folder} misses a slice between {names[0]} and {names[1]}, or its slices are not "
+            f"evenly spaced: these lie {steps[at]:.2f} mm apart, others {usual:.2f} mm"
+        )
+    return middle + number[0] * step, step
+
+
+def _affine(
+    header: Any,
+    across: NDArray[np.float64],
+    origin: NDArray[np.float64],
+    step: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    row_mm, column_mm = (float(size) for size in header.PixelSpacing)
+    if step is None:
+        step = np.cross(*across) * float(header.get("SliceThickness") or 1)
+    affine = np.eye(4)
+    affine[:3, 0] = across[0] * column_mm
+    affine[:3, 1] = across[1] * row_mm
+    affine[:3, 2] = step
+    affine[:3, 3] = origin
+    # DICOM's axes run to the patient's left and back, NIfTI's to the right and front.
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

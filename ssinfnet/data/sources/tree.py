@@ -1,0 +1,189 @@
+"""Find every scan below a folder, by content and whatever the layout; say what is left.
+
+A file that is no scan never changes what the others are (D-100): a picture among the slices of a
+series, a mask in its folder, a README or DICOMDIR beside the folders of patients are listed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ssinfnet.data.sources import dicom
+from ssinfnet.data.sources.files import in_order, visible
+from ssinfnet.data.sources.kinds import DICOM, DICOMDIR, NIFTI, PICTURE, kind_of, readable_name
+from ssinfnet.storage.written_files import without_written
+
+__all__ = ["Found", "Tree", "look_through", "relative_name"]
+
+ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tar.gz", ".tgz")
+
+
+class Found(NamedTuple):
+    """One scan, or what claims to be one; nothing but headers was read."""
+
+    path: Path  # the file, or the folder that holds all of its files
+    kind: str  # DICOM, NIFTI or PICTURE
+    files: tuple[Path, ...]  # what it is read from, with what lies among the slices
+    number: str = ""  # of the series, where its folder holds several
+
+
+class Tree(NamedTuple):
+    """What lies below a path."""
+
+    scans: list[Found]
+    unused: list[tuple[Path, str]]  # files that belong to no scan, and why
+
+
+def look_through(path: Path) -> Tree:
+    """Look at a file, or through a folder and all below it; links are followed.
+
+    Slices of one series that lie in several folders are one scan, unless they repeat each other's
+    positions: then each folder holds a copy. Pictures are a scan where no series or volume lies in
+    their folder or below it. Hidden files and what ssinfnet wrote are passed over.
+    """
+    if not path.is_dir():
+        return Tree([Found(path, _kind(path) or DICOM, (path,))], [])
+    unused: list[tuple[Path, str]] = []
+    folders = {folder: _sorted_by_kind(files, unused) for folder, files in _walk(path, unused)}
+    series = _series(folders)
+    scans: list[Found] = []
+    for folder, kinds in folders.items():
+        here = [one for one in series if one.path == folder]
+        among = any(folder in {file.parent for file in one.files} for one in series)
+        volumes = [Found(file, NIFTI, (file,)) for file in kinds.get(NIFTI, [])]
+        pictures = in_order(kinds.get(PICTURE, []))
+        rest = [file for kind in ("", DICOMDIR) for file in kinds.get(kind, [])]
+        foreign = kinds.get(DICOM, [])
+        if among:
+            rest = []  # `_series` has put them among the slices
+        elif pictures and not volumes and not _holds_volume(folder, folders, series):
+            here.append(Found(folder, PICTURE, (*pictures, *foreign, *rest)))
+            rest = []
+        elif foreign:
+            here.append(Found(folder, DICOM, (*foreign, *pictures, *rest)))
+            rest = []
+        else:
+            rest += pictures
+        scans += [*here, *volumes]
+        unused += [(file, _reason(file)) for file in rest]
+    return Tree(scans, unused)
+
+
+def relative_name(file: Path, folder: Path) -> str:
+    """Return where a file lies below a folder, with slashes, as text that can be written."""
+    return readable_name(file.relative_to(folder)) if file.parent == folder else "/".join(
+        readable_name(Path(part)) for part in file.relative_to(folder).parts
+    )  # fmt: skip
+
+
+def _kind(path: Path) -> str:
+    try:
+        return kind_of(path)
+    except OSError:
+        return ""
+
+
+def _walk(
+    folder: Path, unused: list[tuple[Path, str]], above: frozenset[str] = frozenset()
+) -> Iterator[tuple[Path, list[Path]]]:
+    """Yield each folder with its files, from the top down; a link that leads back is no folder."""
+    above = above | {os.path.realpath(folder)}
+    try:
+        found = sorted(visible(folder))
+    except OSError as error:
+        unused.append((folder, f"cannot be opened ({error.strerror})"))
+        return
+    files = [one for one in found if not one.is_dir()]
+    yield folder, without_written(files)
+    for one in found:
+        if one.is_dir():
+            if os.path.realpath(one) in above:
+                unused.append((one, "is a link to a folder above it"))
+            else:
+                yield from _walk(one, unused, above)
+
+
+def _sorted_by_kind(files: Sequence[Path], unused: list[tuple[Path, str]]) -> dict[str, list[Path]]:
+    kinds: dict[str, list[Path]] = {}
+    for file in files:
+        if not file.is_file():
+            reason = "is a link to nothing" if file.is_symlink() else "is no file"
+            unused.append((file, reason))
+            continue
+        try:
+            kinds.setdefault(kind_of(file), []).append(file)
+        except OSError as error:
+            unused.append((file, f"cannot be opened ({error.strerror})"))
+    return kinds
+
+
+def _series(folders: dict[Path, dict[str, list[Path]]]) -> list[Found]:
+    """Return the CT series, each with what lies among its slices: broken ones must not get lost."""
+    slices: dict[tuple[str, ...], dict[Path, list[dicom.Header]]] = {}
+    others: dict[Path, list[dicom.Header]] = {}
+    for folder, kinds in folders.items():
+        for file in kinds.get(DICOM, []):
+            header = dicom.read_header(file)
+            by_folder = others if header.reason else slices.setdefault(header.series, {})
+            by_folder.setdefault(folder, []).append(header)
+        others.setdefault(folder, []).extend(
+            dicom.Header(file, None, "is no DICOM file")
+            for kind in ("", DICOMDIR, PICTURE)
+            for file in kinds.get(kind, [])
+        )
+    found: list[Found] = []
+    listed: set[Path] = set()
+    parts = [part for by_folder in slices.values() for part in _parts(by_folder)]
+    for part in parts:
+        homes = sorted(_homes(part))
+        # Whose slice a broken file is may not be told: each series must be refused. A stranger is
+        # listed once.
+        among = [one.path for home in homes for one in others[home]
+                 if one.path not in listed or dicom.is_broken_slice(one, part)]  # fmt: skip
+        listed |= set(among)
+        has_neighbours = sum(bool(_homes(one) & set(homes)) for one in parts) > 1
+        found.append(Found(
+            Path(os.path.commonpath(homes)), DICOM,
+            tuple(sorted([*(header.path for header in part), *among])),
+            part[0].number if has_neighbours else "",
+        ))  # fmt: skip
+    return found
+
+
+def _homes(part: Sequence[dicom.Header]) -> set[Path]:
+    return {header.path.parent for header in part}
+
+
+def _parts(by_folder: dict[Path, list[dicom.Header]]) -> list[list[dicom.Header]]:
+    """Join the slices of a series from all folders, but for copies: they repeat its positions."""
+    positions = [{tuple(np.round(header.position, 2)) for header in headers}
+                 for headers in by_folder.values()]  # fmt: skip
+    if len(set().union(*positions)) == sum(len(one) for one in positions):
+        return [[header for headers in by_folder.values() for header in headers]]
+    common = os.path.commonpath(by_folder)
+    copies: dict[tuple[str, ...], dict[Path, list[dicom.Header]]] = {}
+    for folder, headers in by_folder.items():
+        copies.setdefault(folder.relative_to(common).parts[:1], {})[folder] = headers
+    return [part for copy in copies.values() for part in _parts(copy)]
+
+
+def _holds_volume(
+    folder: Path, folders: dict[Path, dict[str, list[Path]]], series: Sequence[Found]
+) -> bool:
+    """Say whether a series or a NIfTI volume lies below a folder."""
+    homes = {file.parent for one in series for file in one.files}
+    homes |= {home for home, kinds in folders.items() if kinds.get(NIFTI)}
+    return any(folder in home.parents for home in homes)
+
+
+def _reason(file: Path) -> str:
+    kind = _kind(file)
+    if file.name.lower().endswith(ARCHIVES):
+        return "is an archive; unpack it first"
+    return {DICOMDIR: "is a DICOM directory, no image",
+            PICTURE: "is a picture beside volumes"}.get(kind, "is no image")  # fmt: skip

@@ -1,0 +1,287 @@
+"""Read a CT volume, NIfTI or DICOM, as axial slices in HU; write maps back in its geometry."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssinfnet.data import images
+from ssinfnet.data.sources.files import UnreadableFile
+from ssinfnet.data.sources.kinds import NIFTI, kind_of
+from ssinfnet.storage import artifacts, untrusted
+
+__all__ = [
+    "Volume",
+    "as_stored",
+    "cached_volume",
+    "from_stored",
+    "grid_fault",
+    "read_volume",
+    "write_map",
+    "write_mask",
+    "write_nifti",
+]
+
+ENDINGS = (".nii", ".nii.gz")
+METRE, MICRON = 1, 3  # NIfTI's codes of units of length
+HIGHEST_HU = 30_000  # metal reaches 30,710 in the extended scale; tissue never a percent of a slice
+OVERFLOWN_SHARE = 0.01
+RIGHT_ANGLE = 1e-3  # cosine; readers built on ITK refuse more than rounding
+SAME_PLACE = 0.25  # of a voxel, by which a mask may be off: it still covers the same voxels
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume as axial slices: anterior on top, the patient's right on the viewer's left.
+
+    Attributes
+    ----------
+    slices : (n, height, width) array
+        From the lowest slice upwards.
+    spacing_mm : (slice, row, column)
+    shape : tuple
+    affine : (4, 4) float array
+        Both as stored, before reorientation; the affine in NIfTI's axes.
+    header : nibabel header or None
+        Of a NIfTI file.
+    left_out : tuple of (Path, str)
+        Files of a DICOM series that are no slice of it, and why.
+    files : tuple of Path
+        Of a DICOM series, in the order of the third axis as stored.
+    spacing_known : bool
+        False where a single DICOM slice does not say how thick it is, or a NIfTI file names
+        another unit than the millimetre.
+    declared : bool
+        Somebody said how the numbers become Hounsfield units, and they were turned into them.
+    """
+
+    slices: NDArray[np.generic]
+    spacing_mm: tuple[float, float, float]
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+    header: Any = None
+    left_out: tuple[tuple[Path, str], ...] = ()
+    files: tuple[Path, ...] = ()
+    spacing_known: bool = True
+    declared: bool = False
+
+    @cached_property
+    def canonical_affine(self) -> NDArray[np.float64]:
+        """Column, row and slice counted to the right, front and head → mm, whatever is stored."""
+        from nibabel import orientations
+
+        towards = orientations.io_orientation(self.affine)
+        return self.affine @ orientations.inv_ornt_aff(towards, self.shape)
+
+    @cached_property
+    def windowed(self) -> bool:
+        """Whether these are 8-bit grey values, windowed already, and no Hounsfield units (D-40)."""
+        return not self.declared and 0 <= self.slices.min() and self.slices.max() <= 255
+
+    def grey(
+        self, index: int, window_hu: tuple[float, float] = images.LUNG_WINDOW_HU
+    ) -> NDArray[np.float32]:
+        """Return one slice in [0, 1] over a window, by default that of D-03."""
+        stored = self.slices[index].astype(np.float32)
+        return stored / 255 if self.windowed else images.window_hu(stored, window_hu)
+
+    @property
+    def is_sheared(self) -> bool:
+        """Whether the axes are not at right angles, as of a tilted gantry."""
+        axes = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(np.abs(axes.T @ axes - np.eye(3)).max()) > RIGHT_ANGLE
+
+    def fault(self, index: int) -> str | None:
+        """Say what is wrong with a slice's intensities, None if nothing is."""
+        stored = self.slices[index]
+        if bad := int((~np.isfinite(stored)).sum()):
+            return f"{bad} intensities are NaN or infinite"
+        low, high = float(stored.min()), float(stored.max())
+        if low < np.iinfo(np.int16).min or high > np.iinfo(np.int16).max:
+            return (
+                f"intensities from {low:g} to {high:g} are no Hounsfield units, which fit 16 bits"
+            )
+        if (share := float((stored > HIGHEST_HU).mean())) > OVERFLOWN_SHARE:
+            return f"{share:.0%} of the intensities exceed {HIGHEST_HU}: an integer has overflowed"
+        return None
+
+
+def read_volume(path: Path, files: Sequence[Path] | None = None) -> Volume:
+    """Read a NIfTI file, a folder with one DICOM series, or one DICOM file.
+
+    Parameters
+    ----------
+    path : Path
+    files : sequence of Path or None
+        The files of a DICOM folder to look at; all visible ones if None.
+
+    Raises
+    ------
+    UnreadableFile
+        If it is truncated, not what its name says, not three-dimensional, or slices of a series
+        are missing or do not belong together.
+    """
+    if path.is_dir() or kind_of(path) != NIFTI:
+        from ssinfnet.data.sources import dicom
+
+        series = dicom.read_series(path, files)
+        _refuse_no_grid(path, series.affine)
+        return from_stored(
+            series.voxels, series.affine, left_out=series.left_out, files=series.files,
+            spacing_known=series.thickness_known,
+        )  # fmt: skip
+    image = untrusted.read_nifti(path)
+    shape = _three_sizes(path, image.shape)
+    with np.errstate(over="ignore", invalid="ignore"):  # `Volume.fault` finds what has overflown
+        voxels = np.asanyarray(image.dataobj).reshape(shape)
+    _refuse_no_grid(path, image.affine)
+    # The code itself, since nibabel raises on one that it does not know.
+    in_mm = int(image.header["xyzt_units"]) % 8 not in (METRE, MICRON)
+    known = in_mm and len(image.shape) > 2  # a slice that stands alone has no thickness
+    return from_stored(voxels, image.affine, header=image.header, spacing_known=known)
+
+
+def _three_sizes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the shape of the one volume, or slice, in a file."""
+    if len(shape) < 2 or any(size != 1 for size in shape[3:]):
+        raise UnreadableFile(f"{path} has shape {shape}; expected three dimensions")
+    return (*shape, 1)[:3]
+
+
+def _refuse_no_grid(path: Path, affine: NDArray[np.float64]) -> None:
+    sizes = np.linalg.svd(affine[:3, :3], compute_uv=False) if np.isfinite(affine).all() else [0.0]
+    if min(sizes) <= 1e-6 * max(sizes):
+        raise UnreadableFile(f"{path} has an affine that spans no volume: {affine.tolist()}")
+
+
+def cached_volume(path: Path) -> Volume:
+    """Return `read_volume`; slices come volume by volume, so each is decoded once."""
+    return _decoded(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=3)  # an image, its mask and its lungs
+def _decoded(path: Path, modified_ns: int) -> Volume:
+    return read_volume(path)
+
+
+def from_stored(voxels: NDArray[np.generic], affine: NDArray[np.float64], **more: Any) -> Volume:
+    """Return voxels on their stored axes as a volume of axial slices; `more` fields as they are."""
+    from nibabel import affines, orientations
+
+    towards = orientations.io_orientation(affine)
+    # Canonical axes run to the patient's right, front and head.
+    canonical = orientations.apply_orientation(voxels, towards)
+    sizes = affines.voxel_sizes(affine)[np.argsort(towards[:, 0])]
+    return Volume(
+        slices=canonical[::-1, ::-1].transpose(2, 1, 0),
+        spacing_mm=(float(sizes[2]), float(sizes[1]), float(sizes[0])),
+        shape=voxels.shape,
+        affine=np.asarray(affine),
+        **more,
+    )
+
+
+def grid_fault(image: Volume, mask: Volume, what: str = "mask") -> str:
+    """Say why a mask, called `what`, does not lie on a volume's grid, "" if it does (D-102).
+
+    Both are compared as slices, lowest first and anterior on top, however they are stored: each
+    corner of the mask must lie within a quarter of a voxel of the volume's own.
+    """
+    if image.slices.shape != mask.slices.shape:
+        return f"image has shape {image.slices.shape} and {what} {mask.slices.shape}"
+    corners = np.array(list(product(*[(0, size - 1) for size in image.slices.shape[::-1]])))
+    places = (np.c_[corners, np.ones(8)] @ one.canonical_affine.T for one in (image, mask))
+    ours, theirs = (place[:, :3] for place in places)
+    in_voxels = (theirs - ours) @ np.linalg.inv(image.canonical_affine[:3, :3]).T
+    if (off := float(np.abs(in_voxels).max())) > SAME_PLACE:
+        mm = float(np.linalg.norm(theirs - ours, axis=1).max())
+        return f"by its affine the {what} lies {mm:.3g} mm ({off:.3g} voxels) off the image"
+    return ""
+
+
+def as_stored(map_: NDArray[np.generic], like: Volume) -> NDArray[np.generic]:
+    """Return slices, ordered and oriented as `Volume.slices`, on the axes of the volume's file.
+
+    Parameters
+    ----------
+    map_ : (n, height, width) array
+    like : Volume
+
+    Returns
+    -------
+    Array of the shape `like.shape`
+        Of a DICOM series: columns, rows, slices in the order of `like.files`.
+
+    Raises
+    ------
+    ValueError
+        If there are other slices than the volume has.
+    """
+    import nibabel
+
+    if map_.shape != like.slices.shape:
+        raise ValueError(f"got a map {map_.shape}; the volume has slices {like.slices.shape}")
+    canonical = map_.transpose(2, 1, 0)[::-1, ::-1]
+    forth = nibabel.io_orientation(like.affine)
+    back = nibabel.orientations.ornt_transform([[0, 1], [1, 1], [2, 1]], forth)
+    return np.ascontiguousarray(nibabel.apply_orientation(canonical, back))
+
+
+def write_mask(path: Path, mask: NDArray[np.uint8], like: Volume) -> Path:
+    """Write a mask as NIfTI on exactly the grid of a volume.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.nii`` or ``.nii.gz``.
+    mask : (n, height, width) uint8 array
+        Slices as `Volume.slices` orders and orients them.
+    like : Volume
+        Its affine, and a NIfTI file's own codes and units, are kept.
+
+    Raises
+    ------
+    ValueError
+        If the mask has other slices than the volume, or the name another ending.
+    """
+    if mask.shape != like.slices.shape or mask.dtype != np.uint8:
+        raise ValueError(
+            f"got a mask of {mask.dtype} {mask.shape}; the volume needs uint8 {like.slices.shape}"
+        )
+    return write_map(path, mask, like)
+
+
+def write_map(path: Path, map_: NDArray[np.generic], like: Volume) -> Path:
+    """Write numbers of any type as NIfTI on exactly the grid of a volume; see `write_mask`."""
+    import nibabel
+
+    if not path.name.endswith(ENDINGS):
+        raise ValueError(f"{path.name} must end in .nii or .nii.gz")
+    stored = as_stored(map_, like)
+    if like.header is not None:
+        stored = stored.reshape(like.header.get_data_shape())  # of two or four dimensions, as read
+    image = nibabel.Nifti1Image(stored, like.affine, like.header)
+    image.header.set_data_dtype(map_.dtype)
+    image.header.set_slope_inter(1, 0)
+    image.header["cal_min"] = image.header["cal_max"] = 0  # the CT's window would show it black
+    if like.header is None:
+        image.header.set_xyzt_units("mm")
+    return write_nifti(path, image)
+
+
+def write_nifti(path: Path, image: Any) -> Path:
+    """Write a nibabel image atomically; equal images give equal bytes."""
+    content = image.to_bytes()
+    if path.suffix == ".gz":
+        content = gzip.compress(content, compresslevel=4, mtime=0)
+    with artifacts.replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return path

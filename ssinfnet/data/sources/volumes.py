@@ -1,0 +1,241 @@
+"""Volumes of your own: NIfTI files or DICOM series, with or without masks.
+
+    images/NAME.nii.gz  or  images/NAME/*.dcm      one volume, one patient
+    images/NAME/…/          several volumes of a patient, at any depth
+    classes/NAME.nii.gz     optional: 1 GGO, 2 consolidation, 3 pleural effusion
+    lesions/NAME.nii.gz     optional, where classes are unknown: 1 lesion
+    lungs/NAME.nii.gz       optional: the lungs
+
+Intensities are Hounsfield units, or 8-bit grey values that were windowed before (D-40). Without
+masks the folder of volumes will do by itself. A fault of one volume excludes that volume, such as
+numbers that are no such intensities (D-104), impossible intensities exclude their slice, and both
+are listed; labels outside the coding stop the run, because they may mean another coding altogether.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssinfnet.data.sources.files import UnreadableFile, binary_labels, check_labels, visible
+from ssinfnet.data.sources.intensities import units_fault
+from ssinfnet.data.sources.kinds import DICOM, NIFTI, PICTURE, kind_of, readable, stem_of
+from ssinfnet.data.sources.listing import (
+    EFFUSION,
+    SPACING,
+    Lister,
+    Listing,
+    class_mask,
+)
+from ssinfnet.data.sources.tree import Found, look_through
+from ssinfnet.data.sources.volume_files import Volume, cached_volume, grid_fault, read_volume
+from ssinfnet.work import progress
+
+__all__ = ["holds_volumes", "list_slices", "list_volume", "read", "read_lungs", "recognises"]
+
+NAME = "volumes"
+PARTS = ("classes", "lesions", "lungs")  # folders of masks
+NOTE = "Each volume counts as one patient."
+
+
+def recognises(folder: Path) -> bool:
+    """Say whether a folder has this source's layout: volumes in `images`, or right in the folder.
+
+    Volumes further down are found in a folder that is named for them (`holds_volumes`), but do not
+    make a folder of many data sets a source of its own.
+    """
+    images = folder / "images"
+    if images.is_dir() and holds_volumes(images):
+        return True
+    here = visible(folder)
+    below = [one for one in here if one.is_dir() and one.name not in PARTS]
+    return any(is_volume(file) for file in here) or any(
+        is_volume(file, DICOM) for home in below for file in visible(home)
+    )
+
+
+def list_slices(folder: Path) -> Listing:
+    """List every slice, reading each volume once.
+
+    Raises
+    ------
+    ValueError
+        If a mask holds a label outside its coding, or no slice is usable.
+    """
+    lister = Lister(NAME, folder)
+    images = folder / "images"
+    found = _volumes(lister, images if images.is_dir() else folder)
+    classes, lesions, lungs = (_volumes(lister, folder / part) for part in PARTS)
+    masks = lesions | classes  # the classes where both are there: they say more
+    for name, (patient, image) in progress.track(found.items(), "listing volumes"):
+        list_volume(
+            lister, image.path, masks[name][1].path if name in masks else None,
+            lungs=lungs[name][1].path if name in lungs else None,
+            patient=lambda index, patient=patient: patient,
+            slice_name=lambda index, name=name: f"{name}.{index:03d}",
+            binary=name not in classes,
+            files=image.files,
+        )  # fmt: skip
+    for part in (masks, lungs):
+        for name in sorted(part.keys() - found.keys()):
+            lister.exclude(part[name][1].path, "no image of that name")
+    return lister.listing(NOTE)
+
+
+def holds_volumes(folder: Path) -> bool:
+    """Say whether a volume lies in a folder, however far down."""
+    return any(is_volume(file) for file in folder.rglob("[!.]*"))
+
+
+def is_volume(file: Path, *kinds: str) -> bool:
+    """Say whether a file seems to be a volume or a slice of one."""
+    return file.is_file() and kind_of(file) in (kinds or (DICOM, NIFTI))
+
+
+def _top(path: Path, folder: Path) -> str:
+    """Return the first name on the way from a folder to a path; "." if they are one."""
+    return next(iter(path.relative_to(folder).parts), ".")
+
+
+def _volumes(lister: Lister, folder: Path) -> dict[str, tuple[str, Found]]:
+    """Return name → patient and volume; what is none is listed.
+
+    A volume is named after its file or folder, and what lies further down after the folders above
+    it too: all volumes in a folder are one patient's.
+    """
+    if not folder.is_dir():
+        return {}
+    tree = look_through(folder)
+    parts = PARTS if folder == lister.folder else ()  # of the source, no patients
+    for file, reason in tree.unused:
+        if _top(file, folder) not in parts:
+            lister.exclude(file, reason)
+    scans = [one for one in tree.scans if _top(one.path, folder) not in parts]
+    tops = [_top(one.path, folder) for one in scans]
+    paths = [one.path for one in scans]
+    found: dict[str, tuple[str, Found]] = {}
+    for top, one in sorted(zip(tops, scans, strict=True), key=lambda pair: (len(pair[0]), pair)):
+        patient = stem_of(folder / top)
+        above = one.path.relative_to(folder).parts[:-1]
+        deep = [*map(readable, above), stem_of(one.path)]
+        name = patient if tops.count(top) == 1 else "_".join(deep)
+        homes = {file.parent for file in one.files}
+        if one.kind == PICTURE:
+            lister.exclude(one.path, "is no volume but pictures")
+        elif paths.count(one.path) > 1:
+            lister.exclude(one.path, f"series {one.number} lies with another one in this folder; "
+                           "put the slices of each in a folder of its own")  # fmt: skip
+        elif len(homes) > 1:
+            lister.exclude(one.path, f"its slices lie in {len(homes)} folders; put them into one")
+        elif name in found:
+            lister.exclude(one.path, f"{found[name][1].path.name} has the same name")
+        else:
+            found[name] = patient, one
+    return found
+
+
+def list_volume(
+    lister: Lister,
+    image: Path,
+    mask: Path | None,
+    *,
+    lungs: Path | None,
+    patient: Callable[[int], str],
+    slice_name: Callable[[int], str],
+    binary: bool = False,
+    files: Sequence[Path] | None = None,
+) -> None:
+    """List the slices of one volume, or why it cannot be used.
+
+    Parameters
+    ----------
+    lister : Lister
+    image : Path
+        Volume in HU.
+    mask : Path or None
+        Volume of labels on the same grid; None where there is none.
+    lungs : Path or None
+        Volume of a lung mask on the same grid.
+    patient, slice_name : callable
+        Slice number, 0 is the lowest → patient_id, name of the slice.
+    binary : bool
+        The mask tells lesion from background only, see `files.binary_labels`.
+    files : sequence of Path or None
+        Of a DICOM series; all in its folder if None.
+
+    Raises
+    ------
+    ValueError
+        If the mask holds a label outside its coding.
+    """
+    try:
+        volume = read_volume(image, files)
+        labels = read_volume(mask) if mask else None
+        if labels and (fault := grid_fault(volume, labels)):
+            raise UnreadableFile(fault)
+    except UnreadableFile as error:
+        lister.exclude(image, str(error))
+        return
+    for path, reason in volume.left_out:
+        lister.exclude(path, reason)
+    faults = [volume.fault(index) for index in range(len(volume.slices))]
+    if not any(faults) and (fault := units_fault(volume.slices)):
+        lister.exclude(image, fault)
+        return
+    coded = _coded(mask, labels.slices, binary) if labels else None
+    lung_path = _lung_path(lister, volume, lungs)
+    for index, stored in enumerate(volume.slices):
+        if faults[index]:
+            lister.exclude(image, f"slice {index}: {faults[index]}")
+            continue
+        lister.add(
+            patient_id=patient(index),
+            slice_name=slice_name(index),
+            image=image,
+            size=stored.shape,
+            mask=(mask, coded[index]) if labels else None,
+            image_index=index,
+            lung_path=lung_path,
+            **dict(zip(SPACING, volume.spacing_mm, strict=True)),
+        )
+
+
+def _lung_path(lister: Lister, volume: Volume, lungs: Path | None) -> str | None:
+    """Return the lung mask's path where there is one on the volume's grid."""
+    if lungs is None:
+        return None
+    try:
+        fault = grid_fault(volume, read_volume(lungs), "lung mask")
+    except UnreadableFile as error:
+        fault = str(error)
+    if fault:
+        lister.exclude(lungs, fault)
+        return None
+    return lungs.relative_to(lister.folder).as_posix()
+
+
+def _coded(path: Path, labels: NDArray[np.generic], binary: bool) -> NDArray[np.uint8]:
+    """Return labels as the sources code them, refusing others."""
+    if binary:
+        return binary_labels(path, labels)
+    check_labels(path, labels, {0, 1, 2, EFFUSION})
+    return labels.astype(np.uint8)
+
+
+def read(folder: Path, row: Any) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
+    """Return one slice in [0, 1] and its mask (0, 1 GGO, 2 consolidation or 255), if labelled."""
+    grey = cached_volume(folder / row.image_path).grey(row.image_index)
+    if not row.labelled:
+        return grey, None
+    mask = folder / row.mask_path
+    labels = cached_volume(mask).slices[row.image_index]
+    return grey, class_mask(_coded(mask, labels, Path(row.mask_path).parts[0] == "lesions"))
+
+
+def read_lungs(folder: Path, row: Any) -> NDArray[np.bool_]:
+    """Return one slice's lung mask."""
+    return cached_volume(folder / row.lung_path).slices[row.image_index] > 0

@@ -1,0 +1,29 @@
+"""What the networks found against the truth, what they cost, and whether they learnt."""
+
+from ssinfnet.evaluation.held_out import (
+    Examples,
+    held_out,
+    pooled_rocs,
+    predicted_masks,
+    read_predictions,
+    score_multi,
+    score_single,
+    score_volumes,
+    thresholds,
+    typical_class_examples,
+    typical_examples,
+)
+
+__all__ = [
+    "Examples",
+    "held_out",
+    "pooled_rocs",
+    "predicted_masks",
+    "read_predictions",
+    "score_multi",
+    "score_single",
+    "score_volumes",
+    "thresholds",
+    "typical_class_examples",
+    "typical_examples",
+]

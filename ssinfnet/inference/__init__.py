@@ -1,0 +1,35 @@
+"""Trained networks and slices in, probabilities out: slice by slice, cohort by cohort."""
+
+from ssinfnet.inference.slices import (
+    FLIPS,
+    flips_of,
+    held_out_loss,
+    held_out_losses,
+    judged_batches,
+    load,
+    load_file,
+    mean_of_views,
+    predict,
+    predict_batch,
+    predict_elsewhere,
+    predict_rows,
+    seeded,
+    start_from_pretraining,
+)
+
+__all__ = [
+    "FLIPS",
+    "flips_of",
+    "held_out_loss",
+    "held_out_losses",
+    "judged_batches",
+    "load",
+    "load_file",
+    "mean_of_views",
+    "predict",
+    "predict_batch",
+    "predict_elsewhere",
+    "predict_rows",
+    "seeded",
+    "start_from_pretraining",
+]

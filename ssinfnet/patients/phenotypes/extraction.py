@@ -1,0 +1,181 @@
+"""From a slice and its masks to 68 features each, and from slices to patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from ssinfnet.patients.phenotypes import families
+from ssinfnet.patients.phenotypes.catalogue import AREA, FEATURES, TWINS
+
+__all__ = ["ALL", "Measured", "measure_mask", "measure_slice", "patient_means"]
+
+ALL = "all but area"  # in a reason's place: no family of the mask is defined
+PLACE = {feature.key: place for place, feature in enumerate(FEATURES)}
+
+
+class Measured(NamedTuple):
+    """The features of one mask, and why some are NaN."""
+
+    values: NDArray[np.float64]  # shape (68,), in the order of FEATURES
+    reasons: dict[str, str]  # family, feature's column or ALL → why it is NaN
+
+
+def measure_slice(
+    image: ArrayLike, masks: Mapping[str, ArrayLike], bin_width: float = 25, pixel_mm2: float = 1.0
+) -> dict[str, Measured]:
+    """Measure all 68 features (S table S1) of each mask of a slice.
+
+    Discretisation, the work on the whole slice, is shared by the masks; the rest is done within
+    each mask's bounding box, which changes no value, since only pixels of the mask count.
+
+    Parameters
+    ----------
+    image : array, shape (h, w)
+        Grey values; on the 8-bit scale (0 to 255) where `bin_width` is D-16's.
+    masks : mapping
+        Name → array of the same shape, true or non-zero within.
+    bin_width : float
+        Grey values of one level; levels are equally spaced from 0, as PyRadiomics has them.
+    pixel_mm2 : float
+        Area of a pixel, which scales TotalEnergy alone.
+
+    Raises
+    ------
+    ValueError
+        If the image is not two-dimensional, a mask of another shape, or `bin_width` or `pixel_mm2`
+        not above 0.
+    """
+    image = np.asarray(image)
+    if image.ndim != 2:
+        raise ValueError(f"image must have two axes, got shape {image.shape}; pass one slice")
+    if not (bin_width > 0 and pixel_mm2 > 0):
+        raise ValueError(f"bin_width and pixel_mm2 must be above 0, got {bin_width}, {pixel_mm2}")
+    known = np.isfinite(image)
+    levels = _discretised(image, known, bin_width)
+    measured = {}
+    for name, given in masks.items():
+        mask = np.asarray(given) != 0
+        if mask.shape != image.shape:
+            raise ValueError(f"mask {name!r} has shape {mask.shape}, the image {image.shape}")
+        measured[name] = _measure(image, levels, mask, known, pixel_mm2)
+    return measured
+
+
+def measure_mask(
+    image: ArrayLike, mask: ArrayLike, bin_width: float = 25, pixel_mm2: float = 1.0
+) -> Measured:
+    """Measure all 68 features of one mask; see `measure_slice`.
+
+    Examples
+    --------
+    >>> image = np.arange(16).reshape(4, 4) * 10
+    >>> values, reasons = measure_mask(image, image > 40)
+    >>> values[0], reasons
+    (np.float64(11.0), {})
+    """
+    return measure_slice(image, {"mask": mask}, bin_width, pixel_mm2)["mask"]
+
+
+def _measure(
+    image: NDArray[np.generic],
+    levels: NDArray[np.intc],
+    mask: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+    pixel_mm2: float,
+) -> Measured:
+    values = np.full(len(FEATURES), np.nan)
+    values[PLACE[AREA]] = np.count_nonzero(mask)
+    if not mask.any():
+        return Measured(values, {ALL: "the mask is empty"})
+    if not known[mask].all():
+        return Measured(values, {ALL: "an intensity within the mask is not finite"})
+    box = _bounding_box(mask)
+    mask = np.ascontiguousarray(mask[box])
+    inside = levels[box][mask]
+    lowest = int(inside.min()) - 1
+    level_counts = np.bincount(inside - lowest)
+    top = level_counts.size - 1
+    levels = np.where(mask, levels[box] - np.intc(lowest), np.intc(0))
+    found = {
+        "firstorder": families.first_order(*_histogram(image[box][mask]), level_counts, pixel_mm2)
+    }
+    reasons = {}
+    if min(mask.shape) == 1:
+        shape = "one pixel" if mask.size == 1 else "a line"
+        reasons = {family: f"the mask is {shape}" for family in ("glcm", "gldm", "ngtdm")}
+    else:
+        found["gldm"] = families.dependence(levels, mask, top)
+        if glcm := families.cooccurrence(levels, mask, level_counts):
+            found |= {"glcm": glcm, "ngtdm": families.tone_difference(levels, mask, top)}
+        else:
+            alone = "no two pixels of the mask are neighbours"
+            reasons = {"glcm": alone, "ngtdm": alone}
+    for family, features in found.items():
+        for name, value in features.items():
+            values[PLACE[family, name]] = value
+            if np.isnan(value):
+                reasons[f"{family}_{name}".lower()] = "undefined for so few pixels"
+    for twin, same in TWINS.items():
+        values[PLACE[twin]] = values[PLACE[same]]
+    if "gldm" in reasons:  # its twin of first order is defined, but no feature of this family is
+        values[PLACE["gldm", "GrayLevelNonUniformityNormalized"]] = np.nan
+    return Measured(values, reasons)
+
+
+def _discretised(
+    image: NDArray[np.generic], known: NDArray[np.bool_], bin_width: float
+) -> NDArray[np.intc]:
+    """Return how many whole bins from 0 each pixel lies; 0 where it is not finite."""
+    if image.dtype == np.uint8:  # looking up is far quicker than dividing
+        return np.floor_divide(np.arange(256.0), bin_width).astype(np.intc)[image]
+    return np.floor_divide(np.where(known, image, 0).astype(np.float64), bin_width).astype(np.intc)
+
+
+def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _histogram(values: NDArray[np.generic]) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
+    """Return the different values, ascending, and how many pixels have each."""
+    if values.dtype == np.uint8:  # counting is far quicker than sorting
+        counts = np.bincount(values, minlength=256)
+        tones = np.flatnonzero(counts)
+        return tones.astype(np.float64), counts[tones]
+    tones, counts = np.unique(values, return_counts=True)
+    return tones.astype(np.float64), counts
+
+
+def patient_means(slices: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Average phenotypes over each patient's slices; NaN slices do not count (D-19).
+
+    Parameters
+    ----------
+    slices : DataFrame
+        One row a slice with ``patient_id`` and the phenotypes.
+    names : list of str
+        The phenotypes.
+
+    Returns
+    -------
+    means : DataFrame
+        Indexed by patient; NaN where no slice has the phenotype.
+    counts : DataFrame
+        Of the same form: the slices behind each mean.
+
+    Raises
+    ------
+    ValueError
+        If a slice is there twice.
+    """
+    if slices["slice_id"].duplicated().any():
+        twice = sorted(slices.loc[slices["slice_id"].duplicated(), "slice_id"])[:5]
+        raise ValueError(f"each slice counts once, got {twice} twice or more")
+    # Sorted, so that the order of the slices leaves the sums' rounding alone.
+    grouped = slices.sort_values("slice_id").groupby("patient_id", sort=True)[names]
+    return grouped.mean(), grouped.count()

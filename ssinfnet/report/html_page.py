@@ -1,0 +1,352 @@
+"""The page of a study: every table and figure, what made them, beside the paper, checklists.
+
+One HTML text that needs no other file, no network and no script. It is built here and written by
+`report.write_page`.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from ssinfnet import tables
+from ssinfnet.evaluation import learnt
+from ssinfnet.paper import comparison
+from ssinfnet.report import chapters, checklist, data_flow, decisions
+from ssinfnet.storage import artifacts, provenance
+from ssinfnet.study import paths
+from ssinfnet.study.config import Study
+from ssinfnet.work.progress import seconds_text
+
+__all__ = [
+    "PNG_DPI", "cells", "render", "report_page", "saved_file", "saved_hashes", "side_by_side",
+]  # fmt: skip
+
+PNG_DPI = 150
+SCREEN_DPI = 120  # a figure on the page is a quarter larger than in print
+WHOLE_COMPARISON = "table_paper_comparison"
+SHOWN_EXCLUSIONS = 500  # table_exclusions has all
+PAGES = Path(__file__).with_name("pages")
+PRINTED = {
+    "fig3b": "J figure 3B", "fig3d": "J figure 3D", "text": "J text", "draft1": "D table I",
+    "sev2": "V table II", "sev3": "V table III", "sev4": "V table IV", "sev5": "V table V",
+}  # fmt: skip
+
+
+def report_page(
+    folder: Path,
+    study: Study,
+    records: Sequence[Mapping[str, Any]],
+    exclusions: pd.DataFrame | None,
+    places: paths.StudyPaths | None,
+) -> str:
+    """Return the page of a study.
+
+    Parameters
+    ----------
+    folder : Path
+        ``figures/<study>``, where the saved files lie.
+    study : Study
+    records : sequence of mapping
+        Rows of `report.read_manifest`; what does not fit into a chapter comes last.
+    exclusions : DataFrame or None
+        What was left out, with a reason; None says that none are recorded.
+    places : StudyPaths or None
+        Where executed notebooks and artifacts lie; None where only the figures are at hand.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file of a saved item is missing.
+    ValueError
+        If a file is not the one that was saved.
+    """
+    saved = {file for record in records for file in record["files"]}
+
+    @cache
+    def read(name: str) -> pd.DataFrame | None:
+        return comparison.read_table(folder, name) if f"{name}.csv" in saved else None
+
+    compared = comparison.paper_comparison(folder)
+    items = {record["name"]: _item(folder, record, read, compared) for record in records}
+    whole = items.pop(WHOLE_COMPARISON, None)  # shown by its parts, beside each table
+    learning = read(learnt.TABLE)
+    told = [
+        {"title": title, "id": f"chapter-{_slug(title)}", "items": [items[name] for name in names]}
+        for title, names in chapters.chaptered(items).items()
+    ]
+    known_decisions = decisions.read_decisions(places.root) if places else {}
+    ran = _what_ran(study, places)
+    versions = provenance.versions(record["made"] for record in records)
+    code = provenance.code_version(places.root) if places else ""
+    figures = frozenset(name for name, item in items.items() if item["kind"] == "figure")
+    known = checklist.Known(
+        study=study, read=read, figures=figures, exclusions=exclusions,
+        versions=versions, code=code, runs=len(ran["runs"]),
+    )  # fmt: skip
+    return render(
+        "report.html",
+        study=study,
+        settings=study.model_dump_json(indent=2),
+        chapters=told,
+        counts={"figure": len(figures), "table": len(items) - len(figures)},
+        versions=versions,
+        code=code,
+        machine=provenance.machine(),
+        whole=whole,
+        learning="" if learning is None else learnt.summary(learning, study.name),
+        learning_table=learnt.TABLE,
+        overview=cells(tables.display(_overview(compared))),
+        exclusions=None if exclusions is None else _exclusions(exclusions),
+        decisions=_named(known_decisions, items.values()),
+        checklists=[_checklist(name, known) for name in checklist.GUIDELINES],
+        note=tables.MEAN_NOTE,
+        assumptions=_assumptions(study),
+        saved={file: sha for record in records for file, sha in record["sha256"].items()},
+        **ran,
+    )
+
+
+def saved_hashes(page: str) -> dict[str, str]:
+    """Return name → SHA-256 of every saved file that a page of `report_page` shows or links."""
+    lines = re.findall(r"([0-9a-f]{64}) ([\w.]+)<br>", page)
+    return {file: sha for sha, file in lines}
+
+
+def saved_file(folder: Path, file: str, sha256: str) -> Path:
+    """Return the path of a file of a saved item, which is the one that was saved.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies, such as ``figures/<study>``.
+    file, sha256 : str
+        Its name and hash, as the record of `report.read_manifest` has them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is missing.
+    ValueError
+        If it has changed since it was saved.
+    """
+    path = folder / file
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; run the notebook that saves it again")
+    if artifacts.sha256(path) != sha256:
+        raise ValueError(f"{path} has changed since it was saved; run its notebook again")
+    return path
+
+
+def render(template: str, **content: Any) -> str:
+    """Fill a template of ``pages/``; every text is escaped, and a missing one is an error."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FileSystemLoader(PAGES)
+    )
+    return environment.get_template(template).render(**content)
+
+
+def cells(shown: pd.DataFrame) -> dict[str, Any]:
+    """Return a table of texts as the templates take it: columns, rows, intervals."""
+    return {
+        "columns": list(shown.columns),
+        "rows": [[tables.broken(text) for text in row] for row in shown.to_numpy()],
+        "intervals": tables.has_intervals(shown),
+    }
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def _item(folder: Path, record: Mapping[str, Any], read: Any, compared: pd.DataFrame) -> dict:
+    """Return what the page shows of a saved table or figure."""
+    for file, expected in record["sha256"].items():
+        saved_file(folder, file, expected)
+    name = record["name"]
+    item = {**record, "decisions": decisions.shaping(name), "beside": []}
+    figure = record["kind"] == "figure"
+    data = read(f"{name}_data" if figure else name)
+    shown = None if data is None else tables.first_rows(data).reset_index(drop=True)
+    unlearnt = record["unlearnt"]
+    marks = tables.find_marks(shown, name, unlearnt)
+    item |= {
+        "heading": marks.titled(record["title"]),
+        "marks": marks.notes(record["made"].get("study", "")),
+    }
+    if figure:
+        png = (folder / record["files"][0]).read_bytes()
+        # pixels, from the PNG's header
+        width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
+        shrink = SCREEN_DPI / PNG_DPI
+        return {
+            **item,
+            "image": base64.b64encode(png).decode("ascii"),
+            "width": round(width * shrink),
+            "height": round(height * shrink),
+            "count": chapters.caption_count(name, read),
+        }
+    item["table"] = cells(marks.on(tables.display(shown)))
+    item["more"] = len(data) - len(shown)
+    own = compared[(compared["table"] == name) & compared["ours"].notna()]
+    item["beside"] = [_matrix(rows, unlearnt) for _, rows in own.groupby("published", sort=False)]
+    return item
+
+
+def side_by_side(numbers: pd.DataFrame, first: str, second: str) -> list[dict[str, str]]:
+    """Return two numbers of each row with their intervals, and their difference, as text.
+
+    Parameters
+    ----------
+    numbers : DataFrame
+        <first> and <second> with their _low and _high, difference, intervals_overlap.
+    first, second : str
+        Such as ``ours`` and ``paper``.
+
+    Returns
+    -------
+    list of dict
+        first, second, difference (with its sign) and state: ``overlap``, ``apart``, or "" where an
+        interval is missing.
+    """
+    sides = [
+        _texts(*(numbers[f"{side}{end}"].astype("float64") for end in ("", "_low", "_high")))
+        for side in (first, second)
+    ]
+    difference = numbers["difference"].astype("float64")
+    nothing = pd.Series(float("nan"), index=numbers.index)
+    differences = _texts(difference, nothing, nothing)
+    return [
+        {
+            "first": one,
+            "second": other,
+            "difference": f"+{text}" if change > 0 else text,
+            "state": "" if pd.isna(overlap) else "overlap" if overlap else "apart",
+        }
+        for one, other, text, change, overlap in zip(
+            *sides, differences, difference, numbers["intervals_overlap"], strict=True
+        )
+    ]
+
+
+def _texts(values: pd.Series, low: pd.Series, high: pd.Series) -> list[str]:
+    """Return numbers with their intervals as text; a count, which has none, stays whole."""
+    shown = tables.display(pd.DataFrame({"mean": values, "low": low, "high": high})).iloc[:, 0]
+    counts = low.isna() & (values % 1 == 0)
+    return [
+        f"{int(value):,}".replace("-", "−") if whole else text
+        for value, whole, text in zip(values, counts, shown, strict=True)
+    ]
+
+
+def _matrix(rows: pd.DataFrame, unlearnt: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Lay a part of the comparison out, a row a model and class, a column a metric."""
+    keys = [key for key in ("model", "class") if (rows[key] != "").any()]
+    metrics = list(dict.fromkeys(rows["metric"]))
+    texts = dict(zip(rows.index, side_by_side(rows, "ours", "paper"), strict=True))
+    shown = []
+    for _, part in rows.groupby(keys, sort=False):
+        by_metric = dict(zip(part["metric"], part.index, strict=True))
+        first = part.head(1)
+        marks = tables.find_marks(first, rows["table"].iloc[0], unlearnt)
+        named = marks.on(tables.display(first[keys])).iloc[0].tolist()
+        cells_ = [texts[by_metric[metric]] if metric in by_metric else None for metric in metrics]
+        shown.append({"of": named, "cells": cells_})
+    return {
+        "published": _printed(rows["published"].iloc[0]),
+        "summary": _summary(rows),
+        "columns": [*keys, "", *(metric.replace("_", " ") for metric in metrics)],
+        "rows": shown,
+    }
+
+
+def _summary(rows: pd.DataFrame) -> str:
+    """Return "12 numbers, 4 of 10 pairs of intervals overlap"."""
+    known = rows["intervals_overlap"].dropna()
+    counted = f"{len(rows)} {'number' if len(rows) == 1 else 'numbers'}"
+    if known.empty:
+        return f"{counted}; {rows['reason'].iloc[0]}"
+    return f"{counted}, {int(known.sum())} of {len(known)} pairs of intervals overlap"
+
+
+def _printed(name: str) -> str:
+    return PRINTED.get(name, f"S table {name.upper()}")
+
+
+def _overview(compared: pd.DataFrame) -> pd.DataFrame:
+    """Count by published table what was compared, and how close it came."""
+    rows = []
+    for (name, table), own in compared.groupby(["published", "table"], sort=False):
+        known = own["intervals_overlap"].dropna()
+        reasons = own.loc[own["reason"] != "", "reason"].value_counts()
+        why = "; ".join(f"{reason} ({count})" for reason, count in reasons.items())
+        rows.append(
+            {
+                "published": _printed(name), "ours": table, "numbers printed": len(own),
+                "compared": int(own["difference"].notna().sum()), "with intervals": len(known),
+                "intervals overlap": int(known.sum()),
+                "median |difference|": own["difference"].abs().median(), "not compared": why,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _what_ran(study: Study, places: paths.StudyPaths | None) -> dict[str, Any]:
+    """Return executed notebooks, their drawing, and the hashes of artifacts, of all its studies."""
+    names = [study.name, *study.other_studies()] if places else []
+    own = {name: paths.StudyPaths(name, places.root) for name in names}
+    runs = provenance.notebook_runs(place.runs for place in own.values())
+    hashes = provenance.hashed_artifacts({name: place.artifacts for name, place in own.items()})
+    shown = runs.assign(
+        parameters=[
+            ", ".join(f"{k} {v}" for k, v in chosen.items()) for chosen in runs["parameters"]
+        ],
+        duration=[seconds_text(seconds) for seconds in runs["seconds"]],
+    )
+    columns = ["study", "notebook", "parameters", "duration", "started"]
+    return {
+        "runs": runs.to_dict("records"),
+        "run_table": cells(tables.display(shown[columns])),
+        "total": seconds_text(runs["seconds"].sum()),
+        "flow": data_flow.data_flow(runs) if len(runs) else {},
+        "hashes": cells(tables.display(hashes)),
+    }
+
+
+def _named(
+    known: Mapping[str, tuple[str, str]], items: Sequence[Mapping[str, Any]]
+) -> dict[str, tuple[str, str]]:
+    """Return the decisions that shape any of the items, by number."""
+    numbers = {number for item in items for number in item["decisions"]}
+    return {number: known[number] for number in sorted(numbers) if number in known}
+
+
+def _checklist(name: str, known: checklist.Known) -> dict[str, Any]:
+    rows = checklist.filled(name, known)
+    about = checklist.guidelines().loc[name].to_dict()
+    return {
+        **about,
+        "id": f"checklist-{name.replace('_', '-')}",
+        "open": int(rows["open"].sum()),
+        "rows": rows.to_dict("records"),
+    }
+
+
+def _exclusions(exclusions: pd.DataFrame) -> dict[str, Any]:
+    shown = cells(tables.display(exclusions.head(SHOWN_EXCLUSIONS)))
+    return {**shown, "count": len(exclusions), "more": max(len(exclusions) - SHOWN_EXCLUSIONS, 0)}
+
+
+def _assumptions(study: Study) -> str:
+    if not (study.clinical and study.clinical.mediation):
+        return ""
+    from ssinfnet import mediation  # statsmodels and semopy: seconds
+
+    return f"{mediation.ASSUMPTIONS} {mediation.PAPERS_OUTCOME}"

@@ -1,0 +1,13 @@
+"""Any scan in; lesion masks, measures and previews out, by a packed model."""
+
+from ssinfnet.scans.reading import (
+    Excluded,
+    Place,
+    Scan,
+    find_scans,
+    free_name,
+    read_scan,
+    short_name,
+)
+
+__all__ = ["Excluded", "Place", "Scan", "find_scans", "free_name", "read_scan", "short_name"]

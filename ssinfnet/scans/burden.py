@@ -1,0 +1,156 @@
+"""How much of a scan is lesion: its row of the table of predictions, and its phenotypes.
+
+What cannot be told (millilitres of pictures, the lungs of a slice that shows none) is NaN, and the
+row says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ssinfnet.data.images import LUNG_WINDOW_HU
+from ssinfnet.patients import ct_score, phenotypes, severity
+from ssinfnet.patients.classical_lungs import find_lungs, lung_fault
+from ssinfnet.scans import Scan
+
+__all__ = ["COLUMNS", "measure", "measure_phenotypes"]
+
+COLUMNS = (
+    "scan", "kind", "slices", "height", "width",
+    "spacing_slice_mm", "spacing_row_mm", "spacing_column_mm",
+    "slices_with_lungs", "lesion_fraction", "grade",
+    "lesion_ml", "ggo_ml", "consolidation_ml", "ct_ss", "reason",
+)  # fmt: skip
+
+Masks = Mapping[str, NDArray[np.bool_]]
+
+
+def measure(
+    scan: Scan,
+    probability: NDArray[np.floating],
+    masks: Masks,
+    window_hu: tuple[float, float] = LUNG_WINDOW_HU,
+) -> dict[str, Any]:
+    """Return a scan's row.
+
+    Parameters
+    ----------
+    scan : Scan
+    probability : (n, height, width) float array
+        Of lesion, in [0, 1].
+    masks : mapping of name to (n, height, width) bool array
+        ``lesion``; and ``ggo`` and ``consolidation`` where there is a second stage.
+    window_hu : (low, high)
+
+    Returns
+    -------
+    dict
+        Of `COLUMNS`. ``lesion_fraction`` is V eq 7 pooled over the slices whose lungs were found
+        (D-52), ``grade`` follows from it by the published cut-points, ``ct_ss`` is 0 to 40.
+    """
+    lungs, faults = _lungs(scan, window_hu)
+    per_slice = [
+        (None, None) if fault else severity.lesion_and_lung(map_, lung)
+        for map_, lung, fault in zip(probability, lungs, faults, strict=True)
+    ]
+    pooled = severity.patient_ratios(
+        pd.DataFrame(per_slice, columns=["lesion", "lung"], dtype="float64").assign(patient_id="")
+    ).iloc[0]
+    fraction, reasons = float(pooled["ratio"]), []
+    if np.isnan(fraction):
+        reasons.append(f"lesion_fraction, grade: no slice shows its lungs, such as: {faults[0]}")
+    ml, why = _millilitres(scan, masks)
+    reasons += [f"ml: {why}"] if why else []
+    ct_ss, why = _ct_ss(scan, masks["lesion"], lungs)
+    reasons += [f"ct_ss: {why}"] if why else []
+    spacing = scan.spacing_mm or (np.nan,) * 3
+    found = {
+        "scan": scan.name,
+        "kind": scan.kind,
+        "slices": len(scan),
+        "height": scan.slices.shape[1],
+        "width": scan.slices.shape[2],
+        **dict(zip(COLUMNS[5:8], spacing, strict=True)),
+        "slices_with_lungs": int(pooled["n_slices"]),
+        "lesion_fraction": fraction,
+        "grade": np.nan if np.isnan(fraction) else int(severity.grade([fraction])[0]),
+        **ml,
+        "ct_ss": ct_ss,
+        "reason": "; ".join([*reasons, *scan.doubts]),
+    }
+    return {name: found[name] for name in COLUMNS}
+
+
+def _lungs(scan: Scan, window_hu: tuple[float, float]) -> tuple[NDArray[np.bool_], list[str]]:
+    """Return the lungs of every slice by classical means (D-51), and what is wrong with each."""
+    lungs = np.empty(scan.slices.shape, bool)
+    faults = []
+    for index in range(len(scan)):
+        grey = scan.grey(index, window_hu)
+        lungs[index] = find_lungs(grey)
+        faults.append(lung_fault(grey, lungs[index]))
+    return lungs, faults
+
+
+def _millilitres(scan: Scan, masks: Masks) -> tuple[dict[str, float], str]:
+    names = ("lesion", "ggo", "consolidation")
+    if scan.voxel_ml is None:
+        why = "pictures have no spacing" if scan.volume is None else "the spacing is unknown"
+        return {f"{name}_ml": np.nan for name in names}, why
+    why = "" if "ggo" in masks else "the model has no second stage, which tells classes apart"
+    volumes = {name: float(np.count_nonzero(masks[name]) * scan.voxel_ml) for name in masks}
+    return {f"{name}_ml": volumes.get(name, np.nan) for name in names}, why
+
+
+def _ct_ss(scan: Scan, lesion: NDArray[np.bool_], lungs: NDArray[np.bool_]) -> tuple[float, str]:
+    """Return CT-SS, or NaN and why (D-53)."""
+    if scan.volume is None:
+        return np.nan, "pictures are no volume"
+    try:
+        scored = ct_score.ct_severity_score(lesion, ct_score.lung_regions(lungs))["score"]
+    except ValueError as error:
+        return np.nan, str(error)
+    if empty := int(scored.isna().sum()):
+        return np.nan, f"{empty} of {len(scored)} lung regions hold no voxel; too few slices"
+    return int(scored.sum()), ""
+
+
+def measure_phenotypes(
+    scan: Scan,
+    masks: Masks,
+    bin_width: float = 25,
+    window_hu: tuple[float, float] = LUNG_WINDOW_HU,
+) -> dict[str, Any]:
+    """Return the phenotypes of a scan: means over its slices, as of a patient's (J; D-16, D-19).
+
+    Parameters
+    ----------
+    scan, masks, window_hu
+        As for `measure`.
+    bin_width : float
+        Grey values of a level, of 256.
+
+    Returns
+    -------
+    dict
+        ``scan``, and 68 features of each mask; NaN where no slice has the mask.
+    """
+    spacing = scan.spacing_mm
+    pixel_mm2 = spacing[1] * spacing[2] if spacing else 1.0
+    names = [name for name in phenotypes.CLASSES if name in masks]
+    measured = []
+    for index in range(len(scan)):
+        image = np.rint(scan.grey(index, window_hu) * 255).astype(np.uint8)
+        own = {name: masks[name][index] for name in names}
+        features = phenotypes.measure_slice(image, own, bin_width, pixel_mm2)
+        measured.append(np.concatenate([features[name].values for name in names]))
+    columns = phenotypes.columns(names)
+    slices = pd.DataFrame(np.array(measured), columns=columns)
+    slices = slices.assign(patient_id=scan.name, slice_id=range(len(scan)))
+    means, _ = phenotypes.patient_means(slices, columns)
+    return {"scan": scan.name, **means.iloc[0].to_dict()}

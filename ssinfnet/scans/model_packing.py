@@ -1,0 +1,220 @@
+"""Copy a study's trained networks into a model folder, with the card that says what they are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from ssinfnet import evaluation, scores
+from ssinfnet.data import images
+from ssinfnet.data.cohort import Cohort
+from ssinfnet.scans import model_folder
+from ssinfnet.scans.model_folder import CARD, DESCRIPTION, Description, Member, WeightsFile
+from ssinfnet.storage import artifacts
+from ssinfnet.study.config import Study
+from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
+from ssinfnet.study.paths import PREDICTIONS, StudyPaths
+from ssinfnet.training import fitting
+from ssinfnet.training.checkpoints import read as read_checkpoint
+
+__all__ = ["pack"]
+
+PREFERRED = "ssinfnet"  # of the trained models, the paper's
+METRIC = "F1"
+
+
+def pack(
+    study: Study,
+    folder: Path,
+    *,
+    places: StudyPaths | None = None,
+    single_model: str | None = None,
+    multi_model: str | None = None,
+    folds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = None,
+) -> Path:
+    """Write a model folder from the trainings of a study.
+
+    Parameters
+    ----------
+    study : Study
+        Trained, its raw data where they were: the scores are computed anew.
+    folder : Path
+        Must not exist; it appears whole, or not at all. Its name becomes the model's.
+    places : StudyPaths or None
+        Where the trainings lie; this checkout's if None.
+    single_model, multi_model : str or None
+        SSInfNet where it was trained, else the last of the study; ``multi_model="none"`` packs
+        stage 1 alone, as does a study without a second stage.
+    folds, seeds : sequence of int
+        Every fold with every seed is a member; 0 is the study's own split. All seeds if None.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder exists; what somebody puts there meanwhile stays, with another OSError.
+    FileNotFoundError, ValueError
+        If a training is missing, unfinished, damaged, or was made with other settings.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists; give another folder, or remove it first")
+    places = places or StudyPaths.of(study.name)
+    seeds = tuple(seeds or study.seeds)
+    single = single_model or _preferred(study.single.models)
+    multi = multi_model or (_preferred(study.multi.models) if study.multi.models else "none")
+    multi = None if multi == "none" else multi
+    cohort = Cohort.load(places.cohort)
+    _refuse_other_size(study, places)
+    with artifacts.replacing_folder(folder, anew=True) as temporary:
+        members = [
+            _member(study, places, single, multi, fold, seed, temporary)
+            for fold in folds
+            for seed in seeds
+        ]
+        trained = {
+            "study": study.model_dump(mode="json"),
+            "notes": dict(cohort.notes),
+            "slices": [row for fold in folds for row in _slices(cohort, fold)],
+            "scores": _scores(study, places, cohort, single, multi, folds, seeds),
+            "versions": _versions(places.single(single, folds[0], seeds[0])),
+        }
+        content = {
+            "format": 3,
+            "name": folder.name,
+            "image_size": study.image_size,
+            "window_hu": list(images.LUNG_WINDOW_HU),
+            "threshold": study.scores.threshold,
+            "members": [member.model_dump(mode="json") for member in members],
+            "card_sha256": "0" * 64,
+            "training": trained,
+        }
+        card = temporary / CARD
+        artifacts.write_text(card, _card(Description.model_validate_json(json.dumps(content))))
+        artifacts.write_json(temporary / DESCRIPTION,
+                             content | {"card_sha256": artifacts.sha256(card)})  # fmt: skip
+        model_folder.verify(temporary)
+    return folder
+
+
+def _preferred(models: Sequence[str]) -> str:
+    return PREFERRED if PREFERRED in models else models[-1]
+
+
+def _refuse_other_size(study: Study, places: StudyPaths) -> None:
+    prepared = artifacts.read_json(places.cohort / "prepared.json")["shape"][-1]
+    if prepared != study.image_size:
+        raise ValueError(
+            f"study {study.name!r} asks for {study.image_size} px, its slices were prepared at "
+            f"{prepared} px; run it again"
+        )
+
+
+def _member(
+    study: Study,
+    places: StudyPaths,
+    single: str,
+    multi: str | None,
+    fold: int,
+    seed: int,
+    folder: Path,
+) -> Member:
+    """Copy the weights of one fold and seed; return what they are."""
+    trainings = {"single": (places.single(single, fold, seed), study.single, SINGLE_MODELS)}
+    if multi:
+        if MULTI_MODELS[multi].prior and single != PRIOR_MODEL:
+            prior = places.single(PRIOR_MODEL, fold, seed)
+            trainings["prior"] = prior, study.single, SINGLE_MODELS
+        trainings["multi"] = places.multi(multi, fold, seed), study.multi, MULTI_MODELS
+    files = {}
+    for stage, (source, part, models) in trainings.items():
+        target = folder / f"fold{fold}_seed{seed}_{stage}.safetensors"
+        run = read_checkpoint(source / fitting.WEIGHTS).description["run"]
+        settings = part.training.with_cutout(models[run["model"]].cutout)
+        if run["training"] != settings.identity() or run["width"] != part.network.width:
+            raise ValueError(
+                f"{source} was trained with other settings than study {study.name!r} has now; "
+                "train again, or give the study as it was"
+            )
+        shutil.copyfile(source / fitting.WEIGHTS, target)
+        files[stage] = WeightsFile(
+            file=target.name, sha256=artifacts.sha256(target), model=run["model"],
+            width=float(run["width"]),
+        )  # fmt: skip
+    return Member(fold=fold, seed=seed, **files)
+
+
+def _slices(cohort: Cohort, fold: int) -> list[dict[str, Any]]:
+    counted = cohort.in_fold(fold).slices.groupby(["source", "split"], sort=False).agg(
+        patients=("patient_id", "nunique"),
+        slices=("slice_id", "count"),
+        with_lesion=("has_lesion", "sum"),
+    )  # fmt: skip
+    rows = counted.reset_index().astype({"with_lesion": int}).to_dict("records")
+    return [{"fold": fold, **row} for row in rows]
+
+
+def _scores(
+    study: Study,
+    places: StudyPaths,
+    cohort: Cohort,
+    single: str,
+    multi: str | None,
+    folds: Sequence[int],
+    seeds: Sequence[int],
+) -> list[dict[str, Any]]:
+    """Score the held-out slices of every member, seeds together."""
+    tables = []
+    for fold in folds:
+        own = cohort.in_fold(fold)
+        for split in ("validation", "test"):
+            lesion = evaluation.score_single(study, places, own, [single], seeds, split=split)
+            tables.append(lesion.assign(stage="single", split=split))
+            if multi and len(own.with_classes(split)):
+                classes = evaluation.score_multi(
+                    study, places, own, [multi], seeds=seeds, split=split
+                )
+                lesions = classes[classes["class"].isin(scores.CLASSES[1:])]
+                tables.append(lesions.assign(stage="multi", split=split))
+    by = ["stage", "model", "fold", "split", "class"]
+    summary = scores.summarise(
+        pd.concat(tables, ignore_index=True), by, [METRIC], study.scores.bootstrap_draws
+    )
+    columns = [*by, "metric", "mean", "low", "high", "n", "n_slices", "n_patients"]
+    return [
+        {name: None if pd.isna(value) else value for name, value in row.items()}
+        for row in summary[columns].to_dict("records")
+    ]
+
+
+def _versions(folder: Path) -> dict[str, str]:
+    path = folder / f"{PREDICTIONS}.json"
+    return artifacts.read_json(path)["versions"]
+
+
+def _card(description: Description) -> str:
+    """Return MODEL_CARD.md."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment.filters["number"] = lambda value: "–" if value is None else f"{value:.3f}"
+    template = environment.from_string(
+        Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
+    )
+    first = description.members[0]
+    stages = first.stages()
+    shown_multi = first.multi and MULTI_MODELS[first.multi.model].shown
+    if "prior" in stages:
+        shown_multi += f", which reads the map of {SINGLE_MODELS[first.prior.model].shown}"
+    return template.render(
+        model=description,
+        training=description.training,
+        classes=first.multi is not None,
+        phantom=description.training.study["data"]["phantom"] is not None,
+        shown_single=SINGLE_MODELS[first.single.model].shown,
+        shown_multi=shown_multi,
+        widths=" and ".join(sorted({f"{file.width:g}" for file, _ in stages.values()})),
+    )

@@ -1,0 +1,359 @@
+"""What a model sees in scans, as files in the scans' own geometry, and as tables.
+
+    NAME_lesion.nii.gz        probability of lesion, on the input's grid
+    NAME_classes.nii.gz       0, 1 GGO, 2 consolidation; NAME_mask (1 lesion) without a second stage
+    NAME_ct.nii.gz            of a volume that was resampled, the CT on the grid of its maps
+    NAME_uncertainty.nii.gz   standard deviation over members and flips, where there are several
+    NAME_seg.dcm              of a DICOM series, the classes as DICOM-SEG
+    NAME_preview.png
+    predictions.csv           a row a scan; phenotypes.csv likewise, where asked for
+    table_excluded.csv        what was not used, and why
+    manifest.json             versions, settings, hashes of the model and of every input and output
+    written_files.json        the files that are ours: nothing else is replaced or removed
+
+Of pictures, each of the first three is a folder of PNG files under the pictures' own names: masks
+as labels, probability and uncertainty at 16 bits, 65,535 for 1. `records/NAME.json` says what made
+a scan's files: a scan whose record and files are current is not predicted again. The tables have
+the scans of all calls that wrote into the folder, told apart by the names and bytes of their files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+import ssinfnet
+from ssinfnet import plots
+from ssinfnet.data.sources import dicom_seg
+from ssinfnet.data.sources.intensities import Declared
+from ssinfnet.data.sources.volume_files import write_map
+from ssinfnet.patients import phenotypes as radiomics
+from ssinfnet.scans import Excluded, Scan, burden, find_scans, read_scan
+from ssinfnet.scans.prediction import Prediction, Predictor
+from ssinfnet.scans.prediction_plan import (
+    EXCLUDED,
+    MANIFEST,
+    PHENOTYPES,
+    PREDICTIONS,
+    files_of,
+    made,
+    picture_names,
+    plan,
+    record_name,
+    without_folders,
+)
+from ssinfnet.storage import artifacts
+from ssinfnet.storage.written_files import WrittenFiles
+from ssinfnet.work import progress
+
+__all__ = ["EXCLUDED", "MANIFEST", "PHENOTYPES", "PREDICTIONS", "Written", "predict_into"]
+
+CAPTION = 28  # letters
+DEEPEST = np.iinfo(np.uint16).max
+
+
+@dataclass
+class Written:
+    """What `predict_into` did, and what earlier calls left in the folder."""
+
+    excluded: list[Excluded] = field(default_factory=list)
+    kept: int = 0  # scans whose files were current
+    # Name of a scan → its record: the scans of this call, and the others in the folder
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    earlier: dict[str, dict[str, Any]] = field(default_factory=dict)
+    earlier_refused: list[Excluded] = field(default_factory=list)
+
+    def add(self, name: str, record: dict[str, Any]) -> None:
+        """Note that a scan's files are there."""
+        self.earlier.pop(name, None)
+        self.records[name] = record
+        self.excluded += [Excluded(*one) for one in record["left_out"]]
+
+    def drop(self, name: str, before: dict[str, Any] | None) -> None:
+        """Forget a scan whose files could not be put in place; those of an earlier call are."""
+        if before:
+            self.earlier[name] = before
+        if record := self.records.pop(name, None):
+            left_out = [Excluded(*one) for one in record["left_out"]]
+            self.excluded = [one for one in self.excluded if one not in left_out]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of this call's scans."""
+        return [record["row"] for record in self.records.values()]
+
+    @property
+    def refused(self) -> list[Excluded]:
+        """Whole inputs that could not be used."""
+        return [one for one in self.excluded if not one.file]
+
+    @property
+    def status(self) -> int:
+        """0 if every file was used, 1 if an input was not, 3 if only files beside were not."""
+        return 1 if self.refused else 3 if self.excluded else 0
+
+    def text(self, folder: Path) -> str:
+        """Say in a line what was done."""
+        current = f", {self.kept} of them current already" if self.kept else ""
+        earlier = f", beside {len(self.earlier)} of earlier calls" if self.earlier else ""
+        files = len(self.excluded) - len(self.refused)
+        return (
+            f"{len(self.rows)} scan(s) in {folder / PREDICTIONS}{current}{earlier}; "
+            f"{len(self.refused)} input(s) and {files} file(s) beside not used. "
+            "Research only, not a medical device."
+        )
+
+
+def predict_into(
+    folder: Path,
+    inputs: Iterable[Path | str],
+    predictor: Predictor,
+    *,
+    phenotypes: bool = False,
+    dicom: bool = True,
+    declared: Declared | None = None,
+    resample: bool = False,
+) -> Written:
+    """Predict scans one by one and write what is seen; go on where an earlier call stopped.
+
+    Parameters
+    ----------
+    folder : Path
+        Receives the files; those of an earlier call for the same scan are replaced, all at once.
+        The scans of earlier calls stay, and so does every file that is not ours.
+    inputs : paths
+        See `scans.find_scans`. A scan whose name another one in the folder has, is named after the
+        folder above too.
+    predictor : Predictor
+    phenotypes : bool
+        Measure them too (a second or two a slice with lesion).
+    dicom : bool
+        Write DICOM-SEG of DICOM series, where highdicom is installed.
+    declared : Declared or None
+        How intensities become Hounsfield units, where they are neither these nor 8-bit grey.
+    resample : bool
+        Put volumes whose axes are not at right angles onto a grid whose axes are.
+
+    Returns
+    -------
+    Written
+        The rows of this call, in the order of the inputs.
+
+    Raises
+    ------
+    FileExistsError
+        If a file that is not ours, or was changed since, would be replaced or removed. No scan has
+        been predicted then.
+    ValueError
+        If the folder's record of our files is none.
+    """
+    places, excluded = find_scans(inputs)
+    asked = {"phenotypes": phenotypes, "dicom": dicom}
+    # Only where they are asked for: what earlier versions wrote without them is current still.
+    asked |= {"declared": declared.settings()} if declared else {}
+    asked |= {"resample": True} if resample else {}
+    written = WrittenFiles.of(folder)
+    planned = plan(written, places, predictor, asked)
+    done = Written(excluded=[*excluded, *planned.unreadable], earlier=planned.records)
+    done.earlier_refused = _refused_before(folder, {place.name for place in places}, excluded)
+    for number, job in enumerate(planned.jobs, start=1):
+        progress.say(f"scan {number} of {len(planned.jobs)}: {job.place.name}")
+        if job.record:
+            done.kept += 1
+            done.add(job.place.name, job.record)
+            continue
+        before = done.earlier.get(job.place.name)
+        try:
+            scan = read_scan(job.place, declared, resample=resample)
+            if made(job.place, predictor, asked) != job.made:
+                raise ValueError("its files have changed since this call began; run it again")
+            found = predictor(scan)
+            with written.replacing(files_of(written, job.place.name)) as staged:
+                record = _write_scan(staged, found, predictor, job.made, asked)
+                done.add(job.place.name, record)
+                _write_tables(staged, done)  # each time, so that a killed run leaves what it has
+        except FileExistsError:  # somebody else's file is in the way: nothing is to be replaced
+            raise
+        except Exception as error:  # one scan must not end the others, whatever is wrong with it
+            done.drop(job.place.name, before)
+            known = isinstance(error, (OSError, ValueError))
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            reason = without_folders(reason, job.place)
+            done.excluded.append(Excluded(job.place.name, "", reason))
+    with written.replacing([PHENOTYPES]) as staged:
+        _write_tables(staged, done)
+        _write_manifest(staged, done, predictor, asked)
+    return done
+
+
+def _refused_before(folder: Path, scans: set[str], excluded: list[Excluded]) -> list[Excluded]:
+    """Return the inputs that earlier calls could not use, but for those of this call."""
+    if not (folder / EXCLUDED).is_file():
+        return []
+    table = pd.read_csv(folder / EXCLUDED, keep_default_na=False, dtype=str)
+    rows = [Excluded(*row) for row in table.itertuples(index=False)]
+    again = scans | {one.input for one in excluded}
+    return [row for row in rows if not row.file and row.input not in again]
+
+
+def _write_scan(
+    folder: Path,
+    found: Prediction,
+    predictor: Predictor,
+    by: Mapping[str, Any],
+    asked: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write the files of one scan, and the record of what made them; return the record."""
+    row = dict(found.row)
+    files, why = _write_files(folder, found, predictor, asked["dicom"])
+    row["reason"] = "; ".join(reason for reason in (row["reason"], why) if reason)
+    files.append(folder / f"{found.name}_preview.png")
+    _draw(files[-1], found, predictor, row)
+    record = {
+        "made": dict(by),
+        "row": _plain(row),
+        "phenotypes": _plain(found.phenotypes()) if asked["phenotypes"] else None,
+        "left_out": [list(one) for one in found.scan.left_out],
+        "files": {path.relative_to(folder).as_posix(): artifacts.sha256(path) for path in files},
+    }
+    return artifacts.read_json(artifacts.write_json(folder / record_name(found.name), record))
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as JSON has it: nothing instead of NaN."""
+    return {name: None if isinstance(value, float) and np.isnan(value) else value
+            for name, value in row.items()}  # fmt: skip
+
+
+def _write_files(
+    folder: Path, found: Prediction, predictor: Predictor, dicom: bool
+) -> tuple[list[Path], str]:
+    """Write the maps and masks of a scan; return the files, and why one is missing."""
+    maps = {"lesion": found.lesion, "uncertainty": found.uncertainty}
+    masks = {"classes": found.classes} if found.classes is not None else {
+        "mask": found.masks["lesion"].astype(np.uint8)
+    }  # fmt: skip
+    drawn: dict[str, NDArray[Any]] = {n: map_ for n, map_ in maps.items() if map_ is not None}
+    drawn |= masks
+    files: list[Path] = []
+    for name, values in drawn.items():
+        files += _written(folder / f"{found.name}_{name}", values, found.scan)
+    if found.scan.resampled:
+        path = folder / f"{found.name}_ct.nii.gz"
+        files.append(write_map(path, found.scan.slices, found.scan.volume))
+        return files, "no DICOM-SEG: it was resampled" if found.scan.kind == "DICOM" else ""
+    if found.scan.kind != "DICOM" or not dicom:
+        return files, ""
+    shown = {name: mask for name, mask in found.masks.items()
+             if name != "lesion" or found.classes is None}  # fmt: skip
+    path = folder / f"{found.name}_seg.dcm"
+    why = dicom_seg.segmentation_fault(found.scan.volume)
+    if not why:
+        try:
+            dicom_seg.write_segmentation(
+                path, shown, found.scan.volume, predictor.model.name, ssinfnet.__version__
+            )
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            why = str(error)  # a series that is out of order in a way that only highdicom minds
+    return (files, f"no DICOM-SEG: {why}") if why else ([*files, path], "")
+
+
+def _written(stem: Path, values: NDArray[Any], scan: Scan) -> list[Path]:
+    """Write a map or a mask in the scan's own geometry."""
+    is_mask = values.dtype == np.uint8
+    if scan.volume is not None:
+        stored = values if is_mask else values.astype(np.float32)
+        return [write_map(stem.with_name(f"{stem.name}.nii.gz"), stored, scan.volume)]
+    if not is_mask:
+        values = np.rint(values.astype(np.float32) * DEEPEST).astype(np.uint16)
+    paths = []
+    for name, slice_ in zip(picture_names(scan.pictures), values, strict=True):
+        path = stem / name
+        with artifacts.replacing(path) as temporary:
+            Image.fromarray(slice_).save(temporary)
+        paths.append(path)
+    return paths
+
+
+def _draw(path: Path, found: Prediction, predictor: Predictor, row: Mapping[str, Any]) -> None:
+    """Write the picture of a scan: the slices with most lesion."""
+    import matplotlib.pyplot as plt
+
+    scan, lesion = found.scan, found.masks["lesion"]
+    classes = found.classes
+    shown = plots.slices_to_show(np.count_nonzero(lesion, axis=(1, 2)))
+    masks = lesion.astype(np.uint8) * 255 if classes is None else classes
+    captions = [f"slice {index + 1} of {len(scan)}" for index in shown]
+    if scan.pictures:
+        captions = [scan.pictures[index].name[:CAPTION] for index in shown]
+    figure = plots.plot_prediction(
+        [scan.grey(index, found.window_hu) for index in shown],
+        [masks[index] for index in shown],
+        captions,
+        _title(found, predictor, row),
+        legend=["lesion"] if classes is None else ["GGO", "consolidation"],
+        uncertainty=None if found.uncertainty is None else [found.uncertainty[i] for i in shown],
+        pixel_mm=None if scan.spacing_mm is None else scan.spacing_mm[1:],
+    )
+    with plots.style(), artifacts.replacing(path) as temporary:
+        figure.savefig(temporary, metadata={"Software": None})
+    plt.close(figure)
+
+
+def _title(found: Prediction, predictor: Predictor, row: Mapping[str, Any]) -> str:
+    """Return the scan and what was measured, then how many slices, and by what."""
+    lesion = any(mask.any() for mask in found.masks.values())
+    facts = [] if lesion else ["no lesion found"]
+    if np.isnan(row["lesion_fraction"]):
+        facts.append("lungs not found")
+    else:
+        facts.append(f"lesion {row['lesion_fraction']:.1%} of the lungs, grade {row['grade']}")
+    if lesion and not np.isnan(row["ggo_ml"]):
+        facts.append(f"GGO {row['ggo_ml']:.0f} ml, consolidation {row['consolidation_ml']:.0f} ml")
+    averaged = f", average of {predictor.views} views" if predictor.views > 1 else ""
+    number = len(found.scan)
+    slices = f"n = {number} slice{'s' * (number > 1)}"
+    return f"{found.name}: {'; '.join(facts)}\n{slices}, model {predictor.model.name}{averaged}"
+
+
+def _write_tables(folder: Path, done: Written) -> None:
+    """Write a row a scan: those of other calls by name, then this call's in its order."""
+    records = [*(done.earlier[name] for name in sorted(done.earlier)), *done.records.values()]
+    excluded = [Excluded(*one) for record in done.earlier.values() for one in record["left_out"]]
+    tables: dict[str, tuple[list[Any], Any]] = {
+        PREDICTIONS: ([record["row"] for record in records], list(burden.COLUMNS)),
+        EXCLUDED: (excluded + done.earlier_refused + done.excluded, list(Excluded._fields)),
+    }
+    if phenotypes := [record["phenotypes"] for record in records if record["phenotypes"]]:
+        names = radiomics.columns(radiomics.CLASSES)
+        known = [name for name in names if any(name in row for row in phenotypes)]
+        tables[PHENOTYPES] = phenotypes, ["scan", *known]
+    for name, (rows, columns) in tables.items():
+        table = pd.DataFrame(rows, columns=columns)
+        if name == PREDICTIONS:
+            table = table.astype({"grade": "Int64", "ct_ss": "Int64"})
+        artifacts.write_text(folder / name, table.to_csv(index=False, lineterminator="\n"))
+
+
+def _write_manifest(
+    folder: Path, done: Written, predictor: Predictor, asked: Mapping[str, Any]
+) -> None:
+    """Write what this call was, and scan by scan what made the files in the folder."""
+    records = done.earlier | done.records
+    model = predictor.model
+    content = artifacts.made_by("predict", {**predictor.settings(), **asked})
+    content |= {
+        "model": {"name": model.name, "sha256": model.digest, "files": model.description.files()},
+        "settings": {name: record["made"]["parameters"] for name, record in records.items()},
+        "inputs": {name: record["made"]["inputs"] for name, record in records.items()},
+        "outputs": {name: record["files"] for name, record in records.items()},
+        "tables": {name: artifacts.sha256(folder / name) for name in (PREDICTIONS, EXCLUDED)},
+    }
+    artifacts.write_json(folder / MANIFEST, content)

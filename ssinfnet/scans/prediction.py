@@ -1,0 +1,330 @@
+"""A packed model and scans of any kind in; lesion probability, classes and uncertainty out.
+
+Every member of the model runs both stages by itself: its second stage reads its own first stage's
+map, the mean over flipped views where there are several. The probabilities are then averaged, and
+their standard deviation tells where members and views disagree (D-63, D-83).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ssinfnet import inference
+from ssinfnet.data import images, slice_sets
+from ssinfnet.data.batches import SliceSet
+from ssinfnet.data.sources.intensities import Declared
+from ssinfnet.scans import Excluded, Scan, burden, find_scans, model_folder, read_scan
+from ssinfnet.scans.model_folder import Chain, Model
+from ssinfnet.training import fitting
+from ssinfnet.work import progress
+
+__all__ = ["Prediction", "Predictor", "chosen_device", "predict"]
+
+Views = list[NDArray[np.float16]]  # what one network answers, flip by flip
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model sees in a scan, at the scan's own size.
+
+    Attributes
+    ----------
+    scan : Scan
+    lesion : (n, height, width) float16 array
+        Probability of lesion, in [0, 1]; slices as in `scan`.
+    classes : (n, height, width) uint8 array or None
+        0 background, 1 GGO, 2 consolidation; None of a model without a second stage.
+    uncertainty : (n, height, width) float16 array or None
+        Standard deviation of the lesion probability over members and flips; None of a single one.
+    threshold : float
+        Probability from which a pixel is lesion.
+    window_hu : (low, high)
+    """
+
+    scan: Scan
+    lesion: NDArray[np.float16]
+    classes: NDArray[np.uint8] | None
+    uncertainty: NDArray[np.float16] | None
+    threshold: float
+    window_hu: tuple[float, float] = images.LUNG_WINDOW_HU
+
+    @property
+    def name(self) -> str:
+        """Of the scan."""
+        return self.scan.name
+
+    @cached_property
+    def masks(self) -> dict[str, NDArray[np.bool_]]:
+        """The lesion at the threshold, and GGO and consolidation where classes are told (J)."""
+        found = {"lesion": self.lesion >= np.float16(self.threshold)}
+        if self.classes is not None:
+            found |= {"ggo": self.classes == 1, "consolidation": self.classes == 2}
+        return found
+
+    @cached_property
+    def row(self) -> dict[str, Any]:
+        """Its row of the table, see `burden.measure`; takes a tenth of a second a slice."""
+        return burden.measure(self.scan, self.lesion, self.masks, self.window_hu)
+
+    def phenotypes(self) -> dict[str, Any]:
+        """Return its phenotypes, see `burden.measure_phenotypes`."""
+        return burden.measure_phenotypes(self.scan, self.masks, window_hu=self.window_hu)
+
+
+def predict(
+    inputs: Path | str | Iterable[Path | str],
+    model: Model | Path | str,
+    *,
+    device: torch.device | str | None = None,
+    batch_size: int = 8,
+    flips: bool | None = None,
+    mixed_precision: bool | None = None,
+    threshold: float | None = None,
+    declared: Declared | None = None,
+    refused: list[Excluded] | None = None,
+) -> Iterator[Prediction]:
+    """Yield what a model sees in each scan below some paths; one scan is in memory at a time.
+
+    Parameters
+    ----------
+    inputs : path or paths
+        Of a DICOM folder or file, a NIfTI volume, a folder of slice pictures, one picture, or a
+        folder of such folders; see `scans.find_scans`.
+    model : Model or path
+        Of a folder that `ssinfnet model pack` wrote.
+    device : torch.device, str or None
+        "cpu", "cuda", "cuda:1" or "mps"; CUDA where there is one if None.
+    batch_size : int
+        Slices that a network is given at once: what memory allows.
+    flips : bool or None
+        Average each stage over the four views flipped in the plane; four times the work. None does
+        as the model's study did.
+    mixed_precision : bool or None
+        bfloat16 by autocast; None on CUDA alone.
+    threshold : float or None
+        Probability from which a pixel is lesion; the model's own if None.
+    declared : Declared or None
+        How intensities become Hounsfield units, where they are neither these nor 8-bit grey.
+    refused : list or None
+        Receives what cannot be used, with the reason, and the others go on; None raises instead.
+
+    Yields
+    ------
+    Prediction
+
+    Raises
+    ------
+    ValueError
+        If the model is damaged, a setting impossible, or, without `refused`, an input unusable.
+
+    Examples
+    --------
+    >>> for found in predict("patient/", "model/"):  # doctest: +SKIP
+    ...     print(found.row["lesion_fraction"])
+    """
+    predictor = Predictor.of(
+        model, device=device, batch_size=batch_size, flips=flips,
+        mixed_precision=mixed_precision, threshold=threshold,
+    )  # fmt: skip
+    places, excluded = find_scans([inputs] if isinstance(inputs, (str, Path)) else inputs)
+    whole = [one for one in excluded if not one.file]
+    if refused is None and whole:
+        raise ValueError(f"{whole[0].input}: {whole[0].reason}")
+    if refused is not None:
+        refused += excluded
+    for place in places:
+        try:
+            scan = read_scan(place, declared)
+        except (OSError, ValueError) as error:
+            if refused is None:
+                raise
+            refused.append(Excluded(place.name, "", str(error)))
+            continue
+        if refused is not None:
+            refused += scan.left_out
+        yield predictor(scan)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model on its device, ready for scans; made by `Predictor.of`, called with a `Scan`."""
+
+    model: Model
+    device: torch.device
+    batch_size: int
+    flips: bool
+    mixed_precision: bool
+    threshold: float
+
+    @classmethod
+    def of(
+        cls,
+        model: Model | Path | str,
+        *,
+        device: torch.device | str | None = None,
+        batch_size: int = 8,
+        flips: bool | None = None,
+        mixed_precision: bool | None = None,
+        threshold: float | None = None,
+    ) -> Predictor:
+        """Load a model and move it; parameters are those of `predict`.
+
+        Raises
+        ------
+        ValueError
+            If a setting is impossible.
+        """
+        chosen = chosen_device(device)
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+        if threshold is not None and not 0 < threshold < 1:
+            raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
+        model = model if isinstance(model, Model) else model_folder.load(model)
+        if flips is None:
+            flips = model.description.training.study.get("flipped_views", False)
+        for chain in model.chains:
+            for trained in (chain.single, chain.prior, chain.multi):
+                if trained:
+                    trained.to(chosen, memory_format=torch.channels_last)
+        return cls(
+            model=model,
+            device=chosen,
+            batch_size=batch_size,
+            flips=flips,
+            mixed_precision=chosen.type == "cuda" if mixed_precision is None else mixed_precision,
+            threshold=model.description.threshold if threshold is None else threshold,
+        )
+
+    @property
+    def views(self) -> int:
+        """How many answers are averaged: members times flips."""
+        return len(self.model.chains) * len(inference.flips_of(self.flips))
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the result depends on, besides model and scan."""
+        return {"flips": self.flips, "mixed_precision": self.mixed_precision,
+                "threshold": self.threshold}  # fmt: skip
+
+    def __call__(self, scan: Scan) -> Prediction:
+        """Segment a scan, a batch of slices at a time.
+
+        Raises
+        ------
+        ValueError
+            If a network answers with numbers that are not finite.
+        """
+        lesion = np.empty(scan.slices.shape, np.float16)
+        classes = np.empty(scan.slices.shape, np.uint8) if self.model.tells_classes() else None
+        uncertainty = np.empty(scan.slices.shape, np.float16) if self.views > 1 else None
+        starts = range(0, len(scan), self.batch_size)
+        for first in progress.track(starts, f"segmenting batches of {scan.name}"):
+            batch = slice(first, min(first + self.batch_size, len(scan)))
+            slices = self._prepared(scan, batch)
+            lesions, chances = Spread(), Spread()
+            for chain in self.model.chains:
+                seen, told = self._see(chain, slices, scan.slices.shape[1:])
+                for view in seen:
+                    lesions.add(view[:, 0])
+                for view in told:
+                    chances.add(view)
+            if not np.isfinite(lesions.mean).all():
+                raise ValueError(f"{scan.name}: the network's answer is not finite")
+            lesion[batch] = lesions.mean
+            if classes is not None:
+                classes[batch] = chances.mean.argmax(1)
+            if uncertainty is not None:
+                uncertainty[batch] = lesions.deviation()
+        own = self.model.description.window_hu
+        return Prediction(scan, lesion, classes, uncertainty, self.threshold, own)
+
+    def _prepared(self, scan: Scan, batch: slice) -> SliceSet:
+        """Return slices at the network's size and at 8 bits, as 01_data_split prepares them."""
+        size, window = self.model.description.image_size, self.model.description.window_hu
+        grey = [
+            images.resize_image(scan.grey(index, window), size)
+            for index in range(batch.start, batch.stop)
+        ]
+        return SliceSet.of(np.rint(np.stack(grey) * 255).astype(np.uint8))
+
+    def _see(self, chain: Chain, slices: SliceSet, size: tuple[int, int]) -> tuple[Views, Views]:
+        """Return lesion (batch, 1, h, w) and classes (batch, 3, h, w) of each flip.
+
+        Stage 2 reads the mean of stage 1's views, as it did when it was trained.
+        """
+
+        def answers(network: nn.Module, shown: SliceSet) -> Views:
+            sizes = [size] * len(shown)
+            return [
+                np.stack(list(inference.predict_batch(
+                    network, shown, sizes, self.device, flip=flip,
+                    mixed_precision=self.mixed_precision,
+                )))
+                for flip in inference.flips_of(self.flips)
+            ]  # fmt: skip
+
+        lesions = answers(chain.single, slices)
+        if chain.multi is None:
+            return lesions, []
+        if chain.reads_prior:
+            priors = lesions if chain.prior is None else answers(chain.prior, slices)
+            mean = inference.mean_of_views(priors)
+            stored = slice_sets.at_network_size(mean, self.model.description.image_size)
+            slices = replace(slices, priors=SliceSet.of(stored).images)
+        return lesions, answers(chain.multi, slices)
+
+
+class Spread:
+    """Mean and standard deviation of arrays that come one by one (Welford 1962).
+
+    Equal arrays have exactly their own mean and no deviation, which sums of squares do not promise.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def add(self, values: NDArray[np.floating]) -> None:
+        """Take one more array in."""
+        values = values.astype(np.float32)
+        if not self.number:
+            self.mean, self.squares = values, np.zeros_like(values)
+        self.number += 1
+        from_mean = values - self.mean
+        self.mean = self.mean + from_mean / self.number
+        self.squares += from_mean * (values - self.mean)
+
+    def deviation(self) -> NDArray[np.float32]:
+        """Return the standard deviation of the arrays themselves, not of a population."""
+        return np.sqrt(self.squares / self.number)
+
+
+def chosen_device(name: torch.device | str | None) -> torch.device:
+    """Return the device of that name, CUDA where there is one if None.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device here.
+    """
+    if name is None:
+        return fitting.best_device()
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"no device {name!r}; expected cpu, cuda, cuda:1 or mps") from error
+    there = {
+        "cpu": True,
+        "cuda": (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(device.type, False):
+        raise ValueError(f"device {name!r} is not available here; leave it out to use what is")
+    return device

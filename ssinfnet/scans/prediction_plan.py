@@ -1,0 +1,200 @@
+"""Which scans are to be predicted into a folder, under which names, and which are there already.
+
+All of it is known before a network runs, and so is every file that will be written: a call that
+would replace or remove somebody else's file does nothing (D-68).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ssinfnet.data.sources.kinds import readable, readable_name
+from ssinfnet.scans import Excluded, Place, free_name, short_name
+from ssinfnet.scans.prediction import Predictor
+from ssinfnet.storage import artifacts
+from ssinfnet.storage.written_files import WrittenFiles
+from ssinfnet.work import progress
+
+__all__ = ["EXCLUDED", "MANIFEST", "PHENOTYPES", "PREDICTIONS", "Job", "Plan", "files_of", "made",
+           "picture_names", "plan", "record_name", "without_folders"]  # fmt: skip
+
+PREDICTIONS, PHENOTYPES = "predictions.csv", "phenotypes.csv"
+EXCLUDED, MANIFEST, RECORDS = "table_excluded.csv", "manifest.json", "records"
+MAPS = ("lesion", "classes", "mask", "uncertainty", "ct")
+
+
+class Job(NamedTuple):
+    """A scan to predict, or to leave as it is."""
+
+    place: Place  # under the name that its files get
+    made: dict[str, Any]  # what is about to make its files
+    record: dict[str, Any] | None  # of the files that are there, if they are current
+
+
+@dataclass
+class Plan:
+    """What a call will do."""
+
+    jobs: list[Job] = field(default_factory=list)
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)  # of all scans in the folder
+    unreadable: list[Excluded] = field(default_factory=list)
+
+
+def plan(
+    written: WrittenFiles,
+    places: Sequence[Place],
+    predictor: Predictor,
+    asked: Mapping[str, Any],
+) -> Plan:
+    """Name each scan so that no other's files are replaced, and note which are current.
+
+    A scan is known again by the names and bytes of its files, and keeps the name of the earlier
+    call. One whose name another scan has is named after the folder above too, then by number.
+
+    Parameters
+    ----------
+    written : WrittenFiles
+        Of the folder that receives the files.
+    places : sequence of Place
+    predictor : Predictor
+    asked : mapping
+        phenotypes and dicom, and where they are asked for resample and declared, as
+        `predicted_files.predict_into` takes them.
+
+    Raises
+    ------
+    FileExistsError
+        If a file that is not ours, or was changed since, would be replaced or removed.
+    """
+    made_plan = Plan(records=_records(written))
+    reserved = {place.name for place in places}
+    used: set[str] = set()
+    for place in progress.track(places, "hashing scans"):
+        try:
+            by = made(place, predictor, asked)
+        except OSError as error:
+            reason = without_folders(str(error), place)
+            made_plan.unreadable.append(Excluded(place.name, "", reason))
+            continue
+        name = _known_name(place, by["inputs"], made_plan.records, used)
+        name = name or _free_name(place, {*made_plan.records, *used}, reserved)
+        used.add(name)
+        record = _current(written.folder, made_plan.records.get(name), by)
+        made_plan.jobs.append(Job(replace(place, name=name), by, record))
+    _refuse_others(written, made_plan.jobs, predictor, asked)
+    return made_plan
+
+
+def made(place: Place, predictor: Predictor, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe what is about to make a scan's files; reads every file of the scan."""
+    parameters = {
+        "model": predictor.model.name,
+        "model_sha256": predictor.model.digest,
+        **predictor.settings(),
+        **asked,
+    }
+    inputs = {name: artifacts.sha256(file) for file, name in place.file_names().items()}
+    return artifacts.made_by("predict", parameters) | {"inputs": inputs}
+
+
+def without_folders(reason: str, place: Place) -> str:
+    """Tables may be published: they name files, not this machine's folders."""
+    return readable(reason.replace(f"{place.path}/", "").replace(f"{place.path.parent}/", ""))
+
+
+def _records(written: WrittenFiles) -> dict[str, dict[str, Any]]:
+    """Return what made each scan in the folder, by the scan's name; edited records are not ours."""
+    names = [name for name in sorted(written.hashes) if name.startswith(f"{RECORDS}/")]
+    return {
+        Path(name).name.removesuffix(".json"): artifacts.read_json(written.folder / name)
+        for name in names
+        if written.is_whole(name)
+    }
+
+
+def _known_name(
+    place: Place,
+    inputs: Mapping[str, str],
+    records: Mapping[str, Mapping[str, Any]],
+    used: set[str],
+) -> str | None:
+    """Return the name that these very files had in an earlier call."""
+    same = [name for name, record in records.items()
+            if record["made"]["inputs"] == inputs and name not in used]  # fmt: skip
+    return place.name if place.name in same else next(iter(same), None)
+
+
+def _free_name(place: Place, taken: set[str], reserved: set[str]) -> str:
+    """Return a name that no other scan has; `reserved` are those of this call's scans."""
+    above = f"{readable_name(place.path.parent)}_"
+    longer = place.name if place.name.startswith(above) else short_name(above + place.name)
+    return place.name if place.name not in taken else free_name(longer, taken | reserved)
+
+
+def _current(
+    folder: Path, record: dict[str, Any] | None, by: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return a scan's record if its files are there, whole, and made exactly so."""
+    if record is None or record["made"] != by:
+        return None
+    try:
+        whole = all(artifacts.sha256(folder / name) == its for name, its in record["files"].items())
+    except OSError:
+        return None
+    return record if whole else None
+
+
+def _refuse_others(
+    written: WrittenFiles,
+    jobs: Sequence[Job],
+    predictor: Predictor,
+    asked: Mapping[str, Any],
+) -> None:
+    names = [PREDICTIONS, EXCLUDED, MANIFEST]
+    names += [PHENOTYPES] if asked["phenotypes"] or PHENOTYPES in written.hashes else []
+    for job in jobs:
+        if job.record is None:
+            names += _outputs(job.place, predictor, asked)
+            names += files_of(written, job.place.name)
+    written.refuse_others(dict.fromkeys(names))
+
+
+def _outputs(place: Place, predictor: Predictor, asked: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the files that a scan will have, by their names in the folder."""
+    parts = ["lesion", "classes" if predictor.model.tells_classes() else "mask"]
+    parts += ["uncertainty"] if predictor.views > 1 else []
+    pictures = picture_names(place.pictures())
+    parts += ["ct"] if asked.get("resample") and not pictures else []
+    for part in parts:
+        if pictures:
+            yield from (f"{place.name}_{part}/{name}" for name in pictures)
+        else:
+            yield f"{place.name}_{part}.nii.gz"
+    if place.kind == "DICOM" and asked["dicom"]:
+        yield f"{place.name}_seg.dcm"
+    yield f"{place.name}_preview.png"
+    yield record_name(place.name)
+
+
+def picture_names(pictures: Sequence[Path]) -> list[str]:
+    """Return the names of pictures' masks: a.png, a.jpg, a.1.png and a_1.png are four files."""
+    names: list[str] = []
+    for picture in pictures:
+        plain = short_name(readable_name(picture).replace(".", "_"))
+        names.append(free_name(plain, names, between="-"))
+    return [f"{name}.png" for name in names]
+
+
+def record_name(scan: str) -> str:
+    """Return where it is written what made a scan's files."""
+    return f"{RECORDS}/{scan}.json"
+
+
+def files_of(written: WrittenFiles, scan: str) -> list[str]:
+    """Return the maps and masks of a scan that earlier calls wrote; new ones take their place."""
+    tops = {f"{scan}_{part}{ending}" for part in MAPS for ending in ("", ".nii.gz")}
+    tops.add(f"{scan}_seg.dcm")
+    return [name for name in written.hashes if name.split("/")[0] in tops]

@@ -1,0 +1,119 @@
+"""The models of the paper's tables: what each is made of, and what the tables call it.
+
+A model is a row of switches, so that an ablation differs from its neighbour in exactly one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+
+__all__ = [
+    "MODEL_NAMES",
+    "MULTI_MODELS",
+    "PRIOR_MODEL",
+    "SINGLE_MODELS",
+    "MultiModel",
+    "SingleModel",
+    "ablation",
+]
+
+
+@dataclass(frozen=True)
+class SingleModel:
+    """A stage-1 model: slice → lesion probability."""
+
+    shown: str  # in tables and figures
+    published: str  # in published_values.csv
+    network: str = "infnet"  # or "unet"
+    pretrained: bool = False  # starts from inpainting
+    pseudo_labels: bool = False  # starts from slices that a network labelled (Semi-Inf-Net)
+    cutout: float = 0.0  # share of a training slice that augmentation erases; 0 erases nothing
+
+
+@dataclass(frozen=True)
+class MultiModel:
+    """A stage-2 model: slice, and prior, → background, GGO, consolidation."""
+
+    shown: str
+    published: str
+    network: str = "unet"  # or "fcn8s"
+    prior: bool = True
+    pretrained: bool = False
+    focal: bool = False
+    lookahead: bool = False
+    cutout: float = 0.0
+
+
+SINGLE_MODELS = {
+    "unet": SingleModel("U-Net", "single_unet", network="unet"),
+    "sinfnet": SingleModel("SInfNet", "single_sinfnet"),
+    "ssinfnet": SingleModel("SSInfNet", "single_ssinfnet", pretrained=True),
+    "semi_infnet": SingleModel("Semi-Inf-Net", "single_semi_infnet", pseudo_labels=True),
+    "sinfnet_cutout20": SingleModel("SInfNet + cutout 0.2", "single_sinfnet+aug0.2", cutout=0.2),
+    "sinfnet_cutout40": SingleModel("SInfNet + cutout 0.4", "single_sinfnet+aug0.4", cutout=0.4),
+    "sinfnet_cutout50": SingleModel("SInfNet + cutout 0.5", "single_sinfnet+aug0.5", cutout=0.5),
+    "ssinfnet_cutout40": SingleModel(
+        "SSInfNet + cutout 0.4", "single_ssinfnet+aug", pretrained=True, cutout=0.4
+    ),
+}
+
+PRIOR_MODEL = "sinfnet"  # whose probability maps stage 2 reads (J, M; D-12)
+
+MULTI_MODELS = {
+    "unet": MultiModel("U-Net", "multi_unet", prior=False),
+    "fcn8s": MultiModel("FCN8s", "multi_fcn8", network="fcn8s"),
+    "sinfnet": MultiModel("SInfNet", "multi_sinfnet"),
+    "ssinfnet": MultiModel(
+        "SSInfNet", "multi_ssinfnet", pretrained=True, focal=True, lookahead=True
+    ),
+    "ssinfnet_no_focal_no_lookahead": MultiModel(
+        "SSInfNet − focal − Lookahead", "multi_ssinfnet-focal-lookahead", pretrained=True
+    ),
+    "ssinfnet_no_lookahead": MultiModel(
+        "SSInfNet − Lookahead", "multi_ssinfnet-lookahead", pretrained=True, focal=True
+    ),
+    "ssinfnet_no_focal": MultiModel(
+        "SSInfNet − focal", "multi_ssinfnet-focal", pretrained=True, lookahead=True
+    ),
+    "sinfnet_cutout20": MultiModel("SInfNet + cutout 0.2", "multi_sinfnet+aug0.2", cutout=0.2),
+    "sinfnet_cutout40": MultiModel("SInfNet + cutout 0.4", "multi_sinfnet+aug0.4", cutout=0.4),
+    "sinfnet_cutout50": MultiModel("SInfNet + cutout 0.5", "multi_sinfnet+aug0.5", cutout=0.5),
+    "ssinfnet_cutout40": MultiModel(
+        "SSInfNet + cutout 0.4", "multi_ssinfnet+aug", pretrained=True, focal=True,
+        lookahead=True, cutout=0.4,
+    ),
+}  # fmt: skip
+
+# Our name of a model to the name that tables and figures show
+MODEL_NAMES = {name: model.shown for name, model in (SINGLE_MODELS | MULTI_MODELS).items()}
+
+ABLATION = (
+    "sinfnet",
+    "ssinfnet_no_focal_no_lookahead",
+    "ssinfnet_no_lookahead",
+    "ssinfnet_no_focal",
+    "ssinfnet",
+)
+
+
+def ablation(trained: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of S table S7 that were trained, with the switches of each.
+
+    Returns
+    -------
+    DataFrame
+        Index model; shown, pretrained, focal, lookahead.
+
+    Raises
+    ------
+    ValueError
+        If the full model was not trained: there is nothing to compare with.
+    """
+    if "ssinfnet" not in trained:
+        raise ValueError(f"an ablation needs multi.models to name ssinfnet, got {list(trained)}")
+    rows = {name: asdict(MULTI_MODELS[name]) for name in ABLATION if name in trained}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table[["shown", "pretrained", "focal", "lookahead"]].rename_axis("model")

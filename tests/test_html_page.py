@@ -1,0 +1,192 @@
+"""The page of a study: whole, self-contained, escaped."""
+
+import json
+from html.parser import HTMLParser
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from ssinfnet import report
+from ssinfnet.storage import artifacts
+from ssinfnet.study import config
+from ssinfnet.study.paths import StudyPaths
+
+HOSTILE = "<script>alert('x')</script>"
+VOID = {"meta", "img", "br", "rect", "path", "link", "input", "hr"}
+MADE = {"study": "toy", "parameters": {"note": HOSTILE}, "versions": {"ssinfnet": "0.1.0"},
+        "inputs": {"a.csv": "0" * 64}}  # fmt: skip
+SCORES = pd.DataFrame(
+    {"model": ["sinfnet", "sinfnet"], "values": ["ours", "paper"], "n_slices": [9, None],
+     "n_patients": [5, None], "F1_mean": [0.30, 0.39], "F1_error": [0.05, 0.059],
+     "F1_low": [0.25, None], "F1_high": [0.34, None], "F1_n": [9, None]}
+)  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Tags that are open, ids, links and sources of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.links = [], [], []
+        self.images, self.tags, self.faults = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.tags.append(tag)
+        self.ids += [given["id"]] if "id" in given else []
+        self.links += [given[name] for name in ("href", "src") if name in given]
+        self.images += [given] if tag == "img" else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(tag)
+
+
+@pytest.fixture
+def places(tmp_path):
+    (tmp_path / "DECISIONS.md").write_text(
+        "## Scores\n\n- **D-13 Beside the paper**: an interval.\n- **D-99 Unused.** Never shown.\n"
+    )
+    places = StudyPaths("toy", tmp_path)
+    noted = {"parameters": {"model": HOSTILE, "study": "/home/me/toy.yaml"}, "duration": 75.0,
+             "start_time": "2026-01-02T03:04:05"}  # fmt: skip
+    places.runs.mkdir(parents=True)
+    book = {"cells": [], "metadata": {"papermill": noted}}
+    (places.runs / "03_single_segmentation.x.ipynb").write_text(json.dumps(book))
+    cohort = pd.DataFrame({"slice_id": ["a"]})
+    artifacts.write_table(places.cohort / "cohort.parquet", cohort, artifacts.made_by("toy", {}))
+    return places
+
+
+@pytest.fixture
+def study():
+    source = config.SourceConfig(name="medseg", folder="toy")
+    data = config.DataConfig(sources=(source,))
+    return config.Study(name="toy", description=HOSTILE, data=data)
+
+
+@pytest.fixture
+def text(places, study):
+    figure, ax = plt.subplots(figsize=(1.5, 1))
+    ax.plot([0, 1])
+    report.save_figure(places.figures, figure, "figure_3b", f'"Scores" {HOSTILE}', MADE)
+    report.save_table(places.figures, SCORES, "table_3b", HOSTILE, MADE)
+    notes = pd.DataFrame({"patient_id": [HOSTILE], "reason": ["'\"&<i>"]})
+    report.save_table(places.figures, notes, "table_clinical_notes", "Notes", MADE)
+    left_out = pd.DataFrame({"file": [f"{HOSTILE}.png"], "reason": ["unreadable <b>"]})
+    return report.write_page(places.figures, study, left_out, places).read_text(encoding="utf-8")
+
+
+def test_every_tag_is_closed_and_every_id_is_one_elements_own(text):
+    page = Page(text)
+    assert page.open == []
+    assert page.faults == []
+    assert len(set(page.ids)) == len(page.ids)
+
+
+def test_links_lead_to_the_page_to_files_beside_it_or_to_a_doi(text, places):
+    page = Page(text)
+    inner = [link for link in page.links if link.startswith("#")]
+    assert {link[1:] for link in inner} <= set(page.ids)
+    assert len(inner) > 10
+    for link in set(page.links) - set(inner):
+        beside = (places.figures / link).is_file() if len(link) < 100 else False
+        assert beside or link.startswith(("data:image/png;base64,", "https://doi.org/10."))
+    assert not {"script", "link", "iframe", "object", "base", "form"} & set(page.tags)
+    for words in ("url(", "@import", "javascript:", "onclick", "onload"):
+        assert words not in text
+
+
+def test_names_that_are_code_are_shown_and_not_run(text):
+    assert "<script" not in text
+    assert "<i>" not in text
+    assert "<b>" not in text
+    assert text.count("&lt;script&gt;") >= 5  # description, titles, cell, exclusion, parameter
+
+
+def test_the_contents_name_items_of_one_title_once(places, study):
+    for fold in (1, 2):
+        report.save_table(places.figures, SCORES, f"table_s2_folds_{fold}", "Fold by fold", MADE)
+    page = report.write_page(places.figures, study, places=places).read_text(encoding="utf-8")
+    contents = page[page.index("<nav") : page.index("</nav>")]
+    assert contents.count("Fold by fold") == 1
+    assert page.count("Fold by fold") == 3
+
+
+def test_images_have_words_and_a_size_and_captions_an_n(text):
+    (image,) = Page(text).images
+    assert "Scores" in image["alt"]
+    assert image["alt"].endswith("n = 9 slices of 5 patients")
+    assert int(image["width"]) > 0
+    assert int(image["height"]) > 0
+    caption = text[text.index("<figcaption>") : text.index("</figcaption>")]
+    assert caption.endswith("n = 9 slices of 5 patients.")
+
+
+def test_a_table_stands_beside_the_papers_numbers(text):
+    # J figure 3B: F1 0.39 ± 0.059
+    part = text[text.index('<section id="table_3b"') :]
+    part = part[: part.index("</section>")]
+    assert "0.300 [0.250, 0.340]" in part
+    assert "0.390 [0.331, 0.449]" in part
+    assert '<span class="overlap">−0.090, overlap</span>' in part
+    assert "1 of 1 pairs of intervals overlap" in part
+
+
+def test_the_page_says_what_ran_and_for_how_long_without_paths(text):
+    assert "1 executed, 1 min 15 s of computing" in text
+    assert "<svg" in text
+    assert "03 single segmentation" in text
+    assert "/home/me" not in text
+    assert str(StudyPaths.of("toy").root) not in text
+
+
+def test_hashes_of_artifacts_and_of_tables_are_shown(text, places):
+    record = artifacts.read_json(places.cohort / "cohort.parquet.json")
+    assert record["sha256"] in text
+    assert artifacts.sha256(places.figures / "table_3b.csv") in text
+
+
+def test_decisions_that_shape_an_item_are_quoted_and_others_are_not(text):
+    assert '<a href="#D-13">D-13</a>' in text
+    assert '<p id="D-13"><strong>D-13 Beside the paper</strong>: an interval.</p>' in text
+    assert "Never shown" not in text
+
+
+def test_open_items_of_the_checklists_are_visible(text):
+    assert text.count("<strong>Open</strong>: for the authors") > 50
+    assert "<strong>Open</strong>: this run does not show it" in text
+    assert "F1 of SInfNet 0.300 [0.250, 0.340], n = 9" in text
+
+
+def test_the_same_files_make_the_same_page(text, places, study):
+    left_out = pd.DataFrame({"file": [f"{HOSTILE}.png"], "reason": ["unreadable <b>"]})
+    again = report.write_page(places.figures, study, left_out, places)
+    assert again.read_text(encoding="utf-8") == text
+
+
+def test_a_table_that_no_record_names_is_not_taken_for_this_runs(text, places, study):
+    stale = pd.DataFrame({"feature": ["Area"], "family": ["First order"]})
+    stale.to_csv(places.figures / "table_s1.csv", index=False)
+    page = report.write_page(places.figures, study, None, places).read_text(encoding="utf-8")
+    assert "Original slices only" not in page
+    report.save_table(places.figures, stale, "table_s1", "Phenotypes", MADE)
+    page = report.write_page(places.figures, study, None, places).read_text(encoding="utf-8")
+    assert "Original slices only" in page
+
+
+def test_thousands_of_exclusions_are_counted_and_shown_in_part(text, places, study):
+    left_out = pd.DataFrame({"file": [f"f{i}.png" for i in range(1200)], "reason": "unreadable"})
+    page = report.write_page(places.figures, study, left_out, places).read_text(encoding="utf-8")
+    assert "1200 files or slices were left out" in page
+    assert "700 more in table_exclusions.csv" in page
+    assert "f499.png" in page
+    assert "f500.png" not in page

@@ -1,0 +1,62 @@
+"""A study opened by one line of a notebook: what it records and says of its networks."""
+
+import json
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from ssinfnet import report
+from ssinfnet.study.config import load_study
+
+TABLE = pd.DataFrame({"model": ["unet"], "F1": [0.5]})
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A checkout of studies alone, so that figures/ is empty."""
+    for name in ("studies", "notebooks"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.setenv("SSINFNET_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def recorded(folder, name):
+    return json.loads((folder / "figures/smoke/manifest" / f"{name}.json").read_text("utf-8"))
+
+
+def test_results_record_the_part_of_the_settings_and_what_the_notebook_adds(folder):
+    session = report.open_study("smoke", part="scores", model="unet")
+    session.save_table(TABLE, "table_x", "A table")
+    parameters = recorded(folder, "table_x")["made"]["parameters"]
+    assert parameters == {**load_study("smoke").scores.model_dump(), "model": "unet"}
+
+
+def test_results_say_that_their_networks_were_trained_for_a_short_time(folder):
+    session = report.open_study("smoke")
+    assert session.settings.undertrained
+    session.save_table(TABLE, "table_x", "A table")
+    session.showing().save_table(TABLE, "table_y", "Of no network")
+    session.save_table(TABLE, "table_z", "Times", undertrained=False)
+    said = {name: recorded(folder, f"table_{name}")["undertrained"] for name in "xyz"}
+    assert said == {"x": True, "y": False, "z": False}
+
+
+def test_a_figure_lies_beside_its_numbers(folder):
+    figure, axes = plt.subplots()
+    axes.plot([0, 1])
+    png = report.open_study("smoke").save_figure(figure, "figure_x", "A line", data=TABLE)
+    assert png == folder / "figures/smoke/figure_x.png"
+    pd.testing.assert_frame_equal(pd.read_csv(png.with_name("figure_x_data.csv")), TABLE)
+
+
+def test_a_fold_shortens_the_schedule_as_the_study_says(folder):
+    whole, fold = (report.open_study("demo", fold=fold).settings for fold in (0, 1))
+    assert fold == load_study("demo").in_fold(1)
+    assert fold.single.training.epochs < whole.single.training.epochs
+
+
+def test_a_part_that_a_study_does_not_have_is_an_error(folder):
+    with pytest.raises(AttributeError, match="scoring"):
+        report.open_study("smoke", part="scoring")
