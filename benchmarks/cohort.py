@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ssinfnet import inference, networks
+from ssinfnet import networks
 from ssinfnet.data import slice_sets
 from ssinfnet.inference import cohort_maps
 from ssinfnet.storage import artifacts
@@ -29,6 +29,7 @@ from ssinfnet.study.config import MultiTrainingConfig, TrainingConfig
 from ssinfnet.study.models import MULTI_MODELS
 from ssinfnet.study.paths import StudyPaths
 from ssinfnet.training import segmentation
+from ssinfnet.training.runs import Run
 
 PIXELS, DRAWN = 512, 8
 CASES = ((640, 96, 0.125), (6_654, 96, 0.125), (64, 352, 1.0))  # slices, network's px, width
@@ -63,17 +64,16 @@ def train(places: StudyPaths, rows: pd.DataFrame, width: float) -> None:
     few = slice_sets.single_slices(rows.iloc[:2], places)
     for model in ("sinfnet", "ssinfnet"):
         segmentation.fit_single(
-            inference.seeded(1, networks.build_single, "infnet", width), few, few,
-            TrainingConfig(epochs=1, batch_size=2, scales=(1.0,)), seed=1, device=CPU,
-            folder=places.single(model, 0, 1),
-            described={"stage": "single", "model": model, "width": width},
+            networks.seeded(1, networks.build_single, "infnet", width), few, few,
+            TrainingConfig(epochs=1, batch_size=2, scales=(1.0,)),
+            run=Run(model=model, width=width), folder=places.single(model, 0, 1), device=CPU,
         )  # fmt: skip
     both = replace(few, priors=few.images)
     segmentation.fit_multi(
-        inference.seeded(1, networks.build_multi, "unet", True, width), both, both,
-        MultiTrainingConfig(epochs=1, batch_size=2), MULTI_MODELS["ssinfnet"], seed=1, device=CPU,
-        folder=places.multi("ssinfnet", 0, 1),
-        described={"stage": "multi", "model": "ssinfnet", "width": width},
+        networks.seeded(1, networks.build_multi, "unet", True, width), both, both,
+        MultiTrainingConfig(epochs=1, batch_size=2), MULTI_MODELS["ssinfnet"],
+        run=Run(stage="multi", model="ssinfnet", width=width, prior="predicted"),
+        folder=places.multi("ssinfnet", 0, 1), device=CPU,
     )  # fmt: skip
 
 

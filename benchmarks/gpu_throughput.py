@@ -32,12 +32,13 @@ import timed_training
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ssinfnet import inference, networks
+from ssinfnet import networks
 from ssinfnet.data.batches import Batches, SliceSet, lesion_view
 from ssinfnet.evaluation import cost
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import TrainingConfig
 from ssinfnet.training import fitting, segmentation
+from ssinfnet.training.runs import Run
 
 NETWORKS = {
     "Inf-Net": (("single", "infnet"), 3, 2),  # (what builds it, input channels, targets)
@@ -152,7 +153,7 @@ def data(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
 def built(network: str, width: float) -> torch.nn.Module:
     """Return a network from its seed."""
     (stage, *arguments), _, _ = NETWORKS[network]
-    return inference.seeded(1, getattr(networks, f"build_{stage}"), *arguments, width)
+    return networks.seeded(1, getattr(networks, f"build_{stage}"), *arguments, width)
 
 
 def plain_epoch(network, scales, batch, options, device) -> dict:
@@ -178,7 +179,7 @@ def our_epoch(network, scales, batch, options, device) -> dict:
     with tempfile.TemporaryDirectory() as folder, timed_training.until(enough) as seen:
         segmentation.fit_single(
             built(network, options.width), slices, held, config,
-            seed=1, folder=Path(folder), described={}, device=device,
+            run=Run(seed=1), folder=Path(folder), device=device,
         )  # fmt: skip
     ends = seen.ends
     return {"images_per_second": options.slices * (len(ends) - 4) / (ends[-1] - ends[3])}

@@ -38,6 +38,7 @@ from ssinfnet.study.config import (
 )
 from ssinfnet.study.paths import DATA_VARIABLE, StudyPaths
 from ssinfnet.training import segmentation
+from ssinfnet.training.runs import Run
 
 SEEDS = (1, 2, 3)
 WIDTH = 0.25
@@ -122,18 +123,18 @@ def train(
     training, validation = (
         single_slices(slices.of_split(split), places) for split in ("train", "validation")
     )
-    network = inference.seeded(seed, networks.build_single, "infnet", WIDTH)
+    network = networks.seeded(seed, networks.build_single, "infnet", WIDTH)
     if switch.start is not None:
         switch.start(network, (training.labels > 0).double().mean().item())
     with ExitStack() as patched:
         if switch.pooled:
             rule = pooled_input(training)
-            for module in (batches, inference):
+            for module in (batches, inference.slices):
                 patched.enter_context(mock.patch.object(module, "network_input", rule))
-        described = {"stage": "single", "model": "sinfnet", "width": WIDTH, "pooled": switch.pooled}
+        run = Run(model="sinfnet", width=WIDTH, seed=seed)
         segmentation.fit_single(
             network, training, validation, configured(switch),
-            seed=seed, folder=folder, described=described,
+            run=run, folder=folder,
         )  # fmt: skip
         test = slices.of_split("test")
         maps = inference.predict_rows(folder, test, single_slices(test, places))

@@ -19,11 +19,12 @@ import pandas as pd
 import timed_training
 import torch
 
-from ssinfnet import inference, networks
+from ssinfnet import networks
 from ssinfnet.data.batches import SliceSet
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import TrainingConfig
 from ssinfnet.training import fitting, segmentation
+from ssinfnet.training.runs import Run
 
 SLICES = 50
 SIZE = 64
@@ -40,7 +41,7 @@ def slices(rng: np.random.Generator, number: int) -> SliceSet:
 def measure(state_seconds: float | None, width: float, seconds: float) -> dict[str, float]:
     """Train for some seconds; return what an epoch and what writing states took."""
     rng = np.random.default_rng(0)
-    network = inference.seeded(1, networks.build_single, "infnet", width)
+    network = networks.seeded(1, networks.build_single, "infnet", width)
     config = TrainingConfig(
         epochs=100_000, learning_rate=1e-4, scales=(1.0,), validate_every=5,
         state_seconds=state_seconds,
@@ -52,7 +53,7 @@ def measure(state_seconds: float | None, width: float, seconds: float) -> dict[s
     ):
         segmentation.fit_single(
             network, slices(rng, SLICES), slices(rng, 10), config,
-            seed=1, folder=Path(folder), described={},
+            run=Run(seed=1), folder=Path(folder),
         )  # fmt: skip
     took = time.perf_counter() - began  # a state that was being written at the end included
     ends, writer = seen.ends, seen.writer

@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ssinfnet.training.runs import Run
+
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("SSINFNET_ROOT", str(ROOT))
 matplotlib.use("Agg")
@@ -208,19 +210,18 @@ def packed(tmp_path_factory) -> Packed:
         artifacts.write_arrays(training / PREDICTIONS, maps, made)
 
     for model in ("sinfnet", "ssinfnet"):
-        network = inference.seeded(len(model), networks.build_single, "infnet", 0.125)
-        described = {"study": "smoke", "stage": "single", "model": model, "width": 0.125}
+        network = networks.seeded(len(model), networks.build_single, "infnet", 0.125)
         training = places.single(model, 0, 1)
-        segmentation.fit_single(network, train, train, short, seed=1, device=cpu, folder=training,
-                                described=described)  # fmt: skip
+        run = Run(study="smoke", model=model, width=0.125)
+        segmentation.fit_single(network, train, train, short, run=run, folder=training, device=cpu)
         predicted(training, shown)
-    network = inference.seeded(3, networks.build_multi, "unet", True, 0.125)
+    network = networks.seeded(3, networks.build_multi, "unet", True, 0.125)
     with_priors = replace(train, priors=train.images)
     training = places.multi("ssinfnet", 0, 1)
     segmentation.fit_multi(
         network, with_priors, with_priors, study.multi.training, MULTI_MODELS["ssinfnet"],
-        seed=1, device=cpu, folder=training,
-        described={"study": "smoke", "stage": "multi", "model": "ssinfnet", "width": 0.125},
+        run=Run(stage="multi", study="smoke", model="ssinfnet", width=0.125, prior="predicted"),
+        folder=training, device=cpu,
     )  # fmt: skip
     predicted(training, replace(shown, priors=shown.images))
     model = model_packing.pack(study, folder / "model", places=places)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ssinfnet import inference, networks
-from ssinfnet.training import checkpoints
+from ssinfnet import networks
+from ssinfnet.training import checkpoints, stages
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_transfer_loads_all_but_the_heads_and_says_so(tmp_path, stage):
     else:
         network = networks.build_multi("unet", True, 0.125)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    transfer = inference.start_from_pretraining(network, tmp_path)
+    transfer = stages.start_from(network, tmp_path)
     heads = {name for name in before if networks.is_head(network, name)}
     assert set(transfer.left_as_they_were) == heads
     assert set(transfer.loaded) == before.keys() - heads
@@ -113,7 +113,7 @@ def test_a_transfer_refuses_anything_but_other_heads(tmp_path, wrong):
     network = networks.build_single("infnet", 0.125)
     before = checkpoints.digest(network.state_dict())
     with pytest.raises(ValueError, match="holds another architecture than InfNet"):
-        inference.start_from_pretraining(network, tmp_path)
+        stages.start_from(network, tmp_path)
     assert checkpoints.digest(network.state_dict()) == before
 
 
@@ -121,6 +121,6 @@ def test_a_start_from_pseudo_labels_takes_the_heads_too(tmp_path):
     learnt = networks.build_single("infnet", 0.125)
     checkpoints.save(tmp_path / "weights.safetensors", learnt.state_dict(), {})
     network = networks.build_single("infnet", 0.125)
-    transfer = inference.start_from_pretraining(network, tmp_path, with_heads=True)
+    transfer = stages.start_from(network, tmp_path, with_heads=True)
     assert transfer.left_as_they_were == []
     assert checkpoints.digest(network.state_dict()) == checkpoints.digest(learnt.state_dict())

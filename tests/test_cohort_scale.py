@@ -22,6 +22,7 @@ from ssinfnet.study.config import PhantomConfig, TrainingConfig, load_study
 from ssinfnet.study.models import MULTI_MODELS
 from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 from ssinfnet.training import segmentation
+from ssinfnet.training.runs import Run
 
 CPU = torch.device("cpu")
 ONE_EPOCH = TrainingConfig(epochs=1, scales=(1.0,), batch_size=4)
@@ -42,16 +43,17 @@ def prepared(tmp_path_factory):
     preparation.prepare_slices(built, study, places.cohort, {})
     train = slice_sets.single_slices(built.of_split("train"), places)
     for model in ("sinfnet", "ssinfnet"):
-        network = inference.seeded(len(model), networks.build_single, "infnet", 0.125)
-        described = {"stage": "single", "model": model, "width": 0.125}
-        segmentation.fit_single(network, train, train, ONE_EPOCH, seed=1, device=CPU,
-                                folder=places.single(model, 0, 1), described=described)  # fmt: skip
+        network = networks.seeded(len(model), networks.build_single, "infnet", 0.125)
+        segmentation.fit_single(
+            network, train, train, ONE_EPOCH, run=Run(model=model, width=0.125),
+            folder=places.single(model, 0, 1), device=CPU,
+        )  # fmt: skip
     with_priors = replace(train, priors=train.images)
-    network = inference.seeded(3, networks.build_multi, "unet", True, 0.125)
+    network = networks.seeded(3, networks.build_multi, "unet", True, 0.125)
     segmentation.fit_multi(
         network, with_priors, with_priors, study.multi.training, MULTI_MODELS["ssinfnet"],
-        seed=1, device=CPU, folder=places.multi("ssinfnet", 0, 1),
-        described={"stage": "multi", "model": "ssinfnet", "width": 0.125},
+        run=Run(stage="multi", model="ssinfnet", width=0.125, prior="predicted"),
+        folder=places.multi("ssinfnet", 0, 1), device=CPU,
     )  # fmt: skip
     return places, built
 

@@ -20,6 +20,7 @@ from ssinfnet.study.models import MULTI_MODELS
 from ssinfnet.training import checkpoints, fitting, pretext, segmentation
 from ssinfnet.training.fitting import loop
 from ssinfnet.training.optimizers import Lookahead
+from ssinfnet.training.runs import Run
 
 CPU = torch.device("cpu")
 CUDA = pytest.param(
@@ -59,10 +60,10 @@ def parts(square_slices, priors=False):
 
 
 def fit(square_slices, folder, device, config=CONFIG):
-    network = inference.seeded(1, networks.build_single, "infnet", WIDTH)
+    network = networks.seeded(1, networks.build_single, "infnet", WIDTH)
     history = segmentation.fit_single(
         network, *parts(square_slices), config,
-        seed=1, folder=folder, described={}, device=device,
+        run=Run(seed=1), folder=folder, device=device,
     )  # fmt: skip
     return network, history
 
@@ -70,7 +71,7 @@ def fit(square_slices, folder, device, config=CONFIG):
 def test_training_moves_every_weight_and_lowers_the_loss(square_slices, tmp_path, device):
     plain = AugmentationConfig(flip_vertical=0, flip_horizontal=0)
     changed = {"epochs": 6, "learning_rate": 3e-3, "averaging": None, "augmentation": plain}
-    start = inference.seeded(1, networks.build_single, "infnet", WIDTH)
+    start = networks.seeded(1, networks.build_single, "infnet", WIDTH)
     network, history = fit(square_slices, tmp_path, device, CONFIG.model_copy(update=changed))
     assert history["train_loss"].iloc[-1] < 0.95 * history["train_loss"].iloc[0]
     unmoved = [
@@ -137,7 +138,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(
 )
 def test_predictions_are_those_of_the_processor(device, build, channels, rng):
     stage, *arguments = build
-    network = inference.seeded(2, getattr(networks, f"build_{stage}"), *arguments, WIDTH)
+    network = networks.seeded(2, getattr(networks, f"build_{stage}"), *arguments, WIDTH)
     images = rng.integers(0, 256, (3, 64, 64)).astype(np.uint8)
     slices = batches.SliceSet.of(images, priors=images if channels == 6 else None)
     sizes = [(80, 70)] * 3
@@ -155,12 +156,12 @@ def test_predictions_are_those_of_the_processor(device, build, channels, rng):
 def test_network_and_coach_learn_by_turns(square_slices, tmp_path, device):
     turns = tuple(PhaseConfig(train=turn, epochs=1) for turn in ("network", "coach", "network"))
     config = PretextConfig(phases=turns, coach_learning_rate=1e-3, augmentation=CHANGES)
-    network = inference.seeded(1, networks.build_inpainter, "single", WIDTH)
-    coach = inference.seeded(1, networks.Coach, 3, WIDTH)
+    network = networks.seeded(1, networks.build_inpainter, "single", WIDTH)
+    coach = networks.seeded(1, networks.Coach, 3, WIDTH)
     before = [checkpoints.digest(part.state_dict()) for part in (network, coach)]
     slices = [batches.SliceSet(part.images) for part in parts(square_slices)]
     left = pretext.pretrain(
-        network, coach, *slices, config, seed=1, folder=tmp_path, described={}, device=device
+        network, coach, *slices, config, run=Run(seed=1), folder=tmp_path, device=device
     )
     assert [checkpoints.digest(part.state_dict()) for part in (network, coach)] != before
     assert left.history["train_loss"].between(0, 2).all()
@@ -189,11 +190,11 @@ def test_lookahead_takes_the_published_steps(device):
 def test_stage_2_keeps_the_slow_weights(square_slices, tmp_path, device):
     # 3 steps an epoch and k = 4: after the only epoch the slow weights are still the start's.
     config = MultiTrainingConfig(epochs=1, learning_rate=0.1, batch_size=3, lookahead_steps=4)
-    start = inference.seeded(1, networks.build_multi, "unet", True, WIDTH)
-    network = inference.seeded(1, networks.build_multi, "unet", True, WIDTH)
+    start = networks.seeded(1, networks.build_multi, "unet", True, WIDTH)
+    network = networks.seeded(1, networks.build_multi, "unet", True, WIDTH)
     segmentation.fit_multi(
         network, *parts(square_slices, priors=True), config, MULTI_MODELS["ssinfnet"],
-        seed=1, folder=tmp_path, described={}, device=device,
+        run=Run(seed=1), folder=tmp_path, device=device,
     )  # fmt: skip
     for before, after in zip(start.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(after.cpu(), before, rtol=0, atol=0)
@@ -207,7 +208,7 @@ def test_bf16_learns_what_float32_learns(square_slices, device):
     inputs = batches.network_input(grey)
     ends = {}
     for half in (False, True):
-        network = inference.seeded(3, networks.build_single, "unet", WIDTH).to(device)
+        network = networks.seeded(3, networks.build_single, "unet", WIDTH).to(device)
         optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
         losses = []
         for _ in range(steps):

@@ -22,7 +22,7 @@ def predicted() -> str:
     """Return scores of an untrained network over random slices, as tables print them."""
     rng = np.random.default_rng(3)
     slices = batches.SliceSet.of(rng.integers(0, 255, (6, 96, 96)).astype(np.uint8))
-    network = inference.seeded(0, networks.build_single, "infnet", 0.125)
+    network = networks.seeded(0, networks.build_single, "infnet", 0.125)
     sizes = [(96, 96)] * 6
     maps = inference.predict(network, slices, sizes, batch_size=4, device=CPU)
     rows = []

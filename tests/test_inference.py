@@ -11,6 +11,7 @@ from ssinfnet.storage import artifacts
 from ssinfnet.study.config import TrainingConfig, load_study
 from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 from ssinfnet.training import checkpoints, fitting, segmentation
+from ssinfnet.training.runs import Run
 
 CPU = torch.device("cpu")
 
@@ -21,7 +22,7 @@ def random_slices(count, size):
 
 
 def test_probabilities_come_at_each_slices_own_size():
-    network = inference.seeded(0, networks.build_single, "infnet", 0.125)
+    network = networks.seeded(0, networks.build_single, "infnet", 0.125)
     slices = random_slices(3, 64)
     sizes = [(50, 70), (64, 64), (130, 33)]
     maps = list(inference.predict(network, slices, sizes, batch_size=2, device=CPU))
@@ -30,7 +31,7 @@ def test_probabilities_come_at_each_slices_own_size():
 
 
 def test_batch_size_does_not_change_the_prediction():
-    network = inference.seeded(0, networks.build_single, "unet", 0.125)
+    network = networks.seeded(0, networks.build_single, "unet", 0.125)
     slices = random_slices(5, 64)
     one, five = (
         np.stack(
@@ -78,20 +79,20 @@ def test_a_network_without_evidence_predicts_no_lesion():
 
 
 def test_sizes_must_match_slices():
-    network = inference.seeded(0, networks.build_single, "unet", 0.125)
+    network = networks.seeded(0, networks.build_single, "unet", 0.125)
     with pytest.raises(ValueError, match="2 slices and 1 sizes"):
         list(inference.predict(network, random_slices(2, 32), [(9, 9)]))
 
 
 def test_a_trained_network_comes_back_with_what_made_it(square_slices, tmp_path):
     slices = batches.SliceSet.of(*square_slices)
-    network = inference.seeded(3, networks.build_single, "unet", 0.125)
+    network = networks.seeded(3, networks.build_single, "unet", 0.125)
     segmentation.fit_single(
-        network, slices, slices, TrainingConfig(epochs=1, scales=(1.0,)), seed=3, device=CPU,
-        folder=tmp_path, described={"stage": "single", "model": "unet", "width": 0.125},
+        network, slices, slices, TrainingConfig(epochs=1, scales=(1.0,)), device=CPU,
+        folder=tmp_path, run=Run(model="unet", width=0.125, seed=3),
     )  # fmt: skip
     loaded, run = inference.load(tmp_path)
-    assert (run["model"], run["seed"]) == ("unet", 3)
+    assert run == Run(model="unet", width=0.125, seed=3)
     assert not loaded.training
     x = torch.rand(1, 3, 64, 64)
     torch.testing.assert_close(loaded(x).logits, network.eval()(x).logits)
@@ -101,7 +102,7 @@ def test_building_a_seeded_network_leaves_the_global_generator_alone():
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
-    inference.seeded(0, networks.build_single, "unet", 0.125)
+    networks.seeded(0, networks.build_single, "unet", 0.125)
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -182,7 +183,7 @@ def test_another_kind_of_prior_is_refused(tmp_path):
 
 
 def test_stage_2_predicts_three_classes_with_the_prior_as_input():
-    network = inference.seeded(0, networks.build_multi, "unet", True, 0.125)
+    network = networks.seeded(0, networks.build_multi, "unet", True, 0.125)
     slices = random_slices(2, 64)
     blank, full = (
         replace(slices, priors=torch.full_like(slices.images, value)) for value in (0, 255)
@@ -285,8 +286,8 @@ def moved(tmp_path, monkeypatch):
         np.save(path, rng.integers(0, 255, (8, 32, 32)).astype(np.uint8))
     monkeypatch.setattr(inference.slices.Cohort, "load", lambda folder: Elsewhere())
     trained = {
-        ("single", "sinfnet"): inference.seeded(1, networks.build_single, "infnet", 0.125),
-        ("multi", "sinfnet"): inference.seeded(2, networks.build_multi, "unet", True, 0.125),
+        ("single", "sinfnet"): networks.seeded(1, networks.build_single, "infnet", 0.125),
+        ("multi", "sinfnet"): networks.seeded(2, networks.build_multi, "unet", True, 0.125),
     }
     for (stage, model), network in trained.items():
         run = {"stage": stage, "model": model, "width": 0.125}

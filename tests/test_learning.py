@@ -19,6 +19,7 @@ from ssinfnet.study import schedule
 from ssinfnet.study.config import TrainingConfig, load_study
 from ssinfnet.study.paths import LEARNING, StudyPaths
 from ssinfnet.training import segmentation
+from ssinfnet.training.runs import Run
 
 CPU = torch.device("cpu")
 MADE = {"study": "smoke", "parameters": {}, "versions": {}, "inputs": {}}
@@ -76,11 +77,10 @@ def leave_all(root, changed):
 
 
 def test_the_validation_f1_is_that_of_the_epoch_that_was_kept(split, tmp_path):
-    network = inference.seeded(1, networks.build_single, "unet", 0.125)
+    network = networks.seeded(1, networks.build_single, "unet", 0.125)
     config = TrainingConfig(epochs=3, scales=(1.0,), batch_size=4, learning_rate=1e-2)
-    described = {"study": "smoke", "stage": "single", "model": "unet", "width": 0.125, "fold": 0}
-    history = segmentation.fit_single(network, *split, config, seed=1, folder=tmp_path,
-                                      described=described, device=CPU)  # fmt: skip
+    run = Run(study="smoke", model="unet", width=0.125)
+    history = segmentation.fit_single(network, *split, config, run=run, folder=tmp_path, device=CPU)
     measured = learning.record(tmp_path, *split, CPU)
     assert measured["validation_F1"] > 0
     assert measured["validation_F1"] == pytest.approx(history["validation_f1"].max())
@@ -92,7 +92,7 @@ def test_the_validation_f1_is_that_of_the_epoch_that_was_kept(split, tmp_path):
 
 
 def of_constant(monkeypatch, folder, split, stage, *logits):
-    run = {"study": "smoke", "stage": stage, "model": "unet", "seed": 1}
+    run = Run(study="smoke", stage=stage, model="unet")
     monkeypatch.setattr(inference, "load", lambda _: (Constant(*logits), run))
     (folder / "weights.safetensors").write_bytes(b"")
     learning.record(folder, *split, CPU)

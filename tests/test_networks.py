@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ssinfnet import inference, networks
+from ssinfnet import networks
 from ssinfnet.data import images
 from ssinfnet.networks.blocks import Res2Net50
 from ssinfnet.training import segmentation
@@ -39,7 +39,7 @@ def test_every_map_has_the_inputs_size(model, size):
 
 @pytest.mark.parametrize("model", ["unet", "infnet"])
 def test_gradients_reach_every_parameter(model):
-    network = inference.seeded(0, networks.build_single, model, 0.125)
+    network = networks.seeded(0, networks.build_single, model, 0.125)
     start_gradients(network)
     # Blocks start at the identity, so what is inside them learns from the second step on.
     torch.optim.SGD(network.parameters(), 1e-3).step()
@@ -71,7 +71,7 @@ def test_a_random_start_sends_gradients_of_one_scale_through_the_backbone(seed):
     def rms(module):
         return torch.cat([p.grad.flatten() for p in module.parameters()]).square().mean().sqrt()
 
-    network = inference.seeded(seed, networks.build_single, "infnet")
+    network = networks.seeded(seed, networks.build_single, "infnet")
     start_gradients(network)
     backbone = network.backbone
     assert rms(backbone.conv1) < 100 * rms(backbone.layer4)

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ssinfnet import inference, networks
+from ssinfnet import networks
 from ssinfnet.data import batches
 from ssinfnet.study.config import PhaseConfig, PretextConfig
 from ssinfnet.training import checkpoints, pretext
 from ssinfnet.training.pretext import Turn, hard_mask, local_mean_fill, soft_mask
+from ssinfnet.training.runs import Run
 
 CPU = torch.device("cpu")
 
@@ -24,8 +25,8 @@ CONFIG = PretextConfig(
 
 def pair(channels=3, seed=0):
     stage = "single" if channels == 3 else "multi"
-    network = inference.seeded(seed, networks.build_inpainter, stage, 0.125)
-    return network, inference.seeded(seed, networks.Coach, channels, 0.125)
+    network = networks.seeded(seed, networks.build_inpainter, stage, 0.125)
+    return network, networks.seeded(seed, networks.Coach, channels, 0.125)
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def without_priors(slices):
 def pretrain(slices, folder, config=CONFIG, seed=1, channels=3):
     network, coach = pair(channels)
     left = pretext.pretrain(
-        network, coach, *slices, config, seed=seed, folder=folder, described={}, device=CPU
+        network, coach, *slices, config, run=Run(seed=seed), folder=folder, device=CPU
     )
     return left, network, coach
 
@@ -141,7 +142,7 @@ def test_only_the_learner_changes_in_its_turn(slices, tmp_path):
     config = CONFIG.model_copy(update={"phases": phases("network")})
     pretext.pretrain(
         network, coach, *without_priors(slices), config,
-        seed=1, folder=tmp_path, described={}, device=CPU,
+        run=Run(seed=1), folder=tmp_path, device=CPU,
     )  # fmt: skip
     assert checkpoints.digest(coach.state_dict()) == start
     trained = checkpoints.digest(network.state_dict())

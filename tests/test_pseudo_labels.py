@@ -1,5 +1,7 @@
 """Labelling by groups, on squares that are easy to find."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
@@ -9,13 +11,14 @@ from ssinfnet.data.batches import SliceSet
 from ssinfnet.inference import pseudo_labels
 from ssinfnet.study.config import AugmentationConfig, PseudoLabelConfig, TrainingConfig
 from ssinfnet.training import segmentation
+from ssinfnet.training.runs import Run
 
 CPU = torch.device("cpu")
 TRAINING = TrainingConfig(
     epochs=1, batch_size=4, learning_rate=1e-3, scales=(1.0,), augmentation=AugmentationConfig()
 )
 CONFIG = PseudoLabelConfig(group=2, groups=2, retraining=TRAINING)
-DESCRIBED = {"stage": "single", "model": "semi_infnet", "width": 0.125}
+RUN = Run(model="semi_infnet", width=0.125)
 
 
 @pytest.fixture
@@ -26,9 +29,9 @@ def sets(square_slices):
 
 
 def label(sets, folder, config=CONFIG, seed=1):
-    network = inference.seeded(0, networks.build_single, "infnet", 0.125)
+    network = networks.seeded(0, networks.build_single, "infnet", 0.125)
     return pseudo_labels.label_by_groups(
-        network, *sets, config, seed=seed, folder=folder, described=DESCRIBED, device=CPU
+        network, *sets, config, run=replace(RUN, seed=seed), folder=folder, device=CPU
     )
 
 

@@ -14,25 +14,26 @@ SCRIPT = textwrap.dedent(
     """
     import sys, torch, numpy as np
     from pathlib import Path
-    from ssinfnet import inference, networks
+    from ssinfnet import networks
     from ssinfnet.data import batches
     from ssinfnet.training import pretext, segmentation
     from ssinfnet.study.config import (
         AugmentationConfig, MultiTrainingConfig, PhaseConfig, PretextConfig, TrainingConfig,
     )
     from ssinfnet.study.models import MULTI_MODELS
+    from ssinfnet.training.runs import Run
     torch.set_num_threads(1)
     folder, kind, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     data = np.load(folder / "data.npz")
     images, masks = data["images"], data["masks"]
     changes = AugmentationConfig(quarter_turn=0.5, crop=0.5, cutout=0.5, noise=0.5)
-    shared = dict(seed=1, folder=folder, described={}, device=torch.device("cpu"))
+    shared = dict(run=Run(seed=1), folder=folder, device=torch.device("cpu"))
     if kind == "single":
         parts = [batches.SliceSet.of(images[p], masks[p]) for p in (slice(0, 9), slice(9, 12))]
         config = TrainingConfig(epochs=8, learning_rate=1e-3, scales=(1.0,), schedule="cosine",
                                 averaging=0.8, judged_over=2, augmentation=changes,
                                 state_seconds=seconds)
-        network = inference.seeded(1, networks.build_single, "infnet", 0.125)
+        network = networks.seeded(1, networks.build_single, "infnet", 0.125)
         segmentation.fit_single(network, *parts, config, **shared)
     elif kind == "multi":
         parts = [batches.SliceSet.of(images[p], masks[p], masks[p] * 200)
@@ -40,15 +41,15 @@ SCRIPT = textwrap.dedent(
         config = MultiTrainingConfig(epochs=8, batch_size=2, learning_rate=0.1,
                                      lookahead_steps=3, augmentation=changes,
                                      validate_every=2, state_seconds=seconds)
-        network = inference.seeded(1, networks.build_multi, "unet", True, 0.125)
+        network = networks.seeded(1, networks.build_multi, "unet", True, 0.125)
         segmentation.fit_multi(network, *parts, config, MULTI_MODELS["ssinfnet"], **shared)
     else:
         parts = [batches.SliceSet.of(images[p]) for p in (slice(0, 9), slice(9, 12))]
         turns = [PhaseConfig(train=t, epochs=3) for t in ("network", "coach", "network")]
         config = PretextConfig(phases=tuple(turns), coach_learning_rate=1e-3,
                                augmentation=changes, state_seconds=seconds)
-        network = inference.seeded(1, networks.build_inpainter, "single", 0.125)
-        coach = inference.seeded(1, networks.Coach, 3, 0.125)
+        network = networks.seeded(1, networks.build_inpainter, "single", 0.125)
+        coach = networks.seeded(1, networks.Coach, 3, 0.125)
         pretext.pretrain(network, coach, *parts, config, **shared)
     """
 )

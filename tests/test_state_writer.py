@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from ssinfnet import inference, networks
+from ssinfnet import networks
 from ssinfnet.data import batches
 from ssinfnet.study.config import MultiTrainingConfig, PretextConfig, TrainingConfig
 from ssinfnet.training import checkpoints, fitting, segmentation
 from ssinfnet.training.fitting import writer as writer_module
+from ssinfnet.training.runs import Run
 
 CONFIG = TrainingConfig(epochs=5, learning_rate=1e-3, scales=(1.0,), batch_size=4)
 
@@ -22,9 +23,9 @@ def parts(square_slices):
 
 
 def fit(parts, folder, **changed):
-    network = inference.seeded(1, networks.build_single, "infnet", 0.125)
+    network = networks.seeded(1, networks.build_single, "infnet", 0.125)
     return segmentation.fit_single(
-        network, *parts, CONFIG.model_copy(update=changed), seed=1, folder=folder, described={},
+        network, *parts, CONFIG.model_copy(update=changed), run=Run(seed=1), folder=folder,
         device=torch.device("cpu"),
     )  # fmt: skip
 

@@ -5,13 +5,14 @@ from functools import partial
 import pytest
 import torch
 
-from ssinfnet import inference, networks
+from ssinfnet import networks
 from ssinfnet.data.batches import SliceSet
 from ssinfnet.study.config import AugmentationConfig, TrainingConfig
 from ssinfnet.training import checkpoints, fitting, segmentation
 from ssinfnet.training.fitting import loop, step
 from ssinfnet.training.fitting.callbacks import AveragedWeights
 from ssinfnet.training.optimizers import Lookahead
+from ssinfnet.training.runs import Run
 
 RATES = [2.0**-8, 2.0**-8, 2.0**-9, 2.0**-10]  # exact in 32 bits
 SMALL, LARGE, SHORT = (4, 32), (4, 64), (2, 32)  # (slices, pixels)
@@ -63,7 +64,7 @@ SGD = partial(torch.optim.SGD, lr=1.0, momentum=0.7, fused=True)
 
 def ran(optimise, recorder, shapes, lookahead=False, average=False, **more):
     """Return the losses and the weights that steps over batches of such shapes leave."""
-    network = inference.seeded(1, networks.build_single, "unet", 0.125).train()
+    network = networks.seeded(1, networks.build_single, "unet", 0.125).train()
     fast = optimise(network.parameters())
     optimiser = Lookahead(fast, 3, 0.5) if lookahead else fast
     averaged = AveragedWeights(network, 0.8) if average else None
@@ -132,7 +133,7 @@ def refusing_after(refusing):
 
 
 def test_bf16_gives_logits_and_losses_of_32_bits():
-    network = inference.seeded(1, networks.build_single, "unet", 0.125)
+    network = networks.seeded(1, networks.build_single, "unet", 0.125)
     sgd = SGD(network.parameters())
     exact, half = (
         fitting.Step(network, segmentation.single_loss, sgd, bf16=bf16) for bf16 in (False, True)
@@ -163,9 +164,9 @@ def test_a_training_of_recorded_steps_is_the_training(square_slices, tmp_path, m
     for name in ("plain", "graphed"):
         if name == "graphed":
             monkeypatch.setattr(loop, "Step", graphed)
-        network = inference.seeded(1, networks.build_single, "unet", 0.125)
+        network = networks.seeded(1, networks.build_single, "unet", 0.125)
         history = segmentation.fit_single(
-            network, *slices, config, seed=1, folder=tmp_path / name, described={},
+            network, *slices, config, run=Run(seed=1), folder=tmp_path / name,
             device=torch.device("cpu"),
         )  # fmt: skip
         digests.append(checkpoints.digest(network.state_dict()))

@@ -11,13 +11,14 @@ from ssinfnet.study.config import AugmentationConfig, MultiTrainingConfig, Train
 from ssinfnet.study.models import MULTI_MODELS
 from ssinfnet.training import checkpoints, fitting, segmentation
 from ssinfnet.training.fitting import callbacks
+from ssinfnet.training.runs import Run
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(
     epochs=4, learning_rate=1e-3, scales=(1.0,), schedule="cosine",
     augmentation=AugmentationConfig(quarter_turn=0.5, crop=0.5, cutout=0.5),
 )  # fmt: skip
-DESCRIBED = {"model": "sinfnet", "width": 0.125, "image_size": 64}
+DESCRIBED = {"model": "sinfnet", "width": 0.125}
 
 
 @pytest.fixture
@@ -30,10 +31,10 @@ def part(slices, first, last):
 
 
 def fit(slices, folder, config=CONFIG, seed=1, **more):
-    network = inference.seeded(seed, networks.build_single, "infnet", 0.125)
+    network = networks.seeded(seed, networks.build_single, "infnet", 0.125)
     history = segmentation.fit_single(
         network, part(slices, 0, 9), part(slices, 9, 12), config,
-        seed=seed, folder=folder, described=DESCRIBED, device=CPU, **more,
+        run=Run(seed=seed, **DESCRIBED), folder=folder, device=CPU, **more,
     )  # fmt: skip
     return network, history
 
@@ -227,10 +228,10 @@ def test_a_damaged_file_of_an_earlier_call_is_said_and_trained_again(
 
 
 def test_an_empty_training_set_is_refused(slices, tmp_path):
-    network = inference.seeded(0, networks.build_single, "unet", 0.125)
+    network = networks.seeded(0, networks.build_single, "unet", 0.125)
     with pytest.raises(ValueError, match="training set is empty"):
         segmentation.fit_single(
-            network, part(slices, 0, 0), slices, CONFIG, seed=0, folder=tmp_path, described={}
+            network, part(slices, 0, 0), slices, CONFIG, run=Run(seed=0), folder=tmp_path
         )
 
 
@@ -247,7 +248,7 @@ MULTI = MultiTrainingConfig(epochs=4, learning_rate=0.1, batch_size=4, lookahead
 
 
 def fit_multi(slices, folder, model="ssinfnet", config=MULTI, seed=1):
-    network = inference.seeded(seed, networks.build_multi, "unet", True, 0.125)
+    network = networks.seeded(seed, networks.build_multi, "unet", True, 0.125)
     train, validation = (
         batches.SliceSet.of(images, masks, masks * 255)
         for images, masks in (
@@ -257,7 +258,7 @@ def fit_multi(slices, folder, model="ssinfnet", config=MULTI, seed=1):
     )
     history = segmentation.fit_multi(
         network, train, validation, config, MULTI_MODELS[model],
-        seed=seed, folder=folder, described={}, device=CPU,
+        run=Run(seed=seed), folder=folder, device=CPU,
     )  # fmt: skip
     return network, history
 
@@ -282,7 +283,7 @@ def test_the_weights_kept_with_lookahead_are_the_slow_ones(slices, tmp_path, mon
     monkeypatch.setattr(fitting.SliceF1, "accumulate", spied)
     # 2 steps an epoch and k = 3: after the first epoch the slow weights are still the start's.
     config = MULTI.model_copy(update={"epochs": 1, "lookahead_steps": 3})
-    start = inference.seeded(1, networks.build_multi, "unet", True, 0.125)
+    start = networks.seeded(1, networks.build_multi, "unet", True, 0.125)
     network, _ = fit_multi(slices, tmp_path, config=config)
     kept = dict(network.named_parameters())
     for name, value in start.named_parameters():

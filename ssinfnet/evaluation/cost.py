@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
 
-from ssinfnet import inference, networks
+from ssinfnet import networks
 from ssinfnet.storage import provenance
 from ssinfnet.storage.artifacts import read_table
 from ssinfnet.study.config import Study
@@ -178,7 +178,7 @@ class _Measured:
             channels = 6 if made_of.prior else 3
             self._targets = 3
         self._loss, self._batch = recipe.loss, self.study.cost.batch
-        network = inference.seeded(0, *build, how.network.width)
+        network = networks.seeded(0, *build, how.network.width)
         size = self.study.image_size
         self.described = {
             "stage": self.stage,

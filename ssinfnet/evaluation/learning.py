@@ -19,11 +19,13 @@ from ssinfnet.evaluation import rivals
 from ssinfnet.storage import artifacts
 from ssinfnet.study.paths import LEARNING
 from ssinfnet.training import fitting, segmentation
+from ssinfnet.training.runs import Run
+from ssinfnet.training.stages import PretrainedStage
 
 __all__ = ["CLASSES", "record", "record_inpainting"]
 
 CLASSES = {"single": ("lesion",), "multi": ("ggo", "consolidation")}
-DESCRIBED = ("stage", "model", "fold", "part", "prior", "seed")  # of the run, where it has them
+PARAMETERS = ("stage", "model", "fold", "part", "prior", "seed")  # of the run, where it has them
 
 
 def record(
@@ -49,7 +51,7 @@ def record(
     network, run = inference.load(folder)
     device = device or fitting.best_device()
     network.to(device, memory_format=torch.channels_last)
-    stage = run["stage"]
+    stage = run.stage
     train_f1, _ = _measure(network, stage, train, device)
     validation_f1, recall = _measure(network, stage, validation, device)
     recalls = dict(zip(CLASSES[stage], recall.tolist(), strict=True))
@@ -65,25 +67,13 @@ def record(
     return pd.Series({"train_F1": train_f1, "validation_F1": validation_f1, **named, **against})
 
 
-def record_inpainting(
-    folder: Path, run: dict[str, Any], assessment: pd.DataFrame, *sets: SliceSet
-) -> None:
-    """Write `learning.json` of a pretraining: its errors after the last phase.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the pretraining.
-    run : dict
-        study, stage, fold and seed.
-    assessment : DataFrame
-        Of the `pretext.Pretrained`.
-    sets : SliceSet
-        Training and validation slices.
-    """
-    last = assessment[assessment["phase"] == assessment["phase"].max()]
+def record_inpainting(pretrained: PretrainedStage) -> None:
+    """Write `learning.json` of a pretraining: its errors after the last phase."""
+    assessed = pretrained.left.assessment
+    last = assessed[assessed["phase"] == assessed["phase"].max()]
     errors = last[["mask", "erased_error", "local_mean_error"]].to_dict("records")
-    _write(folder, run, sets, {"errors": errors})
+    sets = pretrained.train, pretrained.validation
+    _write(pretrained.folder, pretrained.run, sets, {"errors": errors})
 
 
 @torch.inference_mode()
@@ -101,11 +91,9 @@ def _measure(
     return torch.cat(scores).nanmean().item(), hits / present
 
 
-def _write(
-    folder: Path, run: dict[str, Any], sets: tuple[SliceSet, ...], measured: dict[str, Any]
-) -> None:
-    described = {name: run[name] for name in DESCRIBED if name in run}
-    made = artifacts.made_by(run["study"], described, inputs=[folder / fitting.WEIGHTS])
+def _write(folder: Path, run: Run, sets: tuple[SliceSet, ...], measured: dict[str, Any]) -> None:
+    parameters = {name: run.record()[name] for name in PARAMETERS if name in run.record()}
+    made = artifacts.made_by(run.study or "", parameters, inputs=[folder / fitting.WEIGHTS])
     counts = dict(zip(("training_slices", "validation_slices"), map(len, sets), strict=True))
     artifacts.write_json(folder / LEARNING, _without_nan({**counts, **measured, "made": made}))
 

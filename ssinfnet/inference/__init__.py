@@ -3,18 +3,19 @@
 from ssinfnet.inference.slices import (
     FLIPS,
     flips_of,
-    held_out_loss,
-    held_out_losses,
     judged_batches,
     load,
     load_file,
     mean_of_views,
     predict,
     predict_batch,
-    predict_elsewhere,
     predict_rows,
-    seeded,
-    start_from_pretraining,
+)
+from ssinfnet.inference.studies import (
+    held_out_loss,
+    held_out_losses,
+    predict_elsewhere,
+    predict_held_out,
 )
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "predict",
     "predict_batch",
     "predict_elsewhere",
+    "predict_held_out",
     "predict_rows",
-    "seeded",
-    "start_from_pretraining",
 ]

@@ -20,6 +20,7 @@ from ssinfnet.data.batches import SliceSet
 from ssinfnet.study.config import MultiTrainingConfig, TrainingConfig
 from ssinfnet.study.models import MULTI_MODELS
 from ssinfnet.training import segmentation
+from ssinfnet.training.runs import Run
 
 __all__ = ["SINGLE_RECIPE", "segment", "train"]
 
@@ -84,13 +85,12 @@ def train(
     (2, 1, 32, 32)
     """
     sets = SliceSet.of(*slices), SliceSet.of(*validation)
-    described = {"network": type(network).__name__}
+    run = Run(stage="multi" if isinstance(config, MultiTrainingConfig) else "single", seed=seed)
     with tempfile.TemporaryDirectory(prefix="ssinfnet-") as temporary:
-        place = {"seed": seed, "folder": Path(folder or temporary), "described": described}
+        more = {"run": run, "folder": Path(folder or temporary), "device": device}
         if isinstance(config, MultiTrainingConfig):
-            full = MULTI_MODELS["ssinfnet"]
-            return segmentation.fit_multi(network, *sets, config, full, device=device, **place)
-        return segmentation.fit_single(network, *sets, config, device=device, **place)
+            return segmentation.fit_multi(network, *sets, config, MULTI_MODELS["ssinfnet"], **more)
+        return segmentation.fit_single(network, *sets, config, **more)
 
 
 def segment(

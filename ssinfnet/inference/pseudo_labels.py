@@ -6,9 +6,8 @@ unlabelled slices, at the price of one training a group.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from ssinfnet import inference
 from ssinfnet.data.batches import SliceSet, subseed
 from ssinfnet.study.config import PseudoLabelConfig
 from ssinfnet.training import fitting, segmentation
+from ssinfnet.training.runs import Run
 from ssinfnet.work import progress
 
 __all__ = ["PseudoLabelled", "label_by_groups"]
@@ -53,9 +53,8 @@ def label_by_groups(
     validation: SliceSet,
     config: PseudoLabelConfig,
     *,
-    seed: int,
+    run: Run,
     folder: Path,
-    described: dict[str, Any],
     device: torch.device | None = None,
 ) -> PseudoLabelled:
     """Label unlabelled slices, training on each group before the next is labelled.
@@ -69,12 +68,10 @@ def label_by_groups(
         The first and last with masks. None of the unlabelled patients validates or tests.
     config : PseudoLabelConfig
         Size and number of groups, and how each retraining goes.
-    seed : int
-        Draws the order of the unlabelled slices.
+    run : Run
+        What is trained; its seed draws the order of the unlabelled slices.
     folder : Path
         A folder a group below it; killed and run again, finished groups are read.
-    described : dict
-        What defines this run, JSON-ready.
     device : torch.device or None
         `fitting.best_device()` if None.
 
@@ -89,7 +86,7 @@ def label_by_groups(
             "some, or leave semi_infnet out of the study's models"
         )
     device = device or fitting.best_device()
-    order = np.random.default_rng(seed).permutation(len(unlabelled))
+    order = np.random.default_rng(run.seed).permutation(len(unlabelled))
     groups = [order[first:][: config.group] for first in range(0, len(order), config.group)]
     groups = groups[: config.groups]
     learnt, histories = labelled, []
@@ -99,8 +96,8 @@ def label_by_groups(
         learnt = _joined(learnt, _labelled(network, shown, device))
         history = segmentation.fit_single(
             network, learnt, validation, config.retraining,
-            seed=subseed(seed, number), folder=folder / f"group{number:04d}",
-            described={**described, "group": number}, device=device,
+            run=replace(run, seed=subseed(run.seed, number)),
+            folder=folder / f"group{number:04d}", device=device,
         )  # fmt: skip
         histories.append(history.assign(group=number))
     given = slice(len(labelled), None)

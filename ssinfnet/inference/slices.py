@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,105 +15,61 @@ from torch.nn import functional as F
 
 from ssinfnet import networks
 from ssinfnet.data.batches import Batches, SliceSet, lesion_view, multi_view, network_input
-from ssinfnet.data.cohort import Cohort
-from ssinfnet.data.slice_sets import multi_slices, prior_maps, single_slices
-from ssinfnet.storage import artifacts
-from ssinfnet.study.config import Study
-from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
-from ssinfnet.study.paths import PREDICTIONS, StudyPaths
-from ssinfnet.training import checkpoints, fitting, segmentation
+from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
+from ssinfnet.training import checkpoints, fitting
+from ssinfnet.training.runs import Run
 from ssinfnet.work import progress
 
 __all__ = [
     "FLIPS",
     "flips_of",
-    "held_out_loss",
-    "held_out_losses",
     "judged_batches",
     "load",
     "load_file",
     "mean_of_views",
     "predict",
     "predict_batch",
-    "predict_elsewhere",
     "predict_rows",
-    "seeded",
-    "start_from_pretraining",
 ]
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))  # axes; those of training
 
 
-def seeded(seed: int, build: Callable[..., nn.Module], *arguments: Any) -> nn.Module:
-    """Build a network whose random start depends on the seed alone.
-
-    The global generator is left as it was.
-
-    Parameters
-    ----------
-    seed : int
-    build : callable
-        Such as `networks.build_single`, called with the other arguments.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build(*arguments)
-
-
-def start_from_pretraining(
-    network: nn.Module, folder: Path, *, with_heads: bool = False
-) -> checkpoints.Transfer:
-    """Give a network all pretrained weights but the heads; return what was loaded.
-
-    Parameters
-    ----------
-    network : Module
-        With its own heads.
-    folder : Path
-        Of the pretraining (02_pretraining, or 02_pseudo_labels, whose heads segment).
-    with_heads : bool
-        The heads' weights too.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the weights are absent, damaged, or differ in anything but the heads.
-    """
-    stored = checkpoints.read(folder / fitting.WEIGHTS)
-    if with_heads:
-        return checkpoints.fill(network, stored)
-    return checkpoints.fill(network, stored, but=lambda name: networks.is_head(network, name))
-
-
-def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+def load(folder: Path) -> tuple[nn.Module, Run]:
     """Load a trained network from the folder of its training.
 
     Returns
     -------
     network : Module
         In evaluation mode, on the CPU.
-    run : dict
-        What made it: stage, model, width, seed, settings.
+    run : Run
+        What it was trained for.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If the weights are absent, truncated, altered, or the training was never finished.
+        If the weights are absent, truncated, altered, of a network of the caller's own, or the
+        training was never finished.
     """
     return load_file(folder / fitting.WEIGHTS)
 
 
-def load_file(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_file(path: Path) -> tuple[nn.Module, Run]:
     """Load a trained network from its file of weights, wherever that lies; see `load`."""
     stored = checkpoints.read(path)
     if not stored.description.get("finished"):
         raise ValueError(f"the training of {path} was not finished; run it again to go on")
-    run = stored.description["run"]
-    if run["stage"] == "single":
-        network = networks.build_single(SINGLE_MODELS[run["model"]].network, run["width"])
+    run = Run.read(stored.description["run"])
+    if run.model is None or run.width is None:
+        raise ValueError(
+            f"{path} does not say which model of a study it holds; build the network that was "
+            "trained and give it these weights by training.checkpoints.load_weights"
+        )
+    if run.stage == "single":
+        network = networks.build_single(SINGLE_MODELS[run.model].network, run.width)
     else:
-        model = MULTI_MODELS[run["model"]]
-        network = networks.build_multi(model.network, model.prior, run["width"])
+        model = MULTI_MODELS[run.model]
+        network = networks.build_multi(model.network, model.prior, run.width)
     checkpoints.fill(network, stored)
     return network.eval(), run
 
@@ -247,91 +201,6 @@ def predict_rows(
     return dict(zip(rows["slice_id"], maps, strict=True))
 
 
-def predict_elsewhere(
-    study: Study,
-    places: StudyPaths,
-    other: Study,
-    single_models: Sequence[str],
-    multi_models: Sequence[str],
-) -> StudyPaths:
-    """Let a study's networks predict another study's test slices, without retraining.
-
-    Stage 2 reads priors of the same study's stage 1.
-
-    Parameters
-    ----------
-    study, places
-        Whose networks predict, those of fold 0 and every seed.
-    other : Study
-        Of the slices, prepared by its 01_data_split.
-    single_models, multi_models : sequence of str
-
-    Returns
-    -------
-    StudyPaths
-        Where the predictions lie, as if `study` had been tested there.
-
-    Raises
-    ------
-    ValueError
-        If the two studies' images differ in size.
-    """
-    if study.image_size != other.image_size:
-        raise ValueError(
-            f"networks of {study.name!r} read {study.image_size} px and {other.name!r} prepared "
-            f"{other.image_size} px; give both studies one image_size"
-        )
-    source, into = replace(places, study=other.name), places.tested_on(other.name)
-    held_out = Cohort.load(source.cohort)
-    needed = [PRIOR_MODEL] if any(MULTI_MODELS[model].prior for model in multi_models) else []
-    made = artifacts.made_by(study.name, {"tested_on": other.name})
-    seen = partial(predict_rows, flipped_views=study.flipped_views)
-    for seed in study.seeds:
-        rows = held_out.of_split("test")
-        slices = single_slices(rows, source)
-        for model in dict.fromkeys((*single_models, *needed)):
-            maps = seen(places.single(model, 0, seed), rows, slices)
-            artifacts.write_arrays(into.single(model, 0, seed) / PREDICTIONS, maps, made)
-        rows = held_out.with_classes("test")
-        slices = single_slices(rows, source)
-        for model in multi_models:
-            given = slices
-            if MULTI_MODELS[model].prior:
-                priors = prior_maps(rows, "predicted", into, fold=0, seed=seed, cross_fitted=[],
-                                    size=other.image_size)  # fmt: skip
-                given = replace(slices, priors=SliceSet.of(priors).images)
-            maps = seen(places.multi(model, 0, seed), rows, given)
-            artifacts.write_arrays(into.multi(model, 0, seed) / PREDICTIONS, maps, made)
-    return into
-
-
-@torch.inference_mode()
-def held_out_loss(folder: Path, slices: SliceSet, device: torch.device | None = None) -> float:
-    """Return the mean loss of some slices at the network's size (D table I).
-
-    Parameters
-    ----------
-    folder : Path
-        Of the training, see `load`.
-    slices : SliceSet
-        With labels.
-    device : torch.device or None
-
-    Returns
-    -------
-    float
-        J eq 5 in stage 1; eq 6 in stage 2, without focal weights, so that models compare.
-    """
-    network, run = load(folder)
-    device = device or fitting.best_device()
-    network.to(device, memory_format=torch.channels_last)
-    loss = segmentation.multi_loss if run["stage"] == "multi" else segmentation.single_loss
-    summed = 0.0
-    for prediction, targets in judged_batches(network, run["stage"], slices, device):
-        summed += len(targets[0]) * loss(prediction, *targets).item()
-    return summed / len(slices)
-
-
 def judged_batches(
     network: nn.Module, stage: str, slices: SliceSet, device: torch.device
 ) -> Iterator[tuple[Any, list[torch.Tensor]]]:
@@ -357,25 +226,6 @@ def judged_batches(
     batches = Batches(slices, view, batch_size=8, seed=0, device=device)
     for inputs, *targets in progress.track(batches, "judging batches of slices"):
         yield network(inputs), targets
-
-
-def held_out_losses(
-    study: Study, places: StudyPaths, cohort: Cohort, stage: str, models: Sequence[str]
-) -> pd.DataFrame:
-    """Return stage, model, seed and test_loss: `held_out_loss` of the test slices."""
-    rows = []
-    for model in models:
-        for seed in study.seeds:
-            if stage == "single":
-                folder, slices = places.single(model, cohort.fold, seed), cohort.of_split("test")
-                held_out = single_slices(slices, places)
-            else:
-                folder, slices = places.multi(model, cohort.fold, seed), cohort.with_classes("test")
-                prior = "predicted" if MULTI_MODELS[model].prior else None
-                held_out = multi_slices(slices, study, places, cohort.fold, seed, prior)
-            loss = held_out_loss(folder, held_out)
-            rows.append({"stage": stage, "model": model, "seed": seed, "test_loss": loss})
-    return pd.DataFrame(rows)
 
 
 @torch.inference_mode()

@@ -1,5 +1,8 @@
 """The networks, each module in the order of its figure."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -23,6 +26,7 @@ __all__ = [
     "diagram",
     "diagrams",
     "is_head",
+    "seeded",
     "swap_heads",
 ]
 
@@ -136,3 +140,19 @@ def diagrams() -> dict[str, Diagram]:
             "inpainter_multi": diagram(build_inpainter("multi"), 6),
             "multi": diagram(build_multi("unet", True), 6),
         }
+
+
+def seeded(seed: int, build: Callable[..., nn.Module], *arguments: Any) -> nn.Module:
+    """Build a network whose random start depends on the seed alone.
+
+    The global generator is left as it was.
+
+    Parameters
+    ----------
+    seed : int
+    build : callable
+        Such as `build_single`, called with the other arguments.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(*arguments)

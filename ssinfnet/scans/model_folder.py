@@ -251,7 +251,7 @@ def _chain(folder: Path, member: Member) -> Chain:
 def _network(folder: Path, stage: str, file: WeightsFile) -> nn.Module:
     try:
         network, run = inference.load_file(folder / file.file)
-        found = {"stage": run["stage"], "model": run["model"], "width": run["width"]}
+        found = {"stage": run.stage, "model": run.model, "width": run.width}
     except KeyError as error:  # a file that describes no training, or an unknown model
         raise ValueError(f"{folder / file.file} does not describe its training: {error}") from error
     said = {"stage": "multi" if stage == "multi" else "single", "model": file.model,

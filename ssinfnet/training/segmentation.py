@@ -26,6 +26,7 @@ from ssinfnet.study.config import FittingConfig, MultiTrainingConfig, TrainingCo
 from ssinfnet.study.models import MultiModel
 from ssinfnet.training import fitting, losses
 from ssinfnet.training.optimizers import Lookahead
+from ssinfnet.training.runs import Run
 
 __all__ = [
     "class_masks",
@@ -47,9 +48,8 @@ def fit_single(
     validation: SliceSet,
     config: TrainingConfig,
     *,
-    seed: int,
+    run: Run,
     folder: Path,
-    described: dict[str, Any],
     device: torch.device | None = None,
 ) -> pd.DataFrame:
     """Train a stage-1 network on slices of train, and keep its best on validation patients.
@@ -61,10 +61,12 @@ def fit_single(
     train, validation : SliceSet
         With labels, of different patients (D-01).
     config : TrainingConfig
-    seed : int
-        Order and augmentation of every epoch derive from it.
-    folder, described, device
-        As `fitting.fit` takes them.
+    run : Run
+        What is trained; order and augmentation of every epoch derive from its seed.
+    folder : Path
+        Receives the weights and the history, see `fitting.fit`.
+    device : torch.device or None
+        `fitting.best_device()` if None.
 
     Returns
     -------
@@ -72,8 +74,8 @@ def fit_single(
         As `fitting.fit` returns it.
     """
     return _fit_slices(
-        network, train, validation, lesion_view, config, single_recipe(config), seed, folder,
-        described, device,
+        network, train, validation, lesion_view, config, single_recipe(config), run.record(),
+        folder, device,
     )  # fmt: skip
 
 
@@ -84,9 +86,8 @@ def fit_multi(
     config: MultiTrainingConfig,
     model: MultiModel,
     *,
-    seed: int,
+    run: Run,
     folder: Path,
-    described: dict[str, Any],
     device: torch.device | None = None,
 ) -> pd.DataFrame:
     """Train a stage-2 network, with focal loss and Lookahead where its model has them.
@@ -94,11 +95,11 @@ def fit_multi(
     Parameters and result are those of `fit_single`; slices carry priors where the model has a
     prior.
     """
-    described = {**described, "focal": model.focal, "lookahead": model.lookahead}
-    described["grey"] = grey_rule(tells_classes=True)  # a training by another rule is another one
+    identity = {**run.record(), "focal": model.focal, "lookahead": model.lookahead}
+    identity["grey"] = grey_rule(tells_classes=True)  # a training by another rule is another one
     return _fit_slices(
-        network, train, validation, multi_view, config, multi_recipe(config, model), seed, folder,
-        described, device,
+        network, train, validation, multi_view, config, multi_recipe(config, model), identity,
+        folder, device,
     )  # fmt: skip
 
 
@@ -125,27 +126,23 @@ def _fit_slices(
     view: View,
     config: FittingConfig,
     recipe: fitting.Recipe,
-    seed: int,
+    identity: dict[str, Any],
     folder: Path,
-    described: dict[str, Any],
     device: torch.device | None,
 ) -> pd.DataFrame:
     """Fit a network that segments slices."""
     refuse_empty(train, validation)
     device = device or fitting.best_device()
-    described = {
-        **described,
-        "training": config.identity(),
-        "seed": seed,
-    }
+    identity = {**identity, "training": config.identity()}
+    shared = {"batch_size": config.batch_size, "seed": identity["seed"], "device": device}
     loaders = [
-        Batches(slices, view, batch_size=config.batch_size, seed=seed, device=device, **more)
+        Batches(slices, view, **shared, **more)
         for slices, more in (
             (train, {"augmentation": config.augmentation, "scales": config.scales}),
             (validation, {}),
         )
     ]
-    return fitting.fit(network, *loaders, recipe, folder=folder, described=described)
+    return fitting.fit(network, *loaders, recipe, folder=folder, identity=identity)
 
 
 def _recipe(

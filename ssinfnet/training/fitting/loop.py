@@ -60,7 +60,7 @@ def fit(
     recipe: Recipe,
     *,
     folder: Path,
-    described: dict[str, Any],
+    identity: dict[str, Any],
 ) -> pd.DataFrame:
     """Train a network, or go on where an earlier call was killed.
 
@@ -73,9 +73,9 @@ def fit(
     recipe : Recipe
     folder : Path
         Receives `weights.safetensors`, `history.csv` and, until finished, `training.safetensors`.
-    described : dict
+    identity : dict
         What defines this run (study, model, settings, seed …), JSON-ready. A state found in
-        `folder` is continued only if its description, start and data equal this run's.
+        `folder` is continued only if its identity, start and data equal this run's.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def fit(
         If a state cannot be written, such as on a full disk.
     """
     data = train.slices, validation.slices
-    run = {**described, "start_and_data": fingerprint(network, *data)}
+    run = {**identity, "start_and_data": fingerprint(network, *data)}
     if earlier := finished(folder / WEIGHTS, run):
         history = pd.DataFrame(earlier.description["history"])
     else:

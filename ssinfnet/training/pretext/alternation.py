@@ -19,6 +19,7 @@ from ssinfnet.storage import artifacts
 from ssinfnet.study.config import PretextConfig
 from ssinfnet.training import checkpoints, fitting
 from ssinfnet.training.pretext.task import Task, Turn, assess, examples
+from ssinfnet.training.runs import Run
 from ssinfnet.work import progress
 
 __all__ = ["COACH_WEIGHTS", "Pretrained", "pretrain"]
@@ -57,9 +58,8 @@ def pretrain(
     validation: SliceSet,
     config: PretextConfig,
     *,
-    seed: int,
+    run: Run,
     folder: Path,
-    described: dict[str, Any],
     device: torch.device | None = None,
 ) -> Pretrained:
     """Train network and coach by turns, or go on where an earlier call was killed.
@@ -77,12 +77,11 @@ def pretrain(
     train, validation : SliceSet
         Of different patients; with priors where the network reads them. Labels are not used.
     config : PretextConfig
-    seed : int
+    run : Run
+        What is trained, without a model; all that is drawn derives from its seed.
     folder : Path
         Receives `weights.safetensors`, `coach.safetensors`, history, assessment and examples and,
         until finished, a folder a phase.
-    described : dict
-        What defines this run, JSON-ready.
     device : torch.device or None
         `fitting.best_device()` if None.
 
@@ -94,18 +93,17 @@ def pretrain(
     refuse_empty(train, validation)
     device = device or fitting.best_device()
     task = Task(config, "edge.head" in network.heads, device)
-    run = {
-        **described,
+    identity = {
+        **run.record(),
         "pretext": config.identity(),
         "grey": grey_rule(tells_classes=train.priors is not None),
-        "seed": seed,
         "start_and_data": fitting.fingerprint(network, train, validation),
     }
-    if fitting.finished(folder / fitting.WEIGHTS, run):
+    if fitting.finished(folder / fitting.WEIGHTS, identity):
         checkpoints.load_weights(network, folder / fitting.WEIGHTS)
         checkpoints.load_weights(coach, folder / COACH_WEIGHTS)
         return _read(folder)
-    held_out = task.batches(validation, seed)
+    held_out = task.batches(validation, run.seed)
     coached = False
     histories, assessments, shown = [], [], {}
     for number, phase in enumerate(config.phases, start=1):
@@ -114,11 +112,11 @@ def pretrain(
         turn = Turn(network, coach if coached else None, phase.train, config, device)
         history = fitting.fit(
             turn,
-            task.batches(train, subseed(seed, number), config.augmentation),
+            task.batches(train, subseed(run.seed, number), config.augmentation),
             held_out,
             task.recipe(phase),
             folder=folder / f"phase{number:02d}",
-            described={**run, "phase": number, "fixed": turn.digest_of_fixed()},
+            identity={**identity, "phase": number, "fixed": turn.digest_of_fixed()},
         )
         of_phase = {"phase": number, "train": phase.train}
         histories.append(history.assign(**of_phase))
@@ -129,16 +127,16 @@ def pretrain(
         pd.concat(assessments, ignore_index=True),
         shown,
     )
-    _write(folder, left, network, coach, run)
+    _write(folder, left, network, coach, identity)
     network.requires_grad_(True)  # a last turn of the coach's has left it fixed
     return left
 
 
 def _write(
-    folder: Path, left: Pretrained, network: nn.Module, coach: nn.Module, run: dict[str, Any]
+    folder: Path, left: Pretrained, network: nn.Module, coach: nn.Module, identity: dict[str, Any]
 ) -> None:
     """Write what is left, the weights last, since they say that all is there."""
-    made = {"run": run}
+    made = {"run": identity}
     artifacts.write_table(folder / HISTORY, left.history, made)
     artifacts.write_table(folder / ASSESSMENT, left.assessment, made)
     artifacts.write_arrays(folder / EXAMPLES, left.examples, made)
