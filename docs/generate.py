@@ -1,4 +1,4 @@
-"""Write docs/studies.md and docs/commands.md from the code, so that nothing is written twice.
+"""Write docs/studies.md, docs/commands.md and docs/tables.md: nothing is written twice.
 
 Keys, types and defaults of a study come from its models in ssinfnet/study/config; what a key means
 and where its value comes from is the comment beside it; commands come from ssinfnet/cli.py and the
@@ -26,13 +26,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ssinfnet.cli import app
+from ssinfnet.paper.contents import contents
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import Study
 from ssinfnet.study.config.parts import MultiName, SingleName
 from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 
 __all__ = ["commands", "commands_page", "comment", "field_comments", "make_verbs", "module_names",
-           "parts", "studies_page"]  # fmt: skip
+           "parts", "studies_page", "tables_page"]  # fmt: skip
 
 ROOT = Path(__file__).resolve().parent.parent
 WRITTEN = "<!-- Written by docs/generate.py (`make docs`); change the code instead. -->\n"
@@ -186,7 +187,7 @@ def studies_page() -> str:
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     lines += ["", "## Models", "", "| key | stage | in tables |", "| --- | --- | --- |"]
     for stage, models in (("single", SINGLE_MODELS), ("multi", MULTI_MODELS)):
-        lines += [f"| `{name}` | {stage} | {model.shown} |" for name, model in models.items()]
+        lines += [f"| `{name}` | {stage} | {model.label} |" for name, model in models.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -257,6 +258,58 @@ def make_verbs() -> dict[str, str]:
 # Docstrings
 
 
+# ---------------------------------------------------------------------------------------------
+# Tables and figures
+
+
+def tables_page() -> str:
+    """Return docs/tables.md: what of the paper ours is, and the notebook that makes it."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for item in contents():
+        names = rows.setdefault((item.source, item.notebook), [])
+        names += [f"`{name.replace('*', '…')}`" for name in _spelt_out(item.pattern)]
+    # the paper first, in its own order of chapters; what it does not have comes last
+    ordered = sorted(rows, key=lambda row: row[0].startswith("beyond"))
+    lines = [
+        f"| {source} | {', '.join(rows[source, notebook])} | `{notebook}` |"
+        for source, notebook in ordered
+    ]
+    return "\n".join([WRITTEN, *TABLES_HEAD, *lines, *TABLES_FOOT])
+
+
+def _spelt_out(pattern: str) -> Iterator[str]:
+    """Yield a pattern once for each letter of its brackets: s[56]a is s5a and s6a."""
+    if bracket := re.search(r"\[(\w+)\]", pattern):
+        for letter in bracket[1]:
+            yield from _spelt_out(pattern.replace(bracket[0], letter, 1))
+    else:
+        yield pattern
+
+
+TABLES_HEAD = [
+    "# Every table and figure of the paper, and where ours is",
+    "",
+    "J is the journal article, S its supplement, V the severity manuscript, D its draft "
+    "([DECISIONS.md](../DECISIONS.md) says more of them). Ours lie in `figures/<study>/`, as the "
+    "notebook of the last column leaves them. Those that the repository shows are in "
+    "[results](results/README.md).",
+    "",
+    "| paper | ours | notebook |",
+    "| --- | --- | --- |",
+]
+TABLES_FOOT = [
+    "",
+    "A model's name with a † is of a training that did not learn, or that stands on one that did "
+    "not; the reason is below the table.",
+    "",
+    "Every table stands beside the paper's numbers, with the number of slices behind each mean and "
+    "a 95 % interval over patients. Figures are PNG and PDF with the data behind them, tables CSV, "
+    "Markdown and LaTeX. `report.html` holds all of them, with what was run, the decisions behind "
+    "each and three reporting checklists.",
+    "",
+]
+
+
 def module_names() -> list[str]:
     """Return every module of the library."""
     files = sorted((ROOT / "ssinfnet").rglob("*.py"))
@@ -280,13 +333,16 @@ def render_docstrings(folder: Path) -> None:
     pdoc.pdoc(*module_names(), output_directory=folder)
 
 
+PAGES = {"studies": studies_page, "commands": commands_page, "tables": tables_page}
+
+
 def main() -> None:
     """Write the pages that are wanted."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--api", action="store_true", help="also render docs/api with pdoc")
     wanted = parser.parse_args()
-    for name, page in (("studies", studies_page()), ("commands", commands_page())):
-        path = artifacts.write_text(ROOT / "docs" / f"{name}.md", page)
+    for name, page in PAGES.items():
+        path = artifacts.write_text(ROOT / "docs" / f"{name}.md", page())
         sys.stdout.write(f"{path.relative_to(ROOT)}\n")
     if wanted.api:
         render_docstrings(ROOT / "docs" / "api")

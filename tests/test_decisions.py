@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from ssinfnet.paper.contents import contents
 from ssinfnet.report import decisions
 
 ROOT = Path(__file__).parents[1]
-SAVED = sorted(path.stem for path in (ROOT / "docs/results/demo/manifest").glob("*.json"))
 
 
 def test_every_decision_that_is_named_exists():
     written = decisions.read_decisions(ROOT)
-    named = {f"D-{number:02d}" for shapes in decisions.SHAPED_BY.values() for number in shapes}
+    named = {f"D-{number:02d}" for item in contents() for number in item.decisions}
     assert named <= set(written)
     assert all(title for title, _ in written.values())
 
@@ -51,23 +51,8 @@ def test_every_decision_that_code_or_pages_name_exists():
         ("table_nobody_has", []),
     ],
 )
-def test_an_item_has_the_decisions_of_all_patterns_that_match(name, shapes):
+def test_an_item_has_the_decisions_of_its_row(name, shapes):
     assert decisions.shaping(name) == shapes
-
-
-def test_no_pattern_has_outlived_its_tables():
-    from fnmatch import fnmatchcase
-
-    later = {
-        "*_known_truth",
-        "*_lung_field*",
-        "table_learning",
-        "table_paper_comparison",
-        "figure_s5",
-    }
-    idle = [pattern for pattern in decisions.SHAPED_BY
-            if not any(fnmatchcase(name, pattern) for name in SAVED)]  # fmt: skip
-    assert set(idle) <= later
 
 
 def test_a_checkout_without_the_file_has_none(tmp_path):

@@ -174,7 +174,7 @@ def test_numbers_of_the_readme_are_those_of_the_demo():
         text_of(ROOT / "README.md"), re.M,
     )  # fmt: skip
     assert len(rows) >= 5
-    names = {model.shown: key for key, model in (SINGLE_MODELS | MULTI_MODELS).items()}
+    names = {model.label: key for key, model in (SINGLE_MODELS | MULTI_MODELS).items()}
     for table, shown, *printed in rows:
         found = pd.read_csv(ROOT / "docs" / "results" / "demo" / f"{table}.csv")
         found = found[found["model"] == names[shown]]

@@ -23,7 +23,7 @@ IDS_OF_THE_PHANTOM = re.compile(r"\brp_\d|\bpatient_?\d|\btr\.\d|\.png|\.jpg|\.n
 
 
 @pytest.fixture
-def places(tmp_path):
+def paths(tmp_path):
     return StudyPaths("toy", tmp_path)
 
 
@@ -39,15 +39,15 @@ def real():
 
 
 @pytest.fixture
-def save(places):
+def save(paths):
     """A function that saves an item of a run: a figure, or a table."""
 
     def save_item(name, frame=SCORES):
         if name.startswith("table"):
-            return report.save_table(places.figures, frame, name, "Toy", MADE)
+            return report.save_table(paths.figures, frame, name, "Toy", MADE)
         figure, ax = plt.subplots(figsize=(1, 1))
         ax.plot([0, 1])
-        return report.save_figure(places.figures, figure, name, "Toy", MADE, data=frame)
+        return report.save_figure(paths.figures, figure, name, "Toy", MADE, data=frame)
 
     return save_item
 
@@ -59,32 +59,32 @@ def files_of(folder):
 # What is copied
 
 
-def test_of_a_phantom_tables_and_figures_of_the_paper_are_copied(places, phantom, save):
+def test_of_a_phantom_tables_and_figures_of_the_paper_are_copied(paths, phantom, save):
     for name in ("table_3b", "figure_3a", "figure_lungs", "table_mediation_severe"):
         save(name)
     save("table_ct_ss", PATIENTS)
-    done = publication.publish(phantom, places)
-    manifest = {path.name for path in (places.figures / "manifest").iterdir()}
+    done = publication.publish(phantom, paths)
+    manifest = {path.name for path in (paths.figures / "manifest").iterdir()}
     kept = {"table_3b.csv", "table_3b.md", "table_ct_ss.csv", "table_ct_ss.md", "figure_3a.png",
             "figure_3a_data.csv"}  # fmt: skip
-    assert files_of(places.published) == kept | {f"manifest/{name}" for name in manifest}
-    for file in files_of(places.published):
-        assert (places.published / file).read_bytes() == (places.figures / file).read_bytes()
+    assert files_of(paths.published) == kept | {f"manifest/{name}" for name in manifest}
+    for file in files_of(paths.published):
+        assert (paths.published / file).read_bytes() == (paths.figures / file).read_bytes()
     assert (done.tables, done.figures) == (("table_3b", "table_ct_ss"), ("figure_3a",))
     assert set(done.against) == {"figure_lungs", "table_mediation_severe"}
 
 
-def test_of_real_data_only_declared_tables_over_many_patients_are_copied(places, real, save):
+def test_of_real_data_only_declared_tables_over_many_patients_are_copied(paths, real, save):
     for name in ("table_3b", "figure_3a", "figure_3b", "table_new"):
         save(name)
     for name in ("table_ct_ss", "table_s2_folds"):  # the second is declared
         save(name, PATIENTS)
     save("table_volumes", SCORES.assign(n_patients=[9, 1]))
-    done = publication.publish(real, places)
-    assert files_of(places.published) == {"table_3b.csv", "table_3b.md", "manifest/table_3b.json"}
+    done = publication.publish(real, paths)
+    assert files_of(paths.published) == {"table_3b.csv", "table_3b.md", "manifest/table_3b.json"}
     assert "patient_id" in done.against["table_s2_folds"]
     assert "n_patients" in done.against["table_volumes"]
-    assert "AGGREGATES" in done.against["table_new"]
+    assert "contents.csv" in done.against["table_new"]
     assert "not published: figure_3a" in done.text()
 
 
@@ -115,59 +115,59 @@ def test_a_phantom_that_is_tested_on_real_data_counts_as_real(phantom):
 # What an earlier run has left
 
 
-def test_a_complete_run_removes_what_it_no_longer_makes(places, phantom, save):
+def test_a_complete_run_removes_what_it_no_longer_makes(paths, phantom, save):
     for name in ("table_3b", "figure_5_severe"):
         save(name)
-    publication.publish(phantom, places)
-    report.forget(places.figures, "figure_5_*")
-    report.write_page(places.figures, phantom)
-    done = publication.publish(phantom, places)
+    publication.publish(phantom, paths)
+    report.forget(paths.figures, "figure_5_*")
+    report.write_page(paths.figures, phantom)
+    done = publication.publish(phantom, paths)
     assert done.removed == ("figure_5_severe.png", "figure_5_severe_data.csv")
     assert "removed: figure_5_severe.png" in done.text()
     assert done.earlier == ()
     expected = {"table_3b.csv", "table_3b.md", "manifest/table_3b.json"}
-    assert files_of(places.published) == expected
+    assert files_of(paths.published) == expected
 
 
 @pytest.mark.parametrize("page", ["none", "of an earlier run"])
-def test_a_run_that_was_cut_off_removes_nothing(places, phantom, save, page):
+def test_a_run_that_was_cut_off_removes_nothing(paths, phantom, save, page):
     for name in ("table_3b", "figure_5_severe"):
         save(name)
     if page == "of an earlier run":
-        report.write_page(places.figures, phantom)
-    publication.publish(phantom, places)
-    before = files_of(places.published)
-    report.forget(places.figures, "figure_5_*")
+        report.write_page(paths.figures, phantom)
+    publication.publish(phantom, paths)
+    before = files_of(paths.published)
+    report.forget(paths.figures, "figure_5_*")
     save("table_3b", SCORES.head(1))
-    done = publication.publish(phantom, places)
-    assert files_of(places.published) == before
+    done = publication.publish(phantom, paths)
+    assert files_of(paths.published) == before
     assert (done.removed, done.earlier) == ((), ("figure_5_severe",))
-    assert len(pd.read_csv(places.published / "table_3b.csv")) == 1
+    assert len(pd.read_csv(paths.published / "table_3b.csv")) == 1
 
 
-def test_a_table_that_now_singles_patients_out_is_removed_at_once(places, real, save):
+def test_a_table_that_now_singles_patients_out_is_removed_at_once(paths, real, save):
     save("table_3b")
-    publication.publish(real, places)
+    publication.publish(real, paths)
     save("table_3b", SCORES.assign(patient_id=["a", "b"]))
-    done = publication.publish(real, places)
+    done = publication.publish(real, paths)
     assert done.removed == ("table_3b.csv", "table_3b.md")
-    assert files_of(places.published) == set()
+    assert files_of(paths.published) == set()
 
 
-def test_a_page_is_complete_only_with_exactly_what_is_saved(places, phantom, save):
+def test_a_page_is_complete_only_with_exactly_what_is_saved(paths, phantom, save):
     save("table_3b")
     save("table_paper_comparison")
-    assert not report.is_complete(places.figures)
-    report.write_page(places.figures, phantom)
-    assert report.is_complete(places.figures)
+    assert not report.is_complete(paths.figures)
+    report.write_page(paths.figures, phantom)
+    assert report.is_complete(paths.figures)
     save("table_3b", SCORES.head(1))
-    assert not report.is_complete(places.figures)
+    assert not report.is_complete(paths.figures)
 
 
 @pytest.mark.parametrize("fault", ["changed", "missing", "large"])
-def test_an_error_leaves_the_published_folder_as_it_was(places, phantom, save, monkeypatch, fault):
+def test_an_error_leaves_the_published_folder_as_it_was(paths, phantom, save, monkeypatch, fault):
     csv = save("table_3b")
-    publication.publish(phantom, places)
+    publication.publish(phantom, paths)
     save("table_s7")
     if fault == "changed":
         csv.write_text("model\nunet\n")
@@ -177,10 +177,10 @@ def test_an_error_leaves_the_published_folder_as_it_was(places, phantom, save, m
         monkeypatch.setattr(publication, "LIMIT_BYTES", 100)
     words = {"changed": "has changed", "missing": "is missing", "large": "at most 100 may be"}
     with pytest.raises((ValueError, FileNotFoundError), match=words[fault]):
-        publication.publish(phantom, places)
-    assert "table_3b.csv" in files_of(places.published)
-    assert "table_s7.csv" not in files_of(places.published)
-    assert [path.name for path in places.published.parent.iterdir()] == ["toy"]
+        publication.publish(phantom, paths)
+    assert "table_3b.csv" in files_of(paths.published)
+    assert "table_s7.csv" not in files_of(paths.published)
+    assert [path.name for path in paths.published.parent.iterdir()] == ["toy"]
 
 
 def test_the_command_publishes_and_says_where(tmp_path, monkeypatch, save):
@@ -190,8 +190,8 @@ def test_the_command_publishes_and_says_where(tmp_path, monkeypatch, save):
     refused = CliRunner().invoke(cli.app, ["publish", "start"])
     assert refused.exit_code == 1
     assert "holds no tables or figures; run the study first" in refused.stderr
-    places = StudyPaths.of("start")
-    report.save_table(places.figures, SCORES, "table_3b", "Toy", MADE)
+    paths = StudyPaths.of("start")
+    report.save_table(paths.figures, SCORES, "table_3b", "Toy", MADE)
     done = CliRunner().invoke(cli.app, ["publish", "start"])
     assert done.exit_code == 0
     assert f"1 tables and 0 figures in {tmp_path / 'docs/results/start'}" in done.stdout
@@ -234,10 +234,9 @@ def test_no_table_that_real_data_may_show_names_a_patient_of_the_demo():
 
 def test_no_pattern_has_outlived_what_it_names():
     saved = report.read_manifest(DEMO)["name"]
-    patterns = (*publication.AGGREGATES, *publication.OMITTED, *publication.PAPER_FIGURES)
+    patterns = (*publication.OMITTED, *publication.PAPER_FIGURES)
     idle = {one for one in patterns if not any(publication._matches(name, [one]) for name in saved)}
-    later = {"table_known_truth", "table_learning", "table_lung_field", "table_paper_comparison"}
-    assert idle <= later | {"figure_4_*", "*_fold[1-9]_*"}
+    assert idle <= {"table_paper_comparison", "figure_4_*", "*_fold[1-9]_*"}
 
 
 # What git sees of a run
@@ -251,10 +250,10 @@ def test_nothing_that_a_run_writes_into_is_tracked(git):
 def test_everything_that_a_run_may_write_is_ignored(git):
     record = report.read_manifest(DEMO)
     names = [file for files in record["files"] for file in files]
-    places = [StudyPaths(name, ROOT) for name in ("demo", "smoke", "demo/on_demo_set2")]
+    paths = [StudyPaths(name, ROOT) for name in ("demo", "smoke", "demo/on_demo_set2")]
     written = [
         path
-        for place in places
+        for place in paths
         for path in (
             *(place.figures / name for name in (*names, "report.html", ".table_3b.7.partial.csv")),
             report.record_path(place.figures, "table_3b"),
@@ -265,9 +264,9 @@ def test_everything_that_a_run_may_write_is_ignored(git):
         )
     ]
     written += [ROOT / ".snakemake" / "metadata" / "x", ROOT / "notebooks" / ".ipynb_checkpoints/x"]
-    paths = [path.relative_to(ROOT).as_posix() for path in written]
-    ignored = git("check-ignore", "--no-index", *paths).stdout.split()
-    assert set(paths) - set(ignored) == set()
+    names = [path.relative_to(ROOT).as_posix() for path in written]
+    ignored = git("check-ignore", "--no-index", *names).stdout.split()
+    assert set(names) - set(ignored) == set()
     assert git("check-ignore", "--no-index", "docs/results/demo/table_3b.csv").stdout == ""
 
 

@@ -15,16 +15,10 @@ import numpy as np
 import pandas as pd
 
 from ssinfnet.paper import published
+from ssinfnet.paper.contents import contents
 
-__all__ = ["COMPARED", "overlap", "paper_comparison", "read_table"]
+__all__ = ["overlap", "paper_comparison", "read_table"]
 
-# Published table → ours beside it. Figure 3D's numbers are rows of S table S4, printed twice.
-COMPARED = {
-    "fig3b": "table_3b", "fig3d": "table_3d_s4", "s2": "table_s2", "s3": "table_s3",
-    "s4": "table_3d_s4", "s5a": "table_s5a", "s5b": "table_s5b", "s6a": "table_s6a",
-    "s6b": "table_s6b", "s7": "table_s7", "s8": "table_s8", "sev2": "table_v2", "sev3": "table_v3",
-    "sev4": "table_v4_oracle", "sev5": "table_v5", "draft1": "table_d1",
-}  # fmt: skip
 COUNTS = "table_mediators"  # J's counts stand in it, not in published_values.csv
 BOOTSTRAP = "95 % bootstrap over patients"
 PRINTED = "mean ± printed error (1.96 SE over slices)"
@@ -63,10 +57,11 @@ def paper_comparison(folder: Path) -> pd.DataFrame:
         difference (ours − paper), intervals_overlap, reason. Every published number has a row: one
         without a number of ours, or without two intervals, says why, and is NaN there.
     """
-    saved = {name: read_table(folder, name) for name in {*COMPARED.values(), COUNTS}}
+    beside = {printed: item.pattern for item in contents() for printed in item.published}
+    saved = {name: read_table(folder, name) for name in {*beside.values(), COUNTS}}
     ours = {name: dict(_numbers(name, frame)) for name, frame in saved.items() if frame is not None}
     rows = [
-        _row(one.table, COMPARED[one.table], _key(one), one.mean, one.error, ours)
+        _row(one.table, beside[one.table], _key(one), one.mean, one.error, ours)
         for one in published.published_values().itertuples()
     ]
     if (counts := saved[COUNTS]) is not None:

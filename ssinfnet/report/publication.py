@@ -2,8 +2,8 @@
 
 A run writes into figures/<study>, which git ignores; `publish` copies what is kept of it. Of the
 embedded phantom that is tables and the figures that the paper numbers. Of real patients it is
-tables over many of them, by two rules that must both hold: the table is declared in `AGGREGATES`,
-and nothing in it singles a slice or patient out.
+tables over many of them, by two rules that must both hold: the contents (`paper/contents.csv`)
+declare the table an aggregate, and nothing in it singles a slice or patient out.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import pandas as pd
 
 from ssinfnet import report
 from ssinfnet.paper import comparison
+from ssinfnet.paper.contents import find_item
 from ssinfnet.report import html_page
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import Study, load_study
 from ssinfnet.study.paths import StudyPaths
 
-__all__ = ["AGGREGATES", "Publication", "publish", "reason_against", "reads_real_data"]
+__all__ = ["Publication", "publish", "reason_against", "reads_real_data"]
 
 LIMIT_BYTES = 5_000_000  # of one study
 FORMATS = (".csv", ".md", ".png")  # PDF and LaTeX say the same once more
@@ -34,16 +35,6 @@ PAPER_FIGURES = ("figure_[1-6]*", "figure_s[0-9]*", "figure_v[0-9]*")
 OMITTED = (
     "figure_4_*", "figure_6_*_with_covariances", "figure_v9_oracle", "table_mediation_*",
     "table_paper_comparison", "*_fold[1-9]_*",
-)  # fmt: skip
-# Tables whose every row is over many slices or patients, or over none, such as costs
-AGGREGATES = (
-    "table_2d_split", "table_3b", "table_3b_*", "table_3d_*", "table_s[1-8]*", "table_v[2-5]*",
-    "table_d1", "table_learning", "table_volumes", "table_lung_field", "table_pretraining_*",
-    "table_pseudo_labels_*", "table_costs", "table_cost_machine", "table_trainings",
-    "table_patient_flow", "table_severity_auc", "table_cut_points", "table_stability",
-    "table_phenotype_gaps",
-    "table_mediators", "table_mediators_*", "table_mediator_names", "table_paths_*",
-    "table_natural_*", "table_rho_*", "table_repeated_*", "table_known_truth",
 )  # fmt: skip
 # One of these words in a column's name: each row is of one of them (slice_id, but not n_slices)
 INDIVIDUALS = {
@@ -87,7 +78,7 @@ class Publication:
         return "\n".join([*lines, f"{counted} in {self.folder}; look at `git diff`, then commit"])
 
 
-def publish(study: Study, places: StudyPaths | None = None) -> Publication:
+def publish(study: Study, paths: StudyPaths | None = None) -> Publication:
     """Copy what is kept of a study's last run into ``docs/results/<study>``.
 
     The folder is replaced as a whole, or, on an error, stays as it was.
@@ -96,7 +87,7 @@ def publish(study: Study, places: StudyPaths | None = None) -> Publication:
     ----------
     study : Study
         Says whether patients are real.
-    places : StudyPaths, optional
+    paths : StudyPaths, optional
         Its folders; those of this checkout by default.
 
     Raises
@@ -106,8 +97,8 @@ def publish(study: Study, places: StudyPaths | None = None) -> Publication:
     ValueError
         If a file is not the one that was saved, or more than `LIMIT_BYTES` would be published.
     """
-    places = places or StudyPaths.of(study.name)
-    run, shown = places.figures, places.published
+    paths = paths or StudyPaths.of(study.name)
+    run, shown = paths.figures, paths.published
     saved = _records(run)
     if not saved:
         raise FileNotFoundError(f"{run} holds no tables or figures; run the study first")
@@ -165,8 +156,8 @@ def reason_against(folder: Path, record: Mapping[str, Any], real: bool) -> str:
         return "the paper has no such figure (publication.PAPER_FIGURES)"
     if not real or is_figure:
         return ""
-    if not _matches(name, AGGREGATES):
-        return "not declared to be over many patients (publication.AGGREGATES)"
+    if not ((item := find_item(name)) and item.aggregate):
+        return "not declared to be over many patients (paper/contents.csv, aggregate)"
     frame = comparison.read_table(folder, name)
     return "its CSV is missing" if frame is None else _singled_out(frame)
 
