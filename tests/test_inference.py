@@ -110,7 +110,7 @@ class Traced:
     """Two training patients in two parts and one test patient, with maps that name their maker."""
 
     def __init__(self, root):
-        self.places = StudyPaths("smoke", root)
+        self.paths = StudyPaths("smoke", root)
         self.rows = pd.DataFrame(
             {
                 "slice_id": ["a1", "a2", "b1", "t1"],
@@ -124,14 +124,14 @@ class Traced:
 
     def write(self, part, made, fold=0):
         maps = {name: np.full((1, 40, 50), value, np.float16) for name, value in made.items()}
-        folder = self.places.single("sinfnet", fold, 1, part)
+        folder = self.paths.single("sinfnet", fold, 1, part)
         artifacts.write_arrays(folder / PREDICTIONS, maps, {})
 
     def maps(self, **changed):
         given = {"kind": "predicted", "fold": 0, "seed": 1, "size": 32} | changed
         given.setdefault("cross_fitted", [(0, 1), (0, 2)])
         kind = given.pop("kind")
-        return slice_sets.prior_maps(self.rows, kind, self.places, **given)
+        return slice_sets.prior_maps(self.rows, kind, self.paths, **given)
 
 
 def test_each_slices_prior_comes_from_the_network_that_did_not_see_its_patient(tmp_path):
@@ -171,8 +171,8 @@ def test_the_oracles_prior_is_the_lesion_itself(tmp_path):
     traced = Traced(tmp_path)
     masks = np.zeros((4, 32, 32), np.uint8)
     masks[0, 0, 0], masks[1, 0, 0] = 1, 2
-    traced.places.cohort.mkdir(parents=True)
-    np.save(traced.places.cohort / "masks.npy", masks)
+    traced.paths.cohort.mkdir(parents=True)
+    np.save(traced.paths.cohort / "masks.npy", masks)
     maps = traced.maps(kind="ground_truth")
     np.testing.assert_array_equal(maps, np.where(masks > 0, 255, 0))
 
@@ -212,21 +212,21 @@ class Unlabelled:
 
 @pytest.fixture
 def unlabelled(tmp_path):
-    places = StudyPaths("smoke", tmp_path)
-    places.cohort.mkdir(parents=True)
+    paths = StudyPaths("smoke", tmp_path)
+    paths.cohort.mkdir(parents=True)
     numbered = np.arange(8, dtype=np.uint8)[:, None, None] * np.ones((1, 32, 32), np.uint8)
-    np.save(places.cohort / "images.npy", numbered)
-    np.save(places.cohort / "masks.npy", numbered * 0)
-    return places
+    np.save(paths.cohort / "images.npy", numbered)
+    np.save(paths.cohort / "masks.npy", numbered * 0)
+    return paths
 
 
-def seen(places, split, most, seed=1):
+def seen(paths, split, most, seed=1):
     study = load_study("smoke")
     pretext = study.single.pretext.model_copy(update={"unlabelled_slices": most})
     study = study.model_copy(
         update={"single": study.single.model_copy(update={"pretext": pretext})}
     )
-    slices = slice_sets.pretext_slices(Unlabelled(), split, "single", study, places, 0, seed)
+    slices = slice_sets.pretext_slices(Unlabelled(), split, "single", study, paths, 0, seed)
     assert slices.labels is None
     return slices.images[:, 0, 0, 0].tolist()
 
@@ -278,13 +278,13 @@ def moved(tmp_path, monkeypatch):
     """A study with two trained networks, and another one's prepared slices."""
     study = load_study("smoke").model_copy(update={"image_size": 32})
     other = study.model_copy(update={"name": "other"})
-    places = StudyPaths("smoke", tmp_path)
+    paths = StudyPaths("smoke", tmp_path)
     rng = np.random.default_rng(5)
     for name in ("images", "masks"):
         path = StudyPaths("other", tmp_path).cohort / f"{name}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, rng.integers(0, 255, (8, 32, 32)).astype(np.uint8))
-    monkeypatch.setattr(inference.slices.Cohort, "load", lambda folder: Elsewhere())
+    monkeypatch.setattr(inference.studies.Cohort, "load", lambda folder: Elsewhere())
     trained = {
         ("single", "sinfnet"): networks.seeded(1, networks.build_single, "infnet", 0.125),
         ("multi", "sinfnet"): networks.seeded(2, networks.build_multi, "unet", True, 0.125),
@@ -292,21 +292,21 @@ def moved(tmp_path, monkeypatch):
     for (stage, model), network in trained.items():
         run = {"stage": stage, "model": model, "width": 0.125}
         checkpoints.save(
-            getattr(places, stage)(model, 0, 1) / fitting.WEIGHTS,
+            getattr(paths, stage)(model, 0, 1) / fitting.WEIGHTS,
             network.state_dict(),
             {"run": run, "finished": True, "history": []},
         )
-    return study, other, places, trained
+    return study, other, paths, trained
 
 
 def test_networks_predict_another_studys_test_slices_with_priors_of_their_own(moved):
-    study, other, places, trained = moved
-    into = inference.predict_elsewhere(study, places, other, ["sinfnet"], ["sinfnet"])
-    assert into.single("sinfnet", 0, 1).is_relative_to(places.runs / "on_other")
+    study, other, paths, trained = moved
+    into = inference.predict_elsewhere(study, paths, other, ["sinfnet"], ["sinfnet"])
+    assert into.single("sinfnet", 0, 1).is_relative_to(paths.runs / "on_other")
     single = artifacts.read_arrays(into.single("sinfnet", 0, 1) / PREDICTIONS)
     assert sorted(single) == ["s3", "s4", "s5", "s6", "s7"]
     assert single["s3"].shape == (1, 40, 50)
-    stored = np.load(StudyPaths("other", places.root).cohort / "images.npy")[3:]
+    stored = np.load(StudyPaths("other", paths.root).cohort / "images.npy")[3:]
     slices = batches.SliceSet.of(stored)
     expected = inference.predict(trained["single", "sinfnet"], slices, [(40, 50)] * 5)
     np.testing.assert_array_equal(np.stack(list(expected)), np.stack(list(single.values())))
@@ -318,14 +318,14 @@ def test_networks_predict_another_studys_test_slices_with_priors_of_their_own(mo
 
 
 def test_slices_of_another_size_are_refused(moved):
-    study, other, places, _ = moved
+    study, other, paths, _ = moved
     larger = other.model_copy(update={"image_size": 64})
     with pytest.raises(ValueError, match="read 32 px and 'other' prepared 64 px"):
-        inference.predict_elsewhere(study, places, larger, ["sinfnet"], [])
+        inference.predict_elsewhere(study, paths, larger, ["sinfnet"], [])
 
 
 def test_the_test_loss_of_stage_2_is_the_plain_cross_entropy(moved):
-    _, _, places, trained = moved
+    _, _, paths, trained = moved
     rng = np.random.default_rng(6)
     arrays = [rng.integers(0, high, (3, 32, 32)).astype(np.uint8) for high in (255, 3, 255)]
     slices = batches.SliceSet.of(*arrays)
@@ -336,5 +336,5 @@ def test_the_test_loss_of_stage_2_is_the_plain_cross_entropy(moved):
         logits = network(grey).logits
     truth = torch.cat([slices.labels == label for label in range(3)], 1).float()
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
-    loss = inference.held_out_loss(places.multi("sinfnet", 0, 1), slices, CPU)
+    loss = inference.held_out_loss(paths.multi("sinfnet", 0, 1), slices, CPU)
     assert loss == pytest.approx(expected.item(), rel=1e-5)

@@ -57,6 +57,26 @@ def test_notebook_is_thin(path):
 
 
 @each
+def test_no_comprehension_is_run_for_what_it_does(path):
+    for cell in code_cells(path):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.ListComp | ast.DictComp | ast.SetComp):
+                called = {part.func.id if isinstance(part.func, ast.Name) else part.func.attr
+                          for part in ast.walk(node) if isinstance(part, ast.Call)
+                          and isinstance(part.func, ast.Name | ast.Attribute)}  # fmt: skip
+                assert not any(name.startswith(("save", "write")) for name in called), called
+
+
+RESULTS = ("05_", "06_", "07_", "08_", "09_", "10_", "11_", "12_mediation")
+
+
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem.startswith(RESULTS)],
+                         ids=lambda path: path.stem)  # fmt: skip
+def test_a_results_notebook_says_in_words_what_it_shows(path):
+    assert "report.findings.show(" in code_cells(path)[-2].source
+
+
+@each
 def test_notebook_has_a_stored_output_for_nbval_to_check(path):
     checked = tagged(path, "nbval-check-output")
     assert checked

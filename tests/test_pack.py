@@ -17,7 +17,7 @@ LACKING = (
     "torchvision",
 )  # fmt: skip
 IMPORTING = f"""
-import importlib.abc, json, sys
+import ast, importlib.abc, json, sys
 
 class Lacking(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
@@ -27,9 +27,10 @@ class Lacking(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Lacking())
 for book in sys.argv[1:]:
     for cell in json.load(open(book, encoding="utf-8"))["cells"]:
-        lines = "".join(cell["source"]).split("\\n\\nsettings")[0]
-        if cell["cell_type"] == "code" and "import " in lines:
-            exec(lines)
+        lines = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
+        for node in ast.parse(lines).body:
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                exec(ast.unparse(node))
 import ssinfnet.cli, ssinfnet.evaluation.learnt, ssinfnet.engine.plain_runs
 import ssinfnet.report.publication
 import ssinfnet.data.sources.covid_semiseg

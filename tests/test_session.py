@@ -27,7 +27,7 @@ def recorded(folder, name):
 
 
 def test_results_record_the_part_of_the_settings_and_what_the_notebook_adds(folder):
-    session = report.open_study("smoke", part="scores", model="unet")
+    session = report.open_study("smoke", section="scores", model="unet")
     session.save_table(TABLE, "table_x", "A table")
     parameters = recorded(folder, "table_x")["made"]["parameters"]
     assert parameters == {**load_study("smoke").scores.model_dump(), "model": "unet"}
@@ -59,4 +59,4 @@ def test_a_fold_shortens_the_schedule_as_the_study_says(folder):
 
 def test_a_part_that_a_study_does_not_have_is_an_error(folder):
     with pytest.raises(AttributeError, match="scoring"):
-        report.open_study("smoke", part="scoring")
+        report.open_study("smoke", section="scoring")

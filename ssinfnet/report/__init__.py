@@ -1,5 +1,6 @@
 """The only writer into figures/<study>, and the page of all that a study made."""
 
+from ssinfnet.report import findings
 from ssinfnet.report.session import Session, open_study
 from ssinfnet.report.writer import (
     forget,
@@ -14,6 +15,7 @@ from ssinfnet.report.writer import (
 
 __all__ = [
     "Session",
+    "findings",
     "forget",
     "is_complete",
     "label",

@@ -21,8 +21,8 @@ from ssinfnet.evaluation import learnt
 from ssinfnet.paper import comparison
 from ssinfnet.report import chapters, checklist, data_flow, decisions
 from ssinfnet.storage import artifacts, provenance
-from ssinfnet.study import paths
 from ssinfnet.study.config import Study
+from ssinfnet.study.paths import StudyPaths
 from ssinfnet.work.progress import seconds_text
 
 __all__ = [
@@ -45,7 +45,7 @@ def report_page(
     study: Study,
     records: Sequence[Mapping[str, Any]],
     exclusions: pd.DataFrame | None,
-    places: paths.StudyPaths | None,
+    paths: StudyPaths | None,
 ) -> str:
     """Return the page of a study.
 
@@ -58,7 +58,7 @@ def report_page(
         Rows of `report.read_manifest`; what does not fit into a chapter comes last.
     exclusions : DataFrame or None
         What was left out, with a reason; None says that none are recorded.
-    places : StudyPaths or None
+    paths : StudyPaths or None
         Where executed notebooks and artifacts lie; None where only the figures are at hand.
 
     Raises
@@ -82,10 +82,10 @@ def report_page(
         {"title": title, "id": f"chapter-{_slug(title)}", "items": [items[name] for name in names]}
         for title, names in chapters.chaptered(items).items()
     ]
-    known_decisions = decisions.read_decisions(places.root) if places else {}
-    ran = _what_ran(study, places)
+    known_decisions = decisions.read_decisions(paths.root) if paths else {}
+    ran = _what_ran(study, paths)
     versions = provenance.versions(record["made"] for record in records)
-    code = provenance.code_version(places.root) if places else ""
+    code = provenance.code_version(paths.root) if paths else ""
     figures = frozenset(name for name, item in items.items() if item["kind"] == "figure")
     known = checklist.Known(
         study=study, read=read, figures=figures, exclusions=exclusions,
@@ -153,12 +153,12 @@ def render(template: str, **content: Any) -> str:
     return environment.get_template(template).render(**content)
 
 
-def cells(shown: pd.DataFrame) -> dict[str, Any]:
+def cells(table: pd.DataFrame) -> dict[str, Any]:
     """Return a table of texts as the templates take it: columns, rows, intervals."""
     return {
-        "columns": list(shown.columns),
-        "rows": [[tables.broken(text) for text in row] for row in shown.to_numpy()],
-        "intervals": tables.has_intervals(shown),
+        "columns": list(table.columns),
+        "rows": [[tables.broken(text) for text in row] for row in table.to_numpy()],
+        "intervals": tables.has_intervals(table),
     }
 
 
@@ -298,10 +298,10 @@ def _overview(compared: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _what_ran(study: Study, places: paths.StudyPaths | None) -> dict[str, Any]:
+def _what_ran(study: Study, paths: StudyPaths | None) -> dict[str, Any]:
     """Return executed notebooks, their drawing, and the hashes of artifacts, of all its studies."""
-    names = [study.name, *study.other_studies()] if places else []
-    own = {name: paths.StudyPaths(name, places.root) for name in names}
+    names = [study.name, *study.other_studies()] if paths else []
+    own = {name: StudyPaths(name, paths.root) for name in names}
     runs = provenance.notebook_runs(place.runs for place in own.values())
     hashes = provenance.hashed_artifacts({name: place.artifacts for name, place in own.items()})
     shown = runs.assign(

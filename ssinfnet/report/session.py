@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -55,12 +56,36 @@ class Session:
         """Save a figure into the study's figures; options are those of `report.save_figure`."""
         return writer.save_figure(self.paths.figures, figure, name, title, **self._label | options)
 
+    def save_tables(
+        self, tables: Mapping[str, pd.DataFrame], name: str, title: str, **options: Any
+    ) -> None:
+        """Save several tables; ``{}`` in name and title stands for the key of each."""
+        for key, table in tables.items():
+            self.save_table(table, name.format(key), title.format(key), **options)
+
+    def save_figures(
+        self,
+        figures: Mapping[str, Figure],
+        name: str,
+        title: str | Mapping[str, str],
+        data: Mapping[str, pd.DataFrame] | None = None,
+    ) -> None:
+        """Save several figures, as `save_tables` does, each with the title and data of its key."""
+        for key, figure in figures.items():
+            its = title.format(key) if isinstance(title, str) else title[key]
+            self.save_figure(figure, name.format(key), its, data=data[key] if data else None)
+
     def write_table(self, path: Path, table: pd.DataFrame) -> None:
         """Write a table that later notebooks read, with what made it beside it."""
         artifacts.write_table(path, table, self.made)
 
+    def write_tables(self, tables: Mapping[Path, pd.DataFrame]) -> None:
+        """Write several tables that later notebooks read."""
+        for path, table in tables.items():
+            self.write_table(path, table)
 
-def open_study(study: str, *, fold: int = 0, part: str = "", **parameters: Any) -> Session:
+
+def open_study(study: str, *, fold: int = 0, section: str = "", **parameters: Any) -> Session:
     """Open a study for a notebook.
 
     Parameters
@@ -69,8 +94,8 @@ def open_study(study: str, *, fold: int = 0, part: str = "", **parameters: Any) 
         A name in `studies/`, or the path of a YAML file.
     fold : int
         Of the cross-validation; 0 is the study's own split.
-    part : str
-        The part of the settings that the results depend on, such as ``scores`` or
+    section : str
+        The section of the settings that the results depend on, such as ``scores`` or
         ``clinical.mediation``; it is recorded with them.
     parameters
         Recorded with the results too, such as ``model="unet"``.
@@ -80,13 +105,13 @@ def open_study(study: str, *, fold: int = 0, part: str = "", **parameters: Any) 
     FileNotFoundError, ValueError
         If there is no such study, or a key or value of it is wrong.
     AttributeError
-        If the study has no such part.
+        If the study has no such section.
     """
     settings = load_study(study).in_fold(fold)
     recorded = dict(parameters)
-    if part:
+    if section:
         held: Any = settings
-        for name in part.split("."):
+        for name in section.split("."):
             held = getattr(held, name)
         recorded = held.model_dump(mode="json") | recorded
     made = artifacts.made_by(settings.name, recorded)

@@ -94,7 +94,7 @@ def save_table(
     latex = artifacts.write_text(
         folder / f"{name}.tex", tables.latex(shown, f"{titled}{schedule}", name, tuple(notes))
     )
-    labels = {"undertrained": undertrained, "unlearnt": list(marks.shown)}
+    labels = {"undertrained": undertrained, "unlearnt": list(marks.trainings)}
     _record(folder, name, "table", title, [csv, markdown, latex], made, labels)
     return csv
 
@@ -142,7 +142,7 @@ def save_figure(
         files.append(folder / f"{name}_data.csv")
         artifacts.write_text(files[-1], data.to_csv(index=False, lineterminator="\n"))
     marks = tables.find_marks(data, name, unlearnt)
-    labels = {"undertrained": undertrained, "unlearnt": list(marks.shown)}
+    labels = {"undertrained": undertrained, "unlearnt": list(marks.trainings)}
     _record(folder, name, "figure", title, files, made, labels)
     return files[0]
 
@@ -196,9 +196,9 @@ def read_manifest(folder: Path) -> pd.DataFrame:
         behind its marks), files (list of names), sha256 (dict by file name), made (dict); no rows
         if nothing has been saved.
     """
-    paths = sorted((folder / MANIFEST).glob("[!.]*.json"))
+    records_of = sorted((folder / MANIFEST).glob("[!.]*.json"))
     # A record of an earlier version has no list of trainings.
-    records = [{"unlearnt": [], **artifacts.read_json(path)} for path in paths]
+    records = [{"unlearnt": [], **artifacts.read_json(path)} for path in records_of]
     columns = ["name", "kind", "title", "undertrained", "unlearnt", "files", "sha256", "made"]
     return pd.DataFrame(records, columns=columns)
 
@@ -207,7 +207,7 @@ def write_page(
     folder: Path,
     study: Study,
     exclusions: pd.DataFrame | None = None,
-    places: StudyPaths | None = None,
+    paths: StudyPaths | None = None,
 ) -> Path:
     """Write report.html, one self-contained page of a study.
 
@@ -219,7 +219,7 @@ def write_page(
         Gives name, description, seeds, settings and the label undertrained.
     exclusions : DataFrame, optional
         What was left out, one a row, with a reason; None says that none are recorded.
-    places : StudyPaths, optional
+    paths : StudyPaths, optional
         Where executed notebooks and artifacts lie; without it the page does not say what ran.
 
     Returns
@@ -237,7 +237,7 @@ def write_page(
     manifest = read_manifest(folder)
     if manifest.empty:
         raise FileNotFoundError(f"{folder} holds no tables or figures; run the notebooks first")
-    page = html_page.report_page(folder, study, manifest.to_dict("records"), exclusions, places)
+    page = html_page.report_page(folder, study, manifest.to_dict("records"), exclusions, paths)
     return artifacts.write_text(folder / PAGE, page)
 
 

@@ -56,8 +56,8 @@ def model(known: Known) -> str:
     """Name the networks with their size."""
     if not known.tested:
         return ""
-    shown = [SINGLE_MODELS[name].shown for name in known.study.single.models]
-    second = [MULTI_MODELS[name].shown for name in known.study.multi.models]
+    shown = [SINGLE_MODELS[name].label for name in known.study.single.models]
+    second = [MULTI_MODELS[name].label for name in known.study.multi.models]
     widths = known.study.single.network.width, known.study.multi.network.width
     costs = known.read("table_costs")
     size = ""
@@ -192,8 +192,8 @@ def segmentation(known: Known) -> str:
     if clinical is None:
         return ""
     return (
-        f"Automatic: overall lesion by {SINGLE_MODELS[clinical.single_model].shown}, ground glass "
-        f"and consolidation by {MULTI_MODELS[clinical.multi_model].shown}, from probability "
+        f"Automatic: overall lesion by {SINGLE_MODELS[clinical.single_model].label}, ground glass "
+        f"and consolidation by {MULTI_MODELS[clinical.multi_model].label}, from probability "
         f"{clinical.threshold:g}."
     )
 

@@ -1,0 +1,216 @@
+"""What a notebook's tables show, in two or three sentences made from their numbers.
+
+The sentences say what was measured, on how many, with which interval; they do not judge.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ssinfnet.paper.published import our_rows
+from ssinfnet.study.models import MODEL_NAMES
+
+__all__ = [
+    "Paragraph",
+    "costs",
+    "differences",
+    "gap_to_paper",
+    "grades",
+    "mediators",
+    "ranking",
+    "show",
+    "stability",
+]
+
+ALPHA = 0.05
+INTERVAL = "95 % interval over patients"
+CLASS_NAMES = {"ggo": "ground glass", "lesion_macro": "ground glass and consolidation"}
+
+
+class Paragraph(str):
+    """Text that a notebook lays out."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+def show(*sentences: str) -> Paragraph:
+    """Show sentences as a paragraph of a notebook."""
+    return Paragraph(" ".join(sentences))
+
+
+def ranking(table: pd.DataFrame, metric: str = "F1", of: str = "the lesion") -> str:
+    """Say which model scores highest and which lowest, on how many slices.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `tables.segmentation_table`; of one class, or with a column ``class`` that has `of`.
+    metric : str
+    of : str
+        What the score is of, such as ``ggo``.
+
+    Examples
+    --------
+    >>> columns = ["model", "n_slices", "n_patients", "F1_mean", "F1_low", "F1_high"]
+    >>> rows = [["unet", 9, 3, 0.5, 0.4, 0.6], ["sinfnet", 9, 3, 0.7, 0.6, 0.8]]
+    >>> print(ranking(pd.DataFrame(rows, columns=columns)))
+    F1 of the lesion, mean over 9 test slices of 3 patients: SInfNet is highest with 0.700 (95 % \
+interval over patients 0.600 to 0.800), U-Net lowest with 0.500 (0.400 to 0.600).
+    """
+    rows = our_rows(table)
+    rows = rows[rows["class"] == of] if "class" in rows else rows
+    rows = rows.dropna(subset=f"{metric}_mean").sort_values(f"{metric}_mean")
+    of = CLASS_NAMES.get(of, of)
+    if rows.empty:
+        return f"{metric} of {of} is undefined for every model."
+    most = rows.loc[rows["n_slices"].idxmax()]
+    slices, patients = int(most["n_slices"]), int(most["n_patients"])
+    best, worst = rows.iloc[-1], rows.iloc[0]
+    text = (
+        f"{metric} of {of}, mean over {slices:,} test slices of {patients:,} patients: "
+        f"{_name(best['model'])} is highest with {_with_interval(best, metric, INTERVAL)}"
+    )
+    if len(rows) > 1:
+        text += f", {_name(worst['model'])} lowest with {_with_interval(worst, metric)}"
+    return f"{text}."
+
+
+def differences(tests: pd.DataFrame, metric: str = "F1", of: str | None = None) -> str:
+    """Say which models differ from the reference, by the test that knows patients (D-15).
+
+    Parameters
+    ----------
+    tests : DataFrame
+        From `tables.comparison_table` or `tables.class_comparison_table`.
+    metric : str
+    of : str or None
+        The class, where the tests have several.
+    """
+    rows = tests[tests["metric"] == metric]
+    rows = rows if of is None else rows[rows["class"] == of]
+    if rows.empty:
+        return "There is no second model to compare."
+    reference, compared = _name(rows["reference"].iloc[0]), len(rows)
+    tested = "sign-flip test over patients, adjusted by Holm"
+    differing = rows[rows["p_permutation_holm"] < ALPHA]
+    if differing.empty:
+        lowest = rows["p_permutation_holm"].min()
+        least = "" if pd.isna(lowest) else f"; the lowest p is {_p(lowest)}"
+        noun = "model differs" if compared == 1 else "models differ"
+        return f"None of {compared} other {noun} from {reference} ({tested}{least})."
+    named = ", ".join(
+        f"{_name(row.model)} by {row.mean_difference:+.3f} (p {_p(row.p_permutation_holm)})"
+        for row in differing.itertuples()
+    )
+    return f"From {reference} differ {named} ({tested}), of {compared} compared."
+
+
+def gap_to_paper(table: pd.DataFrame, metric: str = "F1") -> str:
+    """Say how far ours are from the printed numbers, or that there is none to compare.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `tables.segmentation_table` with a published table: rows of ours and of the paper's.
+    metric : str
+    """
+    keys = [name for name in ("model", "class") if name in table]
+    ours, paper = (
+        table[table["values"] == whose].set_index(keys)[f"{metric}_mean"]
+        for whose in ("ours", "paper")
+    )
+    gaps = (ours - paper).dropna()
+    if gaps.empty:
+        return "The paper prints no such number."
+    return (
+        f"Ours minus the paper's, whose slices are others: {gaps.min():+.2f} to {gaps.max():+.2f} "
+        f"over {len(gaps)} printed numbers."
+    )
+
+
+def costs(table: pd.DataFrame) -> str:
+    """Say which model of each stage is largest, and which takes longest to train.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `tables.cost_table`.
+    """
+    sentences = []
+    for number, (_, rows) in enumerate(table.groupby("stage", sort=False), start=1):
+        largest = rows.loc[rows["parameters"].idxmax()]
+        slowest = rows.loc[rows["training_relative"].idxmax()]
+        sentences.append(
+            f"In stage {number}, {_name(largest['model'])} is largest with "
+            f"{largest['parameters']:,.0f} parameters, and a training step of "
+            f"{_name(slowest['model'])} takes longest, {slowest['training_relative']:.2f} times as "
+            "long as SInfNet's."
+        )
+    return " ".join(sentences)
+
+
+def stability(table: pd.DataFrame) -> str:
+    """Say how many phenotypes keep their values between annotated and other masks (D-57).
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `phenotypes.stability_table`, with the column ``stable``.
+    """
+    known = table["stable"].dropna()
+    return (
+        f"{int(known.sum())} of {len(known)} phenotypes are stable (intraclass correlation of at "
+        f"least 0.75 between masks); of {len(table) - len(known)} it could not be told."
+    )
+
+
+def grades(table: pd.DataFrame) -> str:
+    """Say how often grades by the published cut-points agree with the clinic's.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `tables.severity_table`.
+    """
+    rows = our_rows(table)
+    rows = rows[(rows["cut_points"] == "published") & (rows["average"] == "micro")]
+    rows = rows.dropna(subset="F1_mean").sort_values("F1_mean")
+    if rows.empty:
+        return "No patient could be graded."
+    best = rows.iloc[-1]
+    return (
+        f"By the published cut-points {_name(best['model'])} agrees best with the clinic: micro F1 "
+        f"{best['F1_mean']:.3f} over {int(best['n']):,} patients."
+    )
+
+
+def mediators(counts: pd.DataFrame) -> str:
+    """Say how many phenotypes mediate, by outcome and exposure.
+
+    Parameters
+    ----------
+    counts : DataFrame
+        From `tables.mediator_counts`.
+    """
+    rows = counts[counts["exposure"] != "any"]
+    summed = rows.groupby(["outcome", "exposure"], sort=False)[["tested", "by_criterion"]].sum()
+    said = [
+        f"{row.by_criterion} of {row.tested} for {exposure} on {outcome}"
+        for (outcome, exposure), row in summed.iterrows()
+    ]
+    return f"Phenotypes that pass the criterion as mediators: {'; '.join(said)}."
+
+
+def _name(model: str) -> str:
+    return MODEL_NAMES.get(model, model)
+
+
+def _with_interval(row: pd.Series, metric: str, words: str = "") -> str:
+    mean, low, high = (row[f"{metric}_{part}"] for part in ("mean", "low", "high"))
+    interval = "" if pd.isna(low) else f" ({f'{words} ' * bool(words)}{low:.3f} to {high:.3f})"
+    return f"{mean:.3f}{interval}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

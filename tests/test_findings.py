@@ -1,0 +1,89 @@
+"""Sentences made from tables: the numbers in them are the tables' own."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from ssinfnet.report import findings
+
+DEMO = ROOT / "docs" / "results" / "demo"
+
+
+def demo(name):
+    return pd.read_csv(DEMO / f"{name}.csv")
+
+
+def test_the_ranking_names_the_highest_and_the_lowest_of_our_rows_alone():
+    table = demo("table_3b")
+    said = findings.ranking(table)
+    ours = table[table["values"] == "ours"].set_index("model")["F1_mean"]
+    assert f"{ours.max():.3f}" in said
+    assert f"{ours.min():.3f}" in said
+    assert "0.02" not in said.replace("0.026", "")  # the paper's U-Net
+
+
+def test_the_ranking_of_a_class_is_of_that_class():
+    table = demo("table_3d_s4")
+    of_class = table[(table["values"] == "ours") & (table["class"] == "ggo")]
+    said = findings.ranking(table, of="ggo")
+    assert said.startswith("F1 of ground glass")
+    assert f"{of_class['F1_mean'].max():.3f}" in said
+
+
+def test_a_score_that_nobody_has_is_said_to_be_undefined():
+    table = pd.DataFrame({"model": ["unet"], "F1_mean": [np.nan]})
+    assert findings.ranking(table) == "F1 of the lesion is undefined for every model."
+
+
+TESTS = pd.DataFrame(
+    {
+        "model": ["unet", "ssinfnet"], "reference": "sinfnet", "metric": "F1",
+        "mean_difference": [-0.1, 0.01], "p_permutation_holm": [0.0004, 0.6],
+    }
+)  # fmt: skip
+
+
+def test_models_that_differ_are_named_with_their_p():
+    assert findings.differences(TESTS) == (
+        "From SInfNet differ U-Net by -0.100 (p < 0.001) (sign-flip test over patients, adjusted "
+        "by Holm), of 2 compared."
+    )
+
+
+def test_where_none_differs_the_lowest_p_is_said():
+    said = findings.differences(TESTS.iloc[1:])
+    assert said.startswith("None of 1 other model differs from SInfNet")
+    assert "0.600" in said
+
+
+@pytest.mark.parametrize("empty", [TESTS.iloc[:0], TESTS.assign(metric="IoU")])
+def test_without_a_second_model_nothing_is_compared(empty):
+    assert findings.differences(empty) == "There is no second model to compare."
+
+
+def test_the_gap_to_the_paper_is_over_the_numbers_that_both_have():
+    table = pd.DataFrame(
+        {"model": ["unet", "unet", "sinfnet"], "values": ["ours", "paper", "ours"],
+         "F1_mean": [0.5, 0.02, 0.6]}
+    )  # fmt: skip
+    assert "+0.48 to +0.48 over 1 printed" in findings.gap_to_paper(table)
+    assert findings.gap_to_paper(table.iloc[[0, 2]]) == "The paper prints no such number."
+
+
+def test_grades_mediators_stability_and_costs_are_read_from_their_tables():
+    table = demo("table_v5")
+    ours = table[(table["values"] == "ours") & (table["cut_points"] == "published")
+                 & (table["average"] == "micro")]  # fmt: skip
+    assert f"{ours['F1_mean'].max():.3f} over 74 patients" in findings.grades(table)
+    counts = demo("table_mediators")
+    of_age = counts[(counts["outcome"] == "infected") & (counts["exposure"] == "age")]
+    expected = f"{of_age['by_criterion'].sum()} of {of_age['tested'].sum()} for age on infected"
+    assert expected in findings.mediators(counts)
+    stable = demo("table_stability")["stable"]
+    assert f"{(stable == True).sum()} of {stable.notna().sum()}" in (  # noqa: E712
+        findings.stability(demo("table_stability"))
+    )
+    assert "36.3" not in findings.costs(demo("table_costs"))
+    largest = demo("table_costs").groupby("stage")["parameters"].max()
+    assert all(f"{number:,}" in findings.costs(demo("table_costs")) for number in largest)
