@@ -38,19 +38,19 @@ CPU = torch.device("cpu")
 
 def prepared(folder: Path, slices: int, size: int) -> tuple[StudyPaths, pd.DataFrame]:
     """Write the prepared arrays of a cohort, and return its rows."""
-    places = StudyPaths("bench", folder)
-    places.cohort.mkdir(parents=True)
+    paths = StudyPaths("bench", folder)
+    paths.cohort.mkdir(parents=True)
     rng = np.random.default_rng(1)
     grey = rng.integers(0, 256, (DRAWN, size, size), dtype=np.uint8)
     masks = (grey > 200).astype(np.uint8)
     for name, drawn in (("images", grey), ("masks", masks)):
         whole = np.lib.format.open_memmap(
-            places.cohort / f"{name}.npy", "w+", np.uint8, (slices, size, size)
+            paths.cohort / f"{name}.npy", "w+", np.uint8, (slices, size, size)
         )
         for number in range(slices):
             whole[number] = drawn[number % DRAWN]
         whole.flush()
-    return places, rows_of(slices)
+    return paths, rows_of(slices)
 
 
 def rows_of(slices: int) -> pd.DataFrame:
@@ -59,31 +59,31 @@ def rows_of(slices: int) -> pd.DataFrame:
     return pd.DataFrame({"slice_id": names, "patient_id": names, "height": PIXELS, "width": PIXELS})
 
 
-def train(places: StudyPaths, rows: pd.DataFrame, width: float) -> None:
+def train(paths: StudyPaths, rows: pd.DataFrame, width: float) -> None:
     """Train both stages for a step on a few slices, so that there is something to load."""
-    few = slice_sets.single_slices(rows.iloc[:2], places)
+    few = slice_sets.single_slices(rows.iloc[:2], paths)
     for model in ("sinfnet", "ssinfnet"):
         segmentation.fit_single(
             networks.seeded(1, networks.build_single, "infnet", width), few, few,
             TrainingConfig(epochs=1, batch_size=2, scales=(1.0,)),
-            run=Run(model=model, width=width), folder=places.single(model, 0, 1), device=CPU,
+            run=Run(model=model, width=width), folder=paths.single(model, 0, 1), device=CPU,
         )  # fmt: skip
     both = replace(few, priors=few.images)
     segmentation.fit_multi(
         networks.seeded(1, networks.build_multi, "unet", True, width), both, both,
         MultiTrainingConfig(epochs=1, batch_size=2), MULTI_MODELS["ssinfnet"],
         run=Run(stage="multi", model="ssinfnet", width=width, prior="predicted"),
-        folder=places.multi("ssinfnet", 0, 1), device=CPU,
+        folder=paths.multi("ssinfnet", 0, 1), device=CPU,
     )  # fmt: skip
 
 
 def segment(folder: Path, slices: int, size: int) -> None:
     """Segment the slices of a folder where networks are trained; print what it took."""
-    places = StudyPaths("bench", folder)
+    paths = StudyPaths("bench", folder)
     rows = rows_of(slices)
     began = time.perf_counter()
     chunks = cohort_maps.segment_cohort(
-        places, rows, folder / "maps", image_size=size, single_model="ssinfnet",
+        paths, rows, folder / "maps", image_size=size, single_model="ssinfnet",
         multi_model="ssinfnet", device=CPU,
     )  # fmt: skip
     taken = {"seconds_a_slice": (time.perf_counter() - began) / slices, "most_mib": _most_mib(),

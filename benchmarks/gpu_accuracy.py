@@ -24,7 +24,8 @@ from ssinfnet.data import cohort
 from ssinfnet.engine import plain_runs
 from ssinfnet.report import publication
 from ssinfnet.storage import artifacts
-from ssinfnet.study import config, paths
+from ssinfnet.study import config
+from ssinfnet.study.paths import DATA_VARIABLE, StudyPaths
 from ssinfnet.training import fitting
 
 WANTED = ("0[1-5]_*",)  # without radiomics and mediation
@@ -42,7 +43,7 @@ def main() -> None:
     ends = time.perf_counter() + options.seconds
     os.environ.setdefault("MPLBACKEND", "Agg")
     if options.data is not None:
-        os.environ[paths.DATA_VARIABLE] = str(options.data.resolve())
+        os.environ[DATA_VARIABLE] = str(options.data.resolve())
     study = config.load_study(options.study)
     rows: list[dict[str, Any]] = []
     for notebook, parameters in plain_runs.runs_wanted(study, options.study, WANTED):
@@ -66,21 +67,21 @@ def main() -> None:
 
 def scored(study: config.Study, notebook: str, parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the epochs of a training and, where its network is one of the tables', its scores."""
-    places = paths.StudyPaths.of(study.name)
+    paths = StudyPaths.of(study.name)
     if notebook not in (SINGLE, MULTI) or parameters.get("part"):
         return {}
     single = notebook == SINGLE
     model, seeds = parameters["model"], [parameters["seed"]]
     resampled = {"bootstrap_draws": study.scores.bootstrap_draws, "seed": study.scores.seed}
-    slices = cohort.Cohort.load(places.cohort)
+    slices = cohort.Cohort.load(paths.cohort)
     if single:
-        folder = places.single(model, 0, seeds[0])
-        per_slice = evaluation.score_single(study, places, slices, [model], seeds)
+        folder = paths.single(model, 0, seeds[0])
+        per_slice = evaluation.score_single(study, paths, slices, [model], seeds)
         summary = scores.summarise(per_slice, **resampled)
     else:
-        folder = places.multi(model, 0, seeds[0], parameters["prior"])
+        folder = paths.multi(model, 0, seeds[0], parameters["prior"])
         per_slice = evaluation.score_multi(
-            study, places, slices, [model], parameters["prior"], seeds
+            study, paths, slices, [model], parameters["prior"], seeds
         )
         summary = scores.summarise_classes(per_slice, **resampled)
         summary = summary[summary["class"] == "overall"]
@@ -95,7 +96,7 @@ def scored(study: config.Study, notebook: str, parameters: dict[str, Any]) -> di
 
 def copy_tables(study: config.Study, to: Path) -> None:
     """Copy the tables that a repository may show: of real data those over many slices (D-74)."""
-    figures = paths.StudyPaths.of(study.name).figures
+    figures = StudyPaths.of(study.name).figures
     real = publication.reads_real_data(study)
     for record in report.read_manifest(figures).to_dict("records"):
         table = figures / f"{record['name']}.csv"

@@ -50,7 +50,7 @@ def prepare(folder: Path) -> None:
         name="bench", description="", image_size=SIZE,
         data=DataConfig(sources=(SourceConfig(name="volumes", folder="."),)),
     )  # fmt: skip
-    places = StudyPaths("bench", folder / "out")
+    paths = StudyPaths("bench", folder / "out")
     most, done = [_own_mib()], threading.Event()
 
     def watch() -> None:
@@ -60,8 +60,8 @@ def prepare(folder: Path) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     began = time.perf_counter()
-    built = cohort.build(study, cohort.source_folder(study, places))
-    preparation.prepare_slices(built, study, places.cohort, {})
+    built = cohort.build(study, cohort.source_folder(study, paths))
+    preparation.prepare_slices(built, study, paths.cohort, {})
     seconds = time.perf_counter() - began
     done.set()
     watcher.join()

@@ -117,11 +117,11 @@ def configured(switch: Switch) -> TrainingConfig:
 
 
 def train(
-    switch: Switch, seed: int, slices: cohort.Cohort, places: StudyPaths, folder: Path
+    switch: Switch, seed: int, slices: cohort.Cohort, paths: StudyPaths, folder: Path
 ) -> pd.DataFrame:
     """Train once and return the scores of every test slice, at its own size."""
     training, validation = (
-        single_slices(slices.of_split(split), places) for split in ("train", "validation")
+        single_slices(slices.of_split(split), paths) for split in ("train", "validation")
     )
     network = networks.seeded(seed, networks.build_single, "infnet", WIDTH)
     if switch.start is not None:
@@ -137,7 +137,7 @@ def train(
             run=run, folder=folder,
         )  # fmt: skip
         test = slices.of_split("test")
-        maps = inference.predict_rows(folder, test, single_slices(test, places))
+        maps = inference.predict_rows(folder, test, single_slices(test, paths))
     truths = (
         (row.patient_id, row.slice_id, mask, maps[row.slice_id][0])
         for row, _, mask in slices.read(test)
@@ -197,17 +197,17 @@ def main() -> None:
     if options.data:
         os.environ[DATA_VARIABLE] = str(Path(options.data).resolve())
     torch.set_num_threads(options.threads)
-    places = StudyPaths.of(STUDY.name)
-    slices = cohort.build(STUDY, cohort.source_folder(STUDY, places))
+    paths = StudyPaths.of(STUDY.name)
+    slices = cohort.build(STUDY, cohort.source_folder(STUDY, paths))
     made = artifacts.made_by(STUDY.name, {"benchmark": "recipe"})
-    preparation.prepare_slices(slices, STUDY, places.cohort, made)
-    results = places.artifacts / "scores"
+    preparation.prepare_slices(slices, STUDY, paths.cohort, made)
+    results = paths.artifacts / "scores"
     for seed in SEEDS:
         for name in options.only:
             file = results / f"{name}.seed{seed}.parquet"
             if not file.exists():
-                folder = places.artifacts / "trainings" / f"{name}.seed{seed}"
-                table = train(SWITCHES[name], seed, slices, places, folder)
+                folder = paths.artifacts / "trainings" / f"{name}.seed{seed}"
+                table = train(SWITCHES[name], seed, slices, paths, folder)
                 artifacts.write_table(file, table, made)
                 print(name, seed, round(table["F1"].mean(), 4), flush=True)
             table = summary(results)

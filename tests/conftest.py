@@ -168,7 +168,7 @@ class Packed(NamedTuple):
 
     model: Path
     study: Any
-    places: Any
+    paths: Any
     cohort: Any
 
 
@@ -189,7 +189,7 @@ def packed(tmp_path_factory) -> Packed:
     from ssinfnet.training import segmentation
 
     cpu, folder = torch.device("cpu"), tmp_path_factory.mktemp("packed")
-    places, smoke = StudyPaths("smoke", folder), load_study("smoke")
+    paths, smoke = StudyPaths("smoke", folder), load_study("smoke")
     phantom = PhantomConfig(size=64, volumes=4, slices_per_volume=3, single_slices=8,
                             small_site_train=0, small_site_test=0, small_site_volumes=0,
                             cohort_patients=0)  # fmt: skip
@@ -197,12 +197,12 @@ def packed(tmp_path_factory) -> Packed:
     short = TrainingConfig(epochs=1, scales=(1.0,), batch_size=4, learning_rate=1e-3)
     single = smoke.single.model_copy(update={"training": short})
     study = smoke.model_copy(update={"data": data, "single": single, "clinical": None})
-    built = cohort.build(study, cohort.raw_folder(study, places))
-    built.save(places.cohort, {})
-    preparation.prepare_slices(built, study, places.cohort, {})
-    train = slice_sets.single_slices(built.of_split("train"), places)
+    built = cohort.build(study, cohort.raw_folder(study, paths))
+    built.save(paths.cohort, {})
+    preparation.prepare_slices(built, study, paths.cohort, {})
+    train = slice_sets.single_slices(built.of_split("train"), paths)
     held = built.of_split("validation", "test")
-    shown = slice_sets.single_slices(held, places)
+    shown = slice_sets.single_slices(held, paths)
 
     def predicted(training: Path, slices: Any) -> None:
         made = artifacts.made_by("smoke", {})
@@ -211,21 +211,21 @@ def packed(tmp_path_factory) -> Packed:
 
     for model in ("sinfnet", "ssinfnet"):
         network = networks.seeded(len(model), networks.build_single, "infnet", 0.125)
-        training = places.single(model, 0, 1)
+        training = paths.single(model, 0, 1)
         run = Run(study="smoke", model=model, width=0.125)
         segmentation.fit_single(network, train, train, short, run=run, folder=training, device=cpu)
         predicted(training, shown)
     network = networks.seeded(3, networks.build_multi, "unet", True, 0.125)
     with_priors = replace(train, priors=train.images)
-    training = places.multi("ssinfnet", 0, 1)
+    training = paths.multi("ssinfnet", 0, 1)
     segmentation.fit_multi(
         network, with_priors, with_priors, study.multi.training, MULTI_MODELS["ssinfnet"],
         run=Run(stage="multi", study="smoke", model="ssinfnet", width=0.125, prior="predicted"),
         folder=training, device=cpu,
     )  # fmt: skip
     predicted(training, replace(shown, priors=shown.images))
-    model = model_packing.pack(study, folder / "model", places=places)
-    return Packed(model, study, places, built)
+    model = model_packing.pack(study, folder / "model", paths=paths)
+    return Packed(model, study, paths, built)
 
 
 @pytest.fixture(scope="session")

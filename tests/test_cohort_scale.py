@@ -31,37 +31,37 @@ ONE_EPOCH = TrainingConfig(epochs=1, scales=(1.0,), batch_size=4)
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A cohort of six unlabelled patients, and networks of both stages that hardly learnt."""
-    places = StudyPaths("smoke", tmp_path_factory.mktemp("study"))
+    paths = StudyPaths("smoke", tmp_path_factory.mktemp("study"))
     study = load_study("smoke")
     phantom = PhantomConfig(
         size=64, volumes=3, slices_per_volume=4, single_slices=6, cohort_patients=6,
         small_site_train=0, small_site_test=0, small_site_volumes=0,
     )  # fmt: skip
     study = study.model_copy(update={"data": study.data.model_copy(update={"phantom": phantom})})
-    built = cohort.build(study, cohort.raw_folder(study, places))
-    built.save(places.cohort, {})
-    preparation.prepare_slices(built, study, places.cohort, {})
-    train = slice_sets.single_slices(built.of_split("train"), places)
+    built = cohort.build(study, cohort.raw_folder(study, paths))
+    built.save(paths.cohort, {})
+    preparation.prepare_slices(built, study, paths.cohort, {})
+    train = slice_sets.single_slices(built.of_split("train"), paths)
     for model in ("sinfnet", "ssinfnet"):
         network = networks.seeded(len(model), networks.build_single, "infnet", 0.125)
         segmentation.fit_single(
             network, train, train, ONE_EPOCH, run=Run(model=model, width=0.125),
-            folder=places.single(model, 0, 1), device=CPU,
+            folder=paths.single(model, 0, 1), device=CPU,
         )  # fmt: skip
     with_priors = replace(train, priors=train.images)
     network = networks.seeded(3, networks.build_multi, "unet", True, 0.125)
     segmentation.fit_multi(
         network, with_priors, with_priors, study.multi.training, MULTI_MODELS["ssinfnet"],
         run=Run(stage="multi", model="ssinfnet", width=0.125, prior="predicted"),
-        folder=places.multi("ssinfnet", 0, 1), device=CPU,
+        folder=paths.multi("ssinfnet", 0, 1), device=CPU,
     )  # fmt: skip
-    return places, built
+    return paths, built
 
 
 def segment(prepared, folder, rows=None):
-    places, built = prepared
+    paths, built = prepared
     rows = built.of_split("unlabelled") if rows is None else rows
-    return segment_cohort(places, rows, folder, image_size=64, single_model="ssinfnet",
+    return segment_cohort(paths, rows, folder, image_size=64, single_model="ssinfnet",
                           multi_model="ssinfnet", device=CPU)  # fmt: skip
 
 
@@ -73,14 +73,14 @@ def small_chunks(monkeypatch):
 
 @pytest.mark.usefixtures("small_chunks")
 def test_maps_are_those_of_predicting_all_at_once(prepared, tmp_path):
-    places, built = prepared
+    paths, built = prepared
     rows = built.of_split("unlabelled")
     chunks = segment(prepared, tmp_path)
     assert len(chunks) == -(-len(rows) // 8) > 2
     found = {name: maps for chunk in chunks for name, maps in read_maps(chunk)}
     assert list(found) == rows["slice_id"].tolist()
-    slices = slice_sets.single_slices(rows, places)
-    whole = inference.predict_rows(places.single("ssinfnet", 0, 1), rows, slices, CPU)
+    slices = slice_sets.single_slices(rows, paths)
+    whole = inference.predict_rows(paths.single("ssinfnet", 0, 1), rows, slices, CPU)
     for name, maps in found.items():
         assert maps.lesion.shape == whole[name][0].shape
         assert np.abs(maps.lesion / 255 - whole[name][0].astype(float)).max() < 0.004
@@ -165,13 +165,13 @@ def test_measured_chunks_are_not_measured_again_unless_the_settings_change(
 
 @pytest.mark.usefixtures("small_chunks")
 def test_ratios_are_lesion_within_the_lungs_over_the_lungs(prepared, tmp_path):
-    places, built = prepared
+    paths, built = prepared
     rows = built.of_split("unlabelled")
-    given = (places, built, rows, tmp_path, ["sinfnet", "ssinfnet"])
+    given = (paths, built, rows, tmp_path, ["sinfnet", "ssinfnet"])
     table = cohort_ratios.lesion_ratios(*given, device=CPU)
     assert table.groupby("model")["slice_id"].apply(list).map(len).tolist() == [len(rows)] * 2
-    slices = slice_sets.single_slices(rows, places)
-    maps = inference.predict_rows(places.single("ssinfnet", 0, 1), rows, slices, CPU)
+    slices = slice_sets.single_slices(rows, paths)
+    maps = inference.predict_rows(paths.single("ssinfnet", 0, 1), rows, slices, CPU)
     own = table[table["model"] == "ssinfnet"].set_index("slice_id")
     for row, image, _ in built.read(rows):
         lungs = find_lungs(image)
@@ -186,8 +186,8 @@ def test_ratios_are_lesion_within_the_lungs_over_the_lungs(prepared, tmp_path):
 
 @pytest.mark.usefixtures("small_chunks")
 def test_measured_ratios_are_read_again(prepared, tmp_path, monkeypatch):
-    places, built = prepared
-    given = (places, built, built.of_split("unlabelled"), tmp_path, ["sinfnet"])
+    paths, built = prepared
+    given = (paths, built, built.of_split("unlabelled"), tmp_path, ["sinfnet"])
     first = cohort_ratios.lesion_ratios(*given, device=CPU)
     monkeypatch.setattr(cohort_ratios, "cohort_lungs", None)  # would fail if it were called
     pd.testing.assert_frame_equal(cohort_ratios.lesion_ratios(*given, device=CPU), first)
@@ -206,14 +206,14 @@ def test_a_contact_sheet_shows_faults_first_and_the_rest_evenly(slices, faulty):
 
 
 def test_a_volume_predicted_as_annotated_scores_as_annotated(prepared):
-    places, built = prepared
+    paths, built = prepared
     study = load_study("smoke")
     for fold in (1, 2, 3):
         own = built.in_fold(fold)
         maps = {row.slice_id: (mask > 0)[None].astype(np.float16)
                 for row, _, mask in own.read(own.of_split("test"))}  # fmt: skip
-        artifacts.write_arrays(places.single("sinfnet", fold, 1) / PREDICTIONS, maps, {})
-    scored = volume_severity(study, places, built, [1, 2, 3], "sinfnet", 1)
+        artifacts.write_arrays(paths.single("sinfnet", fold, 1) / PREDICTIONS, maps, {})
+    scored = volume_severity(study, paths, built, [1, 2, 3], "sinfnet", 1)
     assert scored["patient_id"].nunique() == 3
     whole = scored[scored["reason"] == ""]
     assert len(whole)

@@ -91,7 +91,7 @@ def test_the_paper_stands_below_our_epochs():
 
 
 def test_what_a_model_starts_from_is_part_of_its_price(tmp_path, study):
-    places = StudyPaths("smoke", tmp_path)
+    paths = StudyPaths("smoke", tmp_path)
 
     def history(folder, seconds):
         text = "epoch,seconds\n" + "".join(f"{n},{s}\n" for n, s in enumerate(seconds, start=1))
@@ -105,18 +105,18 @@ def test_what_a_model_starts_from_is_part_of_its_price(tmp_path, study):
         }
     )
     for model in models:
-        history(places.single(model, 0, 1), [2, 3])
-    history(places.multi("sinfnet", 0, 1), [1, 1])
+        history(paths.single(model, 0, 1), [2, 3])
+    history(paths.multi("sinfnet", 0, 1), [1, 1])
     pretraining = pd.DataFrame({"seconds": [4.0, 6.0]})
-    artifacts.write_table(places.pretraining("single", 0, 1) / "history.parquet", pretraining, {})
-    history(places.pseudo_labels(0, 1), [10])
+    artifacts.write_table(paths.pretraining("single", 0, 1) / "history.parquet", pretraining, {})
+    history(paths.pseudo_labels(0, 1), [10])
     for group in ("group0001", "group0002"):
-        history(places.pseudo_labels(0, 1) / group, [20, 1])
-    table = tables.training_table(cost.training_seconds(study, places)).set_index("model")
+        history(paths.pseudo_labels(0, 1) / group, [20, 1])
+    table = tables.training_table(cost.training_seconds(study, paths)).set_index("model")
     assert table.loc["ssinfnet", "total_seconds"] == 15
     assert table.loc["semi_infnet", "total_seconds"] == 5 + 5 + 10 + 42  # the first network's too
     assert table.loc["semi_infnet", "relative"] == 62 / 5
-    epochs = cost.epoch_seconds(study, places)
+    epochs = cost.epoch_seconds(study, paths)
     assert epochs["seconds"].tolist() == [1, 1]
 
 

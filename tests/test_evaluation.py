@@ -35,19 +35,19 @@ class TinyCohort:
 @pytest.fixture
 def tiny(rng, tmp_path):
     cohort = TinyCohort(rng)
-    places = StudyPaths("smoke", tmp_path)
+    paths = StudyPaths("smoke", tmp_path)
     study = load_study("smoke")
     maps = {}
     for model in study.single.models:
         maps[model] = {n: rng.random((9, 7)).astype(np.float16) for n in cohort.masks}
-        folder = places.single(model, 0, 1)
+        folder = paths.single(model, 0, 1)
         artifacts.write_arrays(folder / PREDICTIONS, maps[model], {})
-    return study, places, cohort, maps
+    return study, paths, cohort, maps
 
 
 def test_scores_agree_with_scikit_learn_slice_by_slice(tiny):
-    study, places, cohort, maps = tiny
-    scored = evaluation.score_single(study, places, cohort, study.single.models)
+    study, paths, cohort, maps = tiny
+    scored = evaluation.score_single(study, paths, cohort, study.single.models)
     assert len(scored) == 4 * 4
     for row in scored.itertuples():
         truth, map_ = cohort.masks[row.slice_id].ravel(), maps[row.model][row.slice_id].ravel()
@@ -56,11 +56,11 @@ def test_scores_agree_with_scikit_learn_slice_by_slice(tiny):
 
 
 def test_thresholds_come_from_validation_slices_alone(tiny):
-    study, places, cohort, maps = tiny
-    before = evaluation.thresholds(study, places, cohort)
+    study, paths, cohort, maps = tiny
+    before = evaluation.thresholds(study, paths, cohort)
     for name in ("s0", "s1", "s2", "s3"):
         cohort.masks[name] = 1 - cohort.masks[name]
-    pd.testing.assert_frame_equal(evaluation.thresholds(study, places, cohort), before)
+    pd.testing.assert_frame_equal(evaluation.thresholds(study, paths, cohort), before)
     best = before.set_index("model").loc["unet", "threshold"]
     grid = np.arange(1, 100) / 100
     mean = [
@@ -73,20 +73,20 @@ def test_thresholds_come_from_validation_slices_alone(tiny):
 
 
 def test_chosen_thresholds_are_used(tiny):
-    study, places, cohort, _ = tiny
+    study, paths, cohort, _ = tiny
     chosen = pd.DataFrame(
         {"model": list(study.single.models), "seed": 1, "threshold": [0.999, 0.0, 0.5, 0.5]}
     )
     scored = evaluation.score_single(
-        study, places, cohort, study.single.models, chosen=chosen
+        study, paths, cohort, study.single.models, chosen=chosen
     ).groupby("model")
     assert (scored["Recall"].mean()["sinfnet"], scored["fn"].sum()["sinfnet"]) == (1, 0)
     assert scored["tp"].sum()["unet"] < 5
 
 
 def test_pooled_roc_area_agrees_with_scikit_learn(tiny):
-    study, places, cohort, maps = tiny
-    _, areas = evaluation.pooled_rocs(study, places, cohort)
+    study, paths, cohort, maps = tiny
+    _, areas = evaluation.pooled_rocs(study, paths, cohort)
     names = cohort.of_split("test")["slice_id"]
     truth = np.concatenate([cohort.masks[n].ravel() for n in names])
     for model, area in areas.items():
@@ -95,18 +95,18 @@ def test_pooled_roc_area_agrees_with_scikit_learn(tiny):
 
 
 def test_a_slice_without_prediction_is_refused_by_name(tiny):
-    study, places, cohort, maps = tiny
+    study, paths, cohort, maps = tiny
     del maps["unet"]["s2"]
-    path = places.single("unet", 0, 1) / PREDICTIONS
+    path = paths.single("unet", 0, 1) / PREDICTIONS
     artifacts.write_arrays(path, maps["unet"], {})
     with pytest.raises(ValueError, match=r"no prediction of 1 test slices \['s2'\]"):
-        list(evaluation.held_out(cohort, places.single("unet", 0, 1)))
+        list(evaluation.held_out(cohort, paths.single("unet", 0, 1)))
 
 
 def test_examples_run_from_the_worst_slice_to_the_best(tiny):
-    study, places, cohort, _ = tiny
-    scored = evaluation.score_single(study, places, cohort, study.single.models)
-    shown = evaluation.typical_examples(study, places, cohort, scored, count=3)
+    study, paths, cohort, _ = tiny
+    scored = evaluation.score_single(study, paths, cohort, study.single.models)
+    shown = evaluation.typical_examples(study, paths, cohort, scored, count=3)
     last = study.single.models[-1]
     assert shown.f1[last] == sorted(shown.f1[last])
     assert shown.f1[last][0] == pytest.approx(scored[scored["model"] == last]["F1"].min())
@@ -114,16 +114,16 @@ def test_examples_run_from_the_worst_slice_to_the_best(tiny):
 
 
 def test_stage_2_is_scored_by_class_on_slices_whose_masks_have_classes(tiny, rng):
-    study, places, cohort, _ = tiny
+    study, paths, cohort, _ = tiny
     cohort.with_classes = lambda split: cohort.of_split(split).iloc[1:]
     maps = {name: rng.random((3, 9, 7)).astype(np.float16) for name in cohort.masks}
-    artifacts.write_arrays(places.multi("unet", 0, 1) / PREDICTIONS, maps, {})
-    scored = evaluation.score_multi(study, places, cohort, ["unet"])
+    artifacts.write_arrays(paths.multi("unet", 0, 1) / PREDICTIONS, maps, {})
+    scored = evaluation.score_multi(study, paths, cohort, ["unet"])
     assert set(scored["slice_id"]) == {"s1", "s2", "s3"}
     row = scored[(scored["slice_id"] == "s1") & (scored["class"] == "ggo")].iloc[0]
     truth, found = cohort.masks["s1"] == 1, maps["s1"].argmax(0) == 1
     assert row["F1"] == pytest.approx(f1_score(truth.ravel(), found.ravel()))
-    shown = evaluation.typical_class_examples(study, places, cohort, scored, count=2)
+    shown = evaluation.typical_class_examples(study, paths, cohort, scored, count=2)
     macro = scored[scored["class"] == "lesion_macro"]["F1_missed_as_zero"]
     assert shown.f1["unet"] == pytest.approx([macro.min(), macro.max()])
     assert set(np.unique(shown.predictions["unet"])) <= {0, 1, 2}

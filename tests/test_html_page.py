@@ -51,19 +51,19 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def places(tmp_path):
+def paths(tmp_path):
     (tmp_path / "DECISIONS.md").write_text(
         "## Scores\n\n- **D-13 Beside the paper**: an interval.\n- **D-99 Unused.** Never shown.\n"
     )
-    places = StudyPaths("toy", tmp_path)
+    paths = StudyPaths("toy", tmp_path)
     noted = {"parameters": {"model": HOSTILE, "study": "/home/me/toy.yaml"}, "duration": 75.0,
              "start_time": "2026-01-02T03:04:05"}  # fmt: skip
-    places.runs.mkdir(parents=True)
+    paths.runs.mkdir(parents=True)
     book = {"cells": [], "metadata": {"papermill": noted}}
-    (places.runs / "03_single_segmentation.x.ipynb").write_text(json.dumps(book))
+    (paths.runs / "03_single_segmentation.x.ipynb").write_text(json.dumps(book))
     cohort = pd.DataFrame({"slice_id": ["a"]})
-    artifacts.write_table(places.cohort / "cohort.parquet", cohort, artifacts.made_by("toy", {}))
-    return places
+    artifacts.write_table(paths.cohort / "cohort.parquet", cohort, artifacts.made_by("toy", {}))
+    return paths
 
 
 @pytest.fixture
@@ -74,15 +74,15 @@ def study():
 
 
 @pytest.fixture
-def text(places, study):
+def text(paths, study):
     figure, ax = plt.subplots(figsize=(1.5, 1))
     ax.plot([0, 1])
-    report.save_figure(places.figures, figure, "figure_3b", f'"Scores" {HOSTILE}', MADE)
-    report.save_table(places.figures, SCORES, "table_3b", HOSTILE, MADE)
+    report.save_figure(paths.figures, figure, "figure_3b", f'"Scores" {HOSTILE}', MADE)
+    report.save_table(paths.figures, SCORES, "table_3b", HOSTILE, MADE)
     notes = pd.DataFrame({"patient_id": [HOSTILE], "reason": ["'\"&<i>"]})
-    report.save_table(places.figures, notes, "table_clinical_notes", "Notes", MADE)
+    report.save_table(paths.figures, notes, "table_clinical_notes", "Notes", MADE)
     left_out = pd.DataFrame({"file": [f"{HOSTILE}.png"], "reason": ["unreadable <b>"]})
-    return report.write_page(places.figures, study, left_out, places).read_text(encoding="utf-8")
+    return report.write_page(paths.figures, study, left_out, paths).read_text(encoding="utf-8")
 
 
 def test_every_tag_is_closed_and_every_id_is_one_elements_own(text):
@@ -92,13 +92,13 @@ def test_every_tag_is_closed_and_every_id_is_one_elements_own(text):
     assert len(set(page.ids)) == len(page.ids)
 
 
-def test_links_lead_to_the_page_to_files_beside_it_or_to_a_doi(text, places):
+def test_links_lead_to_the_page_to_files_beside_it_or_to_a_doi(text, paths):
     page = Page(text)
     inner = [link for link in page.links if link.startswith("#")]
     assert {link[1:] for link in inner} <= set(page.ids)
     assert len(inner) > 10
     for link in set(page.links) - set(inner):
-        beside = (places.figures / link).is_file() if len(link) < 100 else False
+        beside = (paths.figures / link).is_file() if len(link) < 100 else False
         assert beside or link.startswith(("data:image/png;base64,", "https://doi.org/10."))
     assert not {"script", "link", "iframe", "object", "base", "form"} & set(page.tags)
     for words in ("url(", "@import", "javascript:", "onclick", "onload"):
@@ -112,10 +112,10 @@ def test_names_that_are_code_are_shown_and_not_run(text):
     assert text.count("&lt;script&gt;") >= 5  # description, titles, cell, exclusion, parameter
 
 
-def test_the_contents_name_items_of_one_title_once(places, study):
+def test_the_contents_name_items_of_one_title_once(paths, study):
     for fold in (1, 2):
-        report.save_table(places.figures, SCORES, f"table_s2_folds_{fold}", "Fold by fold", MADE)
-    page = report.write_page(places.figures, study, places=places).read_text(encoding="utf-8")
+        report.save_table(paths.figures, SCORES, f"table_s2_folds_{fold}", "Fold by fold", MADE)
+    page = report.write_page(paths.figures, study, paths=paths).read_text(encoding="utf-8")
     contents = page[page.index("<nav") : page.index("</nav>")]
     assert contents.count("Fold by fold") == 1
     assert page.count("Fold by fold") == 3
@@ -149,10 +149,10 @@ def test_the_page_says_what_ran_and_for_how_long_without_paths(text):
     assert str(StudyPaths.of("toy").root) not in text
 
 
-def test_hashes_of_artifacts_and_of_tables_are_shown(text, places):
-    record = artifacts.read_json(places.cohort / "cohort.parquet.json")
+def test_hashes_of_artifacts_and_of_tables_are_shown(text, paths):
+    record = artifacts.read_json(paths.cohort / "cohort.parquet.json")
     assert record["sha256"] in text
-    assert artifacts.sha256(places.figures / "table_3b.csv") in text
+    assert artifacts.sha256(paths.figures / "table_3b.csv") in text
 
 
 def test_decisions_that_shape_an_item_are_quoted_and_others_are_not(text):
@@ -167,25 +167,25 @@ def test_open_items_of_the_checklists_are_visible(text):
     assert "F1 of SInfNet 0.300 [0.250, 0.340], n = 9" in text
 
 
-def test_the_same_files_make_the_same_page(text, places, study):
+def test_the_same_files_make_the_same_page(text, paths, study):
     left_out = pd.DataFrame({"file": [f"{HOSTILE}.png"], "reason": ["unreadable <b>"]})
-    again = report.write_page(places.figures, study, left_out, places)
+    again = report.write_page(paths.figures, study, left_out, paths)
     assert again.read_text(encoding="utf-8") == text
 
 
-def test_a_table_that_no_record_names_is_not_taken_for_this_runs(text, places, study):
+def test_a_table_that_no_record_names_is_not_taken_for_this_runs(text, paths, study):
     stale = pd.DataFrame({"feature": ["Area"], "family": ["First order"]})
-    stale.to_csv(places.figures / "table_s1.csv", index=False)
-    page = report.write_page(places.figures, study, None, places).read_text(encoding="utf-8")
+    stale.to_csv(paths.figures / "table_s1.csv", index=False)
+    page = report.write_page(paths.figures, study, None, paths).read_text(encoding="utf-8")
     assert "Original slices only" not in page
-    report.save_table(places.figures, stale, "table_s1", "Phenotypes", MADE)
-    page = report.write_page(places.figures, study, None, places).read_text(encoding="utf-8")
+    report.save_table(paths.figures, stale, "table_s1", "Phenotypes", MADE)
+    page = report.write_page(paths.figures, study, None, paths).read_text(encoding="utf-8")
     assert "Original slices only" in page
 
 
-def test_thousands_of_exclusions_are_counted_and_shown_in_part(text, places, study):
+def test_thousands_of_exclusions_are_counted_and_shown_in_part(text, paths, study):
     left_out = pd.DataFrame({"file": [f"f{i}.png" for i in range(1200)], "reason": "unreadable"})
-    page = report.write_page(places.figures, study, left_out, places).read_text(encoding="utf-8")
+    page = report.write_page(paths.figures, study, left_out, paths).read_text(encoding="utf-8")
     assert "1200 files or slices were left out" in page
     assert "700 more in table_exclusions.csv" in page
     assert "f499.png" in page

@@ -125,14 +125,14 @@ def study(third_site, tmp_path, monkeypatch):
 
 
 def test_what_is_cut_reads_back_as_the_source_with_its_split(study, tmp_path):
-    settings, places = study
-    listed = lung_field.uncut_cohort(settings, places)
+    settings, paths = study
+    listed = lung_field.uncut_cohort(settings, paths)
     fields = {row.slice_id: lung_field.clean_field(field)
               for row, _, field in sources.read_lungs(listed.folders, listed.slices)}  # fmt: skip
     chosen = lung_field.choose_slices(listed.slices, fields, CONFIG)
     assert chosen["chosen"].sum() >= 5
-    lung_field.write_cut(listed, chosen, fields, CONFIG, places.lung_cut, {})
-    cut = cohort.build(settings, cohort.source_folder(settings, places))
+    lung_field.write_cut(listed, chosen, fields, CONFIG, paths.lung_cut, {})
+    cut = cohort.build(settings, cohort.source_folder(settings, paths))
     kept = listed.slices[chosen["chosen"]].set_index("patient_id")
     assert cut.slices["patient_id"].is_unique
     pd.testing.assert_series_equal(
@@ -149,29 +149,29 @@ def test_what_is_cut_reads_back_as_the_source_with_its_split(study, tmp_path):
 
 
 def test_a_study_that_cuts_needs_its_cut(study):
-    settings, places = study
+    settings, paths = study
     with pytest.raises(FileNotFoundError, match="run 01_lung_field first"):
-        cohort.source_folder(settings, places)
+        cohort.source_folder(settings, paths)
 
 
 def test_slices_without_lung_masks_are_refused(study, monkeypatch):
-    settings, places = study
-    listed = lung_field.uncut_cohort(settings, places)
+    settings, paths = study
+    listed = lung_field.uncut_cohort(settings, paths)
     unmasked = listed.slices.assign(lung_path=pd.NA)
     bare = cohort.Cohort(unmasked, listed.exclusions, listed.folders, listed.notes)
     monkeypatch.setattr(cohort, "build", lambda *_: bare)
     with pytest.raises(ValueError, match="30 slices of study 'third' have no lung mask"):
-        lung_field.uncut_cohort(settings, places)
+        lung_field.uncut_cohort(settings, paths)
 
 
 def test_nothing_in_full_view_writes_nothing(study):
-    settings, places = study
-    listed = lung_field.uncut_cohort(settings, places)
+    settings, paths = study
+    listed = lung_field.uncut_cohort(settings, paths)
     fields = dict.fromkeys(listed.slices["slice_id"], np.zeros((64, 64), bool))
     chosen = lung_field.choose_slices(listed.slices, fields, CONFIG)
     with pytest.raises(ValueError, match="no slice shows the lungs in full"):
-        lung_field.write_cut(listed, chosen, fields, CONFIG, places.lung_cut, {})
-    assert not places.lung_cut.exists()
+        lung_field.write_cut(listed, chosen, fields, CONFIG, paths.lung_cut, {})
+    assert not paths.lung_cut.exists()
 
 
 def test_lesions_belong_to_the_lung(third_site):

@@ -30,9 +30,9 @@ def copy(packed, tmp_path):
 def test_a_packed_model_holds_the_very_networks_of_the_study(packed):
     model = model_folder.load(packed.model)
     (chain,) = model.chains
-    trained = {"single": packed.places.single("ssinfnet", 0, 1),
-               "prior": packed.places.single("sinfnet", 0, 1),
-               "multi": packed.places.multi("ssinfnet", 0, 1)}  # fmt: skip
+    trained = {"single": packed.paths.single("ssinfnet", 0, 1),
+               "prior": packed.paths.single("sinfnet", 0, 1),
+               "multi": packed.paths.multi("ssinfnet", 0, 1)}  # fmt: skip
     for stage, folder in trained.items():
         network, _ = inference.load(folder)
         packed_weights = getattr(chain, stage).state_dict()
@@ -47,7 +47,7 @@ def test_the_description_tells_the_data_and_scores_of_the_run(packed):
         own = rows[(rows["split"] == counted.split) & (rows["source"] == counted.source)]
         assert (counted.slices, counted.patients) == (len(own), own["patient_id"].nunique())
     # F1 by hand: 2 tp / (2 tp + fp + fn) of every validation slice, then their mean
-    stored = artifacts.read_arrays(packed.places.single("ssinfnet", 0, 1) / PREDICTIONS)
+    stored = artifacts.read_arrays(packed.paths.single("ssinfnet", 0, 1) / PREDICTIONS)
     f1 = []
     for row, _, mask in packed.cohort.read(packed.cohort.of_split("validation")):
         found, true = stored[row.slice_id][0] >= 0.5, mask > 0
@@ -66,11 +66,11 @@ def test_the_card_says_what_it_is_not_for_and_what_it_was_trained_on(packed):
     assert "synthetic slices" in card
     assert "Undertrained" in card
     assert "SSInfNet, which reads the map of SInfNet" in card
-    assert str(packed.places.root) not in card + (packed.model / "model.json").read_text()
+    assert str(packed.paths.root) not in card + (packed.model / "model.json").read_text()
 
 
 def test_a_model_without_a_second_stage_can_be_packed(packed, tmp_path):
-    folder = model_packing.pack(packed.study, tmp_path / "one", places=packed.places,
+    folder = model_packing.pack(packed.study, tmp_path / "one", paths=packed.paths,
                                 single_model="sinfnet", multi_model="none")  # fmt: skip
     model = model_folder.load(folder)
     assert not model.tells_classes()
@@ -83,13 +83,13 @@ def test_a_model_without_a_second_stage_can_be_packed(packed, tmp_path):
 def test_an_existing_folder_is_left_as_it_is(packed):
     before = {path.name: path.read_bytes() for path in packed.model.iterdir()}
     with pytest.raises(FileExistsError, match="give another folder"):
-        model_packing.pack(packed.study, packed.model, places=packed.places)
+        model_packing.pack(packed.study, packed.model, paths=packed.paths)
     assert {path.name: path.read_bytes() for path in packed.model.iterdir()} == before
 
 
 def test_a_failed_packing_leaves_nothing(packed, tmp_path):
     with pytest.raises(FileNotFoundError, match="fold0/seed9"):
-        model_packing.pack(packed.study, tmp_path / "m", places=packed.places, seeds=[1, 9])
+        model_packing.pack(packed.study, tmp_path / "m", paths=packed.paths, seeds=[1, 9])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,7 +98,7 @@ def test_a_study_that_changed_since_it_was_trained_is_refused(packed, tmp_path):
     single = packed.study.single.model_copy(update={"training": training})
     with pytest.raises(ValueError, match="trained with other settings"):
         model_packing.pack(packed.study.model_copy(update={"single": single}), tmp_path / "m",
-                           places=packed.places)  # fmt: skip
+                           paths=packed.paths)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["MODEL_CARD.md", "fold0_seed1_multi.safetensors"])

@@ -56,11 +56,11 @@ def test_the_pipeline_leaves_every_notebook_table_and_figure(executed):
     assert len(ends) == len(planned)
     assert ends[-1] == str(len(planned))
     assert "epoch 1/" not in executed.stderr  # which is in the logs
-    for places in (PLACES, SET_3):
-        ours = [run for run, parameters in planned if parameters["study"] == places.study]
-        assert len(list(places.runs.glob("*.ipynb"))) == len(ours)
-        assert len(list(places.runs.glob("*.log"))) == len(ours)
-        assert not list(places.runs.rglob("*.partial*"))
+    for paths in (PLACES, SET_3):
+        ours = [run for run, parameters in planned if parameters["study"] == paths.study]
+        assert len(list(paths.runs.glob("*.ipynb"))) == len(ours)
+        assert len(list(paths.runs.glob("*.log"))) == len(ours)
+        assert not list(paths.runs.rglob("*.partial*"))
     for name in ("table_2d_split.csv", "table_3b.csv", "table_3b.md", "figure_2.png",
                  "figure_3a.pdf", "figure_3b.png", "figure_s4.pdf", "table_3d_s4.csv",
                  "figure_3c.png", "figure_3d.pdf", "table_v4_oracle.csv", "table_s7.csv",
@@ -283,9 +283,9 @@ def test_the_whole_study_run_again_gives_the_same_tables(executed, tmp_path):
 
 def test_a_run_killed_three_times_goes_on_to_the_same_tables(executed, tmp_path):
     root = interrupted.checkout(tmp_path / "again", PLACES.root)
-    places = StudyPaths("smoke", root)
+    paths = StudyPaths("smoke", root)
     target = "figures/smoke/table_3b.csv"  # one training, and what shows it
-    shutil.rmtree(places.single("unet", 0, 1))
+    shutil.rmtree(paths.single("unet", 0, 1))
     (root / target).unlink()
     running, met = interrupted.snakemake(root, target), []
     for phase, after_s, whole in (("training", 2.0, True), ("papermill", 0.5, False),

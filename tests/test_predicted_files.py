@@ -152,7 +152,7 @@ def test_masks_of_pictures_have_their_names_and_pixels(tmp_path, predictor):
 
 
 def test_a_model_of_one_stage_writes_its_lesion(packed, tmp_path):
-    folder = model_packing.pack(packed.study, tmp_path / "m", places=packed.places,
+    folder = model_packing.pack(packed.study, tmp_path / "m", paths=packed.paths,
                                 single_model="sinfnet", multi_model="none")  # fmt: skip
     path = write_nifti(tmp_path / "a.nii")
     write_series(tmp_path / "s")
@@ -305,7 +305,7 @@ def test_the_command_line_refuses_in_one_line(packed, tmp_path, inputs):
 
 def test_the_command_line_packs_and_verifies(packed, tmp_path, monkeypatch):
     (tmp_path / "smoke.yaml").write_text(packed.study.model_dump_json())
-    monkeypatch.setattr("ssinfnet.study.paths.StudyPaths.of", lambda name: packed.places)
+    monkeypatch.setattr("ssinfnet.study.paths.StudyPaths.of", lambda name: packed.paths)
     result = run("model", "pack", tmp_path / "smoke.yaml", "-o", tmp_path / "m", "--seeds", "1")
     assert result.exit_code == 0, result.stderr
     assert "4 files verified" in result.stdout

@@ -70,7 +70,7 @@ def test_a_volume_is_predicted_as_the_cohort_that_holds_it(packed, tmp_path, fli
     """The oracle is the path of notebook 11: prepared arrays, priors, both stages, chunks."""
     volumes = packed.cohort.slices[packed.cohort.slices["patient_id"].str.startswith("rp")]
     (chunk,) = cohort_maps.segment_cohort(
-        packed.places, volumes, tmp_path / "maps", image_size=64, single_model="ssinfnet",
+        packed.paths, volumes, tmp_path / "maps", image_size=64, single_model="ssinfnet",
         multi_model="ssinfnet", flipped_views=flips, device=CPU,
     )  # fmt: skip
     expected = dict(read_maps(chunk))
@@ -90,13 +90,13 @@ def test_a_volume_is_predicted_as_the_cohort_that_holds_it(packed, tmp_path, fli
 @pytest.mark.parametrize("flips", [False, True])
 def test_a_batch_of_one_size_gives_the_notebooks_numbers_exactly(packed, flips):
     rows = packed.cohort.of_split("test").iloc[:4]
-    slices = slice_sets.single_slices(rows, packed.places)
+    slices = slice_sets.single_slices(rows, packed.paths)
     seen = partial(inference.predict_rows, device=CPU, flipped_views=flips)
-    lesions = seen(packed.places.single("ssinfnet", 0, 1), rows, slices)
-    priors = seen(packed.places.single("sinfnet", 0, 1), rows, slices)
+    lesions = seen(packed.paths.single("ssinfnet", 0, 1), rows, slices)
+    priors = seen(packed.paths.single("sinfnet", 0, 1), rows, slices)
     read = slice_sets.at_network_size([priors[name] for name in rows["slice_id"]], 64)
     given = replace(slices, priors=torch.from_numpy(read)[:, None])
-    classes = seen(packed.places.multi("ssinfnet", 0, 1), rows, given)
+    classes = seen(packed.paths.multi("ssinfnet", 0, 1), rows, given)
 
     predictor = Predictor.of(packed.model, device="cpu", flips=flips)
     views = predictor._see(predictor.model.chains[0], replace(slices, labels=None), (64, 64))

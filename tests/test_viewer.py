@@ -49,7 +49,7 @@ def test_each_class_is_filled_with_its_colour_at_the_opacity():
 
 def test_a_class_that_is_switched_off_is_not_drawn():
     labels = np.array([[1, 2], [0, 0]], dtype=np.uint8)
-    picture = pixels.render_slice(GREY, labels, opacity=1, shown=["consolidation"])
+    picture = pixels.render_slice(GREY, labels, opacity=1, layers=["consolidation"])
     assert picture[0].tolist() == [[0, 0, 0], [213, 94, 0]]
 
 
@@ -59,7 +59,7 @@ def test_the_truth_is_outlined_inside_its_border():
     expected = square(9, 1, 8, 1) - square(9, 3, 6, 1)  # two pixels wide
     assert outlined.tolist() == expected.astype(bool).tolist()
     assert not picture[~outlined].any()
-    assert not pixels.render_slice(np.zeros((9, 9)), truth=square(9, 1, 8), shown=[]).any()
+    assert not pixels.render_slice(np.zeros((9, 9)), truth=square(9, 1, 8), layers=[]).any()
 
 
 def test_the_truth_is_outlined_by_class_only_beside_classes():
@@ -184,10 +184,10 @@ def study(tmp_path, monkeypatch):
     monkeypatch.setattr(Cohort, "read", lambda self, rows: (
         (row, pixels[row.slice_id], square(4, 0, 2)) for row in rows.itertuples()
     ))  # fmt: skip
-    settings, places = load_study("smoke"), StudyPaths("smoke", tmp_path)
+    settings, paths = load_study("smoke"), StudyPaths("smoke", tmp_path)
     maps = {name: own[None].astype(np.float16) for name, own in pixels.items()}
-    artifacts.write_arrays(places.single("sinfnet", 0, 1) / PREDICTIONS, maps, {})
-    return settings, places
+    artifacts.write_arrays(paths.single("sinfnet", 0, 1) / PREDICTIONS, maps, {})
+    return settings, paths
 
 
 def test_a_studys_patient_is_shown_with_the_models_that_have_predicted(study):

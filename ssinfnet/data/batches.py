@@ -169,29 +169,29 @@ class Shown(NamedTuple):
 View = Callable[[Shown, np.random.Generator], tuple[Tensor, ...]]
 
 
-def lesion_view(shown: Shown, rng: np.random.Generator) -> tuple[Tensor, ...]:
+def lesion_view(batch: Shown, rng: np.random.Generator) -> tuple[Tensor, ...]:
     """Return stage 1's batch: input, lesion, edge."""
-    lesion = (shown.labels > 0.5).float()
-    return network_input(shown.grey), lesion, images.lesion_edge(lesion)
+    lesion = (batch.labels > 0.5).float()
+    return network_input(batch.grey), lesion, images.lesion_edge(lesion)
 
 
-def multi_view(shown: Shown, rng: np.random.Generator) -> tuple[Tensor, ...]:
+def multi_view(batch: Shown, rng: np.random.Generator) -> tuple[Tensor, ...]:
     """Return stage 2's batch: input with prior where there is one, and the three classes."""
-    given = network_input(shown.grey, shown.priors, tells_classes=True)
-    return given, classes_of(shown.labels)
+    given = network_input(batch.grey, batch.priors, tells_classes=True)
+    return given, classes_of(batch.labels)
 
 
 def inpainting_view(
-    shown: Shown, rng: np.random.Generator, kind: str = "mse"
+    batch: Shown, rng: np.random.Generator, kind: str = "mse"
 ) -> tuple[Tensor, ...]:
     """Return the inpainting task's batch: input, random scores of its cells, what to restore.
 
     What is restored is the input itself, or, with ``kind="bce"``, slice and prior in [0, 1].
     """
-    given = network_input(shown.grey, shown.priors, tells_classes=shown.priors is not None)
+    given = network_input(batch.grey, batch.priors, tells_classes=batch.priors is not None)
     cells = given.shape[-1] // COACH_STRIDE
     scores = torch.from_numpy(rng.random((len(given), 1, cells, cells), dtype=np.float32))
-    target = given if kind == "mse" else _input_channels(shown.grey, shown.priors)
+    target = given if kind == "mse" else _input_channels(batch.grey, batch.priors)
     return given, scores.to(given.device), target
 
 

@@ -208,14 +208,14 @@ def prepared_array(folder: Path, name: str, rows: pd.DataFrame) -> NDArray[np.ui
     return stored[rows.index.to_numpy()]
 
 
-def raw_folder(study: Study, places: StudyPaths) -> Path:
+def raw_folder(study: Study, paths: StudyPaths) -> Path:
     """Return the folder of raw data: the phantom's, written if need be, or ``SSINFNET_DATA``."""
     if study.data.phantom is not None:
-        return phantom.write_phantom(places.phantom, study.data.phantom)
-    return places.data
+        return phantom.write_phantom(paths.phantom, study.data.phantom)
+    return paths.data
 
 
-def source_folder(study: Study, places: StudyPaths) -> Path:
+def source_folder(study: Study, paths: StudyPaths) -> Path:
     """Return the folder to list slices in: `raw_folder`, or what was cut from it to the lungs.
 
     Raises
@@ -224,10 +224,10 @@ def source_folder(study: Study, places: StudyPaths) -> Path:
         If the study cuts its slices and 01_lung_field has not run.
     """
     if study.lung_field is None:
-        return raw_folder(study, places)
-    if not places.lung_cut.is_dir():
-        raise FileNotFoundError(f"{places.lung_cut} does not exist; run 01_lung_field first")
-    return places.lung_cut
+        return raw_folder(study, paths)
+    if not paths.lung_cut.is_dir():
+        raise FileNotFoundError(f"{paths.lung_cut} does not exist; run 01_lung_field first")
+    return paths.lung_cut
 
 
 def build(study: Study, root: Path) -> Cohort:

@@ -21,21 +21,21 @@ from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 __all__ = ["at_network_size", "multi_slices", "pretext_slices", "prior_maps", "single_slices"]
 
 
-def single_slices(rows: pd.DataFrame, places: StudyPaths) -> SliceSet:
+def single_slices(rows: pd.DataFrame, paths: StudyPaths) -> SliceSet:
     """Hold some rows of a cohort in memory for stage 1, as 01_data_split prepared them.
 
     Parameters
     ----------
     rows : DataFrame
         Of the cohort, index untouched.
-    places : StudyPaths
+    paths : StudyPaths
     """
-    stored = (prepared_array(places.cohort, name, rows) for name in ("images", "masks"))
+    stored = (prepared_array(paths.cohort, name, rows) for name in ("images", "masks"))
     return SliceSet.of(*stored)
 
 
 def multi_slices(
-    rows: pd.DataFrame, study: Study, places: StudyPaths, fold: int, seed: int, prior: str | None
+    rows: pd.DataFrame, study: Study, paths: StudyPaths, fold: int, seed: int, prior: str | None
 ) -> SliceSet:
     """Hold some rows of a cohort in memory for stage 2, with priors.
 
@@ -43,7 +43,7 @@ def multi_slices(
     ----------
     rows : DataFrame
         Of the cohort in `fold`, index untouched, from `Cohort.with_classes`.
-    study, places
+    study, paths
     fold, seed : int
         Of the stage-1 trainings that made the priors.
     prior : {"predicted", "ground_truth"} or None
@@ -60,18 +60,18 @@ def multi_slices(
             "learns; give more patients such masks, or train stage 1 alone: "
             "multi: {models: [], oracle_models: []}"
         )
-    slices = single_slices(rows, places)
+    slices = single_slices(rows, paths)
     if prior is None:
         return slices
     maps = prior_maps(
-        rows, prior, places, fold=fold, seed=seed, cross_fitted=study.cross_fitted(fold),
+        rows, prior, paths, fold=fold, seed=seed, cross_fitted=study.cross_fitted(fold),
         size=study.image_size,
     )  # fmt: skip
     return replace(slices, priors=SliceSet.of(maps).images)
 
 
 def pretext_slices(
-    cohort: Cohort, split: str, stage: str, study: Study, places: StudyPaths, fold: int, seed: int
+    cohort: Cohort, split: str, stage: str, study: Study, paths: StudyPaths, fold: int, seed: int
 ) -> SliceSet:
     """Hold what a stage's pretraining sees of a split in memory: no labels.
 
@@ -84,25 +84,25 @@ def pretext_slices(
         In `fold`.
     split : {"train", "validation"}
     stage : {"single", "multi"}
-    study, places, fold, seed
+    study, paths, fold, seed
         As for `multi_slices`.
     """
     if stage == "multi":
         rows = cohort.with_classes(split)
-        return replace(multi_slices(rows, study, places, fold, seed, "predicted"), labels=None)
+        return replace(multi_slices(rows, study, paths, fold, seed, "predicted"), labels=None)
     rows = cohort.of_split(split)
     if split == "train":
         unlabelled, most = cohort.of_split("unlabelled"), study.single.pretext.unlabelled_slices
         if most is not None and most < len(unlabelled):
             unlabelled = unlabelled.sample(most, random_state=seed).sort_index()
         rows = pd.concat([rows, unlabelled])
-    return replace(single_slices(rows, places), labels=None)
+    return replace(single_slices(rows, paths), labels=None)
 
 
 def prior_maps(
     rows: pd.DataFrame,
     kind: Literal["predicted", "ground_truth"],
-    places: StudyPaths,
+    paths: StudyPaths,
     *,
     fold: int,
     seed: int,
@@ -120,7 +120,7 @@ def prior_maps(
         Of the cohort in `fold`, index untouched.
     kind : {"predicted", "ground_truth"}
         The second is the lesion mask itself: an oracle, labelled so wherever it appears (V).
-    places : StudyPaths
+    paths : StudyPaths
     fold, seed : int
         Of the stage-1 trainings.
     cross_fitted : sequence of (fold, part)
@@ -140,12 +140,12 @@ def prior_maps(
         If a slice has no prior, or a training slice has more than one.
     """
     if kind == "ground_truth":
-        return (prepared_array(places.cohort, "masks", rows) > 0).astype(np.uint8) * 255
+        return (prepared_array(paths.cohort, "masks", rows) > 0).astype(np.uint8) * 255
     if kind != "predicted":
         raise ValueError(f"a prior is 'predicted' or 'ground_truth', got {kind!r}")
     training_rows = rows["split"] == "train"
-    whole = places.single(PRIOR_MODEL, fold, seed)
-    lefts = [places.single(PRIOR_MODEL, its, seed, part) for its, part in cross_fitted]
+    whole = paths.single(PRIOR_MODEL, fold, seed)
+    lefts = [paths.single(PRIOR_MODEL, its, seed, part) for its, part in cross_fitted]
     maps: dict[str, NDArray[np.float16]] = {}
     for wanted, folders in ((~training_rows, [whole]), (training_rows, lefts)):
         names = set(rows.loc[wanted, "slice_id"])

@@ -54,7 +54,7 @@ def machine(device: torch.device | None = None) -> dict[str, Any]:
 
 
 def epoch_seconds(
-    study: Study, places: StudyPaths, models: Sequence[str] = ("fcn8s", "sinfnet", "ssinfnet")
+    study: Study, paths: StudyPaths, models: Sequence[str] = ("fcn8s", "sinfnet", "ssinfnet")
 ) -> pd.DataFrame:
     """Return the seconds of the first ten epochs of stage-2 trainings, as S table S8 prints them.
 
@@ -67,13 +67,13 @@ def epoch_seconds(
     for model in models:
         if model not in study.multi.models:
             continue
-        histories = [_history(places.multi(model, 0, seed)) for seed in study.seeds]
+        histories = [_history(paths.multi(model, 0, seed)) for seed in study.seeds]
         seconds = pd.concat(histories).groupby("epoch")["seconds"].mean().head(EPOCHS)
         rows += [{"model": model, "epoch": n, "seconds": s} for n, s in seconds.items()]
     return pd.DataFrame(rows, columns=["model", "epoch", "seconds"])
 
 
-def training_seconds(study: Study, places: StudyPaths) -> pd.DataFrame:
+def training_seconds(study: Study, paths: StudyPaths) -> pd.DataFrame:
     """Return how long the study's trainings took, what they start from included.
 
     Returns
@@ -87,25 +87,23 @@ def training_seconds(study: Study, places: StudyPaths) -> pd.DataFrame:
         for model in trained:
             own, before = [], []
             for seed in study.seeds:
-                folder = getattr(places, stage)(model, 0, seed)
+                folder = getattr(paths, stage)(model, 0, seed)
                 own.append(_history(folder)["seconds"].sum())
-                before.append(_start_seconds(places, stage, model, seed))
+                before.append(_start_seconds(paths, stage, model, seed))
             seconds = {"seconds": statistics.mean(own), "start_seconds": statistics.mean(before)}
             rows.append({"stage": stage, "model": model, **seconds})
     return pd.DataFrame(rows)
 
 
-def _start_seconds(places: StudyPaths, stage: str, model: str, seed: int) -> float:
+def _start_seconds(paths: StudyPaths, stage: str, model: str, seed: int) -> float:
     if stage == "single" and SINGLE_MODELS[model].pseudo_labels:
-        folder = places.pseudo_labels(0, seed)
-        parts = [places.single(PRIOR_MODEL, 0, seed), folder, *sorted(folder.glob("group*"))]
+        folder = paths.pseudo_labels(0, seed)
+        parts = [paths.single(PRIOR_MODEL, 0, seed), folder, *sorted(folder.glob("group*"))]
         return float(sum(_history(part)["seconds"].sum() for part in parts))
     made_of = SINGLE_MODELS[model] if stage == "single" else MULTI_MODELS[model]
     if not made_of.pretrained:
         return 0.0
-    return float(
-        read_table(places.pretraining(stage, 0, seed) / "history.parquet")["seconds"].sum()
-    )
+    return float(read_table(paths.pretraining(stage, 0, seed) / "history.parquet")["seconds"].sum())
 
 
 def _history(folder: Path) -> pd.DataFrame:

@@ -78,7 +78,7 @@ def held_out(
 
 def score_single(
     study: Study,
-    places: StudyPaths,
+    paths: StudyPaths,
     cohort: Cohort,
     models: Sequence[str],
     seeds: Sequence[int] | None = None,
@@ -89,7 +89,7 @@ def score_single(
 
     Parameters
     ----------
-    study, places
+    study, paths
     cohort : Cohort
         In the fold whose trainings are scored.
     models : sequence of str
@@ -112,7 +112,7 @@ def score_single(
             if chosen is not None:
                 own = (chosen["model"] == model) & (chosen["seed"] == seed)
                 threshold = float(chosen.loc[own, "threshold"].item())
-            slices = held_out(cohort, places.single(model, cohort.fold, seed), split)
+            slices = held_out(cohort, paths.single(model, cohort.fold, seed), split)
             labels = {"model": model, "seed": seed, "fold": cohort.fold, "class": "lesion"}
             tables.append(scores.score_slices(slices, threshold, **labels))
     return pd.concat(tables, ignore_index=True)
@@ -120,7 +120,7 @@ def score_single(
 
 def score_multi(
     study: Study,
-    places: StudyPaths,
+    paths: StudyPaths,
     cohort: Cohort,
     models: Sequence[str],
     prior: str = "predicted",
@@ -131,7 +131,7 @@ def score_multi(
 
     Parameters
     ----------
-    study, places, cohort
+    study, paths, cohort
         As for `score_single`.
     models : sequence of str
         Of `study.multi.models`, or with ``prior="ground_truth"`` of its oracle models.
@@ -150,7 +150,7 @@ def score_multi(
     tables = []
     for model in models:
         for seed in seeds or study.seeds:
-            folder = places.multi(model, cohort.fold, seed, prior)
+            folder = paths.multi(model, cohort.fold, seed, prior)
             slices = held_out(cohort, folder, split, classes=True)
             labels = {"model": model, "seed": seed, "fold": cohort.fold, "prior": prior}
             tables.append(scores.score_class_slices(slices, **labels))
@@ -159,7 +159,7 @@ def score_multi(
 
 def score_volumes(
     study: Study,
-    places: StudyPaths,
+    paths: StudyPaths,
     cohort: Cohort,
     single_models: Sequence[str],
     multi_models: Sequence[str],
@@ -169,7 +169,7 @@ def score_volumes(
 
     Parameters
     ----------
-    study, places, cohort, seeds
+    study, paths, cohort, seeds
         As for `score_single`.
     single_models, multi_models : sequence of str
         With predicted priors.
@@ -181,10 +181,8 @@ def score_volumes(
     """
     tables = []
     for seed in seeds or study.seeds:
-        chosen = [
-            (model, places.single(model, cohort.fold, seed), False) for model in single_models
-        ]
-        chosen += [(model, places.multi(model, cohort.fold, seed), True) for model in multi_models]
+        chosen = [(model, paths.single(model, cohort.fold, seed), False) for model in single_models]
+        chosen += [(model, paths.multi(model, cohort.fold, seed), True) for model in multi_models]
         for model, folder, classes in chosen:
             labels = {"model": model, "seed": seed, "fold": cohort.fold}
             rows = cohort.with_classes("test") if classes else cohort.of_split("test")
@@ -194,7 +192,7 @@ def score_volumes(
 
 
 def predicted_masks(
-    study: Study, places: StudyPaths, rows: pd.DataFrame
+    study: Study, paths: StudyPaths, rows: pd.DataFrame
 ) -> dict[str, dict[str, NDArray[np.bool_]]]:
     """Return slice_id → the three masks whose phenotypes are measured, of held-out slices.
 
@@ -202,13 +200,13 @@ def predicted_masks(
     ----------
     study : Study
         With ``clinical``, whose models and threshold count.
-    places : StudyPaths
+    paths : StudyPaths
     rows : DataFrame
         Of the study's own cohort, validation or test.
     """
     chosen, seed = study.clinical, study.seeds[0]
-    lesions = read_predictions(places.single(chosen.single_model, 0, seed))
-    classes = read_predictions(places.multi(chosen.multi_model, 0, seed))
+    lesions = read_predictions(paths.single(chosen.single_model, 0, seed))
+    classes = read_predictions(paths.multi(chosen.multi_model, 0, seed))
     found = {}
     for name in rows["slice_id"]:
         scaled = (np.rint(own[name].astype(np.float32) * 255).astype(np.uint8)
@@ -218,7 +216,7 @@ def predicted_masks(
     return found
 
 
-def thresholds(study: Study, places: StudyPaths, cohort: Cohort) -> pd.DataFrame:
+def thresholds(study: Study, paths: StudyPaths, cohort: Cohort) -> pd.DataFrame:
     """Return model, seed, threshold: the best mean F1 on validation patients (D-14).
 
     Raises
@@ -229,7 +227,7 @@ def thresholds(study: Study, places: StudyPaths, cohort: Cohort) -> pd.DataFrame
     rows = []
     for model in study.single.models:
         for seed in study.seeds:
-            slices = held_out(cohort, places.single(model, 0, seed), "validation")
+            slices = held_out(cohort, paths.single(model, 0, seed), "validation")
             rows.append(
                 {"model": model, "seed": seed, "threshold": scores.choose_threshold(slices)}
             )
@@ -237,13 +235,13 @@ def thresholds(study: Study, places: StudyPaths, cohort: Cohort) -> pd.DataFrame
 
 
 def pooled_rocs(
-    study: Study, places: StudyPaths, cohort: Cohort
+    study: Study, paths: StudyPaths, cohort: Cohort
 ) -> tuple[dict[str, pd.DataFrame], dict[str, float]]:
     """Return each model's ROC curve over all test pixels, of all its seeds, and its area."""
     curves = {}
     for model in study.single.models:
         slices = chain.from_iterable(
-            held_out(cohort, places.single(model, 0, seed)) for seed in study.seeds
+            held_out(cohort, paths.single(model, 0, seed)) for seed in study.seeds
         )
         # Read in step, the two hold one slice between them, so memory stays flat.
         for_truth, for_map = tee(slices)
@@ -265,7 +263,7 @@ class Examples:
 
 
 def typical_examples(
-    study: Study, places: StudyPaths, cohort: Cohort, per_slice: pd.DataFrame, count: int = 4
+    study: Study, paths: StudyPaths, cohort: Cohort, per_slice: pd.DataFrame, count: int = 4
 ) -> Examples:
     """Return test slices that span what stage 1's last model does, from its worst F1 to its best.
 
@@ -274,7 +272,7 @@ def typical_examples(
     where lesion.
     """
     seed, models = study.seeds[0], study.single.models
-    folders = {model: places.single(model, 0, seed) for model in models}
+    folders = {model: paths.single(model, 0, seed) for model in models}
     shown = per_slice[per_slice["seed"] == seed]
     threshold = study.scores.threshold
     return _examples(
@@ -284,7 +282,7 @@ def typical_examples(
 
 def typical_class_examples(
     study: Study,
-    places: StudyPaths,
+    paths: StudyPaths,
     cohort: Cohort,
     per_class: pd.DataFrame,
     prior: str = "predicted",
@@ -297,7 +295,7 @@ def typical_class_examples(
     seed = study.seeds[0]
     macro = per_class[(per_class["class"] == "lesion_macro") & (per_class["seed"] == seed)]
     models = list(dict.fromkeys(macro["model"]))
-    folders = {model: places.multi(model, 0, seed, prior) for model in models}
+    folders = {model: paths.multi(model, 0, seed, prior) for model in models}
     return _examples(cohort, folders, macro, count, lambda maps: maps.argmax(0))
 
 

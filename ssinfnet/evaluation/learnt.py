@@ -59,16 +59,16 @@ class Training:
 
     def folder(self, root: Path) -> Path:
         """Return where it left its weights, below a checkout."""
-        places = StudyPaths(self.study, root)
+        paths = StudyPaths(self.study, root)
         if self.stage == LUNG_FIELD:
-            return places.lung_field
+            return paths.lung_field
         if self.model == INPAINTING:
-            return places.pretraining(self.stage, self.fold, self.seed)
+            return paths.pretraining(self.stage, self.fold, self.seed)
         if self.model == PSEUDO_LABELS:
-            return places.pseudo_labels(self.fold, self.seed)
+            return paths.pseudo_labels(self.fold, self.seed)
         if self.stage == "single":
-            return places.single(self.model, self.fold, self.seed, self.part)
-        return places.multi(self.model, self.fold, self.seed, self.prior or "predicted")
+            return paths.single(self.model, self.fold, self.seed, self.part)
+        return paths.multi(self.model, self.fold, self.seed, self.prior or "predicted")
 
     def text(self, *, seed: bool) -> str:
         """Return what a reader calls it, such as ``SInfNet (stage 2, fold 3, seed 1)``.
@@ -138,14 +138,14 @@ def verdict(record: Mapping[str, Any]) -> tuple[bool | None, str]:
     return not reasons, "; ".join(reasons)
 
 
-def learning_table(study: Study, places: StudyPaths) -> pd.DataFrame:
+def learning_table(study: Study, paths: StudyPaths) -> pd.DataFrame:
     """Return what every training of a study learnt, those first that did not.
 
     Parameters
     ----------
     study : Study
         Its trainings and those of the studies it needs are listed.
-    places : StudyPaths
+    paths : StudyPaths
 
     Returns
     -------
@@ -157,7 +157,7 @@ def learning_table(study: Study, places: StudyPaths) -> pd.DataFrame:
     """
     rows = []
     for training in trainings(study):
-        record = _read(training, places.root)
+        record = _read(training, paths.root)
         learnt, reason = (None, NOT_MEASURED) if record is None else verdict(record)
         numbers = {} if record is None else _numbers(training, record)
         rows.append({**asdict(training), **numbers, "learnt": learnt, "reason": reason})
@@ -198,7 +198,7 @@ def of_study(study: Study) -> str:
     return summary(learning_table(study, StudyPaths.of(study.name)), study.name)
 
 
-def unlearnt(study: Study, places: StudyPaths) -> list[dict[str, Any]]:
+def unlearnt(study: Study, paths: StudyPaths) -> list[dict[str, Any]]:
     """Return the trainings of a study whose results its tables must mark.
 
     That is what did not learn, and what starts from or reads the priors of one that did not.
@@ -207,7 +207,7 @@ def unlearnt(study: Study, places: StudyPaths) -> list[dict[str, Any]]:
     Parameters
     ----------
     study : Study
-    places : StudyPaths
+    paths : StudyPaths
 
     Returns
     -------
@@ -217,7 +217,7 @@ def unlearnt(study: Study, places: StudyPaths) -> list[dict[str, Any]]:
         clinical (behind the phenotypes of patients) and severity (behind their grades).
     """
     own = [training for training in trainings(study) if training.study == study.name]
-    records = ((training, _read(training, places.root)) for training in own)
+    records = ((training, _read(training, paths.root)) for training in own)
     verdicts = {training: verdict(record) for training, record in records if record is not None}
     reasons = {training: reason for training, (did, reason) in verdicts.items() if did is False}
     marked, seeds = [], len(study.seeds) > 1

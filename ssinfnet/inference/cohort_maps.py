@@ -31,7 +31,7 @@ BATCH = 4  # slices at once: below 2 GB at the paper's 352 px
 
 
 def segment_cohort(
-    places: StudyPaths,
+    paths: StudyPaths,
     rows: pd.DataFrame,
     folder: Path,
     *,
@@ -47,7 +47,7 @@ def segment_cohort(
 
     Parameters
     ----------
-    places : StudyPaths
+    paths : StudyPaths
         Of the study, whose networks are trained and whose slices are prepared.
     rows : DataFrame
         Of its cohort, index untouched; patients that no training saw with labels.
@@ -68,13 +68,13 @@ def segment_cohort(
     list of Path
         The chunks, in the order of `rows`; see `maps.read_maps`.
     """
-    stages = {"single": places.single(single_model, fold, seed),
-              "prior": places.single(PRIOR_MODEL, fold, seed),
-              "multi": places.multi(multi_model, fold, seed)}  # fmt: skip
+    stages = {"single": paths.single(single_model, fold, seed),
+              "prior": paths.single(PRIOR_MODEL, fold, seed),
+              "multi": paths.multi(multi_model, fold, seed)}  # fmt: skip
     # The networks by their bytes: trained anew, they make all chunks anew.
     weights = {name: artifacts.sha256(folder / fitting.WEIGHTS) for name, folder in stages.items()}
     how = {"image_size": image_size, "flipped_views": flipped_views}
-    made = artifacts.made_by(places.study, {**how, "weights": weights})
+    made = artifacts.made_by(paths.study, {**how, "weights": weights})
     reads_prior = MULTI_MODELS[multi_model].prior
     chunks = []
     starts = range(0, len(rows), CHUNK)
@@ -84,7 +84,7 @@ def segment_cohort(
         part = rows.iloc[first : first + CHUNK]
         held = {**made, "slices": part["slice_id"].tolist()}
         if not artifacts.is_current(path, held):
-            maps = _segment(places, part, stages, **how, reads_prior=reads_prior, device=device)
+            maps = _segment(paths, part, stages, **how, reads_prior=reads_prior, device=device)
             artifacts.write_arrays(path, maps, held)
     for stale in sorted(set(folder.glob("chunk*.npz*")) - _with_sidecars(chunks)):
         stale.unlink()
@@ -96,7 +96,7 @@ def _with_sidecars(chunks: list[Path]) -> set[Path]:
 
 
 def _segment(
-    places: StudyPaths,
+    paths: StudyPaths,
     rows: pd.DataFrame,
     stages: dict[str, Path],
     *,
@@ -106,7 +106,7 @@ def _segment(
     device: torch.device | None,
 ) -> dict[str, NDArray[np.uint8]]:
     """Return ``<slice_id>.lesion`` and ``<slice_id>.classes`` of some slices."""
-    slices = slice_sets.single_slices(rows, places)
+    slices = slice_sets.single_slices(rows, paths)
     predict = partial(
         inference.predict_rows, device=device, batch_size=BATCH, flipped_views=flipped_views
     )

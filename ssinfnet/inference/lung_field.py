@@ -38,7 +38,7 @@ BRUSH = 0.012  # radius of opening and closing, share of the picture's longer si
 CHOSEN = "the middle-most slice in full view"
 
 
-def uncut_cohort(study: Study, places: StudyPaths) -> Cohort:
+def uncut_cohort(study: Study, paths: StudyPaths) -> Cohort:
     """List a study's slices as the source has them, split by patient; the cut keeps that split.
 
     Raises
@@ -50,7 +50,7 @@ def uncut_cohort(study: Study, places: StudyPaths) -> Cohort:
         raise ValueError(f"study {study.name!r} has no lung_field; nothing is to be cut")
     split = study.split.model_copy(update={"own_test_set": False})
     listed = cohort.build(
-        study.model_copy(update={"split": split}), cohort.raw_folder(study, places)
+        study.model_copy(update={"split": split}), cohort.raw_folder(study, paths)
     )
     if unmasked := int(listed.slices["lung_path"].isna().sum()):
         raise ValueError(

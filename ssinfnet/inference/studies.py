@@ -64,7 +64,7 @@ def predict_held_out(
 
 def predict_elsewhere(
     study: Study,
-    places: StudyPaths,
+    paths: StudyPaths,
     other: Study,
     single_models: Sequence[str],
     multi_models: Sequence[str],
@@ -75,7 +75,7 @@ def predict_elsewhere(
 
     Parameters
     ----------
-    study, places
+    study, paths
         Whose networks predict, those of fold 0 and every seed.
     other : Study
         Of the slices, prepared by its 01_data_split.
@@ -96,7 +96,7 @@ def predict_elsewhere(
             f"networks of {study.name!r} read {study.image_size} px and {other.name!r} prepared "
             f"{other.image_size} px; give both studies one image_size"
         )
-    source, into = replace(places, study=other.name), places.tested_on(other.name)
+    source, into = replace(paths, study=other.name), paths.tested_on(other.name)
     held_out = Cohort.load(source.cohort)
     needed = [PRIOR_MODEL] if any(MULTI_MODELS[model].prior for model in multi_models) else []
     made = artifacts.made_by(study.name, {"tested_on": other.name})
@@ -105,7 +105,7 @@ def predict_elsewhere(
         rows = held_out.of_split("test")
         slices = single_slices(rows, source)
         for model in dict.fromkeys((*single_models, *needed)):
-            maps = seen(places.single(model, 0, seed), rows, slices)
+            maps = seen(paths.single(model, 0, seed), rows, slices)
             artifacts.write_arrays(into.single(model, 0, seed) / PREDICTIONS, maps, made)
         rows = held_out.with_classes("test")
         slices = single_slices(rows, source)
@@ -115,7 +115,7 @@ def predict_elsewhere(
                 priors = prior_maps(rows, "predicted", into, fold=0, seed=seed, cross_fitted=[],
                                     size=other.image_size)  # fmt: skip
                 given = replace(slices, priors=SliceSet.of(priors).images)
-            maps = seen(places.multi(model, 0, seed), rows, given)
+            maps = seen(paths.multi(model, 0, seed), rows, given)
             artifacts.write_arrays(into.multi(model, 0, seed) / PREDICTIONS, maps, made)
     return into
 
@@ -148,19 +148,19 @@ def held_out_loss(folder: Path, slices: SliceSet, device: torch.device | None = 
 
 
 def held_out_losses(
-    study: Study, places: StudyPaths, cohort: Cohort, stage: str, models: Sequence[str]
+    study: Study, paths: StudyPaths, cohort: Cohort, stage: str, models: Sequence[str]
 ) -> pd.DataFrame:
     """Return stage, model, seed and test_loss: `held_out_loss` of the test slices."""
     rows = []
     for model in models:
         for seed in study.seeds:
             if stage == "single":
-                folder, slices = places.single(model, cohort.fold, seed), cohort.of_split("test")
-                held_out = single_slices(slices, places)
+                folder, slices = paths.single(model, cohort.fold, seed), cohort.of_split("test")
+                held_out = single_slices(slices, paths)
             else:
-                folder, slices = places.multi(model, cohort.fold, seed), cohort.with_classes("test")
+                folder, slices = paths.multi(model, cohort.fold, seed), cohort.with_classes("test")
                 prior = "predicted" if MULTI_MODELS[model].prior else None
-                held_out = multi_slices(slices, study, places, cohort.fold, seed, prior)
+                held_out = multi_slices(slices, study, paths, cohort.fold, seed, prior)
             loss = held_out_loss(folder, held_out)
             rows.append({"stage": stage, "model": model, "seed": seed, "test_loss": loss})
     return pd.DataFrame(rows)

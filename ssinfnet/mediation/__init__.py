@@ -20,6 +20,7 @@ from ssinfnet.mediation.cohort import (
     rho_curves,
     rho_table,
     study_table,
+    syntax_of,
     two_part_tables,
     written_names,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "rho_table",
     "slice_truth",
     "study_table",
+    "syntax_of",
     "two_part_effects",
     "two_part_tables",
     "typed_columns",

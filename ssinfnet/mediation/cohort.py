@@ -105,7 +105,7 @@ def study_table(patients: pd.DataFrame, folder: Path, setting: str = "") -> pd.D
 def phenotype_names() -> pd.DataFrame:
     """Return class, family and written name of each phenotype, indexed by its column."""
     rows = {
-        f"{name}_{feature.column}": (name, FAMILIES[feature.family], feature.shown)
+        f"{name}_{feature.column}": (name, FAMILIES[feature.family], feature.label)
         for name in CLASSES
         for feature in FEATURES
     }
@@ -117,10 +117,10 @@ def written_names() -> dict[str, str]:
     return phenotype_names()["shown"].to_dict() | CLINICAL_NAMES
 
 
-def covariates_of(how: MediationConfig, exposure: str) -> tuple[str, ...]:
+def covariates_of(config: MediationConfig, exposure: str) -> tuple[str, ...]:
     """Return what an exposure's regressions are adjusted for, by a study's settings (D-90)."""
-    others = [x for x in how.exposures if x != exposure] if how.adjust_exposures else []
-    return (*how.covariates, *others)
+    others = [x for x in config.exposures if x != exposure] if config.adjust_exposures else []
+    return (*config.covariates, *others)
 
 
 def described(effects: Mediation, stability: pd.DataFrame) -> pd.DataFrame:
@@ -151,7 +151,7 @@ class Forest(NamedTuple):
 
 
 def shown_mediators(
-    effects: pd.DataFrame, exposure: str, of_class: str, how: MediationConfig
+    effects: pd.DataFrame, exposure: str, of_class: str, config: MediationConfig
 ) -> pd.DataFrame:
     """Return the mediators of an exposure by the paper's criterion, as a forest shows them.
 
@@ -163,21 +163,21 @@ def shown_mediators(
         From `described`.
     exposure : str
     of_class : str
-    how : MediationConfig
+    config : MediationConfig
         Whether unstable phenotypes are left out.
     """
     chosen = (effects["exposure"] == exposure) & (effects["class"] == of_class)
-    rows = effects[effects["mediator_by_criterion"] & chosen & _wanted(effects, how)]
+    rows = effects[effects["mediator_by_criterion"] & chosen & _wanted(effects, config)]
     return rows[~rows["indirect_standardised"].round(12).duplicated()]
 
 
-def _wanted(effects: pd.DataFrame, how: MediationConfig) -> pd.Series:
+def _wanted(effects: pd.DataFrame, config: MediationConfig) -> pd.Series:
     """Return of each row whether figures show its phenotype (D-57, D-93)."""
     unstable = ~effects["stable"].fillna(True).astype(bool)
-    return ~(unstable & (how.unstable == "leave out"))
+    return ~(unstable & (config.unstable == "leave out"))
 
 
-def forests(effects: Mapping[str, pd.DataFrame], how: MediationConfig) -> dict[str, Forest]:
+def forests(effects: Mapping[str, pd.DataFrame], config: MediationConfig) -> dict[str, Forest]:
     """Return name → forest plot, its rows by `shown_mediators`.
 
     Those of J, figure 4, are always there; of other outcomes, exposures and classes such as have a
@@ -187,13 +187,13 @@ def forests(effects: Mapping[str, pd.DataFrame], how: MediationConfig) -> dict[s
     ----------
     effects : mapping of str to DataFrame
         Outcome → `described`.
-    how : MediationConfig
+    config : MediationConfig
     """
     found = {}
     for outcome, table in effects.items():
         for exposure in dict.fromkeys(table["exposure"]):
             for of_class in CLASSES:
-                rows = shown_mediators(table, exposure, of_class, how)
+                rows = shown_mediators(table, exposure, of_class, config)
                 published = FIGURE_4.get((outcome, exposure, of_class))
                 if published or len(rows):
                     name = published or f"figure_4_{outcome}_{exposure}_{of_class}"
@@ -205,7 +205,7 @@ def forests(effects: Mapping[str, pd.DataFrame], how: MediationConfig) -> dict[s
 
 
 def chosen_mediators(
-    table: pd.DataFrame, effects: pd.DataFrame, how: MediationConfig, of_class: str = "ggo"
+    table: pd.DataFrame, effects: pd.DataFrame, config: MediationConfig, of_class: str = "ggo"
 ) -> pd.DataFrame:
     """Filter the mediators of any exposure by their correlations (J, multiple mediation).
 
@@ -215,7 +215,7 @@ def chosen_mediators(
         From `analysis_table`.
     effects : DataFrame
         From `described`.
-    how : MediationConfig
+    config : MediationConfig
         `most_correlated` and covariates; a mediator's effect is its largest standardised one.
     of_class : str
 
@@ -225,12 +225,12 @@ def chosen_mediators(
         See `filter_correlated`.
     """
     rows = effects[effects["mediator_by_criterion"] & (effects["class"] == of_class)]
-    rows = rows[_wanted(rows, how)]
+    rows = rows[_wanted(rows, config)]
     size = rows["indirect_standardised"].abs().groupby(rows["mediator"], sort=False).max()
-    return filter_correlated(table, size, how.most_correlated, how.covariates)
+    return filter_correlated(table, size, config.most_correlated, config.covariates)
 
 
-def two_part_tables(table: pd.DataFrame, outcome: str, how: MediationConfig) -> pd.DataFrame:
+def two_part_tables(table: pd.DataFrame, outcome: str, config: MediationConfig) -> pd.DataFrame:
     """Return `two_part_effects` of every texture of the three classes; areas are whole numbers."""
     parts = []
     for name in CLASSES:
@@ -239,10 +239,10 @@ def two_part_tables(table: pd.DataFrame, outcome: str, how: MediationConfig) -> 
         own = table.assign(**known)
         parts += [
             two_part_effects(
-                own, [exposure], outcome, f"any_{name}", textures, covariates_of(how, exposure),
-                draws=how.model_draws, seed=how.seed,
+                own, [exposure], outcome, f"any_{name}", textures, covariates_of(config, exposure),
+                draws=config.model_draws, seed=config.seed,
             )
-            for exposure in how.exposures
+            for exposure in config.exposures
         ]  # fmt: skip
     return pd.concat(parts, ignore_index=True)
 
@@ -251,7 +251,7 @@ def path_models(
     table: pd.DataFrame,
     outcome: str,
     paths: Mapping[str, tuple[str, ...]],
-    how: MediationConfig,
+    config: MediationConfig,
 ) -> tuple[dict[str, PathFit], pd.DataFrame]:
     """Fit the path model as figure 6 draws it, without covariances of mediators, and with them.
 
@@ -262,7 +262,7 @@ def path_models(
     paths : mapping
         Mediator → exposures, see `paths_of`; if exposures adjust for each other, all exposures of
         the model act on every mediator.
-    how : MediationConfig
+    config : MediationConfig
 
     Returns
     -------
@@ -273,14 +273,14 @@ def path_models(
         ``reason`` where there are none.
     """
     fits, rows = {}, []
-    if how.adjust_exposures:
+    if config.adjust_exposures:
         every = tuple(dict.fromkeys(x for own in paths.values() for x in own))
         paths = dict.fromkeys(paths, every)
     for name, correlated in (("as published", False), ("with covariances", True)):
         try:
             fits[name] = fit_paths(
-                table, outcome, paths, how.covariates, correlated=correlated,
-                draws=how.model_draws, seed=how.seed,
+                table, outcome, paths, config.covariates, correlated=correlated,
+                draws=config.model_draws, seed=config.seed,
             )  # fmt: skip
         except (ValueError, NotConvergedError) as error:
             rows.append({"model": name, "verdict": "", "reason": str(error)})
@@ -290,8 +290,20 @@ def path_models(
     return fits, pd.DataFrame(rows)
 
 
+def syntax_of(models: Mapping[str, tuple[Mapping[str, PathFit], pd.DataFrame]]) -> str:
+    """Return the path models as lavaan and semopy read them, each below its name.
+
+    Parameters
+    ----------
+    models : mapping
+        Outcome → what `path_models` returns.
+    """
+    fits = {(name, model): fit for name, (own, _) in models.items() for model, fit in own.items()}
+    return "\n\n".join(f"# {name}, {model}\n{fit.syntax}" for (name, model), fit in fits.items())
+
+
 def natural_tables(
-    table: pd.DataFrame, outcome: str, paths: Mapping[str, Collection[str]], how: MediationConfig
+    table: pd.DataFrame, outcome: str, paths: Mapping[str, Collection[str]], config: MediationConfig
 ) -> pd.DataFrame:
     """Return natural effects of each pair by logit, with the E-values of its indirect risk ratio.
 
@@ -301,14 +313,14 @@ def natural_tables(
     outcome : str
     paths : mapping
         Mediator → exposures, see `paths_of`.
-    how : MediationConfig
+    config : MediationConfig
     """
     parts = []
     for mediator, exposures in paths.items():
         for exposure in exposures:
             found = natural_effects(
-                table, exposure, outcome, mediator, covariates_of(how, exposure),
-                draws=how.model_draws, seed=how.seed,
+                table, exposure, outcome, mediator, covariates_of(config, exposure),
+                draws=config.model_draws, seed=config.seed,
             )  # fmt: skip
             found[["e_value", "e_value_limit"]] = np.nan
             ratio = (found["effect"] == "indirect_risk_ratio") & found["estimate"].notna()
@@ -323,10 +335,10 @@ def natural_tables(
 
 
 def rho_table(
-    table: pd.DataFrame, outcome: str, paths: Mapping[str, Collection[str]], how: MediationConfig
+    table: pd.DataFrame, outcome: str, paths: Mapping[str, Collection[str]], config: MediationConfig
 ) -> pd.DataFrame:
     """Return `vanishing_rho` of each pair of a path model."""
-    parts = [vanishing_rho(table, [exposure], outcome, [mediator], covariates_of(how, exposure))
+    parts = [vanishing_rho(table, [exposure], outcome, [mediator], covariates_of(config, exposure))
              for mediator, exposures in paths.items() for exposure in exposures]  # fmt: skip
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*RHO_COLUMNS])
 

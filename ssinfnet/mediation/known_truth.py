@@ -89,7 +89,7 @@ def _planted_shares(truth: pd.DataFrame) -> pd.DataFrame:
 
 
 def planted_effects(
-    how: MediationConfig,
+    config: MediationConfig,
     *,
     n: int = 400_000,
     seed: int = 0,
@@ -102,7 +102,7 @@ def planted_effects(
 
     Parameters
     ----------
-    how : MediationConfig
+    config : MediationConfig
         Exposures, outcomes and covariates; the hospital, which nothing depends on, makes no
         difference.
     n : int
@@ -119,9 +119,11 @@ def planted_effects(
         error of that.
     """
     rng = np.random.default_rng(seed)
-    batches = [_batch_effects(draw_model(rng, n // BATCHES, effects), how) for _ in range(BATCHES)]
+    batches = [
+        _batch_effects(draw_model(rng, n // BATCHES, effects), config) for _ in range(BATCHES)
+    ]
     names = ["outcome", "exposure", "mediator"]
-    rows = pd.MultiIndex.from_product([how.outcomes, how.exposures, PLANTED], names=names)
+    rows = pd.MultiIndex.from_product([config.outcomes, config.exposures, PLANTED], names=names)
     drawn = pd.concat(batches, axis=1).reindex(rows)
     table = pd.DataFrame(
         {"planted": drawn.mean(axis=1), "planted_se": drawn.std(axis=1) / np.sqrt(BATCHES)}
@@ -130,13 +132,13 @@ def planted_effects(
     return table
 
 
-def _batch_effects(truth: pd.DataFrame, how: MediationConfig) -> pd.Series:
+def _batch_effects(truth: pd.DataFrame, config: MediationConfig) -> pd.Series:
     """Return the indirect effects in one draw, by outcome, exposure and mediator."""
     shares = _planted_shares(truth)
     found = {}
-    for outcome, exposure in product(how.outcomes, how.exposures):
+    for outcome, exposure in product(config.outcomes, config.exposures):
         analysed = (truth["infected"] == 1) | (outcome != "severe")
-        beside = [MODEL_NAMES[x] for x in covariates_of(how, exposure) if x != "hospital"]
+        beside = [MODEL_NAMES[x] for x in covariates_of(config, exposure) if x != "hospital"]
         for names, known in complete_groups(shares):
             rows = truth[analysed & known]
             x, others, y = (rows[columns].to_numpy(float)
@@ -220,7 +222,7 @@ def _joined(patients: pd.DataFrame, mediators: Mapping[str, pd.DataFrame]) -> pd
 
 
 def recovered_effects(
-    patients: pd.DataFrame, mediators: Mapping[str, pd.DataFrame], how: MediationConfig
+    patients: pd.DataFrame, mediators: Mapping[str, pd.DataFrame], config: MediationConfig
 ) -> pd.DataFrame:
     """Estimate every planted effect by `mediate`, once for each kind of masks.
 
@@ -230,7 +232,7 @@ def recovered_effects(
         Exposures, outcomes and covariates, indexed by patient.
     mediators : mapping
         From `mediators_by_masks`.
-    how : MediationConfig
+    config : MediationConfig
 
     Returns
     -------
@@ -241,15 +243,16 @@ def recovered_effects(
     whole = _joined(patients, mediators)
     names = [f"{masks}.{mediator}" for masks in mediators for mediator in PLANTED]
     parts = []
-    for outcome in how.outcomes:
+    for outcome in config.outcomes:
         try:
             table = mediate(
-                whole, how.exposures, outcome, names, how.covariates,
-                adjust_exposures=how.adjust_exposures, adjustment=how.adjustment, draws=how.draws,
-                interval=how.interval, seed=how.seed, fewest=how.fewest,
+                whole, config.exposures, outcome, names, config.covariates,
+                adjust_exposures=config.adjust_exposures, adjustment=config.adjustment,
+                draws=config.draws, interval=config.interval, seed=config.seed,
+                fewest=config.fewest,
             ).table  # fmt: skip
         except ValueError as error:
-            pairs = pd.MultiIndex.from_product([how.exposures, names])
+            pairs = pd.MultiIndex.from_product([config.exposures, names])
             table = pairs.to_frame(index=False, name=["exposure", "mediator"])
             table["reason"] = str(error)
         parts.append(table.assign(outcome=outcome))
@@ -261,7 +264,7 @@ def recovered_effects(
 
 
 def attenuations(
-    patients: pd.DataFrame, mediators: Mapping[str, pd.DataFrame], how: MediationConfig
+    patients: pd.DataFrame, mediators: Mapping[str, pd.DataFrame], config: MediationConfig
 ) -> pd.DataFrame:
     """Divide effects from predicted masks by those from true masks, over the same patients.
 
@@ -279,13 +282,13 @@ def attenuations(
         Below 1 the predicted masks weaken the effect. NaN where it cannot be computed.
     """
     whole = _joined(patients, mediators)
-    parts = [_attenuation(whole, outcome, mediator, exposure, how) for outcome in how.outcomes
-             for mediator in PLANTED for exposure in how.exposures]  # fmt: skip
+    parts = [_attenuation(whole, outcome, mediator, exposure, config) for outcome in config.outcomes
+             for mediator in PLANTED for exposure in config.exposures]  # fmt: skip
     return pd.concat(parts, ignore_index=True)
 
 
 def _attenuation(
-    whole: pd.DataFrame, outcome: str, mediator: str, exposure: str, how: MediationConfig
+    whole: pd.DataFrame, outcome: str, mediator: str, exposure: str, config: MediationConfig
 ) -> pd.DataFrame:
     """Return the row of one outcome, mediator and exposure."""
     pair = [f"true.{mediator}", f"predicted.{mediator}"]
@@ -294,7 +297,7 @@ def _attenuation(
     unknown = pd.DataFrame({**labels, "n_both": len(known), "attenuation": np.nan,
                             "attenuation_low": np.nan, "attenuation_high": np.nan})  # fmt: skip
     try:
-        frame = analysis_frame(known, [exposure], outcome, pair, covariates_of(how, exposure))
+        frame = analysis_frame(known, [exposure], outcome, pair, covariates_of(config, exposure))
     except ValueError:  # `recovered_effects` says why
         return unknown
     values = frame.values
@@ -302,9 +305,9 @@ def _attenuation(
     x, m, y = (values[names].to_numpy() for names in (list(frame.exposures), pair, outcome))
     unknown["n_both"] = len(values)
     unknown["attenuation"] = _quotient(indirect_effects(others, x, m, y))
-    if not how.draws:
+    if not config.draws:
         return unknown
-    weights = drawn_weights(len(values), how.draws, how.seed)
+    weights = drawn_weights(len(values), config.draws, config.seed)
     drawn = _quotient(weighted_indirect_effects(weights, others, x, m, y))
     low, high = percentile_interval(drawn)
     return unknown.assign(attenuation_low=low, attenuation_high=high)

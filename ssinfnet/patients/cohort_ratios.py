@@ -26,7 +26,7 @@ __all__ = ["cohort_lungs", "contact_rows", "lesion_ratios"]
 
 
 def cohort_lungs(
-    places: StudyPaths,
+    paths: StudyPaths,
     cohort: Cohort,
     rows: pd.DataFrame,
     network: Path | None = None,
@@ -36,7 +36,7 @@ def cohort_lungs(
 
     Parameters
     ----------
-    places : StudyPaths
+    paths : StudyPaths
         Of the study that prepared the slices.
     cohort : Cohort
     rows : DataFrame
@@ -47,7 +47,7 @@ def cohort_lungs(
     """
     fields = {}
     if network is not None:
-        slices = slice_sets.single_slices(rows, places)
+        slices = slice_sets.single_slices(rows, paths)
         predicted = inference.predict_rows(network, rows, slices, device)
         fields = {name: clean_field(maps[0] >= 0.5) for name, maps in predicted.items()}
     found = {}
@@ -75,7 +75,7 @@ def contact_rows(rows: pd.DataFrame, faulty: Collection[str], most: int = 24) ->
 
 
 def lesion_ratios(
-    places: StudyPaths,
+    paths: StudyPaths,
     cohort: Cohort,
     rows: pd.DataFrame,
     folder: Path,
@@ -91,7 +91,7 @@ def lesion_ratios(
 
     Parameters
     ----------
-    places, cohort, rows, lung_network, device
+    paths, cohort, rows, lung_network, device
         As `cohort_lungs` takes them.
     folder : Path
         Receives one table a chunk.
@@ -109,7 +109,7 @@ def lesion_ratios(
         (pixels) and fault; the two are missing where the lungs have a fault. From here
         `severity.patient_ratios`.
     """
-    trained = {model: places.single(model, fold, seed) for model in models}
+    trained = {model: paths.single(model, fold, seed) for model in models}
     used = dict(trained) | ({} if lung_network is None else {"lungs": lung_network})
     weights = {name: artifacts.sha256(path / fitting.WEIGHTS) for name, path in used.items()}
     tables = []
@@ -118,25 +118,25 @@ def lesion_ratios(
         part = rows.iloc[first : first + CHUNK]
         held = {"weights": weights, "flipped_views": flipped_views,
                 "slices": part["slice_id"].tolist()}  # fmt: skip
-        made = artifacts.made_by(places.study, held)
+        made = artifacts.made_by(paths.study, held)
         path = folder / f"ratios{number:05d}.parquet"
         if not artifacts.is_current(path, made):
-            lungs = cohort_lungs(places, cohort, part, lung_network, device)
-            measured = _measure(places, part, trained, lungs, flipped_views, device)
+            lungs = cohort_lungs(paths, cohort, part, lung_network, device)
+            measured = _measure(paths, part, trained, lungs, flipped_views, device)
             artifacts.write_table(path, measured, made)
         tables.append(artifacts.read_table(path))
     return pd.concat(tables, ignore_index=True)
 
 
 def _measure(
-    places: StudyPaths,
+    paths: StudyPaths,
     rows: pd.DataFrame,
     trained: dict[str, Path],
     lungs: dict[str, tuple[NDArray[np.bool_], str]],
     flipped_views: bool,
     device: torch.device | None,
 ) -> pd.DataFrame:
-    slices = slice_sets.single_slices(rows, places)
+    slices = slice_sets.single_slices(rows, paths)
     measured = []
     for model, network in trained.items():
         predicted = inference.predict_rows(

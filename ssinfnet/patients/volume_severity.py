@@ -24,13 +24,13 @@ COLUMNS = ["model", "fold", "patient_id", "scan_id", "slices", "annotated", "pre
 
 
 def volume_severity(
-    study: Study, places: StudyPaths, cohort: Cohort, folds: Iterable[int], model: str, seed: int
+    study: Study, paths: StudyPaths, cohort: Cohort, folds: Iterable[int], model: str, seed: int
 ) -> pd.DataFrame:
     """Score the test volumes of some folds.
 
     Parameters
     ----------
-    study, places : Study, StudyPaths
+    study, paths : Study, StudyPaths
     cohort : Cohort
         Not yet in a fold.
     folds : iterable of int
@@ -49,7 +49,7 @@ def volume_severity(
     rows = []
     for fold in folds:
         own = cohort.in_fold(fold)
-        predictions = evaluation.read_predictions(places.single(model, fold, seed))
+        predictions = evaluation.read_predictions(paths.single(model, fold, seed))
         for scan, slices in own.of_split("test").groupby("scan_id", sort=False):
             fault = volume_fault(slices)
             if fault == "slices stand alone":

@@ -27,7 +27,7 @@ def render_slice(
     truth: NDArray[np.uint8] | None = None,
     *,
     opacity: float = FILL,
-    shown: Collection[str] = tuple(COLOURS),
+    layers: Collection[str] = tuple(COLOURS),
     zoom: int = 1,
 ) -> NDArray[np.uint8]:
     """Draw a slice with its predicted lesion filled and the true one outlined.
@@ -42,7 +42,7 @@ def render_slice(
         The same labels. Outlined by class where `labels` has classes, else as one lesion.
     opacity : float
         Of the fill, 0 (none) to 1.
-    shown : collection of str
+    layers : collection of str
         Of ``GGO``, ``consolidation``, ``lesion`` and ``truth``, what to draw.
     zoom : int
         Side of a pixel in the picture.
@@ -63,12 +63,12 @@ def render_slice(
     picture = np.repeat(_grey(image)[..., None], 3, axis=2)
     by_class = labels is not None and bool(((labels == 1) | (labels == 2)).any())
     for label, name in LABELS.items():
-        if labels is not None and name in shown:
+        if labels is not None and name in layers:
             region = labels == label
             blend = (1 - opacity) * picture[region] + opacity * _rgb(name)
             picture[region] = np.rint(blend).astype(np.uint8)
     picture = _enlarged(picture, zoom)
-    if truth is not None and TRUTH in shown:
+    if truth is not None and TRUTH in layers:
         known = [label for label in LABELS if (truth == label).any()] if by_class else []
         for region in [truth == label for label in known] or [truth > 0]:
             picture[_edge(_enlarged(region, zoom))] = _rgb(TRUTH)

@@ -119,17 +119,17 @@ def plot_cohort_examples(
 
 
 @mpl.rc_context(STYLE)
-def plot_augmented(shown: Mapping[str, Sequence[NDArray[np.floating]]]) -> Figure:
+def plot_augmented(examples: Mapping[str, Sequence[NDArray[np.floating]]]) -> Figure:
     """Draw training slices as augmentation changes them (V figure 6).
 
     Parameters
     ----------
-    shown : mapping of str to sequence of (height, width) float arrays
+    examples : mapping of str to sequence of (height, width) float arrays
         Name of a row → slices in [0, 1], the same slices in every row.
     """
-    same_number(**shown)
-    figure, axes = grid(len(shown), len(next(iter(shown.values()))))
-    for row, (name, slices) in enumerate(shown.items()):
+    same_number(**examples)
+    figure, axes = grid(len(examples), len(next(iter(examples.values()))))
+    for row, (name, slices) in enumerate(examples.items()):
         for column, image in enumerate(slices):
             plot_slice(image, axes[row, column])
         name_row(axes[row, 0], name)

@@ -114,15 +114,15 @@ class Viewer(widgets.VBox):
         at = self.position.value - 1
         image, truth = np.asarray(self._slices[at]), self._truth[at]
         shown = [name for name, box in self.shown.items() if box.value]
-        how = {"shown": shown, "zoom": max(1, round(SHOWN_SIDE / max(image.shape)))}
+        options = {"layers": shown, "zoom": max(1, round(SHOWN_SIDE / max(image.shape)))}
         if change is None or change["owner"] is self.position or not self._probabilities:
             alone = None if self._probabilities else truth
             self.caption.value = html.escape(self._names[at])
             self.titles[SLICE_ALONE].value = f"<b>{SLICE_ALONE}</b>"
-            self.pictures[SLICE_ALONE].value = png(render_slice(image, truth=alone, **how))
+            self.pictures[SLICE_ALONE].value = png(render_slice(image, truth=alone, **options))
         for name, maps in self._probabilities.items():
             labels = predicted_labels(np.asarray(maps[at]), self.threshold.value)
-            picture = render_slice(image, labels, truth, opacity=self.opacity.value, **how)
+            picture = render_slice(image, labels, truth, opacity=self.opacity.value, **options)
             self.titles[name].value = _title(name, labels, truth)
             self.pictures[name].value = png(picture)
 
@@ -183,7 +183,7 @@ def view(
 
 def view_patient(
     study: Study,
-    places: StudyPaths,
+    paths: StudyPaths,
     patient: str | None = None,
     models: Sequence[str] | None = None,
     multi_models: Sequence[str] = (),
@@ -192,7 +192,7 @@ def view_patient(
 
     Parameters
     ----------
-    study, places
+    study, paths
         After 01_data_split and the trainings.
     patient : str, optional
         By default the test patient with most slices that have lesion.
@@ -208,7 +208,7 @@ def view_patient(
     ValueError
         If the patient is none of the test patients, or no model has predicted.
     """
-    cohort, seed = Cohort.load(places.cohort), study.seeds[0]
+    cohort, seed = Cohort.load(paths.cohort), study.seeds[0]
     test = cohort.of_split("test")
     if patient is None:
         with_lesion = test["has_lesion"].fillna(False).astype(bool)
@@ -219,9 +219,9 @@ def view_patient(
         raise ValueError(f"{patient!r} is no test patient of {study.name!r}; those are {known[:9]}")
     if models is None:
         models = [model for model in study.single.models
-                  if (places.single(model, 0, seed) / PREDICTIONS).is_file()]  # fmt: skip
-    folders = {_shown(model): places.single(model, 0, seed) for model in models}
-    folders |= {f"{_shown(model)}, classes": places.multi(model, 0, seed) for model in multi_models}
+                  if (paths.single(model, 0, seed) / PREDICTIONS).is_file()]  # fmt: skip
+    folders = {_shown(model): paths.single(model, 0, seed) for model in models}
+    folders |= {f"{_shown(model)}, classes": paths.multi(model, 0, seed) for model in multi_models}
     if not folders:
         raise ValueError(f"no model of {study.name!r} has predicted; run 03_single_segmentation")
     read = [(row.slice_id, image, mask) for row, image, mask in cohort.read(rows)]

@@ -33,7 +33,7 @@ def pack(
     study: Study,
     folder: Path,
     *,
-    places: StudyPaths | None = None,
+    paths: StudyPaths | None = None,
     single_model: str | None = None,
     multi_model: str | None = None,
     folds: Sequence[int] = (0,),
@@ -47,7 +47,7 @@ def pack(
         Trained, its raw data where they were: the scores are computed anew.
     folder : Path
         Must not exist; it appears whole, or not at all. Its name becomes the model's.
-    places : StudyPaths or None
+    paths : StudyPaths or None
         Where the trainings lie; this checkout's if None.
     single_model, multi_model : str or None
         SSInfNet where it was trained, else the last of the study; ``multi_model="none"`` packs
@@ -64,16 +64,16 @@ def pack(
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists; give another folder, or remove it first")
-    places = places or StudyPaths.of(study.name)
+    paths = paths or StudyPaths.of(study.name)
     seeds = tuple(seeds or study.seeds)
     single = single_model or _preferred(study.single.models)
     multi = multi_model or (_preferred(study.multi.models) if study.multi.models else "none")
     multi = None if multi == "none" else multi
-    cohort = Cohort.load(places.cohort)
-    _refuse_other_size(study, places)
+    cohort = Cohort.load(paths.cohort)
+    _refuse_other_size(study, paths)
     with artifacts.replacing_folder(folder, anew=True) as temporary:
         members = [
-            _member(study, places, single, multi, fold, seed, temporary)
+            _member(study, paths, single, multi, fold, seed, temporary)
             for fold in folds
             for seed in seeds
         ]
@@ -81,8 +81,8 @@ def pack(
             "study": study.model_dump(mode="json"),
             "notes": dict(cohort.notes),
             "slices": [row for fold in folds for row in _slices(cohort, fold)],
-            "scores": _scores(study, places, cohort, single, multi, folds, seeds),
-            "versions": _versions(places.single(single, folds[0], seeds[0])),
+            "scores": _scores(study, paths, cohort, single, multi, folds, seeds),
+            "versions": _versions(paths.single(single, folds[0], seeds[0])),
         }
         content = {
             "format": 3,
@@ -106,8 +106,8 @@ def _preferred(models: Sequence[str]) -> str:
     return PREFERRED if PREFERRED in models else models[-1]
 
 
-def _refuse_other_size(study: Study, places: StudyPaths) -> None:
-    prepared = artifacts.read_json(places.cohort / "prepared.json")["shape"][-1]
+def _refuse_other_size(study: Study, paths: StudyPaths) -> None:
+    prepared = artifacts.read_json(paths.cohort / "prepared.json")["shape"][-1]
     if prepared != study.image_size:
         raise ValueError(
             f"study {study.name!r} asks for {study.image_size} px, its slices were prepared at "
@@ -117,7 +117,7 @@ def _refuse_other_size(study: Study, places: StudyPaths) -> None:
 
 def _member(
     study: Study,
-    places: StudyPaths,
+    paths: StudyPaths,
     single: str,
     multi: str | None,
     fold: int,
@@ -125,12 +125,12 @@ def _member(
     folder: Path,
 ) -> Member:
     """Copy the weights of one fold and seed; return what they are."""
-    trainings = {"single": (places.single(single, fold, seed), study.single, SINGLE_MODELS)}
+    trainings = {"single": (paths.single(single, fold, seed), study.single, SINGLE_MODELS)}
     if multi:
         if MULTI_MODELS[multi].prior and single != PRIOR_MODEL:
-            prior = places.single(PRIOR_MODEL, fold, seed)
+            prior = paths.single(PRIOR_MODEL, fold, seed)
             trainings["prior"] = prior, study.single, SINGLE_MODELS
-        trainings["multi"] = places.multi(multi, fold, seed), study.multi, MULTI_MODELS
+        trainings["multi"] = paths.multi(multi, fold, seed), study.multi, MULTI_MODELS
     files = {}
     for stage, (source, part, models) in trainings.items():
         target = folder / f"fold{fold}_seed{seed}_{stage}.safetensors"
@@ -161,7 +161,7 @@ def _slices(cohort: Cohort, fold: int) -> list[dict[str, Any]]:
 
 def _scores(
     study: Study,
-    places: StudyPaths,
+    paths: StudyPaths,
     cohort: Cohort,
     single: str,
     multi: str | None,
@@ -173,11 +173,11 @@ def _scores(
     for fold in folds:
         own = cohort.in_fold(fold)
         for split in ("validation", "test"):
-            lesion = evaluation.score_single(study, places, own, [single], seeds, split=split)
+            lesion = evaluation.score_single(study, paths, own, [single], seeds, split=split)
             tables.append(lesion.assign(stage="single", split=split))
             if multi and len(own.with_classes(split)):
                 classes = evaluation.score_multi(
-                    study, places, own, [multi], seeds=seeds, split=split
+                    study, paths, own, [multi], seeds=seeds, split=split
                 )
                 lesions = classes[classes["class"].isin(scores.CLASSES[1:])]
                 tables.append(lesions.assign(stage="multi", split=split))
@@ -206,15 +206,15 @@ def _card(description: Description) -> str:
     )
     first = description.members[0]
     stages = first.stages()
-    shown_multi = first.multi and MULTI_MODELS[first.multi.model].shown
+    shown_multi = first.multi and MULTI_MODELS[first.multi.model].label
     if "prior" in stages:
-        shown_multi += f", which reads the map of {SINGLE_MODELS[first.prior.model].shown}"
+        shown_multi += f", which reads the map of {SINGLE_MODELS[first.prior.model].label}"
     return template.render(
         model=description,
         training=description.training,
         classes=first.multi is not None,
         phantom=description.training.study["data"]["phantom"] is not None,
-        shown_single=SINGLE_MODELS[first.single.model].shown,
+        shown_single=SINGLE_MODELS[first.single.model].label,
         shown_multi=shown_multi,
         widths=" and ".join(sorted({f"{file.width:g}" for file, _ in stages.values()})),
     )

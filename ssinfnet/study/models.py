@@ -25,7 +25,7 @@ __all__ = [
 class SingleModel:
     """A stage-1 model: slice → lesion probability."""
 
-    shown: str  # in tables and figures
+    label: str  # in tables and figures
     published: str  # in published_values.csv
     network: str = "infnet"  # or "unet"
     pretrained: bool = False  # starts from inpainting
@@ -37,7 +37,7 @@ class SingleModel:
 class MultiModel:
     """A stage-2 model: slice, and prior, → background, GGO, consolidation."""
 
-    shown: str
+    label: str
     published: str
     network: str = "unet"  # or "fcn8s"
     prior: bool = True
@@ -88,7 +88,7 @@ MULTI_MODELS = {
 }  # fmt: skip
 
 # Our name of a model to the name that tables and figures show
-MODEL_NAMES = {name: model.shown for name, model in (SINGLE_MODELS | MULTI_MODELS).items()}
+MODEL_NAMES = {name: model.label for name, model in (SINGLE_MODELS | MULTI_MODELS).items()}
 
 ABLATION = (
     "sinfnet",
@@ -105,7 +105,7 @@ def ablation(trained: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index model; shown, pretrained, focal, lookahead.
+        Index model; label, pretrained, focal, lookahead.
 
     Raises
     ------
@@ -116,4 +116,4 @@ def ablation(trained: Sequence[str]) -> pd.DataFrame:
         raise ValueError(f"an ablation needs multi.models to name ssinfnet, got {list(trained)}")
     rows = {name: asdict(MULTI_MODELS[name]) for name in ABLATION if name in trained}
     table = pd.DataFrame.from_dict(rows, orient="index")
-    return table[["shown", "pretrained", "focal", "lookahead"]].rename_axis("model")
+    return table[["label", "pretrained", "focal", "lookahead"]].rename_axis("model")

@@ -23,7 +23,7 @@ from ssinfnet.tables.segmentation import (
     split_table,
     volume_table,
 )
-from ssinfnet.tables.shown import MEAN_NOTE, broken, display, first_rows, has_intervals, show
+from ssinfnet.tables.text import MEAN_NOTE, broken, display, first_rows, has_intervals, show
 
 __all__ = [
     "ITEMS",

@@ -37,12 +37,12 @@ def escape(text: str) -> str:
     return text.translate(ESCAPED)
 
 
-def latex(shown: pd.DataFrame, caption: str, label: str, notes: tuple[str, ...] = ()) -> str:
+def latex(table: pd.DataFrame, caption: str, label: str, notes: tuple[str, ...] = ()) -> str:
     r"""Return a table of texts as LaTeX.
 
     Parameters
     ----------
-    shown : DataFrame
+    table : DataFrame
         From `display`: texts, which are escaped here; but those of a column ``formula``, which
         are LaTeX already.
     caption : str
@@ -62,12 +62,12 @@ def latex(shown: pd.DataFrame, caption: str, label: str, notes: tuple[str, ...] 
     ValueError
         If the table has no columns.
     """
-    if not len(shown.columns):
+    if not len(table.columns):
         raise ValueError(f"table {label} has no columns; LaTeX needs one")
     escaped = [column if name == "formula" else column.map(escape)
-               for name, column in shown.astype("str").items()]  # fmt: skip
+               for name, column in table.astype("str").items()]  # fmt: skip
     rows = [_row(row) for row in zip(*escaped, strict=True)]
-    body = rows or [rf"\multicolumn{{{len(shown.columns)}}}{{l}}{{No rows.}} \\"]
+    body = rows or [rf"\multicolumn{{{len(table.columns)}}}{{l}}{{No rows.}} \\"]
     lines = [
         r"% \usepackage{booktabs,graphicx}",
         r"\begin{table}",
@@ -75,9 +75,9 @@ def latex(shown: pd.DataFrame, caption: str, label: str, notes: tuple[str, ...] 
         rf"\caption{{{escape(caption)}}}",
         rf"\label{{tab:{label}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{'l' * len(shown.columns)}}}",
+        rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
         r"\toprule",
-        _row(escape(str(name)) for name in shown.columns),
+        _row(escape(str(name)) for name in table.columns),
         r"\midrule",
         *body,
         r"\bottomrule",

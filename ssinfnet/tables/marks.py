@@ -62,14 +62,14 @@ class Marks:
     ----------
     cells : set of (index, column)
         Whose text gets the mark.
-    shown : tuple of dict
+    trainings : tuple of dict
         The trainings behind the marks, from `learnt.unlearnt`.
     title : bool
         Whether the title gets it.
     """
 
     cells: frozenset[tuple[Hashable, str]] = frozenset()
-    shown: tuple[Mapping[str, Any], ...] = ()
+    trainings: tuple[Mapping[str, Any], ...] = ()
     title: bool = False
 
     def on(self, texts: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +93,7 @@ class Marks:
         """
         sentences = dict.fromkeys(
             f"{one['text']}{'' if one['study'] == study else ' of ' + one['study']} "
-            f"{one['reason']}." for one in self.shown
+            f"{one['reason']}." for one in self.trainings
         )  # fmt: skip
         return [f"{MARK} {' '.join(sentences)}"] if sentences else []
 
@@ -117,7 +117,7 @@ def find_marks(
         return Marks()
     if not columns:
         shown = [one for one in unlearnt if _has_rule(name, one) and _fits(_rule(name, one), one)]
-        return Marks(shown=tuple(shown), title=bool(shown))
+        return Marks(trainings=tuple(shown), title=bool(shown))
     cells, shown = set(), []
     for index, row in zip(frame.index, frame.to_dict("records"), strict=True):
         of_row = [one for one in unlearnt if _is_of_row(one, row, row.get("table", name))]

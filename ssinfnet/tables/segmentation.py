@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ssinfnet import scores
 from ssinfnet.paper import published
 from ssinfnet.study.config import PseudoLabelConfig
-from ssinfnet.tables.shown import PARTS
+from ssinfnet.tables.text import PARTS
 
 __all__ = [
     "loss_table",

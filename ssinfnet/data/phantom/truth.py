@@ -46,14 +46,14 @@ class TrueMasks(NamedTuple):
     consolidation: NDArray[np.bool_]
 
 
-def lung_and_classes(shown: CTSlice) -> NDArray[np.uint8]:
+def lung_and_classes(ct: CTSlice) -> NDArray[np.uint8]:
     """Return one picture of a slice's lungs and lesions, shape (size, size).
 
     It holds 0 outside the lungs, 1 in them, 2 in ground glass and 3 in consolidation.
     """
-    label = np.where(shown.lung > 0, LUNG, 0).astype(np.uint8)
-    label[shown.label == GROUND_GLASS] = ITS_GROUND_GLASS
-    label[shown.label == CONSOLIDATION] = ITS_CONSOLIDATION
+    label = np.where(ct.lung > 0, LUNG, 0).astype(np.uint8)
+    label[ct.label == GROUND_GLASS] = ITS_GROUND_GLASS
+    label[ct.label == CONSOLIDATION] = ITS_CONSOLIDATION
     return label
 
 
@@ -88,7 +88,7 @@ def read_planted(folder: Path) -> pd.DataFrame:
     return planted.set_index(planted["ID"].map(patient_id_of).rename("patient_id"))
 
 
-def write_truth(folder: Path, picture: str, shown: CTSlice) -> Path:
+def write_truth(folder: Path, picture: str, ct: CTSlice) -> Path:
     """Write the exact masks of one slice; return the file.
 
     Parameters
@@ -97,11 +97,11 @@ def write_truth(folder: Path, picture: str, shown: CTSlice) -> Path:
         Of site D.
     picture : str
         The slice's file below `folder`.
-    shown : CTSlice
+    ct : CTSlice
     """
     path = _truth_path(folder, picture)
     with artifacts.replacing(path) as temporary:
-        Image.fromarray(lung_and_classes(shown)).save(temporary)
+        Image.fromarray(lung_and_classes(ct)).save(temporary)
     return path
 
 

@@ -50,7 +50,7 @@ class Feature:
 
     family: str  # key of FAMILIES, PyRadiomics' own
     name: str  # PyRadiomics' own, also where it is deprecated there
-    shown: str  # as in S table S1
+    label: str  # as in S table S1
     description: str
     formula: str  # LaTeX, in the module's notation
 
@@ -233,7 +233,7 @@ def panel_names(name: str) -> dict[str, dict[str, str]]:
     named: dict[str, dict[str, str]] = {}
     for feature in FEATURES:
         of_family = named.setdefault(FAMILIES[feature.family], {})
-        of_family[f"{name}_{feature.column}"] = feature.shown
+        of_family[f"{name}_{feature.column}"] = feature.label
     return named
 
 
@@ -242,7 +242,7 @@ def table_s1() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "family": FAMILIES[feature.family],
-            "feature": feature.shown,
+            "feature": feature.label,
             "description": feature.description,
             "formula": f"${feature.formula}$",
             "pyradiomics": _in_pyradiomics(feature),

@@ -132,9 +132,9 @@ def broken(text: str) -> str:
     return lines.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def has_intervals(shown: pd.DataFrame) -> bool:
+def has_intervals(table: pd.DataFrame) -> bool:
     """Say whether a table that `display` made has a mean with its error."""
-    return bool(shown.apply(lambda column: column.str.contains(" ± ")).any(axis=None))
+    return bool(table.apply(lambda column: column.str.contains(" ± ")).any(axis=None))
 
 
 def _shared_counts(frame: pd.DataFrame) -> tuple[str, list[str]]:
