@@ -25,7 +25,7 @@ from ssinfnet.engine import plain_runs
 from ssinfnet.report import publication
 from ssinfnet.storage import artifacts
 from ssinfnet.study import config
-from ssinfnet.study.paths import DATA_VARIABLE, StudyPaths
+from ssinfnet.study.paths import DATA_VARIABLE, StudyPaths, notebook_file
 from ssinfnet.training import fitting
 
 WANTED = ("0[1-5]_*",)  # without radiomics and mediation
@@ -51,7 +51,7 @@ def main() -> None:
             print("the time is up; the notebooks that are not there did not run", flush=True)
             break
         began = time.perf_counter()
-        plain_runs.run_notebook(plain_runs.notebook_path(notebook), parameters)
+        plain_runs.run_notebook(notebook_file(notebook), parameters)
         shown = {key: value for key, value in parameters.items() if key != "study"}
         row = {
             "notebook": notebook,

@@ -20,7 +20,7 @@ from ssinfnet.study.config import Study
 from ssinfnet.study.schedule import Run, runs_of
 from ssinfnet.work import progress
 
-__all__ = ["notebook_path", "run_notebook", "run_study", "runs_wanted"]
+__all__ = ["run_notebook", "run_study", "runs_wanted"]
 
 
 def run_study(study: Study, name: str, only: Sequence[str] = ()) -> None:
@@ -46,7 +46,7 @@ def run_study(study: Study, name: str, only: Sequence[str] = ()) -> None:
     for number, (notebook, parameters) in enumerate(runs, start=1):
         shown = ", ".join(f"{key}={value}" for key, value in parameters.items())
         progress.say(f"[{number}/{len(runs)}] {notebook} {shown}")
-        run_notebook(notebook_path(notebook), parameters)
+        run_notebook(paths.notebook_file(notebook), parameters)
 
 
 def runs_wanted(study: Study, name: str, only: Sequence[str] = ()) -> list[Run]:
@@ -72,11 +72,6 @@ def runs_wanted(study: Study, name: str, only: Sequence[str] = ()) -> list[Run]:
         if not any(fnmatchcase(book, pattern) for book in books):
             raise ValueError(f"no notebook of {study.name} matches {pattern!r}; it has {books}")
     return [run for run in runs if any(fnmatchcase(run[0], pattern) for pattern in only)]
-
-
-def notebook_path(notebook: str) -> Path:
-    """Return where a notebook lies, given by its name without ending."""
-    return paths.project_root() / "notebooks" / f"{notebook}.ipynb"
 
 
 def run_notebook(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,20 +9,29 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["LEARNING", "PREDICTIONS", "StudyPaths", "project_root", "study_file"]
+__all__ = [
+    "LEARNING",
+    "PREDICTIONS",
+    "StudyPaths",
+    "notebook_file",
+    "project_root",
+    "study_file",
+]
 
 ROOT_VARIABLE = "SSINFNET_ROOT"
 DATA_VARIABLE = "SSINFNET_DATA"
 LEARNING = "learning.json"  # in the folder of a training: what it learnt, beside its rivals
+PACKAGE = Path(__file__).parents[1]  # holds studies and notebooks too where a wheel put it
 PREDICTIONS = "predictions.npz"  # in the folder of a training: slice_id → probabilities
 
 
 def project_root() -> Path:
-    """Return the checkout that holds `studies/` and `notebooks/`.
+    """Return the folder that receives `papermill_runs/` and `figures/`.
 
-    ``SSINFNET_ROOT`` names it; otherwise it is the nearest such folder at or above the working
-    directory, so that the library, papermill and JupyterLab (which start in different folders)
-    agree.
+    ``SSINFNET_ROOT`` names it; otherwise it is the nearest folder with `studies/` and `notebooks/`
+    at or above the working directory, a checkout, so that the library, papermill and JupyterLab
+    (which start in different folders) agree. Installed from a wheel, which holds studies and
+    notebooks, and outside a checkout, it is the working directory.
 
     Raises
     ------
@@ -34,10 +43,23 @@ def project_root() -> Path:
     for folder in candidates:
         if (folder / "studies").is_dir() and (folder / "notebooks").is_dir():
             return folder
+    if all((PACKAGE / name).is_dir() for name in ("studies", "notebooks")):
+        return candidates[0]
     raise FileNotFoundError(
         f"no folder with studies/ and notebooks/ at or above {candidates[0]}; "
         f"work inside a checkout of the project, or set {ROOT_VARIABLE} to one"
     )
+
+
+def notebook_file(notebook: str) -> Path:
+    """Return where a notebook lies, given by its name without ending."""
+    return _shipped("notebooks") / f"{notebook}.ipynb"
+
+
+def _shipped(name: str) -> Path:
+    """Return a folder of the checkout, or the wheel's where there is no checkout."""
+    folder = project_root() / name
+    return folder if folder.is_dir() else PACKAGE / name
 
 
 def study_file(study: str) -> Path:
@@ -51,9 +73,9 @@ def study_file(study: str) -> Path:
     if study.endswith((".yaml", ".yml")):
         path = Path(study)
     else:
-        path = project_root() / "studies" / f"{study}.yaml"
+        path = _shipped("studies") / f"{study}.yaml"
     if not path.is_file():
-        known = sorted(p.stem for p in (project_root() / "studies").glob("*.yaml"))
+        known = sorted(p.stem for p in _shipped("studies").glob("*.yaml"))
         raise FileNotFoundError(f"no study {study!r} at {path}; the studies here are {known}")
     return path
 
