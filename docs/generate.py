@@ -42,6 +42,15 @@ NAMED = {SingleName: "[single model](#models)", MultiName: "[multi model](#model
 NOT_SAID = ("fmt:", "noqa", "type:")  # comments for tools
 
 
+def linked(page: str) -> str:
+    """Return a page whose D-nn lead to their entries in DECISIONS.md, but for those in code."""
+    return re.sub(
+        r"`[^`\n]*`|\b(D-(\d{2,3}))\b",
+        lambda found: f"[{found[1]}](../DECISIONS.md#d-{found[2]})" if found[1] else found[0],
+        page,
+    )
+
+
 # ---------------------------------------------------------------------------------------------
 # Studies
 
@@ -188,7 +197,7 @@ def studies_page() -> str:
     lines += ["", "## Models", "", "| key | stage | in tables |", "| --- | --- | --- |"]
     for stage, models in (("single", SINGLE_MODELS), ("multi", MULTI_MODELS)):
         lines += [f"| `{name}` | {stage} | {model.label} |" for name, model in models.items()]
-    return "\n".join(lines) + "\n"
+    return linked("\n".join(lines) + "\n")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -229,7 +238,7 @@ def commands_page() -> str:
     lines += ["", "## make", "", "`make VERB [STUDY=demo] [DATA=folder of raw data] …`", ""]
     lines += ["| | |", "| --- | --- |"]
     lines += [f"| `make {verb}` | {said} |" for verb, said in make_verbs().items()]
-    return "\n".join(lines) + "\n"
+    return linked("\n".join(lines) + "\n")
 
 
 def _placeholder(given: Any) -> str:
@@ -274,7 +283,7 @@ def tables_page() -> str:
         f"| {source} | {', '.join(rows[source, notebook])} | `{notebook}` |"
         for source, notebook in ordered
     ]
-    return "\n".join([WRITTEN, *TABLES_HEAD, *lines, *TABLES_FOOT])
+    return linked("\n".join([WRITTEN, *TABLES_HEAD, *lines, *TABLES_FOOT]))
 
 
 def _spelt_out(pattern: str) -> Iterator[str]:

@@ -138,7 +138,19 @@ def test_every_relative_link_leads_somewhere(page):
 
 def anchors(page):
     headings = re.findall(r"^#+ (.*)$", text_of(page), flags=re.MULTILINE)
-    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    named = re.findall(r'<a id="([\w-]+)"></a>', text_of(page))
+    return named + [
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_decision_that_a_page_names_is_a_link(page):
+    if page.name in ("DECISIONS.md", "CHANGELOG.md"):
+        return
+    text = re.sub(r"^```.*?^```|`[^`\n]*`|\[[^\]\n]*\]\([^)\n]*\)", "", text_of(page),
+                  flags=re.M | re.S)  # fmt: skip
+    assert re.findall(r"\bD-\d{2,3}\b", text) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

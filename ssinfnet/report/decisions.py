@@ -45,7 +45,7 @@ def read_decisions(root: Path) -> dict[str, tuple[str, str]]:
     if not file.is_file():
         return {}
     entries = re.findall(
-        r"^- \*\*(D-\d+)\s+(.+?)\*\*(.*?)(?=^- \*\*D-|^## |\Z)",
+        r"^- (?:<a [^>]*></a>)?\*\*(D-\d+)\s+(.+?)\*\*(.*?)(?=^- (?:<a |\*\*D-)|^## |\Z)",
         file.read_text(encoding="utf-8"),
         flags=re.MULTILINE | re.DOTALL,
     )
