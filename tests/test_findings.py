@@ -31,6 +31,21 @@ def test_the_ranking_of_a_class_is_of_that_class():
     assert f"{of_class['F1_mean'].max():.3f}" in said
 
 
+@pytest.mark.parametrize("table", ["table_s2", "table_s6a"])
+def test_the_lesion_is_found_where_a_column_names_it(table):
+    assert "undefined" not in findings.ranking(demo(table))
+
+
+def test_models_alike_are_not_ranked():
+    table = pd.DataFrame(
+        {"model": ["unet", "sinfnet"], "n_slices": 3, "n_patients": 2, "F1_mean": [0.0, 1e-5],
+         "F1_low": 0.0, "F1_high": 0.1}
+    )  # fmt: skip
+    assert findings.ranking(table).endswith("3 test slices of 2 patients: all 2 models have 0.000.")
+    assert findings.ranking(table[:1]).endswith("U-Net has 0.000 (95 % interval over patients "
+                                                "0.000 to 0.100).")  # fmt: skip
+
+
 def test_a_score_that_nobody_has_is_said_to_be_undefined():
     table = pd.DataFrame({"model": ["unet"], "F1_mean": [np.nan]})
     assert findings.ranking(table) == "F1 of the lesion is undefined for every model."

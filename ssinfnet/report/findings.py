@@ -24,7 +24,11 @@ __all__ = [
 
 ALPHA = 0.05
 INTERVAL = "95 % interval over patients"
-CLASS_NAMES = {"ggo": "ground glass", "lesion_macro": "ground glass and consolidation"}
+CLASS_NAMES = {
+    "lesion": "the lesion",
+    "ggo": "ground glass",
+    "lesion_macro": "ground glass and consolidation",
+}
 
 
 class Paragraph(str):
@@ -39,7 +43,7 @@ def show(*sentences: str) -> Paragraph:
     return Paragraph(" ".join(sentences))
 
 
-def ranking(table: pd.DataFrame, metric: str = "F1", of: str = "the lesion") -> str:
+def ranking(table: pd.DataFrame, metric: str = "F1", of: str = "lesion") -> str:
     """Say which model scores highest and which lowest, on how many slices.
 
     Parameters
@@ -48,7 +52,7 @@ def ranking(table: pd.DataFrame, metric: str = "F1", of: str = "the lesion") -> 
         From `tables.segmentation_table`; of one class, or with a column ``class`` that has `of`.
     metric : str
     of : str
-        What the score is of, such as ``ggo``.
+        What the score is of: ``lesion``, ``ggo``, ``consolidation``, ``lesion_macro``.
 
     Examples
     --------
@@ -67,13 +71,15 @@ interval over patients 0.600 to 0.800), U-Net lowest with 0.500 (0.400 to 0.600)
     most = rows.loc[rows["n_slices"].idxmax()]
     slices, patients = int(most["n_slices"]), int(most["n_patients"])
     best, worst = rows.iloc[-1], rows.iloc[0]
-    text = (
-        f"{metric} of {of}, mean over {slices:,} test slices of {patients:,} patients: "
-        f"{_name(best['model'])} is highest with {_with_interval(best, metric, INTERVAL)}"
-    )
-    if len(rows) > 1:
-        text += f", {_name(worst['model'])} lowest with {_with_interval(worst, metric)}"
-    return f"{text}."
+    start = f"{metric} of {of}, mean over {slices:,} test slices of {patients:,} patients"
+    highest = _with_interval(best, metric, INTERVAL)
+    if len(rows) == 1:
+        return f"{start}: {_name(best['model'])} has {highest}."
+    if f"{best[f'{metric}_mean']:.3f}" == f"{worst[f'{metric}_mean']:.3f}":
+        return f"{start}: all {len(rows)} models have {best[f'{metric}_mean']:.3f}."
+    lowest = _with_interval(worst, metric)
+    first, last = _name(best["model"]), _name(worst["model"])
+    return f"{start}: {first} is highest with {highest}, {last} lowest with {lowest}."
 
 
 def differences(tests: pd.DataFrame, metric: str = "F1", of: str | None = None) -> str:
