@@ -57,6 +57,8 @@ def test_a_fold_shortens_the_schedule_as_the_study_says(folder):
     assert fold.single.training.epochs < whole.single.training.epochs
 
 
-def test_a_part_that_a_study_does_not_have_is_an_error(folder):
-    with pytest.raises(AttributeError, match="scoring"):
-        report.open_study("smoke", section="scoring")
+@pytest.mark.parametrize("section", ["clinical.mediation", "lung_field"])
+def test_a_section_that_a_study_does_not_have_is_named(folder, section):
+    name = section.partition(".")[0]
+    with pytest.raises(ValueError, match=f"study start has no `{name}`"):
+        report.open_study("start", section=section)

@@ -103,16 +103,23 @@ def open_study(study: str, *, fold: int = 0, section: str = "", **parameters: An
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such study, or a key or value of it is wrong.
-    AttributeError
-        If the study has no such section.
+        If there is no such study, a key or value of it is wrong, or it has no such section.
     """
     settings = load_study(study).in_fold(fold)
     recorded = dict(parameters)
     if section:
-        held: Any = settings
-        for name in section.split("."):
-            held = getattr(held, name)
-        recorded = held.model_dump(mode="json") | recorded
+        recorded = _section(settings, section).model_dump(mode="json") | recorded
     made = artifacts.made_by(settings.name, recorded)
     return Session(settings, StudyPaths.of(settings.name), made, (settings,))
+
+
+def _section(settings: Study, name: str) -> Any:
+    section: Any = settings
+    for part in name.split("."):
+        section = getattr(section, part, None)
+    if section is None:
+        raise ValueError(
+            f"study {settings.name} has no `{name.partition('.')[0]}`, which this notebook is "
+            "about; docs/studies.md says what to write there"
+        )
+    return section
