@@ -7,7 +7,7 @@ import pytest
 from ssinfnet.study.config import parts
 from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS, ablation
 
-NAMES = ("shown", "published")
+NAMES = ("label", "published")
 
 
 def differing(one, other):
