@@ -102,3 +102,12 @@ def test_grades_mediators_stability_and_costs_are_read_from_their_tables():
     assert "36.3" not in findings.costs(demo("table_costs"))
     largest = demo("table_costs").groupby("stage")["parameters"].max()
     assert all(f"{number:,}" in findings.costs(demo("table_costs")) for number in largest)
+
+
+def test_costs_need_no_sinfnet_to_compare_with():
+    table = pd.DataFrame({"stage": ["single"], "model": ["unet"], "parameters": [1082033],
+                          "training_ms": [28.3], "training_relative": [np.nan]})  # fmt: skip
+    assert findings.costs(table) == (
+        "In stage 1, U-Net is largest with 1,082,033 parameters, and a training step of U-Net "
+        "takes longest, 28.3 ms a slice."
+    )

@@ -24,6 +24,7 @@ __all__ = [
 
 ALPHA = 0.05
 INTERVAL = "95 % interval over patients"
+STAGES = {"single": 1, "multi": 2}
 CLASS_NAMES = {
     "lesion": "the lesion",
     "ggo": "ground glass",
@@ -144,14 +145,13 @@ def costs(table: pd.DataFrame) -> str:
         From `tables.cost_table`.
     """
     sentences = []
-    for number, (_, rows) in enumerate(table.groupby("stage", sort=False), start=1):
+    for stage, rows in table.groupby("stage", sort=False):
         largest = rows.loc[rows["parameters"].idxmax()]
-        slowest = rows.loc[rows["training_relative"].idxmax()]
+        slowest = rows.loc[rows["training_ms"].idxmax()]
         sentences.append(
-            f"In stage {number}, {_name(largest['model'])} is largest with "
+            f"In stage {STAGES[stage]}, {_name(largest['model'])} is largest with "
             f"{largest['parameters']:,.0f} parameters, and a training step of "
-            f"{_name(slowest['model'])} takes longest, {slowest['training_relative']:.2f} times as "
-            "long as SInfNet's."
+            f"{_name(slowest['model'])} takes longest, {slowest['training_ms']:.1f} ms a slice."
         )
     return " ".join(sentences)
 
