@@ -43,6 +43,14 @@ def test_results_say_that_their_networks_were_trained_for_a_short_time(folder):
     assert said == {"x": True, "y": False, "z": False}
 
 
+def test_a_table_without_rows_says_why_unless_the_call_knows_better(folder):
+    session = report.open_study("smoke", empty="nothing mediates")
+    session.save_tables({"a": TABLE[:0], "b": TABLE}, "table_{}", "Table {}")
+    session.save_table(TABLE[:0], "table_c", "Table c", empty="none was fitted")
+    titles = [recorded(folder, f"table_{name}")["title"] for name in "abc"]
+    assert titles == ["Table a: nothing mediates", "Table b", "Table c: none was fitted"]
+
+
 def test_a_figure_lies_beside_its_numbers(folder):
     figure, axes = plt.subplots()
     axes.plot([0, 1])

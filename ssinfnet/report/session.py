@@ -32,12 +32,15 @@ class Session:
     networks_of : tuple of Study
         Whose networks the results show. Results say which of these networks were trained for
         fewer epochs than the paper's, or have not learnt (D-77).
+    empty : str
+        Why a table has no rows, where it has none; its title then ends in it.
     """
 
     settings: Study
     paths: StudyPaths
     made: dict[str, Any]
     networks_of: tuple[Study, ...]
+    empty: str = ""
 
     def showing(self, *studies: Study) -> Session:
         """Return the session for results that show the networks of other studies, or of none."""
@@ -50,7 +53,8 @@ class Session:
 
     def save_table(self, table: pd.DataFrame, name: str, title: str, **options: Any) -> Path:
         """Save a table into the study's figures; options are those of `report.save_table`."""
-        return writer.save_table(self.paths.figures, table, name, title, **self._label | options)
+        options = {"empty": self.empty} | self._label | options
+        return writer.save_table(self.paths.figures, table, name, title, **options)
 
     def save_figure(self, figure: Figure, name: str, title: str, **options: Any) -> Path:
         """Save a figure into the study's figures; options are those of `report.save_figure`."""
@@ -85,7 +89,9 @@ class Session:
             self.write_table(path, table)
 
 
-def open_study(study: str, *, fold: int = 0, section: str = "", **parameters: Any) -> Session:
+def open_study(
+    study: str, *, fold: int = 0, section: str = "", empty: str = "", **parameters: Any
+) -> Session:
     """Open a study for a notebook.
 
     Parameters
@@ -97,6 +103,8 @@ def open_study(study: str, *, fold: int = 0, section: str = "", **parameters: An
     section : str
         The section of the settings that the results depend on, such as ``scores`` or
         ``clinical.mediation``; it is recorded with them.
+    empty : str
+        As `Session` has it.
     parameters
         Recorded with the results too, such as ``model="unet"``.
 
@@ -110,7 +118,7 @@ def open_study(study: str, *, fold: int = 0, section: str = "", **parameters: An
     if section:
         recorded = _section(settings, section).model_dump(mode="json") | recorded
     made = artifacts.made_by(settings.name, recorded)
-    return Session(settings, StudyPaths.of(settings.name), made, (settings,))
+    return Session(settings, StudyPaths.of(settings.name), made, (settings,), empty)
 
 
 def _section(settings: Study, name: str) -> Any:
