@@ -13,7 +13,7 @@ import pandas as pd
 from ssinfnet.storage import artifacts
 from ssinfnet.study import schedule
 from ssinfnet.study.config import Study, load_study
-from ssinfnet.study.models import MODEL_NAMES, MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
+from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS, model_label
 from ssinfnet.study.paths import LEARNING, StudyPaths
 
 __all__ = [
@@ -85,7 +85,7 @@ class Training:
         elif self.fold or self.part:
             parts += [f"fold {self.fold}" if self.fold else f"without part {self.part}"]
         parts += [f"seed {self.seed}"] * seed
-        return f"{MODEL_NAMES.get(self.model, self.model)} ({', '.join(parts)})"
+        return f"{model_label(self.model)} ({', '.join(parts)})"
 
 
 def trainings(study: Study) -> Iterator[Training]:

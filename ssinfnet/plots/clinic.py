@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ssinfnet.plots.slices import LUNG_COLOUR, plot_slice
-from ssinfnet.plots.style import MODEL_NAMES, STYLE, grid, model_colour, same_number
+from ssinfnet.plots.style import STYLE, grid, model_colour, same_number
+from ssinfnet.study.models import model_label
 
 __all__ = [
     "plot_calibration",
@@ -121,7 +122,7 @@ def plot_confusions(counted: Mapping[str, pd.DataFrame]) -> Figure:
         for (row, column), number in np.ndenumerate(cells):
             colour = "white" if share[row, column] > 0.5 else "black"
             ax.text(column, row, f"{number:,}", ha="center", va="center", color=colour)
-        ax.set_title(f"{MODEL_NAMES.get(model, model)}\nn = {cells.sum():,}", fontsize=8)
+        ax.set_title(f"{model_label(model)}\nn = {cells.sum():,}", fontsize=8)
         ax.set_xticks(range(3), GRADE_NAMES, fontsize=7)
         ax.set_yticks(range(3), GRADE_NAMES, fontsize=7)
         ax.tick_params(length=0)
@@ -147,7 +148,7 @@ def plot_calibration(calibrated: Mapping[str, pd.DataFrame], ax: Axes | None = N
         above = table["share"] - table["low"], table["high"] - table["share"]
         ax.errorbar(
             table["ratio_mean"], table["share"], yerr=above, fmt="o-", markersize=3.5, capsize=2,
-            linewidth=1, color=model_colour(model), label=MODEL_NAMES.get(model, model),
+            linewidth=1, color=model_colour(model), label=model_label(model),
         )  # fmt: skip
     ax.set(xlabel="Lesion, share of the lungs", ylabel="Severe or critical, share of patients",
            ylim=(-0.03, 1.03))  # fmt: skip

@@ -16,6 +16,7 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.path import Path as PathOfPoints
 
 from ssinfnet.plots.style import STYLE, plot_reason
+from ssinfnet.tables import p_text
 
 if TYPE_CHECKING:
     from ssinfnet.mediation import PathFit
@@ -68,7 +69,7 @@ def plot_forest(rows: pd.DataFrame, names: Mapping[str, str], effect: str) -> Fi
             ax.plot([low, high], [y, y], color=colour, linewidth=1.1)
             ax.plot(row.indirect, y, "s", color=colour, markersize=3.2, markerfacecolor=face)
             said = f"{row.indirect:.2g} ({low:.2g} to {high:.2g})"
-            for column, text in zip(COLUMNS, (said, _p(row.p_indirect_adjusted), f"{row.n:,}"),
+            for column, text in zip(COLUMNS, (said, p_text(row.p_indirect_adjusted), f"{row.n:,}"),
                                     strict=True):  # fmt: skip
                 _beside(ax, y, column, text)
             ticks[y] = names.get(row.mediator, row.mediator)
@@ -96,10 +97,6 @@ def _beside(ax: Axes, y: float, column: float, text: str, fontweight: str = "nor
     ax.annotate(text, (1, y), (column, 0), xycoords=ax.get_yaxis_transform(),
                 textcoords="offset points", va="center", fontsize=6.5, fontweight=fontweight,
                 annotation_clip=False)  # fmt: skip
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 @mpl.rc_context(STYLE)

@@ -15,8 +15,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from ssinfnet.paper.published import beside_paper
-from ssinfnet.plots.style import HOLLOW, MODEL_NAMES, STYLE, model_colour
+from ssinfnet.plots.style import HOLLOW, STYLE, model_colour
 from ssinfnet.scores import agreement
+from ssinfnet.study.models import model_label
 
 __all__ = ["plot_class_scores", "plot_folds", "plot_places", "plot_roc", "plot_scores",
            "plot_volumes"]  # fmt: skip
@@ -136,7 +137,7 @@ def plot_folds(folds: pd.DataFrame, pooled: pd.DataFrame, metric: str = "F1") ->
         n = int(_rows(pooled, {"class": name, "metric": metric})["n"].min())
         ax.set_title(f"{_class_name(name)}\nn = {n}", fontsize=8)
         ax.set(xlim=(-0.6, len(models) - 0.3), ylim=(-0.03, 1.03))
-        ax.set_xticks(range(len(models)), [MODEL_NAMES.get(m, m) for m in models], rotation=90)
+        ax.set_xticks(range(len(models)), [model_label(m) for m in models], rotation=90)
         ax.tick_params(axis="x", length=0)
     panels[0].set_ylabel(f"{metric}, mean over slices")
     handles = _score_handles([], with_paper=False)
@@ -217,7 +218,7 @@ def plot_roc(
             curve["false_positive_rate"],
             curve["true_positive_rate"],
             color=model_colour(model),
-            label=f"{MODEL_NAMES.get(model, model)} (AUC {auc[model]:.3f})",
+            label=f"{model_label(model)} (AUC {auc[model]:.3f})",
             clip_on=False,
         )
     ax.set(
@@ -302,7 +303,7 @@ def _metric_label(summary: pd.DataFrame, metric: str) -> str:
 def _score_handles(models: Sequence[str], with_paper: bool) -> list[Line2D]:
     full: dict[str, Any] = {"marker": "o", "linestyle": "none"}
     handles = [
-        Line2D([], [], color=model_colour(model), label=MODEL_NAMES.get(model, model), **full)
+        Line2D([], [], color=model_colour(model), label=model_label(model), **full)
         for model in models
     ]
     handles.append(Line2D([], [], color="0.3", lw=4.5, alpha=0.4, label="± 1.96 SE, slices"))

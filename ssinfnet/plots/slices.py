@@ -17,12 +17,12 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from ssinfnet.plots.style import (
-    MODEL_NAMES,
     STYLE,
     grid,
     name_row,
     same_number,
 )
+from ssinfnet.study.models import model_label
 
 __all__ = [
     "CLASS_COLOURS",
@@ -198,7 +198,7 @@ def plot_slices_by_model(
         plot_overlay(image, truth, axes[row, -1])
         if names is not None:
             name_row(axes[row, 0], names[row])
-    titles = ["CT slice", *(MODEL_NAMES.get(model, model) for model in predictions), "Truth"]
+    titles = ["CT slice", *(model_label(model) for model in predictions), "Truth"]
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
     if classes:

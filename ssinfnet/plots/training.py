@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from ssinfnet.plots.style import MODEL_NAMES, STYLE, grid, model_colour, name_row
+from ssinfnet.plots.style import STYLE, grid, model_colour, name_row
+from ssinfnet.study.models import model_label
 
 __all__ = ["plot_costs", "plot_inpainting", "plot_pretraining", "plot_training"]
 
@@ -171,7 +172,7 @@ def plot_costs(measured: pd.DataFrame) -> Figure:
     figure.legend(
         handles=[
             Line2D([], [], color=model_colour(row.model), marker="os"[row.stage == "multi"],
-                   linestyle="none", label=f"{MODEL_NAMES.get(row.model, row.model)}, {row.stage}")
+                   linestyle="none", label=f"{model_label(row.model)}, {row.stage}")
             for row in models.itertuples()
         ],
         loc="outside upper center", ncols=3,

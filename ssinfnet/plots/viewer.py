@@ -19,10 +19,10 @@ from ssinfnet import scores
 from ssinfnet.data.cohort import Cohort
 from ssinfnet.data.sources import UNKNOWN_CLASS
 from ssinfnet.evaluation import read_predictions
-from ssinfnet.plots import MODEL_NAMES
 from ssinfnet.plots.pixels import COLOURS, TRUTH, png, render_slice
 from ssinfnet.plots.slices import FILL
 from ssinfnet.study.config import Study
+from ssinfnet.study.models import model_label
 from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 
 __all__ = ["Viewer", "predicted_labels", "view", "view_patient"]
@@ -220,8 +220,10 @@ def view_patient(
     if models is None:
         models = [model for model in study.single.models
                   if (paths.single(model, 0, seed) / PREDICTIONS).is_file()]  # fmt: skip
-    folders = {_shown(model): paths.single(model, 0, seed) for model in models}
-    folders |= {f"{_shown(model)}, classes": paths.multi(model, 0, seed) for model in multi_models}
+    folders = {model_label(model): paths.single(model, 0, seed) for model in models}
+    folders |= {
+        f"{model_label(model)}, classes": paths.multi(model, 0, seed) for model in multi_models
+    }
     if not folders:
         raise ValueError(f"no model of {study.name!r} has predicted; run 03_single_segmentation")
     read = [(row.slice_id, image, mask) for row, image, mask in cohort.read(rows)]
@@ -230,10 +232,6 @@ def view_patient(
     chosen = {shown: [maps[name] for name in names] for shown, maps in predicted.items()}
     titles = [f"Patient {patient}, {name}" for name in names]
     return view(slices, chosen, truth, threshold=study.scores.threshold, names=titles)
-
-
-def _shown(model: str) -> str:
-    return MODEL_NAMES.get(model, model)
 
 
 def _refuse_unequal(

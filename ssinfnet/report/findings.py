@@ -8,7 +8,8 @@ from __future__ import annotations
 import pandas as pd
 
 from ssinfnet.paper.published import our_rows
-from ssinfnet.study.models import MODEL_NAMES
+from ssinfnet.study.models import model_label
+from ssinfnet.tables import p_text
 
 __all__ = [
     "Paragraph",
@@ -75,11 +76,11 @@ interval over patients 0.600 to 0.800), U-Net lowest with 0.500 (0.400 to 0.600)
     start = f"{metric} of {of}, mean over {slices:,} test slices of {patients:,} patients"
     highest = _with_interval(best, metric, INTERVAL)
     if len(rows) == 1:
-        return f"{start}: {_name(best['model'])} has {highest}."
+        return f"{start}: {model_label(best['model'])} has {highest}."
     if f"{best[f'{metric}_mean']:.3f}" == f"{worst[f'{metric}_mean']:.3f}":
         return f"{start}: all {len(rows)} models have {best[f'{metric}_mean']:.3f}."
     lowest = _with_interval(worst, metric)
-    first, last = _name(best["model"]), _name(worst["model"])
+    first, last = model_label(best["model"]), model_label(worst["model"])
     return f"{start}: {first} is highest with {highest}, {last} lowest with {lowest}."
 
 
@@ -98,17 +99,19 @@ def differences(tests: pd.DataFrame, metric: str = "F1", of: str | None = None) 
     rows = rows if of is None else rows[rows["class"] == of]
     if rows.empty:
         return "There is no second model to compare."
-    reference, compared = _name(rows["reference"].iloc[0]), len(rows)
+    reference, compared = model_label(rows["reference"].iloc[0]), len(rows)
     tested = "sign-flip test over patients, adjusted by Holm"
     differing = rows[rows["p_permutation_holm"] < ALPHA]
     if differing.empty:
         lowest = rows["p_permutation_holm"].min()
-        least = "" if pd.isna(lowest) else f"; the lowest p is {_p(lowest)}"
+        least = "" if pd.isna(lowest) else f"; the lowest p is {p_text(lowest)}"
         noun = "model differs" if compared == 1 else "models differ"
         return f"None of {compared} other {noun} from {reference} ({tested}{least})."
     named = ", ".join(
-        f"{_name(row.model)} by {row.mean_difference:+.3f} (p {_p(row.p_permutation_holm)})"
-        for row in differing.itertuples()
+        f"{model_label(model)} by {difference:+.3f} (p {p_text(p)})"
+        for model, difference, p in differing[
+            ["model", "mean_difference", "p_permutation_holm"]
+        ].itertuples(index=False)
     )
     return f"From {reference} differ {named} ({tested}), of {compared} compared."
 
@@ -149,9 +152,10 @@ def costs(table: pd.DataFrame) -> str:
         largest = rows.loc[rows["parameters"].idxmax()]
         slowest = rows.loc[rows["training_ms"].idxmax()]
         sentences.append(
-            f"In stage {STAGES[stage]}, {_name(largest['model'])} is largest with "
+            f"In stage {STAGES[stage]}, {model_label(largest['model'])} is largest with "
             f"{largest['parameters']:,.0f} parameters, and a training step of "
-            f"{_name(slowest['model'])} takes longest, {slowest['training_ms']:.1f} ms a slice."
+            f"{model_label(slowest['model'])} takes longest, {slowest['training_ms']:.1f} ms a "
+            "slice."
         )
     return " ".join(sentences)
 
@@ -186,8 +190,8 @@ def grades(table: pd.DataFrame) -> str:
         return "No patient could be graded."
     best = rows.iloc[-1]
     return (
-        f"By the published cut-points {_name(best['model'])} agrees best with the clinic: micro F1 "
-        f"{best['F1_mean']:.3f} over {int(best['n']):,} patients."
+        f"By the published cut-points {model_label(best['model'])} agrees best with the clinic: "
+        f"micro F1 {best['F1_mean']:.3f} over {int(best['n']):,} patients."
     )
 
 
@@ -208,15 +212,7 @@ def mediators(counts: pd.DataFrame) -> str:
     return f"Phenotypes that pass the criterion as mediators: {'; '.join(said)}."
 
 
-def _name(model: str) -> str:
-    return MODEL_NAMES.get(model, model)
-
-
 def _with_interval(row: pd.Series, metric: str, words: str = "") -> str:
     mean, low, high = (row[f"{metric}_{part}"] for part in ("mean", "low", "high"))
     interval = "" if pd.isna(low) else f" ({f'{words} ' * bool(words)}{low:.3f} to {high:.3f})"
     return f"{mean:.3f}{interval}"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -18,7 +18,7 @@ from ssinfnet.report import html_page
 from ssinfnet.storage import artifacts
 from ssinfnet.storage.written_files import WrittenFiles
 from ssinfnet.study.config import Study
-from ssinfnet.study.models import MODEL_NAMES
+from ssinfnet.study.models import model_label
 from ssinfnet.study.paths import StudyPaths
 
 __all__ = ["Compared", "compare_studies", "compare_tables", "settings_that_differ", "write"]
@@ -220,9 +220,7 @@ def _sole(frame: pd.DataFrame) -> str:
 
 
 def _labelled(row: dict[Any, Any]) -> str:
-    shown = MODEL_NAMES
-    return ", ".join(f"{key} {shown.get(value, value)}" for key, value in row.items()
-                     if pd.notna(value))  # fmt: skip
+    return ", ".join(f"{key} {model_label(value)}" for key, value in row.items() if pd.notna(value))
 
 
 def _measured(joined: pd.DataFrame, column: str, sole: bool) -> pd.DataFrame:

@@ -18,6 +18,7 @@ __all__ = [
     "MultiModel",
     "SingleModel",
     "ablation",
+    "model_label",
 ]
 
 
@@ -89,6 +90,18 @@ MULTI_MODELS = {
 
 # Our name of a model to the name that tables and figures show
 MODEL_NAMES = {name: model.label for name, model in (SINGLE_MODELS | MULTI_MODELS).items()}
+
+
+def model_label(name: str) -> str:
+    """Return what tables and figures call a model; any other name stays as it is.
+
+    Examples
+    --------
+    >>> model_label("unet"), model_label("mine")
+    ('U-Net', 'mine')
+    """
+    return MODEL_NAMES.get(name, name)
+
 
 ABLATION = (
     "sinfnet",

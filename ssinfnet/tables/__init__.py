@@ -23,7 +23,7 @@ from ssinfnet.tables.segmentation import (
     split_table,
     volume_table,
 )
-from ssinfnet.tables.text import MEAN_NOTE, broken, display, first_rows, has_intervals, show
+from ssinfnet.tables.text import MEAN_NOTE, broken, display, first_rows, has_intervals, p_text, show
 
 __all__ = [
     "ITEMS",
@@ -45,6 +45,7 @@ __all__ = [
     "mediator_names",
     "moved_table",
     "over_all_sources",
+    "p_text",
     "path_tables",
     "pseudo_label_table",
     "segmentation_table",

@@ -9,9 +9,18 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from ssinfnet.paper import published
-from ssinfnet.study.models import MODEL_NAMES
+from ssinfnet.study.models import model_label
 
-__all__ = ["MEAN_NOTE", "PARTS", "broken", "display", "first_rows", "has_intervals", "show"]
+__all__ = [
+    "MEAN_NOTE",
+    "PARTS",
+    "broken",
+    "display",
+    "first_rows",
+    "has_intervals",
+    "p_text",
+    "show",
+]
 
 PARTS = ("mean", "error", "low", "high")
 MISSING = "–"
@@ -137,6 +146,17 @@ def has_intervals(table: pd.DataFrame) -> bool:
     return bool(table.apply(lambda column: column.str.contains(" ± ")).any(axis=None))
 
 
+def p_text(p: float) -> str:
+    """Return a p-value as sentences and figures write it.
+
+    Examples
+    --------
+    >>> p_text(0.0312), p_text(2e-5)
+    ('0.031', '< 0.001')
+    """
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _shared_counts(frame: pd.DataFrame) -> tuple[str, list[str]]:
     """Return "n = 24 slices, 8 patients" and the columns that it makes superfluous."""
     ours = published.our_rows(frame)
@@ -181,7 +201,7 @@ def _text(value: Any, digits: int, is_p: bool = False, small: bool = False) -> s
     if pd.isna(value) or value == "":
         return MISSING
     if isinstance(value, str):
-        return MODEL_NAMES.get(value, value)
+        return model_label(value)
     if pd.api.types.is_bool(value):
         return "yes" if value else "no"
     if pd.api.types.is_integer(value):
