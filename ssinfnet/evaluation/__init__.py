@@ -1,6 +1,6 @@
-"""What the networks found against the truth, what they cost, and whether they learnt."""
+"""Compare predictions with the truth, count what networks cost, and tell whether they learnt."""
 
-from ssinfnet.evaluation.held_out import (
+from ssinfnet.evaluation.predictions import (
     Examples,
     held_out,
     pooled_rocs,

@@ -1,4 +1,4 @@
-"""What a study's networks see in held-out slices: its own, and those of another study."""
+"""Let a study's networks predict held-out slices: its own, and those of another study."""
 
 from __future__ import annotations
 

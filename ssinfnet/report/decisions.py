@@ -1,4 +1,4 @@
-"""Which decisions of DECISIONS.md shape which table and figure, and what they say.
+"""Name the decisions of DECISIONS.md that shape a table or figure, and quote them.
 
 The contents name them by number; the words are read from the checkout. A test compares the two.
 """

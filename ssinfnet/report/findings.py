@@ -1,4 +1,4 @@
-"""What a notebook's tables show, in two or three sentences made from their numbers.
+"""Say what a notebook's tables show, in two or three sentences made from their numbers.
 
 The sentences say what was measured, on how many, with which interval; they do not judge.
 """

@@ -49,11 +49,10 @@ class Run:
 
     def record(self) -> dict[str, Any]:
         """Return what is kept with the weights, JSON-ready: only what its stage and model have."""
-        foreign = {"part", "prior"} - ({"part"} if self.stage == "single" else {"prior"})
-        if self.model is None:
-            foreign |= {"part", "prior", "model"}
-        return {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in foreign and not (value is None and name in ("study", "width"))
-        }
+        kept = asdict(self)
+        if self.model is None or self.stage == "multi":
+            del kept["part"]
+        if self.model is None or self.stage == "single":
+            del kept["prior"]
+        # A model of stage 2 that reads no prior says so.
+        return {name: value for name, value in kept.items() if value is not None or name == "prior"}
