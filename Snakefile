@@ -192,9 +192,9 @@ include: "rules/patients.smk"
 rule report:
     input:
         unpack(reported_files),
-        notebook="notebooks/13_report.ipynb",
+        notebook="notebooks/18_report.ipynb",
     output:
-        run=f"{RUNS}/13_report.ipynb",
+        run=f"{RUNS}/18_report.ipynb",
         page=f"{FIGURES}/report.html",
         table=f"{FIGURES}/table_paper_comparison.csv",
     resources:

@@ -28,8 +28,8 @@ from ssinfnet.study import config
 from ssinfnet.study.paths import DATA_VARIABLE, StudyPaths, notebook_file
 from ssinfnet.training import fitting
 
-WANTED = ("0[1-5]_*",)  # without radiomics and mediation
-SINGLE, MULTI = "03_single_segmentation", "04_multi_segmentation"
+WANTED = ("0[1-8]_*",)  # without radiomics and mediation
+SINGLE, MULTI = "05_single_segmentation", "06_multi_segmentation"
 
 
 def main() -> None:

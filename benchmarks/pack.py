@@ -1,7 +1,7 @@
 """Pack the raw files that a study reads into one archive, for a machine that has none.
 
 `python benchmarks/pack.py covid_semiseg --data /folder --to covid_semiseg.zip` lists the study's
-slices as 01_data_split does and packs their pictures and masks, at their own size and as they are:
+slices as 02_data_split does and packs their pictures and masks, at their own size and as they are:
 compressed as JPEG they take a sixth of what the same slices take at 352 px without loss. What no
 notebook reads stays behind. The archive is then unpacked beside it and listed again, and refused if
 that gives another slice. `python -m zipfile -e` unpacks it into a folder of raw data.

@@ -1,4 +1,4 @@
-# 10 to 12: from slices to patients.
+# 13 to 16: from slices to patients.
 
 
 def clinical_files(wildcards, models):
@@ -11,7 +11,7 @@ def clinical_files(wildcards, models):
 
 
 def severity_files(wildcards):
-    """What 10_severity waits for: its networks, and those of the folds that test volumes."""
+    """What 13_severity waits for: its networks, and those of the folds that test volumes."""
     study = STUDIES[wildcards.study]
     files = clinical_files(wildcards, sorted({PRIOR_MODEL, *study.clinical.severity_models}))
     if PRIOR_MODEL in study.cross_validation.single_models:
@@ -21,11 +21,11 @@ def severity_files(wildcards):
 
 rule severity:
     input:
-        notebook="notebooks/10_severity.ipynb",
+        notebook="notebooks/13_severity.ipynb",
         cohort=rules.data_split.output.cohort,
         networks=severity_files,
     output:
-        run=f"{RUNS}/10_severity.ipynb",
+        run=f"{RUNS}/13_severity.ipynb",
         table=f"{FIGURES}/table_v5.csv",
     params:
         settings=settings(
@@ -41,14 +41,14 @@ rule severity:
 
 rule phenotypes:
     input:
-        notebook="notebooks/11_phenotypes.ipynb",
+        notebook="notebooks/14_phenotypes.ipynb",
         cohort=rules.data_split.output.cohort,
         single=lambda wildcards: clinical_files(
             wildcards, [PRIOR_MODEL, STUDIES[wildcards.study].clinical.single_model]
         ),
         multi=multi_files(lambda study: study.clinical.multi_model, first_seed),
     output:
-        run=f"{RUNS}/11_phenotypes.ipynb",
+        run=f"{RUNS}/14_phenotypes.ipynb",
         table=f"{FIGURES}/table_stability.csv",
         patients=f"{RUNS}/artifacts/phenotypes/patients.parquet",
     params:
@@ -66,11 +66,11 @@ rule phenotypes:
 
 rule known_truth:
     input:
-        notebook="notebooks/12_known_truth.ipynb",
+        notebook="notebooks/16_known_truth.ipynb",
         cohort=rules.data_split.output.cohort,
         patients=rules.phenotypes.output.patients,
     output:
-        run=f"{RUNS}/12_known_truth.ipynb",
+        run=f"{RUNS}/16_known_truth.ipynb",
         table=f"{FIGURES}/table_known_truth.csv",
     params:
         settings=settings("clinical", "undertrained", within=("source", "threshold", "mediation")),
@@ -82,11 +82,11 @@ rule known_truth:
 
 rule mediation:
     input:
-        notebook="notebooks/12_mediation.ipynb",
+        notebook="notebooks/15_mediation.ipynb",
         cohort=rules.data_split.output.cohort,
         patients=rules.phenotypes.output.patients,
     output:
-        run=f"{RUNS}/12_mediation.ipynb",
+        run=f"{RUNS}/15_mediation.ipynb",
         table=f"{FIGURES}/table_mediators.csv",
     params:
         settings=settings("clinical", "undertrained", within=("source", "mediation")),

@@ -1,4 +1,4 @@
-# 05 to 09: what the trained networks are worth.
+# 07 to 12 and 17: what the trained networks are worth.
 
 
 def external_files(wildcards):
@@ -14,11 +14,11 @@ def external_files(wildcards):
 
 rule segmentation_results:
     input:
-        notebook="notebooks/05_segmentation_results.ipynb",
+        notebook="notebooks/07_segmentation_results.ipynb",
         cohort=rules.data_split.output.cohort,
         single=single_files(lambda study: study.single.models),
     output:
-        run=f"{RUNS}/05_segmentation_results.ipynb",
+        run=f"{RUNS}/07_segmentation_results.ipynb",
         table=f"{FIGURES}/table_3b.csv",
     params:
         settings=settings("scores", "undertrained"),
@@ -30,12 +30,12 @@ rule segmentation_results:
 
 rule class_results:
     input:
-        notebook="notebooks/05_class_results.ipynb",
+        notebook="notebooks/08_class_results.ipynb",
         cohort=rules.data_split.output.cohort,
         multi=multi_files(lambda study: study.multi.models),
         oracle=multi_files(lambda study: study.multi.oracle_models, prior="ground_truth"),
     output:
-        run=f"{RUNS}/05_class_results.ipynb",
+        run=f"{RUNS}/08_class_results.ipynb",
         table=f"{FIGURES}/table_3d_s4.csv",
         scores=f"{RUNS}/artifacts/scores/multi/slices.parquet",
     params:
@@ -48,10 +48,10 @@ rule class_results:
 
 rule ablation:
     input:
-        notebook="notebooks/08_ablation.ipynb",
+        notebook="notebooks/11_ablation.ipynb",
         scores=rules.class_results.output.scores,
     output:
-        run=f"{RUNS}/08_ablation.ipynb",
+        run=f"{RUNS}/11_ablation.ipynb",
         table=f"{FIGURES}/table_s7.csv",
     params:
         settings=settings("scores", "undertrained"),
@@ -63,12 +63,12 @@ rule ablation:
 
 rule augmentation:
     input:
-        notebook="notebooks/08_augmentation.ipynb",
+        notebook="notebooks/12_augmentation.ipynb",
         cohort=rules.data_split.output.cohort,
         single=single_files(lambda study: study.augmented.single_models),
         multi=multi_files(lambda study: study.augmented.multi_models),
     output:
-        run=f"{RUNS}/08_augmentation.ipynb",
+        run=f"{RUNS}/12_augmentation.ipynb",
         table=f"{FIGURES}/table_v2.csv",
     params:
         settings=settings("augmented", "scores", "undertrained"),
@@ -80,12 +80,12 @@ rule augmentation:
 
 rule cross_validation:
     input:
-        notebook="notebooks/06_cross_validation.ipynb",
+        notebook="notebooks/09_cross_validation.ipynb",
         cohort=rules.data_split.output.cohort,
         single=single_files(lambda study: study.cross_validation.single_models, validated),
         multi=multi_files(lambda study: study.cross_validation.multi_models, validated),
     output:
-        run=f"{RUNS}/06_cross_validation.ipynb",
+        run=f"{RUNS}/09_cross_validation.ipynb",
         table=f"{FIGURES}/table_s2.csv",
     params:
         settings=settings("cross_validation", "scores", "undertrained"),
@@ -98,9 +98,9 @@ rule cross_validation:
 rule external_data:
     input:
         unpack(external_files),
-        notebook="notebooks/07_external_datasets.ipynb",
+        notebook="notebooks/10_external_datasets.ipynb",
     output:
-        run=f"{RUNS}/07_external_datasets.{{external}}.ipynb",
+        run=f"{RUNS}/10_external_datasets.{{external}}.ipynb",
     params:
         settings=settings("external", "scores", "flipped_views", "undertrained"),
     threads: threads
@@ -112,10 +112,10 @@ rule external_data:
 
 rule cost:
     input:
-        notebook="notebooks/09_cost.ipynb",
+        notebook="notebooks/17_cost.ipynb",
         results=result_files,
     output:
-        run=f"{RUNS}/09_cost.ipynb",
+        run=f"{RUNS}/17_cost.ipynb",
         table=f"{FIGURES}/table_s8.csv",
     params:
         settings=settings("cost", "undertrained", "threads"),

@@ -1,4 +1,4 @@
-# 01 to 04: the data, and every training.
+# 01 to 06: the data, and every training.
 
 
 def reads_prior(wildcards):
@@ -57,9 +57,9 @@ rule lung_field:
 rule data_split:
     input:
         unpack(lambda wildcards: cut_files(wildcards)),
-        notebook="notebooks/01_data_split.ipynb",
+        notebook="notebooks/02_data_split.ipynb",
     output:
-        run=f"{RUNS}/01_data_split.ipynb",
+        run=f"{RUNS}/02_data_split.ipynb",
         cohort=f"{COHORT}/cohort.parquet",
         images=f"{COHORT}/images.npy",
         masks=f"{COHORT}/masks.npy",
@@ -74,11 +74,11 @@ rule data_split:
 rule pretraining:
     input:
         unpack(lambda wildcards: prior_files(wildcards) if wildcards.stage == "multi" else {}),
-        notebook="notebooks/02_pretraining.ipynb",
+        notebook="notebooks/03_pretraining.ipynb",
         cohort=rules.data_split.output.cohort,
         images=rules.data_split.output.images,
     output:
-        run=f"{RUNS}/02_pretraining.{{stage}}.fold{{fold}}.seed{{seed}}.ipynb",
+        run=f"{RUNS}/03_pretraining.{{stage}}.fold{{fold}}.seed{{seed}}.ipynb",
         table=f"{FIGURES}/table_pretraining_{{stage}}_fold{{fold}}_seed{{seed}}.csv",
     params:
         settings=settings("{stage}", "image_size", "threads", within=("network", "pretext")),
@@ -91,13 +91,13 @@ rule pretraining:
 
 rule pseudo_labels:
     input:
-        notebook="notebooks/02_pseudo_labels.ipynb",
+        notebook="notebooks/04_pseudo_labels.ipynb",
         cohort=rules.data_split.output.cohort,
         images=rules.data_split.output.images,
         masks=rules.data_split.output.masks,
         first=whole_prior,
     output:
-        run=f"{RUNS}/02_pseudo_labels.fold{{fold}}.seed{{seed}}.ipynb",
+        run=f"{RUNS}/04_pseudo_labels.fold{{fold}}.seed{{seed}}.ipynb",
         table=f"{FIGURES}/table_pseudo_labels_fold{{fold}}_seed{{seed}}.csv",
     params:
         settings=settings(
@@ -113,12 +113,12 @@ rule pseudo_labels:
 rule single_segmentation:
     input:
         unpack(lambda wildcards: started_files(wildcards, "single", SINGLE_MODELS[wildcards.model])),
-        notebook="notebooks/03_single_segmentation.ipynb",
+        notebook="notebooks/05_single_segmentation.ipynb",
         cohort=rules.data_split.output.cohort,
         images=rules.data_split.output.images,
         masks=rules.data_split.output.masks,
     output:
-        run=f"{RUNS}/03_single_segmentation.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
+        run=f"{RUNS}/05_single_segmentation.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
         predictions=f"{SINGLE}/{{model}}/fold{{fold}}/seed{{seed}}/predictions.npz",
     params:
         settings=settings(
@@ -133,12 +133,12 @@ rule single_segmentation:
 
 rule cross_fitting:
     input:
-        notebook="notebooks/03_single_segmentation.ipynb",
+        notebook="notebooks/05_single_segmentation.ipynb",
         cohort=rules.data_split.output.cohort,
         images=rules.data_split.output.images,
         masks=rules.data_split.output.masks,
     output:
-        run=f"{RUNS}/03_single_segmentation.{PRIOR_MODEL}.fold{{fold}}.seed{{seed}}.part{{part}}.ipynb",
+        run=f"{RUNS}/05_single_segmentation.{PRIOR_MODEL}.fold{{fold}}.seed{{seed}}.part{{part}}.ipynb",
         predictions=f"{SINGLE}/{PRIOR_MODEL}/fold{{fold}}/seed{{seed}}/part{{part}}/predictions.npz",
     params:
         settings=settings(
@@ -156,12 +156,12 @@ rule multi_segmentation:
     input:
         unpack(lambda wildcards: started_files(wildcards, "multi", MULTI_MODELS[wildcards.model])),
         unpack(lambda wildcards: prior_files(wildcards) if reads_prior(wildcards) else {}),
-        notebook="notebooks/04_multi_segmentation.ipynb",
+        notebook="notebooks/06_multi_segmentation.ipynb",
         cohort=rules.data_split.output.cohort,
         images=rules.data_split.output.images,
         masks=rules.data_split.output.masks,
     output:
-        run=f"{RUNS}/04_multi_segmentation.{{prior}}.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
+        run=f"{RUNS}/06_multi_segmentation.{{prior}}.{{model}}.fold{{fold}}.seed{{seed}}.ipynb",
         predictions=f"{MULTI}/{{prior}}/{{model}}/fold{{fold}}/seed{{seed}}/predictions.npz",
     params:
         settings=settings(

@@ -364,14 +364,14 @@ def train(
     name: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],
     data: Annotated[Path | None, typer.Option(help="folder of the raw data")] = None,
     only: Annotated[
-        str, typer.Option(help="patterns of notebooks with commas between, such as '0[1-5]_*'")
+        str, typer.Option(help="patterns of notebooks with commas between, such as '0[1-8]_*'")
     ] = "",
 ) -> None:
     """Run a whole study in this process, without papermill and Snakemake.
 
     For a bare GPU machine; where both are installed, `make reproduce` runs the same notebooks in
     parallel and keeps them as executed. With `--only`, what the other notebooks need is not asked
-    for: '0[1-5]_*' trains and scores without PyRadiomics and semopy.
+    for: '0[1-8]_*' trains and scores without PyRadiomics and semopy.
     """
     from ssinfnet.engine import plain_runs
     from ssinfnet.evaluation import learnt

@@ -17,7 +17,7 @@ from ssinfnet.study import paths
 
 TIMED = ("table_s8", "table_costs", "table_trainings", "figure_costs")  # nothing but timings
 COMPARED_TIMES = b"s8,table_s8,"  # the rows of table_paper_comparison that repeat table_s8
-TRAINING = ("01_lung", "02_", "03_", "04_")  # notebooks
+TRAINING = ("01_lung", "03_", "04_", "05_", "06_")  # notebooks
 PARTS = ("Snakefile", "rules", "notebooks", "studies")  # what Snakemake runs
 PHASES = ("training", "writing", "papermill", "snakemake")
 GRACE_S = 20.0  # in which what was started ends by itself, on a busy machine

@@ -10,7 +10,7 @@ from ssinfnet.paper import published
 from ssinfnet.paper.contents import contents, find_item
 
 DEMO = sorted(path.stem for path in (ROOT / "docs/results/demo/manifest").glob("*.json"))
-SMOKE = re.findall(r"'((?:figure|table)_\w+)'", (ROOT / "notebooks/13_report.ipynb").read_text())
+SMOKE = re.findall(r"'((?:figure|table)_\w+)'", (ROOT / "notebooks/18_report.ipynb").read_text())
 
 
 @pytest.mark.parametrize("name", [*DEMO, *SMOKE])

@@ -328,7 +328,7 @@ def test_what_the_diffs_add_works(copy):
         "name: mine\ndescription: A try.\nsingle: {models: [attention_unet]}\n"
         "data: {sources: [{name: pictures, folder: mine}]}\n"
     )
-    book = json.loads(text_of(copy / "notebooks" / "05_segmentation_results.ipynb"))
+    book = json.loads(text_of(copy / "notebooks" / "07_segmentation_results.ipynb"))
     (cell,) = [c["source"] for c in book["cells"] if "tables.size_table" in "".join(c["source"])]
     lines = "".join(cell[[n for n, line in enumerate(cell) if "size_table" in line][0] :])
     (copy / "tests" / "test_named.py").write_text(f"CELL = {lines!r}\n{NAMED}")

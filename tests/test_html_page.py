@@ -60,7 +60,7 @@ def paths(tmp_path):
              "start_time": "2026-01-02T03:04:05"}  # fmt: skip
     paths.runs.mkdir(parents=True)
     book = {"cells": [], "metadata": {"papermill": noted}}
-    (paths.runs / "03_single_segmentation.x.ipynb").write_text(json.dumps(book))
+    (paths.runs / "05_single_segmentation.x.ipynb").write_text(json.dumps(book))
     cohort = pd.DataFrame({"slice_id": ["a"]})
     artifacts.write_table(paths.cohort / "cohort.parquet", cohort, artifacts.made_by("toy", {}))
     return paths
@@ -144,7 +144,7 @@ def test_a_table_stands_beside_the_papers_numbers(text):
 def test_the_page_says_what_ran_and_for_how_long_without_paths(text):
     assert "1 executed, 1 min 15 s of computing" in text
     assert "<svg" in text
-    assert "03 single segmentation" in text
+    assert "05 single segmentation" in text
     assert "/home/me" not in text
     assert str(StudyPaths.of("toy").root) not in text
 

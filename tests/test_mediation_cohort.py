@@ -1,4 +1,4 @@
-"""A study's patients in notebook 12: who is analysed, which mediators are shown and kept."""
+"""A study's patients in notebook 15: who is analysed, which mediators are shown and kept."""
 
 import numpy as np
 import pandas as pd

@@ -301,7 +301,7 @@ def test_a_run_killed_three_times_goes_on_to_the_same_tables(executed, tmp_path)
 
 
 def test_a_notebook_that_trains_runs_plainly_too(executed):
-    path = PLACES.root / "notebooks" / "03_single_segmentation.ipynb"
+    path = PLACES.root / "notebooks" / "05_single_segmentation.ipynb"
     left = plain_runs.run_notebook(path, {"study": "smoke", "model": "unet"})
     held_out = left["trained"].cohort.of_split("validation", "test")
     assert set(left["predictions"]) == set(held_out["slice_id"])

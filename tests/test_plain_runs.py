@@ -54,7 +54,7 @@ def test_only_the_notebooks_that_are_asked_for_run_in_their_order():
     wanted = plain_runs.runs_wanted(smoke, "smoke", ["05_*", "0[1-2]_*"])
     books = [book for book, _ in wanted]
     assert books[0].startswith("01_")
-    assert "05_class_results" in books
+    assert "08_class_results" in books
     assert {book[:2] for book in books} == {"01", "02", "05"}
     every = list(schedule.runs_of(smoke, "smoke"))
     assert [run for run in every if run in wanted] == wanted
@@ -71,12 +71,12 @@ def test_a_study_without_ssinfnet_runs_no_ablation():
     alone = smoke.model_copy(
         update={"multi": smoke.multi.model_copy(update={"models": ("sinfnet",)})}
     )
-    assert "08_ablation" in [book for book, _ in schedule.runs_of(smoke, "smoke")]
-    assert "08_ablation" not in [book for book, _ in schedule.runs_of(alone, "smoke")]
+    assert "11_ablation" in [book for book, _ in schedule.runs_of(smoke, "smoke")]
+    assert "11_ablation" not in [book for book, _ in schedule.runs_of(alone, "smoke")]
 
 
 def test_only_a_phantoms_cohort_has_a_known_truth():
     knowing = {"demo": True, "smoke": True, "ictcf_cpu": False, "smoke_set3": False}
     for name, known in knowing.items():
         books = [book for book, _ in schedule.runs_of(load_study(name), name)]
-        assert ("12_known_truth" in books) == known
+        assert ("16_known_truth" in books) == known

@@ -67,7 +67,7 @@ def picture_scan(tmp_path):
 
 @pytest.mark.parametrize("flips", [False, True])
 def test_a_volume_is_predicted_as_the_cohort_that_holds_it(packed, tmp_path, flips):
-    """The oracle is the path of notebook 11: prepared arrays, priors, both stages, chunks."""
+    """The oracle is the path of notebook 14: prepared arrays, priors, both stages, chunks."""
     volumes = packed.cohort.slices[packed.cohort.slices["patient_id"].str.startswith("rp")]
     (chunk,) = cohort_maps.segment_cohort(
         packed.paths, volumes, tmp_path / "maps", image_size=64, single_model="ssinfnet",

@@ -22,28 +22,28 @@ def executed(folder, name, parameters, duration=12.5):
 def test_runs_have_the_parameters_and_duration_that_papermill_noted(tmp_path):
     toy = tmp_path / "toy"
     executed(
-        toy, "03_single_segmentation.unet.fold0.seed1", {"study": "/home/me/toy.yaml", "fold": 0}
+        toy, "05_single_segmentation.unet.fold0.seed1", {"study": "/home/me/toy.yaml", "fold": 0}
     )
-    executed(toy, "01_data_split", {"study": "toy"}, duration=3.0)
+    executed(toy, "02_data_split", {"study": "toy"}, duration=3.0)
     runs = provenance.notebook_runs([toy, tmp_path / "absent"])
     assert runs.to_dict("records") == [
-        {"study": "toy", "notebook": "01_data_split", "parameters": {}, "seconds": 3.0,
+        {"study": "toy", "notebook": "02_data_split", "parameters": {}, "seconds": 3.0,
          "started": "2026-01-02T03:04:05"},
-        {"study": "toy", "notebook": "03_single_segmentation", "parameters": {"fold": 0},
+        {"study": "toy", "notebook": "05_single_segmentation", "parameters": {"fold": 0},
          "seconds": 12.5, "started": "2026-01-02T03:04:05"},
     ]  # fmt: skip
     assert "/home" not in runs.to_csv()
 
 
 def test_failed_hidden_and_running_notebooks_are_left_out(tmp_path):
-    for name in ("02_pretraining.failed", ".03_single.123.partial", "13_report"):
+    for name in ("03_pretraining.failed", ".03_single.123.partial", "18_report"):
         executed(tmp_path, name, {})
     (tmp_path / "04_mine.ipynb").write_text('{"metadata": {}}')  # not by papermill
     assert provenance.notebook_runs([tmp_path]).empty
 
 
 def test_a_file_that_is_no_notebook_is_refused(tmp_path):
-    (tmp_path / "01_data_split.ipynb").write_text("{")
+    (tmp_path / "02_data_split.ipynb").write_text("{")
     with pytest.raises(ValueError, match="is not JSON"):
         provenance.notebook_runs([tmp_path])
 

@@ -257,8 +257,8 @@ def test_everything_that_a_run_may_write_is_ignored(git):
         for path in (
             *(place.figures / name for name in (*names, "report.html", ".table_3b.7.partial.csv")),
             report.record_path(place.figures, "table_3b"),
-            place.runs / "03_single_segmentation.unet.ipynb",
-            place.runs / "12_mediation.failed.ipynb",
+            place.runs / "05_single_segmentation.unet.ipynb",
+            place.runs / "15_mediation.failed.ipynb",
             place.single("unet", 0, 1) / "weights.safetensors",
             place.cohort / "cohort.parquet.json",
         )

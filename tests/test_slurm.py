@@ -68,7 +68,7 @@ def submit(checkout: Path, target: str, *options: str) -> subprocess.CompletedPr
 
 
 def test_a_job_runs_through_slurm_and_leaves_its_notebook(checkout):
-    run = submit(checkout, "papermill_runs/smoke/01_data_split.ipynb")
+    run = submit(checkout, "papermill_runs/smoke/02_data_split.ipynb")
     assert run.returncode == 0, run.stderr[-3000:]
     assert (checkout / "papermill_runs/smoke/artifacts/cohort/cohort.parquet").is_file()
     (asked,) = (checkout / "slurm" / "asked").read_text().splitlines()

@@ -48,7 +48,7 @@ def test_a_study_is_shown_and_run_outside_a_checkout(installed, tmp_path):
     shown = ssinfnet(installed, tmp_path, "study", "demo")
     assert shown.returncode == 0, shown.stderr
     assert "image_size" in shown.stdout
-    run = ssinfnet(installed, tmp_path, "train", "start", "--only", "01_data_split")
+    run = ssinfnet(installed, tmp_path, "train", "start", "--only", "02_data_split")
     assert run.returncode == 0, run.stderr[-2000:]
     assert (tmp_path / "papermill_runs/start/artifacts/cohort/cohort.parquet").is_file()
     assert (tmp_path / "figures/start/table_2d_split.csv").is_file()

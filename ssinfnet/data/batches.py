@@ -104,7 +104,7 @@ def refuse_empty(train: SliceSet, validation: SliceSet) -> None:
     """Raise ValueError if there is nothing to train or to validate on."""
     for name, slices in (("training", train), ("validation", validation)):
         if not len(slices):
-            raise ValueError(f"the {name} set is empty; see the split in 01_data_split")
+            raise ValueError(f"the {name} set is empty; see the split in 02_data_split")
 
 
 def subseed(*parts: int) -> int:

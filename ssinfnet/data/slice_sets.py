@@ -22,7 +22,7 @@ __all__ = ["at_network_size", "multi_slices", "pretext_slices", "prior_maps", "s
 
 
 def single_slices(rows: pd.DataFrame, paths: StudyPaths) -> SliceSet:
-    """Hold some rows of a cohort in memory for stage 1, as 01_data_split prepared them.
+    """Hold some rows of a cohort in memory for stage 1, as 02_data_split prepared them.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def prior_maps(
     if missing:
         raise ValueError(
             f"{len(missing)} slices have no prior, such as {missing[:3]}; the cohort has changed "
-            f"since {PRIOR_MODEL} was trained, run 03_single_segmentation again"
+            f"since {PRIOR_MODEL} was trained, run 05_single_segmentation again"
         )
     return at_network_size([maps[name] for name in rows["slice_id"]], size)
 

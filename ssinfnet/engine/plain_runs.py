@@ -57,7 +57,7 @@ def runs_wanted(study: Study, name: str, only: Sequence[str] = ()) -> list[Run]:
     study, name
         As for `run_study`.
     only : sequence of str
-        Patterns of notebooks' names such as ``0[1-4]_*``; all if empty.
+        Patterns of notebooks' names such as ``0[1-6]_*``; all if empty.
 
     Raises
     ------

@@ -95,13 +95,13 @@ def trainings(study: Study) -> Iterator[Training]:
         if notebook == "01_lung_field":
             of = study if at["study"] == study.name else load_study(at["study"])
             yield Training(**at, stage=LUNG_FIELD, model="unet", seed=of.seeds[0])
-        elif notebook == "02_pretraining":
+        elif notebook == "03_pretraining":
             yield Training(**at, model=INPAINTING)
-        elif notebook == "02_pseudo_labels":
+        elif notebook == "04_pseudo_labels":
             yield Training(**at, stage="single", model=PSEUDO_LABELS)
-        elif notebook == "03_single_segmentation":
+        elif notebook == "05_single_segmentation":
             yield Training(**at, stage="single")
-        elif notebook == "04_multi_segmentation":
+        elif notebook == "06_multi_segmentation":
             prior = parameters["prior"] if MULTI_MODELS[parameters["model"]].prior else ""
             yield Training(**{**at, "prior": prior}, stage="multi")
 

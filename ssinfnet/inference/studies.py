@@ -78,7 +78,7 @@ def predict_elsewhere(
     study, paths
         Whose networks predict, those of fold 0 and every seed.
     other : Study
-        Of the slices, prepared by its 01_data_split.
+        Of the slices, prepared by its 02_data_split.
     single_models, multi_models : sequence of str
 
     Returns

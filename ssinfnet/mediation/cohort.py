@@ -93,7 +93,7 @@ def study_table(patients: pd.DataFrame, folder: Path, setting: str = "") -> pd.D
     patients : DataFrame
         From `clinical.read_patients`, indexed by patient.
     folder : Path
-        Where 11_phenotypes has written.
+        Where 14_phenotypes has written.
     setting : str
         One of `ClinicalConfig.other_settings`; by default the study's own.
     """

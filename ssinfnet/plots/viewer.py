@@ -193,7 +193,7 @@ def view_patient(
     Parameters
     ----------
     study, paths
-        After 01_data_split and the trainings.
+        After 02_data_split and the trainings.
     patient : str, optional
         By default the test patient with most slices that have lesion.
     models : sequence of str, optional
@@ -225,7 +225,7 @@ def view_patient(
         f"{model_label(model)}, classes": paths.multi(model, 0, seed) for model in multi_models
     }
     if not folders:
-        raise ValueError(f"no model of {study.name!r} has predicted; run 03_single_segmentation")
+        raise ValueError(f"no model of {study.name!r} has predicted; run 05_single_segmentation")
     read = [(row.slice_id, image, mask) for row, image, mask in cohort.read(rows)]
     names, slices, truth = zip(*read, strict=True)
     predicted = {shown: read_predictions(folder) for shown, folder in folders.items()}

@@ -14,23 +14,23 @@ __all__ = ["READS", "data_flow"]
 READS: dict[str, tuple[str, ...]] = {
     "00_start": (),  # a walk of its own
     "01_lung_field": (),
-    "01_data_split": ("01_lung_field",),
-    "02_pretraining": ("01_data_split",),
-    "02_pseudo_labels": ("01_data_split",),
-    "03_single_segmentation": ("02_pretraining", "02_pseudo_labels", "01_data_split"),
-    "04_multi_segmentation": ("03_single_segmentation",),
-    "05_segmentation_results": ("03_single_segmentation",),
-    "05_class_results": ("04_multi_segmentation",),
-    "06_cross_validation": ("04_multi_segmentation",),
-    "07_external_datasets": ("04_multi_segmentation",),
-    "08_ablation": ("05_class_results",),
-    "08_augmentation": ("04_multi_segmentation",),
-    "09_cost": ("04_multi_segmentation",),
-    "10_severity": ("03_single_segmentation",),
-    "11_phenotypes": ("04_multi_segmentation",),
-    "12_mediation": ("11_phenotypes",),
-    "12_known_truth": ("11_phenotypes",),
-    "13_report": (),  # reads what all of them saved; it is what is being drawn
+    "02_data_split": ("01_lung_field",),
+    "03_pretraining": ("02_data_split",),
+    "04_pseudo_labels": ("02_data_split",),
+    "05_single_segmentation": ("03_pretraining", "04_pseudo_labels", "02_data_split"),
+    "06_multi_segmentation": ("05_single_segmentation",),
+    "07_segmentation_results": ("05_single_segmentation",),
+    "08_class_results": ("06_multi_segmentation",),
+    "09_cross_validation": ("06_multi_segmentation",),
+    "10_external_datasets": ("06_multi_segmentation",),
+    "11_ablation": ("08_class_results",),
+    "12_augmentation": ("06_multi_segmentation",),
+    "13_severity": ("05_single_segmentation",),
+    "14_phenotypes": ("06_multi_segmentation",),
+    "15_mediation": ("14_phenotypes",),
+    "16_known_truth": ("14_phenotypes",),
+    "17_cost": ("06_multi_segmentation",),
+    "18_report": (),  # reads what all of them saved; it is what is being drawn
 }
 BOX = (164, 44)  # pixels
 GAP = (18, 10)
@@ -87,8 +87,8 @@ def data_flow(runs: pd.DataFrame) -> dict[str, object]:
 def _sources(name: str, ran: pd.Index) -> list[str]:
     """Return what a notebook reads of those that ran; nothing is read past a neighbour."""
     direct = [source for source in READS.get(name, ()) if source in ran]
-    if len(direct) > 1 and "01_data_split" in direct:
-        direct.remove("01_data_split")  # its slices come through the others, too
+    if len(direct) > 1 and "02_data_split" in direct:
+        direct.remove("02_data_split")  # its slices come through the others, too
     return direct
 
 

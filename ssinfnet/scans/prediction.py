@@ -247,7 +247,7 @@ class Predictor:
         return Prediction(scan, lesion, classes, uncertainty, self.threshold, own)
 
     def _prepared(self, scan: Scan, batch: slice) -> SliceSet:
-        """Return slices at the network's size and at 8 bits, as 01_data_split prepares them."""
+        """Return slices at the network's size and at 8 bits, as 02_data_split prepares them."""
         size, window = self.model.description.image_size, self.model.description.window_hu
         grey = [
             images.resize_image(scan.grey(index, window), size)

@@ -20,7 +20,7 @@ from ssinfnet.storage import artifacts
 
 __all__ = ["code_version", "hashed_artifacts", "machine", "notebook_runs", "versions"]
 
-WRITES_THE_PAGE = "13_report"  # not among what it reports: it is still running
+WRITES_THE_PAGE = "18_report"  # not among what it reports: it is still running
 RUN_COLUMNS = ["study", "notebook", "parameters", "seconds", "started"]
 HASH_COLUMNS = ["study", "artifact", "rows", "sha256"]
 RECORDED = (".parquet", ".npz")  # their hashes stand in the record beside them

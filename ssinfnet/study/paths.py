@@ -129,19 +129,19 @@ class StudyPaths:
 
     @property
     def cohort(self) -> Path:
-        """The slice table and the prepared slices (01_data_split)."""
+        """The slice table and the prepared slices (02_data_split)."""
         return self.artifacts / "cohort"
 
     def pretraining(self, stage: str, fold: int, seed: int) -> Path:
-        """Return the folder of one pretraining by inpainting (02_pretraining)."""
+        """Return the folder of one pretraining by inpainting (03_pretraining)."""
         return self.artifacts / "pretraining" / stage / f"fold{fold}" / f"seed{seed}"
 
     def pseudo_labels(self, fold: int, seed: int) -> Path:
-        """Return the folder of one labelling of unlabelled slices (02_pseudo_labels)."""
+        """Return the folder of one labelling of unlabelled slices (04_pseudo_labels)."""
         return self.artifacts / "pseudo_labels" / f"fold{fold}" / f"seed{seed}"
 
     def single(self, model: str, fold: int, seed: int, part: int = 0) -> Path:
-        """Return the folder of one training of a stage-1 model (03_single_segmentation).
+        """Return the folder of one training of a stage-1 model (05_single_segmentation).
 
         `part` above 0 is a cross-fitting network, trained without that part's patients (D-12,
         D-43).
@@ -150,7 +150,7 @@ class StudyPaths:
         return folder / f"part{part}" if part else folder
 
     def multi(self, model: str, fold: int, seed: int, prior: str = "predicted") -> Path:
-        """Return the folder of one training of a stage-2 model (04_multi_segmentation)."""
+        """Return the folder of one training of a stage-2 model (06_multi_segmentation)."""
         return self.artifacts / "multi" / prior / model / f"fold{fold}" / f"seed{seed}"
 
     def tested_on(self, study: str) -> StudyPaths:
@@ -159,27 +159,27 @@ class StudyPaths:
 
     @property
     def single_scores(self) -> Path:
-        """Scores of all stage-1 models (05_segmentation_results)."""
+        """Scores of all stage-1 models (07_segmentation_results)."""
         return self.artifacts / "scores" / "single"
 
     @property
     def multi_scores(self) -> Path:
-        """Scores of all stage-2 models (05_class_results)."""
+        """Scores of all stage-2 models (08_class_results)."""
         return self.artifacts / "scores" / "multi"
 
     @property
     def cross_validation_scores(self) -> Path:
-        """Scores of all folds (06_cross_validation)."""
+        """Scores of all folds (09_cross_validation)."""
         return self.artifacts / "scores" / "cross_validation"
 
     @property
     def severity(self) -> Path:
-        """Lesion and lungs of the clinical cohort, by slice and patient (10_severity)."""
+        """Lesion and lungs of the clinical cohort, by slice and patient (13_severity)."""
         return self.artifacts / "severity"
 
     @property
     def phenotypes(self) -> Path:
-        """Maps and phenotypes of the clinical cohort (11_phenotypes)."""
+        """Maps and phenotypes of the clinical cohort (14_phenotypes)."""
         return self.artifacts / "phenotypes"
 
     @property

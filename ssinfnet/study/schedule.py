@@ -41,43 +41,43 @@ def runs_of(study: Study, name: str) -> Iterator[Run]:
 
 def _all_runs(study: Study, name: str) -> Iterator[Run]:
     yield from _own_trainings(study, name)
-    yield "05_segmentation_results", {"study": name}
+    yield "07_segmentation_results", {"study": name}
     if study.multi.models:
-        yield "05_class_results", {"study": name}
-    if "ssinfnet" in study.multi.models:
-        yield "08_ablation", {"study": name}
+        yield "08_class_results", {"study": name}
     augmented, validated = study.augmented, study.cross_validation
-    if augmented.single_models:
-        yield from _of_seeds(study, name, augmented.single_models, _predicted(augmented))
-        yield "08_augmentation", {"study": name}
     if validated.single_models:
         for fold in study.cross_validated_folds():
             at = {"study": name, "fold": fold, "seed": study.seeds[0]}
             yield from _trainings(study, validated.single_models, _predicted(validated), at)
-        yield "06_cross_validation", {"study": name}
+        yield "09_cross_validation", {"study": name}
     for other in study.other_studies():
         yield from _own_trainings(load_study(other), other)
+    for external in study.external:
+        yield "10_external_datasets", {"study": name, "external": external.study}
+    if "ssinfnet" in study.multi.models:
+        yield "11_ablation", {"study": name}
+    if augmented.single_models:
+        yield from _of_seeds(study, name, augmented.single_models, _predicted(augmented))
+        yield "12_augmentation", {"study": name}
     if clinical := study.clinical:
         at = {"study": name, "fold": 0, "seed": study.seeds[0]}
         single = (*clinical.severity_models, clinical.single_model)
         yield from _trainings(study, single, [(clinical.multi_model, "predicted")], at)
-        yield "10_severity", {"study": name}
-        yield "11_phenotypes", {"study": name}
+        yield "13_severity", {"study": name}
+        yield "14_phenotypes", {"study": name}
         if clinical.mediation:
-            yield "12_mediation", {"study": name}
+            yield "15_mediation", {"study": name}
         if study.knows_the_truth():
-            yield "12_known_truth", {"study": name}
-    for external in study.external:
-        yield "07_external_datasets", {"study": name, "external": external.study}
-    yield "09_cost", {"study": name}
-    yield "13_report", {"study": name}
+            yield "16_known_truth", {"study": name}
+    yield "17_cost", {"study": name}
+    yield "18_report", {"study": name}
 
 
 def _own_trainings(study: Study, name: str) -> Iterator[Run]:
     """Yield the data and the trainings that the study's own tables show."""
     if study.lung_field is not None:
         yield "01_lung_field", {"study": name}
-    yield "01_data_split", {"study": name}
+    yield "02_data_split", {"study": name}
     oracles = [(model, "ground_truth") for model in study.multi.oracle_models]
     multi = [*_predicted(study.multi), *oracles]
     yield from _of_seeds(study, name, study.single.models, multi)
@@ -103,19 +103,19 @@ def _trainings(
     started = any(MULTI_MODELS[model].pretrained for model, _ in multi)
     priors = reading or started  # stage 2's pretraining reads priors too
     if any(SINGLE_MODELS[model].pretrained for model in single):
-        yield "02_pretraining", {**at, "stage": "single"}
+        yield "03_pretraining", {**at, "stage": "single"}
     semi = [model for model in single if SINGLE_MODELS[model].pseudo_labels]
     others = [model for model in single if model not in semi]
     for model in dict.fromkeys((*others, *([PRIOR_MODEL] if priors or semi else []))):
-        yield "03_single_segmentation", {**at, "model": model}
+        yield "05_single_segmentation", {**at, "model": model}
     if semi:
-        yield "02_pseudo_labels", at
+        yield "04_pseudo_labels", at
     for model in semi:
-        yield "03_single_segmentation", {**at, "model": model}
+        yield "05_single_segmentation", {**at, "model": model}
     for fold, part in study.cross_fitted(at["fold"]) if priors else ():
         left_out = {**at, "fold": fold, "part": part}
-        yield "03_single_segmentation", {**left_out, "model": PRIOR_MODEL}
+        yield "05_single_segmentation", {**left_out, "model": PRIOR_MODEL}
     if started:
-        yield "02_pretraining", {**at, "stage": "multi"}
+        yield "03_pretraining", {**at, "stage": "multi"}
     for model, prior in multi:
-        yield "04_multi_segmentation", {**at, "model": model, "prior": prior}
+        yield "06_multi_segmentation", {**at, "model": model, "prior": prior}

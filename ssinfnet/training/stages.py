@@ -1,6 +1,6 @@
 """The trainings of a study, by the names of its tables: stage 1, stage 2, and their pretraining.
 
-Each reads the cohort that 01_data_split wrote, leaves its weights and history in the study's
+Each reads the cohort that 02_data_split wrote, leaves its weights and history in the study's
 artifacts, and goes on after the last finished epoch where an earlier call was killed.
 """
 
@@ -253,7 +253,7 @@ def start_from(
     network : Module
         With heads of its own.
     folder : Path
-        Of the pretraining (02_pretraining, or 02_pseudo_labels, whose heads segment).
+        Of the pretraining (03_pretraining, or 04_pseudo_labels, whose heads segment).
     with_heads : bool
         The heads' weights too.
 

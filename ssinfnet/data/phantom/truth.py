@@ -82,7 +82,7 @@ def read_planted(folder: Path) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing: only a phantom's clinical cohort has a known truth; run "
-            "01_data_split of a study with data.phantom and cohort_patients above 0"
+            "02_data_split of a study with data.phantom and cohort_patients above 0"
         )
     planted = untrusted.read_csv(path)
     return planted.set_index(planted["ID"].map(patient_id_of).rename("patient_id"))
