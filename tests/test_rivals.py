@@ -46,6 +46,14 @@ def test_a_slice_without_lesion_counts_against_everything_and_not_against_nothin
     assert np.isnan(scores[rivals.NOTHING])  # 0/0 everywhere
 
 
+def test_a_lesion_of_unknown_class_is_a_lesion_of_stage_1(rng):
+    images, masks = drawn(rng)
+    known = SliceSet.of(images, masks)
+    unknown = SliceSet.of(images, np.where(masks > 0, 255, 0).astype(np.uint8))
+    expected = rivals.rival_f1(known, known, by_class=False)
+    assert rivals.rival_f1(unknown, unknown, by_class=False) == expected
+
+
 @pytest.mark.parametrize("by_class", [False, True])
 def test_the_best_band_is_that_of_a_search_over_all_bands(rng, by_class):
     images, masks = drawn(rng)

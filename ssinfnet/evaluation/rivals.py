@@ -91,13 +91,14 @@ def best_bands(inside: Tensor, whole: Tensor) -> list[Band]:
 
 def _grey_counts(slices: SliceSet, by_class: bool) -> tuple[Tensor, Tensor]:
     """Return `inside` and `whole` of `best_bands`."""
-    both = zip(slices.labels.flatten(1), slices.images.flatten(1), strict=True)
+    # Of stage 1's slices some have a lesion of unknown class, 255
+    labels, kinds = (slices.labels, LABELS) if by_class else (slices.labels > 0, 2)
+    both = zip(labels.flatten(1), slices.images.flatten(1), strict=True)
     counts = torch.stack(
-        [torch.bincount(label.long() * GREYS + grey, minlength=LABELS * GREYS)
+        [torch.bincount(label.long() * GREYS + grey, minlength=kinds * GREYS)
          for label, grey in both]
-    ).view(len(slices), LABELS, GREYS)  # fmt: skip
-    inside = counts[:, 1:] if by_class else counts[:, 1:].sum(1, keepdim=True)
-    return inside, counts.sum(1)
+    ).view(len(slices), kinds, GREYS)  # fmt: skip
+    return counts[:, 1:], counts.sum(1)
 
 
 def _summed(counts: Tensor) -> Tensor:
