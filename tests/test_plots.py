@@ -140,7 +140,7 @@ def test_roc_has_square_axes_the_diagonal_and_the_area_in_the_legend():
     assert ax.get_aspect() == 1
     assert ax.get_xlim() == ax.get_ylim() == (0, 1)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == ["Chance (0.5)", "U-Net (AUC 0.850)"]
+    assert labels == ["Chance (0.5)", "U-Net (0.850)"]
 
 
 def test_training_shows_losses_left_and_f1_right():
@@ -233,12 +233,31 @@ def test_inpainting_has_a_row_a_phase_and_hides_what_is_erased():
 
 def test_a_networks_figure_has_a_box_a_block_and_marks_swapped_heads():
     networks = pytest.importorskip("ssinfnet.networks")
-    drawn = networks.diagram(networks.build_inpainter("multi", 0.125), 6, 64)
-    figure = plots.plot_networks({"A": drawn})
-    boxes = figure.axes[0].patches
-    assert len([p for p in boxes if type(p).__name__ == "FancyBboxPatch"]) == len(drawn.blocks)
-    assert "6 × 64 × 64" in texts(figure)
+    drawn = networks.diagram(networks.build_multi("unet", True, 0.125), 6, 64)
+    inpainter = networks.diagram(networks.build_inpainter("multi", 0.125), 6, 64)
+    figure = plots.plot_network(drawn, inpainter)
+    boxes = [p for p in figure.axes[0].patches if type(p).__name__ == "FancyBboxPatch"]
+    assert len(boxes) == len(drawn.blocks)
+    assert "Input\n6 × 64 × 64" in texts(figure)
+    assert "1×1 conv\n3 × 64 × 64\ninpainting: 6" in texts(figure)
     assert figure.legends
+    assert not plots.plot_network(drawn).legends
+
+
+def test_no_line_of_a_network_runs_through_a_box():
+    networks = pytest.importorskip("ssinfnet.networks")
+    (ax,) = plots.plot_network(networks.diagrams()["single"]).axes
+    kinds = {"FancyBboxPatch": [], "FancyArrowPatch": []}
+    for patch in ax.patches:
+        kinds[type(patch).__name__].append(patch)
+    extents = [box.get_bbox().padded(-0.01) for box in kinds["FancyBboxPatch"]]
+    for line in kinds["FancyArrowPatch"]:
+        corners = line._path_original.vertices
+        assert not any(
+            mpl.path.Path(pair).intersects_bbox(extent, filled=False)
+            for pair in zip(corners[:-1], corners[1:], strict=True)
+            for extent in extents
+        )
 
 
 def test_the_system_shows_the_size_of_each_network():
@@ -254,7 +273,9 @@ def test_the_system_shows_the_size_of_each_network():
     )
     sizes = {name: SimpleNamespace(parameters=1_000_000 * n) for n, name in enumerate(names, 1)}
     figure = plots.plot_system(sizes)
-    assert any("Single\nSSInfNet\n3.00 M" in text for text in texts(figure))
+    shown = texts(figure)
+    assert {"SInfNet\n3.00 M", "SSInfNet,\nsame slice\n3.00 M", "SSInfNet\n6.00 M"} <= set(shown)
+    assert "204 phenotypes" in shown
 
 
 @pytest.fixture
@@ -323,7 +344,7 @@ def test_volumes_are_drawn_as_bland_and_altman_do():
     np.testing.assert_allclose(dots.get_ydata(), [2, 0, 4])
     limits = ax.patches[0].get_bbox()
     assert (limits.ymin, limits.ymax) == pytest.approx((2 - 1.96 * 2, 2 + 1.96 * 2))
-    assert ax.get_title(loc="left") == "Lesion, n = 3 volumes"
+    assert ax.get_title(loc="left") == "Lesion, n = 3 volumes\nmean error +2 ml"
 
 
 def test_costs_stand_over_their_arithmetic():
@@ -335,6 +356,11 @@ def test_costs_stand_over_their_arithmetic():
     )  # fmt: skip
     training, prediction = plots.plot_costs(measured).axes
     assert [tuple(line.get_xydata()[0]) for line in training.lines] == [(2, 5), (1, 4)]
+    shown = [text.get_text() for text in training.figure.legends[0].get_texts()]
+    assert shown == ["Stage 2: U-Net", "Stage 2: FCN8s"]
+    same = measured.assign(gmac=2.0)
+    (line,) = plots.plot_costs(same).axes[0].lines
+    assert tuple(line.get_xydata()[0]) == (2, 4.5)  # one network: the median of 3, 5, 10 and 4
     assert [tuple(line.get_xydata()[0]) for line in prediction.lines] == [(2, 2), (1, 4)]
     assert "ms a slice" in training.get_ylabel()
 

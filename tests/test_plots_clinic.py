@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawings import IMAGE, MASK, texts
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from ssinfnet import plots
 
@@ -88,26 +89,40 @@ FOREST = pd.DataFrame(
     {"mediator": ["a", "b", "c"], "family": ["GLCM", "First order", "GLCM"],
      "indirect": [0.2, -0.1, 0.3], "indirect_low_adjusted": [0.1, -0.3, 0.1],
      "indirect_high_adjusted": [0.4, -0.05, 0.6], "p_indirect_adjusted": [0.02, 0.0001, 0.04],
-     "n": [1300, 900, 1300], "stable": pd.array([True, False, pd.NA], "boolean")}
+     "n": [1300, 900, 1300], "stable": pd.array([True, False, pd.NA], "boolean"),
+     "indirect_standardised": [2.0, -1.0, 3.0], "twins": [0, 2, 0]}
 )  # fmt: skip
 
 
 def test_a_forest_has_a_row_a_mediator_by_family_and_size():
     (ax,) = plots.plot_forest(FOREST, {"a": "Contrast"}, "Indirect effect").axes
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["b", "c", "Contrast"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == [
+        "b (and 2 alike)",
+        "c",
+        "Contrast",
+    ]
     points = [line for line in ax.lines if line.get_marker() == "s"]
-    assert [line.get_xdata()[0] for line in points] == [-0.1, 0.3, 0.2]
+    np.testing.assert_allclose([line.get_xdata()[0] for line in points], [-1, 3, 2])
     spans = [tuple(line.get_xdata()) for line in ax.lines if line.get_marker() == "None"]
-    assert (-0.3, -0.05) in spans
-    assert (0.1, 0.6) in spans
+    np.testing.assert_allclose(sorted(spans), [(-3, -0.5), (0, 0), (1, 4), (1, 6)])
     shown = [text.get_text() for text in ax.texts]
     assert {"GLCM", "First order", "< 0.001", "0.020", "1,300"} <= set(shown)
-    assert "-0.1 (-0.3 to -0.05)" in shown
+    assert all(text.get_fontweight() == "bold" for text in ax.texts if text.get_text() == "0.020")
+    assert "$10^{-1}$" in ax.get_xlabel()
+    assert "−1.00 (−3.00 to −0.50)" in shown
     assert [point.get_markerfacecolor() == "white" for point in points] == [True, False, False]
     assert "Hollow: unstable" in ax.get_xlabel()
     (ax,) = plots.plot_forest(FOREST.iloc[[0, 2]], {}, "Chance of infection per year").axes
     assert "Hollow" not in ax.get_xlabel()
-    assert ax.get_xlabel().startswith("Chance of infection per year\nInterval and p by the same")
+    assert ax.get_xlabel().startswith("Chance of infection per year (× $10^{-1}$)\nInterval and p")
+
+
+def test_a_forest_has_standardised_effects_where_asked_for():
+    (ax,) = plots.plot_forest(FOREST, {}, "Effect", standardised=True).axes
+    points = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "s"]
+    np.testing.assert_allclose(points, [-1, 3, 2])
+    assert ax.get_xlabel().startswith("Effect, standardised\n")
+    assert "3.00 (1.00 to 6.00)" in [text.get_text() for text in ax.texts]
 
 
 def test_a_forest_without_mediators_says_so():
@@ -125,21 +140,52 @@ def test_correlations_stand_in_their_clustered_order():
     assert np.ma.count_masked(heat.collections[0].get_array()) == 2
 
 
-def test_paths_show_every_estimate_and_the_exposures_correlation():
-    estimates = pd.DataFrame(
-        [("y", "~", "m1", 0.5, 0.0001), ("y", "~", "x1", 0.11, 0.3), ("m1", "~", "x1", -0.4, 0.02),
-         ("m1", "~", "x2", 0.3, 0.2), ("m1", "~~", "m1", 0.8, 0.0), ("y", "~~", "y", 0.7, 0.0)],
-        columns=["lhs", "op", "rhs", "standardised", "p_robust"],
-    )  # fmt: skip
-    estimates["p"] = 1e-9  # of classic errors, which do not count
-    exposures = pd.DataFrame([[1, 0.25], [0.25, 1]], ["x1", "x2"], ["x1", "x2"])
-    (ax,) = plots.plot_paths(estimates, exposures, "y", {"m1": "Entropy"}).axes
+ESTIMATES = pd.DataFrame(
+    [("y", "~", "m1", 0.5, 0.0001), ("y", "~", "x1", 0.11, 0.3), ("m1", "~", "x1", -0.4, 0.02),
+     ("m1", "~", "x2", 0.3, 0.2), ("m2", "~", "x2", 0.2, 0.2), ("y", "~", "m2", 0.1, 0.2),
+     ("m1", "~~", "m1", 0.8, 0.0), ("m2", "~~", "m2", 0.9, 0.0), ("y", "~~", "y", 0.7, 0.0),
+     ("m1", "~~", "m2", -0.3, 0.0)],
+    columns=["lhs", "op", "rhs", "standardised", "p_robust"],
+).assign(p=1e-9)  # fmt: skip
+EXPOSURES = pd.DataFrame([[1, -0.25], [-0.25, 1]], ["x1", "x2"], ["x1", "x2"])
+
+
+def test_paths_show_every_estimate_and_what_is_not_drawn():
+    (ax,) = plots.plot_paths(ESTIMATES, EXPOSURES, "y", {"m1": "Entropy"}, fit="90 patients.").axes
     shown = [text.get_text() for text in ax.texts]
-    for text in ("0.50***", "0.11", "-0.40*", "0.30", "0.80", "0.70", "0.25", "Entropy", "x2", "y"):
+    for text in (
+        "0.50***",
+        "0.11",
+        "−0.40*",
+        "0.30",
+        "0.80",
+        "0.70",
+        "−0.25",
+        "Entropy",
+        "x2",
+        "y",
+    ):
         assert text in shown
-    assert shown.count("1.00") == 2
-    (ax,) = plots.plot_paths(estimates, exposures, "y", {}, "rejected: CFI 0.61").axes
-    assert "rejected: CFI 0.61" in [text.get_text() for text in ax.texts]
+    note = shown[-1].replace("\n", " ")
+    assert "Not drawn: 1 covariance of the mediators' residuals, −0.30." in note
+    assert note.endswith("90 patients.")
+    (ax,) = plots.plot_paths(ESTIMATES, EXPOSURES, "y", {}, "rejected: CFI 0.61").axes
+    assert "Model rejected: CFI 0.61." in [text.get_text() for text in ax.texts]
+
+
+def test_arrows_of_paths_end_at_borders_and_pass_no_box():
+    (ax,) = plots.plot_paths(ESTIMATES, EXPOSURES, "y", {}).axes
+    boxes = [patch.get_bbox() for patch in ax.patches if isinstance(patch, FancyBboxPatch)]
+    assert len(boxes) == 5
+    lines = [p for p in ax.patches if isinstance(p, FancyArrowPatch)]
+    straight = [p._path_original.vertices for p in lines if 4 not in p._path_original.codes]
+    assert len(straight) == 6  # a slope each
+    for corners in straight:
+        for end in (corners[0], corners[-1]):
+            assert any(box.padded(1e-6).contains(*end) for box in boxes)
+        for pair in zip(corners[:-1], corners[1:], strict=True):
+            path = mpl.path.Path(pair)
+            assert not any(path.intersects_bbox(box.padded(-1e-3), filled=False) for box in boxes)
 
 
 def test_sensitivity_and_power_are_drawn_as_given():

@@ -201,6 +201,22 @@ def examples(
     return (grey / np.float32(255)).astype(np.float32), prepared_array(folder, "masks", rows)
 
 
+def unlabelled_examples(cohort: Cohort, folder: Path) -> tuple[NDArray[np.float32], list[str]]:
+    """Return a prepared image in [0, 1] of each source that has slices without labels, and names.
+
+    The middle slice of the middle patient: without a mask nothing tells a typical one.
+    """
+    chosen = []
+    for _, rows in cohort.of_split("unlabelled").groupby("source", sort=False):
+        patients = sorted(rows["patient_id"].unique())
+        own = rows[rows["patient_id"] == patients[len(patients) // 2]]
+        chosen.append(own.iloc[[len(own) // 2]])
+    rows = pd.concat([cohort.slices.iloc[:0], *chosen])
+    grey = prepared_array(folder, "images", rows)
+    names = [f"{source},\nunlabelled" for source in rows["source"]]
+    return (grey / np.float32(255)).astype(np.float32), names
+
+
 def augmented_examples(
     cohort: Cohort, folder: Path, training: FittingConfig, fractions: Sequence[float], seed: int
 ) -> dict[str, NDArray[np.float32]]:

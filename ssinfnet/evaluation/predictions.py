@@ -307,12 +307,14 @@ def _examples(
     mask_of: Callable[[NDArray[np.float16]], NDArray[np.integer]],
 ) -> Examples:
     of_slice = scored.set_index(["model", "slice_id"])
-    ranked = of_slice.loc[list(folders)[-1]]
-    ranked = ranked[ranked["tp"] + ranked["fn"] > 0].sort_values("F1_missed_as_zero")
+    own = of_slice.loc[list(folders)[-1]]
+    has_lesion = own["tp"] + own["fn"] > 0
+    ranked = own[has_lesion].sort_values("F1_missed_as_zero")
     if ranked.empty:
         raise ValueError("no test slice has lesion, so there is nothing to show")
     at = np.unique(np.linspace(0, len(ranked) - 1, count).round().astype(int))
-    chosen = ranked.index[at].tolist()
+    healthy = own[~has_lesion].sort_values("fp").index[-1:]
+    chosen = [*ranked.index[at], *healthy]
     by_id = cohort.slices.set_index("slice_id", drop=False)
     read = [(image, mask) for _, image, mask in cohort.read(by_id.loc[chosen])]
     stored = {model: read_predictions(folder) for model, folder in folders.items()}
@@ -327,5 +329,8 @@ def _examples(
             model: [float(of_slice.loc[(model, name), "F1_missed_as_zero"]) for name in chosen]
             for model in folders
         },
-        names=[by_id.loc[name, "patient_id"] for name in chosen],
+        names=[
+            by_id.loc[name, "patient_id"] + "\nwithout lesion" * (name in healthy)
+            for name in chosen
+        ],
     )

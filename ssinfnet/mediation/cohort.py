@@ -155,7 +155,8 @@ def shown_mediators(
 ) -> pd.DataFrame:
     """Return the mediators of an exposure by the paper's criterion, as a forest shows them.
 
-    Phenotypes that are one up to scale stand for each other: of each set the first is shown.
+    Phenotypes that are one up to scale stand for each other: of each set the first is shown, and
+    ``twins`` counts the others.
 
     Parameters
     ----------
@@ -168,7 +169,9 @@ def shown_mediators(
     """
     chosen = (effects["exposure"] == exposure) & (effects["class"] == of_class)
     rows = effects[effects["mediator_by_criterion"] & chosen & _wanted(effects, config)]
-    return rows[~rows["indirect_standardised"].round(12).duplicated()]
+    same = rows["indirect_standardised"].round(12)
+    twins = same.groupby(same).transform("size") - 1
+    return rows.assign(twins=twins)[~same.duplicated()]
 
 
 def _wanted(effects: pd.DataFrame, config: MediationConfig) -> pd.Series:

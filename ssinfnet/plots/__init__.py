@@ -5,7 +5,7 @@ settings; `style()` gives the same look to what a notebook draws itself. `pixels
 without Matplotlib, where every millisecond counts.
 """
 
-from ssinfnet.plots.architecture import plot_network, plot_networks, plot_system
+from ssinfnet.plots.architecture import plot_network, plot_system
 from ssinfnet.plots.clinic import (
     plot_calibration,
     plot_confusions,
@@ -17,11 +17,10 @@ from ssinfnet.plots.known_truth import plot_known_truth
 from ssinfnet.plots.mediation import (
     plot_correlations,
     plot_forest,
-    plot_path_model,
-    plot_paths,
     plot_power,
     plot_rho,
 )
+from ssinfnet.plots.paths import plot_path_model, plot_paths
 from ssinfnet.plots.predictions import plot_prediction, slices_to_show
 from ssinfnet.plots.scores import (
     plot_class_scores,
@@ -68,7 +67,6 @@ __all__ = [
     "plot_inpainting",
     "plot_known_truth",
     "plot_network",
-    "plot_networks",
     "plot_overlay",
     "plot_path_model",
     "plot_paths",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,12 +11,12 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, Patch
-from matplotlib.text import Annotation
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
+from matplotlib.path import Path as PathOfPoints
 
-from ssinfnet.plots.style import STYLE
+from ssinfnet.plots.style import PAGE, STYLE
 
-__all__ = ["plot_network", "plot_networks", "plot_system"]
+__all__ = ["plot_network", "plot_system"]
 
 NAMES = {
     "backbone.conv1": "Stem",
@@ -39,66 +40,100 @@ PATTERNS = {
     "backbone.layer": "Res2Net stage ",
     "layer": "ResNet stage ",
     "rfb": "RFB ",
-    "attention": "Reverse attention ",
+    "attention": "Reverse att. ",
     "down.": "Down ",
     "up.": "Up ",
 }
 PLAIN, END, HEAD = "#DCE9F5", "#F2F2F2", "#F3D9E8"
-WIDTH, HEIGHT = 1.0, 0.44  # of a block's box, inches
+WIDTH, HEIGHT = 0.98, 0.4  # of a block's box, inches
+ACROSS, DOWN = 1.2, 0.63  # from one block to the next
+PORT = 0.16  # between lines that leave or reach a box
+LANE = 0.05  # between lines that run side by side
+
+STEP, BOX = (1.06, 1.0), (0.92, 0.5)  # of the system's figure, inches
+ACCENT = "#A03C78"
+ROWS = ("Pretraining,\nstage 1", "Stage 1", "Pretraining,\nstage 2", "Stage 2", "Patients")
+LOSSES = ("", "$L_{seg} + L_{edge}$", "", "focal loss,\nLookahead", "mediation")
+# (column, row) of a box → its words, and whose size stands below them
+SYSTEM: dict[tuple[int, int], tuple[str, str]] = {
+    (0, 0): ("Slice", ""),
+    (1, 0): ("Coach", "coach_single"),
+    (2, 0): ("Masked slice,\n75 % kept", ""),
+    (3, 0): ("Inf-Net,\nlinear heads", "inpainter_single"),
+    (4, 0): ("Restored slice,\nits edges", ""),
+    (0, 1): ("Slice", ""),
+    (1, 1): ("SInfNet", "single"),
+    (2, 1): ("Lesion map:\nthe prior", ""),
+    (3, 1): ("SSInfNet,\nsame slice", "single"),
+    (4, 1): ("Lesion,\nits edge", ""),
+    (0, 2): ("Slice + prior", ""),
+    (1, 2): ("Coach", "coach_multi"),
+    (2, 2): ("Masked slice\n+ prior", ""),
+    (3, 2): ("U-Net,\nlinear head", "inpainter_multi"),
+    (4, 2): ("Restored slice\n+ prior", ""),
+    (0, 3): ("Slice + prior", ""),
+    (3, 3): ("SSInfNet", "multi"),
+    (4, 3): ("GGO,\nconsolidation", ""),
+    (1, 4): ("Age, sex,\nunderlying\ndiseases", ""),
+    (4, 4): ("204 phenotypes", ""),
+    (5, 4): ("Infection,\nseverity", ""),
+}
+FLOW = (
+    *(((column, row), (column + 1, row)) for row in (0, 2) for column in range(4)),
+    *(((column, 1), (column + 1, 1)) for column in (0, 1, 3)),
+    *(((0, 3), (3, 3)), ((3, 3), (4, 3))),
+    *(((1, 4), (4, 4)), ((4, 4), (5, 4))),
+)
+# From, to, above (1) or below (-1) the row, words: what comes back, or passes by
+AROUND = (
+    ((4, 0), (1, 0), 1, "$L_{rec}$ trains the network, $1 - L_{rec}$ the coach, by turns"),
+    ((4, 2), (1, 2), 1, "$L_{rec}$, $1 - L_{rec}$, by turns"),
+    ((1, 4), (5, 4), -1, "direct effect; the indirect one passes through the phenotypes"),
+)
+HANDED_ON = (
+    ((3, 0), (3, 1), "weights but the heads"),
+    ((2, 1), (0, 2), "prior"),
+    ((3, 2), (3, 3), "weights but the head"),
+    ((4, 3), (4, 4), "means over a patient's slices"),
+)
+
+Point = tuple[float, float]
 
 
 @mpl.rc_context(STYLE)
-def plot_network(drawn: Any, ax: Axes | None = None, title: str | None = None) -> Axes:
-    """Draw a network: blocks from left to right as they are computed, finer maps above.
+def plot_network(drawn: Any, inpainter: Any | None = None) -> Figure:
+    """Draw a network: blocks from above as they are computed, coarser maps further right.
+
+    Lines run between the boxes and through none. Below a block's name stand channels, height and
+    width of what leaves it, and its parameters in millions.
 
     Parameters
     ----------
     drawn : networks.diagram.Diagram
-    ax : Axes, optional
-        A new figure's by default.
-    title : str, optional
+    inpainter : networks.diagram.Diagram, optional
+        Its form in pretraining: blocks whose last layer is swapped are marked, and say what they
+        give there.
     """
-    places = _places(drawn)
-    if ax is None:
-        width, height = _extent(places)
-        ax = plt.figure(figsize=(width, height)).subplots()
-    for before, after in drawn.edges:
-        (x0, y0), (x1, y1) = places[before], places[after]
-        ends = (x0 + WIDTH / 2, y0), (x1 - WIDTH / 2, y1)
-        bent = {"connectionstyle": "arc3,rad=0.06", "shrinkA": 0, "shrinkB": 0}
-        _arrow(ax, *ends, color="0.45", lw=0.7, mutation_scale=7, **bent).set_zorder(0)
+    boxes = _places(drawn)
+    columns = {x for x, _ in boxes.values()}
+    lowest = min(y for _, y in boxes.values())
+    height = DOWN - lowest + 0.35 * (inpainter is not None)
+    figure = plt.figure(figsize=(PAGE, height), layout="none")
+    ax = figure.add_axes((0, 0, 1, 1))
+    margin = (PAGE - max(columns) + min(columns)) / 2
+    ax.set(xlim=(min(columns) - margin, max(columns) + margin), ylim=(DOWN / 2 - height, DOWN / 2))
+    ax.axis("off")
+    for line in _routes(drawn, boxes):
+        _arrow(ax, line, color="0.4", linewidth=0.8)
+    swapped = {} if inpainter is None else {block.name: block for block in inpainter.blocks}
     for block in drawn.blocks:
-        _draw_block(ax, block, *places[block.name])
-    xs, ys = zip(*places.values(), strict=True)
-    _frame(ax, (min(xs) - WIDTH, max(xs) + WIDTH), (min(ys) - HEIGHT, max(ys) + HEIGHT))
-    if title:
-        ax.set_title(title, loc="left")
-    return ax
-
-
-@mpl.rc_context(STYLE)
-def plot_networks(drawn: Mapping[str, Any]) -> Figure:
-    """Draw several networks below each other, with the blocks that pretraining changes marked.
-
-    Parameters
-    ----------
-    drawn : mapping of title to networks.diagram.Diagram
-    """
-    extents = [_extent(_places(network)) for network in drawn.values()]
-    figure = plt.figure(
-        figsize=(max(w for w, _ in extents), sum(h for _, h in extents) + 0.3 * len(extents) + 0.3)
-    )
-    panels = figure.subplots(
-        len(drawn), 1, squeeze=False, height_ratios=[h for _, h in extents]
-    ).flatten()
-    for ax, (title, network) in zip(panels, drawn.items(), strict=True):
-        plot_network(network, ax, title)
-    handles = [
-        Patch(facecolor=PLAIN, edgecolor="0.4", label="Transferred after inpainting"),
-        Patch(facecolor=HEAD, edgecolor="0.4", label="Its last layer is swapped"),
-    ]
-    if any(block.head for network in drawn.values() for block in network.blocks):
-        figure.legend(handles=handles, loc="outside lower center", ncols=2)
+        _draw_block(ax, block, boxes[block.name], swapped.get(block.name))
+    if inpainter is not None:
+        handles = [
+            Patch(facecolor=PLAIN, edgecolor="0.4", label="Transferred after inpainting"),
+            Patch(facecolor=HEAD, edgecolor="0.4", label="Last layer swapped for inpainting"),
+        ]
+        figure.legend(handles=handles, loc="lower center", ncols=2)
     return figure
 
 
@@ -106,117 +141,134 @@ def plot_networks(drawn: Mapping[str, Any]) -> Figure:
 def plot_system(drawn: Mapping[str, Any]) -> Figure:
     """Draw how the parts work together, with the size of each network (J figure 1).
 
+    The prior comes from the baseline SInfNet (J, Methods; D-12).
+
     Parameters
     ----------
     drawn : mapping of str to networks.diagram.Diagram
         From `networks.diagrams`.
     """
-
-    def sized(words: str, *names: str) -> str:
-        return "\n".join([words, *(f"{drawn[name].parameters / 1e6:.2f} M" for name in names)])
-
-    rows = {
-        "Pretraining, stage 1": [
-            "Slice", sized("Coach", "coach_single"), "Mask", "Masked\nslice",
-            sized("Inf-Net,\nlinear heads", "inpainter_single"), "Restored slice,\nits edges",
-        ],
-        "Stage 1": ["Slice", sized("Single\nSSInfNet", "single"), "Lesion\n(the prior), edge"],
-        "Pretraining, stage 2": [
-            "Slice + prior", sized("Coach", "coach_multi"), "Mask",
-            "Masked slice\n+ prior", sized("U-Net,\nlinear head", "inpainter_multi"),
-            "Restored slice\n+ prior",
-        ],
-        "Stage 2": [
-            "Slice + prior", sized("Multi\nSSInfNet", "multi"), "GGO,\nconsolidation",
-            "204 phenotypes", "Mediation",
-        ],
-    }  # fmt: skip
-    step_x, step_y, half = WIDTH * 1.3, HEIGHT * 2.1, 0.29  # half of a box's height
-    figure = plt.figure(figsize=(7.6, 4.2))
-    ax = figure.subplots()
-    arrow = {"lw": 0.8, "mutation_scale": 8}
-    for row, (name, steps) in enumerate(rows.items()):
-        y = -row * step_y
-        ax.text(-0.75 * WIDTH, y, name, ha="right", va="center", fontsize=7.5, weight="bold")
-        for column, words in enumerate(steps):
-            x = column * step_x
-            _box(ax, x, y, 2 * half, PLAIN if words.endswith(" M") else END)
-            ax.text(x, y, words, ha="center", va="center", fontsize=6.5)
-            if column:
-                ends = (x - step_x + WIDTH / 2, y), (x - WIDTH / 2, y)
-                _arrow(ax, *ends, color="0.35", **arrow)
-    for row, (source, words) in enumerate(
-        [(4, "weights, without heads"), (2, "prior"), (4, "weights, without head")]
-    ):
-        end = (1 if row != 1 else 0) * step_x
-        top, bottom = -row * step_y - half, -(row + 1) * step_y + half
-        ends = (source * step_x, top), (end, bottom)
-        _arrow(ax, *ends, color="#CC79A7", connectionstyle="arc3,rad=0", **arrow)
-        middle = ((end + source * step_x) / 2, (top + bottom) / 2)
-        ax.text(
-            *middle,
-            words,
-            fontsize=6,
-            color="#A03C78",
-            ha="center",
-            va="center",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
-        )
-    _frame(ax, (-2.1 * WIDTH, 5.6 * step_x), (-3.5 * step_y, 0.6 * step_y))
+    figure = plt.figure(figsize=(PAGE, STEP[1] * len(ROWS) + 0.1), layout="none")
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, PAGE), ylim=(-STEP[1] * (len(ROWS) - 0.5), STEP[1] / 2 + 0.1))
+    ax.axis("off")
+    for row, (name, loss) in enumerate(zip(ROWS, LOSSES, strict=True)):
+        ax.text(0.06, -row * STEP[1] + 0.02, name, va="bottom", fontsize=7.5, fontweight="bold")
+        ax.text(0.06, -row * STEP[1] - 0.02, loss, va="top", fontsize=7)
+    for (column, row), (words, network) in SYSTEM.items():
+        size = f"\n{drawn[network].parameters / 1e6:.2f} M" if network else ""
+        x, y = _at(column, row)
+        _box(ax, x, y, BOX[1], PLAIN if network else END, BOX[0])
+        ax.text(x, y, words + size, ha="center", va="center", fontsize=7)
+    for start, end in FLOW:
+        _arrow(ax, _between(_at(*start), _at(*end)), color="0.35", linewidth=0.8)
+    for start, end, side, words in AROUND:
+        (x, y), (x_end, y_end) = _at(*start), _at(*end)
+        level = y + side * (BOX[1] / 2 + 0.17)
+        corners = [(x, y + side * BOX[1] / 2), (x, level), (x_end, level),
+                   (x_end, y_end + side * BOX[1] / 2)]  # fmt: skip
+        _arrow(ax, corners, color=ACCENT, linewidth=0.8)
+        _say(ax, (x + x_end) / 2, level, words)
+    for start, end, words in HANDED_ON:
+        (x, y), (x_end, y_end) = _at(*start), _at(*end)
+        top, bottom = y - BOX[1] / 2, y_end + BOX[1] / 2
+        level = (top + bottom) / 2
+        _arrow(ax, [(x, top), (x, level), (x_end, level), (x_end, bottom)], color=ACCENT,
+               linewidth=0.8)  # fmt: skip
+        _say(ax, (x + x_end) / 2, level, words)
     return figure
 
 
-def _places(drawn: Any) -> dict[str, tuple[float, float]]:
-    """Return where each block lies: right by depth, down by stride, apart where they coincide."""
-    taken: dict[tuple[int, int], int] = {}
-    places = {}
-    for block in drawn.blocks:
-        row = round(math.log2(drawn.size / block.shape[-1]))
-        shift = taken.setdefault((block.depth, row), 0)
-        taken[block.depth, row] += 1
-        places[block.name] = (
-            block.depth * WIDTH * 1.17,
-            -(row + 0.55 * shift) * HEIGHT * 1.9,
+def _at(column: float, row: float) -> Point:
+    """Return the middle of a box of the system's figure, in inches."""
+    return 1.45 + STEP[0] * column, -STEP[1] * row
+
+
+def _between(start: Point, end: Point) -> list[Point]:
+    """Return the line between the near sides of two boxes of a row."""
+    side = BOX[0] / 2 if end[0] > start[0] else -BOX[0] / 2
+    return [(start[0] + side, start[1]), (end[0] - side, end[1])]
+
+
+def _say(ax: Axes, x: float, y: float, words: str) -> None:
+    background = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+    ax.text(x, y, words, fontsize=7, color=ACCENT, ha="center", va="center", bbox=background)
+
+
+def _places(drawn: Any) -> dict[str, Point]:
+    """Return the middle of each block: down by depth, right by stride, in inches."""
+    return {
+        block.name: (ACROSS * round(math.log2(drawn.size / block.shape[-1])), -DOWN * block.depth)
+        for block in drawn.blocks
+    }
+
+
+def _routes(drawn: Any, boxes: Mapping[str, Point]) -> list[list[Point]]:
+    """Return the corners of each line, from the bottom of a box to the top of another.
+
+    A line falls in its box's column, or right of it where another box is in the way, to the gap
+    above its end's row, and runs there to its end.
+    """
+    by_target = sorted(drawn.edges, key=lambda edge: (boxes[edge[1]][1], boxes[edge[0]][0]))
+    beside, between = Counter[float](), Counter[float]()
+    lines = []
+    for start, end in sorted(by_target, key=lambda edge: -boxes[edge[1]][1]):
+        x, y = _port(start, [e for s, e in drawn.edges if s == start], end, boxes, below=True)
+        x_end, y_end = _port(
+            end, [s for s, e in drawn.edges if e == end], start, boxes, below=False
         )
-    return places
+        line = [(x, y)]
+        column, top = boxes[start][0], boxes[end][1]
+        if any(at == column and top < row < boxes[start][1] for at, row in boxes.values()):
+            beside[column] += 1
+            x = column + WIDTH / 2 + LANE * (beside[column] + 0.5)
+            line = [(column + WIDTH / 2, boxes[start][1]), (x, boxes[start][1])]
+        if abs(x - x_end) > 1e-9:
+            gap = y_end + (DOWN - HEIGHT) * 0.85 - LANE * (between[top] % 4)
+            between[top] += 1
+            line += [(x, gap), (x_end, gap)]
+        lines.append([*line, (x_end, y_end)])
+    return lines
 
 
-def _extent(places: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
-    xs, ys = zip(*places.values(), strict=True)
-    return max(xs) - min(xs) + 2 * WIDTH, max(ys) - min(ys) + 2.4 * HEIGHT
+def _port(
+    name: str, others: list[str], other: str, boxes: Mapping[str, Point], *, below: bool
+) -> Point:
+    """Return where the line to one of the others meets a box: side by side, as they lie."""
+    x, y = boxes[name]
+    order = sorted(others, key=lambda one: boxes[one])
+    shift = order.index(other) - (len(order) - 1) / 2
+    return x + PORT * shift, y + (-HEIGHT / 2 if below else HEIGHT / 2)
 
 
-def _draw_block(ax: Axes, block: Any, x: float, y: float) -> None:
+def _draw_block(ax: Axes, block: Any, place: Point, inpainting: Any | None) -> None:
     end = block.name == "input" or block.name.startswith("output:")
-    _box(ax, x, y, HEIGHT, HEAD if block.head else END if end else PLAIN)
-    shape = " × ".join(map(str, block.shape))
-    count = f"{block.parameters / 1e6:.2f} M" if block.parameters >= 1e4 else ""
-    ax.text(x, y + 0.12, _name(block.name), ha="center", va="center", fontsize=6.5)
-    ax.text(x, y - 0.02, shape, ha="center", va="center", fontsize=5.5, color="0.25")
-    ax.text(x, y - 0.15, count, ha="center", va="center", fontsize=5.5, color="0.25")
+    head = block.head and inpainting is not None
+    _box(ax, *place, HEIGHT, HEAD if head else END if end else PLAIN)
+    lines = [_name(block.name), " × ".join(map(str, block.shape))]
+    if head:
+        lines.append(f"inpainting: {inpainting.shape[0]}")
+    elif block.parameters >= 1e4:
+        lines.append(f"{block.parameters / 1e6:.2f} M")
+    ax.text(*place, "\n".join(lines), ha="center", va="center", fontsize=7, linespacing=1.05)
 
 
-def _box(ax: Axes, x: float, y: float, height: float, colour: str) -> None:
+def _box(ax: Axes, x: float, y: float, height: float, colour: str, width: float = WIDTH) -> None:
     """Draw a box around (x, y)."""
     box = FancyBboxPatch(
-        (x - WIDTH / 2, y - height / 2), WIDTH, height,
+        (x - width / 2, y - height / 2), width, height,
         boxstyle="round,pad=0,rounding_size=0.06", facecolor=colour, edgecolor="0.4", lw=0.7,
     )  # fmt: skip
     ax.add_patch(box)
 
 
-def _arrow(
-    ax: Axes, start: tuple[float, float], end: tuple[float, float], **style: Any
-) -> Annotation:
-    """Draw an arrow."""
-    return ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", **style})
-
-
-def _frame(ax: Axes, across: tuple[float, float], up: tuple[float, float]) -> None:
-    """Show this part of the plane alone, undistorted."""
-    ax.set(xlim=across, ylim=up)
-    ax.set_aspect("equal")
-    ax.set_axis_off()
+def _arrow(ax: Axes, points: list[Point], **look: Any) -> None:
+    """Draw straight lines from point to point, with a head at the last."""
+    path = PathOfPoints(points)
+    ax.add_patch(
+        FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=6, shrinkA=0, shrinkB=0,
+                        fill=False, zorder=0, **look)
+    )  # fmt: skip
 
 
 def _name(name: str) -> str:

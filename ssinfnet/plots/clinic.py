@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ssinfnet.plots.slices import LUNG_COLOUR, plot_slice
-from ssinfnet.plots.style import STYLE, grid, model_colour, same_number
+from ssinfnet.plots.style import PAGE, STYLE, grid, model_colour, same_number
 from ssinfnet.study.models import model_label
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
 
 GRADE_NAMES = ("0\nmild", "1\nsevere", "2\ncritical")
 FAULT_COLOUR = "#D55E00"
+ROW = 0.118  # inches of a phenotype: 68 fit a page
+LETTERS = 24  # of a line below a slice
 GROUP_COLOURS = ("#999999", "#56B4E9", "#E69F00", "#D55E00")
 
 
@@ -76,7 +79,7 @@ def plot_lungs(
     slices: Sequence[NDArray[np.floating]],
     lungs: Sequence[NDArray[np.bool_]],
     faults: Sequence[str],
-    columns: int = 8,
+    columns: int = 5,
 ) -> Figure:
     """Draw a contact sheet: slices with their lungs outlined, those with a fault marked.
 
@@ -99,7 +102,7 @@ def plot_lungs(
         if mask.any():
             ax.contour(mask, levels=[0.5], colors=[LUNG_COLOUR], linewidths=0.8)
         if fault:
-            ax.set_xlabel(fault, fontsize=6, color=FAULT_COLOUR, wrap=True)
+            ax.set_xlabel(textwrap.fill(fault, LETTERS), fontsize=7, color=FAULT_COLOUR)
             ax.spines[:].set(visible=True, color=FAULT_COLOUR, linewidth=1.6)
     return figure
 
@@ -113,22 +116,28 @@ def plot_confusions(counted: Mapping[str, pd.DataFrame]) -> Figure:
     counted : mapping of str to DataFrame
         Model → `severity.confusion`.
     """
-    figure = plt.figure(figsize=(1.75 * len(counted) + 0.4, 2.3))
-    panels = figure.subplots(1, len(counted), squeeze=False, sharey=True)[0]
-    for ax, (model, table) in zip(panels, counted.items(), strict=True):
+    columns = min(len(counted), 3)
+    rows = -(-len(counted) // columns)
+    figure = plt.figure(figsize=(1.9 * columns + 0.5, 2.2 * rows + 0.2))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat[len(counted) :]:
+        ax.axis("off")
+    for ax, (model, table) in zip(axes.flat, counted.items(), strict=False):
         cells = table.to_numpy()
         share = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
         ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
         for (row, column), number in np.ndenumerate(cells):
             colour = "white" if share[row, column] > 0.5 else "black"
             ax.text(column, row, f"{number:,}", ha="center", va="center", color=colour)
-        ax.set_title(f"{model_label(model)}\nn = {cells.sum():,}", fontsize=8)
+        given = np.flatnonzero(cells.sum(axis=0))
+        alike = f", all given {given[0]}" if len(given) == 1 else ""
+        ax.set_title(f"{model_label(model)}\nn = {cells.sum():,}{alike}", fontsize=8)
         ax.set_xticks(range(3), GRADE_NAMES, fontsize=7)
         ax.set_yticks(range(3), GRADE_NAMES, fontsize=7)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-    figure.supxlabel("Grade given", y=-0.08, fontsize=8.5)
-    panels[0].set_ylabel("Grade in the clinic")
+    figure.supxlabel("Grade given", fontsize=8.5)
+    figure.supylabel("Grade in the clinic", fontsize=8.5)
     return figure
 
 
@@ -154,7 +163,7 @@ def plot_calibration(calibrated: Mapping[str, pd.DataFrame], ax: Axes | None = N
            ylim=(-0.03, 1.03))  # fmt: skip
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
     beside = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
-    ax.legend(title="95 % intervals", title_fontsize=7, **beside)
+    ax.legend(title="95 % intervals", title_fontsize=7.5, **beside)
     return ax
 
 
@@ -177,31 +186,22 @@ def plot_phenotypes(
     order = list(groups.cat.categories)
     standard = values.loc[groups.index].astype("float64")
     standard = (standard - standard.mean()) / standard.std().replace(0, np.nan)
-    left, right = _balanced({family: len(own) for family, own in names.items()})
-    figure = plt.figure(figsize=(7.6, 0.165 * max(sum(map(len, (names[f] for f in column)))
-                                                  for column in (left, right)) + 1.4))  # fmt: skip
-    for side, column in zip(figure.subfigures(1, 2), (left, right), strict=True):
-        heights = [len(names[family]) + 1 for family in column]
-        panels = side.subplots(len(column), 1, sharex=True, height_ratios=heights, squeeze=False)
-        for ax, family in zip(panels[:, 0], column, strict=True):
-            _phenotype_rows(ax, standard, groups, order, names[family])
-            known = values.loc[groups.index, list(names[family])].notna().sum()
-            labels = [f"{title} ({known[own]:,})" for own, title in names[family].items()]
-            ax.set_yticks(range(len(labels)), labels, fontsize=5.5)
-            ax.set_title(family, fontsize=7, fontweight="bold", loc="right")
-        ax.set_xlabel("SD from the mean of all patients", fontsize=7)
+    figure = plt.figure(
+        figsize=(PAGE, ROW * sum(map(len, names.values())) + 0.25 * len(names) + 0.6)
+    )
+    heights = [len(own) + 1 for own in names.values()]
+    panels = figure.subplots(len(names), 1, sharex=True, height_ratios=heights, squeeze=False)
+    for ax, (family, own) in zip(panels[:, 0], names.items(), strict=True):
+        _phenotype_rows(ax, standard, groups, order, own)
+        known = values.loc[groups.index, list(own)].notna().sum()
+        labels = [f"{title} ({known[name]:,})" for name, title in own.items()]
+        ax.set_yticks(range(len(labels)), labels, fontsize=7)
+        ax.set_title(family, fontsize=7, fontweight="bold", loc="right")
+    panels[-1, 0].set_xlabel("SD from the mean of all patients", fontsize=7)
     handles = [plt.Line2D([], [], color=GROUP_COLOURS[i], linewidth=3) for i in range(len(order))]
     counted = [f"{group}, n = {int((groups == group).sum()):,}" for group in order]
     figure.legend(handles, counted, loc="outside upper center", ncols=len(order))
     return figure
-
-
-def _balanced(rows: Mapping[str, int]) -> tuple[list[str], list[str]]:
-    """Divide families into two columns of about as many rows each, the larger families first."""
-    columns: tuple[list[str], list[str]] = ([], [])
-    for family in sorted(rows, key=lambda name: -rows[name]):
-        min(columns, key=lambda column: sum(rows[own] for own in column)).append(family)
-    return columns
 
 
 def _phenotype_rows(

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssinfnet.plots.style import STYLE, plot_reason
+from ssinfnet.plots.style import PAGE, STYLE, plot_reason
 
 __all__ = ["plot_known_truth"]
 
@@ -48,7 +48,7 @@ def plot_known_truth(table: pd.DataFrame) -> Figure:
         reasons = "; ".join(dict.fromkeys(table["reason"]))
         return plot_reason(f"No effect could be recovered from any masks. {reasons}.").figure
     exposures, outcomes = (list(dict.fromkeys(table[name])) for name in ("exposure", "outcome"))
-    figure = plt.figure(figsize=(1.3 + 2.4 * len(exposures), 0.9 + 2.5 * len(outcomes)))
+    figure = plt.figure(figsize=(min(PAGE, 1.3 + 2.4 * len(exposures)), 0.9 + 2.5 * len(outcomes)))
     axes = figure.subplots(len(outcomes), len(exposures), squeeze=False)
     for line, outcome in zip(axes, outcomes, strict=True):
         for ax, exposure in zip(line, exposures, strict=True):
@@ -59,7 +59,7 @@ def plot_known_truth(table: pd.DataFrame) -> Figure:
             ax.tick_params(axis="y", labelleft=ax is line[0])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    figure.supxlabel(NOTE, fontsize=6.5)
+    figure.supxlabel(NOTE, fontsize=7)
     return figure
 
 
@@ -86,7 +86,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, unit: str) -> None:
             ax.plot(ends, [y + shift] * 2, color=colour, linewidth=1.1)
             ax.plot(row[f"{masks}_indirect"], y + shift, mark, color=colour, markersize=3.6,
                     label=f"from {masks} masks" if label else None)  # fmt: skip
-        ax.annotate(_beside(row), (1, y), (2, 0), fontsize=6.5, va="center",
+        ax.annotate(_beside(row), (1, y), (2, 0), fontsize=7, va="center",
                     xycoords=ax.get_yaxis_transform(), textcoords="offset points",
                     annotation_clip=False)  # fmt: skip
     ax.axvline(0, color="#999999", linewidth=0.6, linestyle=":")

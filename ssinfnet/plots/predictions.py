@@ -110,7 +110,7 @@ def plot_prediction(
     width = int(figure.get_figwidth() * LETTERS_AN_INCH)
     lines = [textwrap.fill(line, width) for line in title.split("\n")]
     figure.suptitle("\n".join(lines), fontsize=STYLE["axes.titlesize"])
-    class_legend(figure, legend).set_title(NOTICE, prop={"size": 6.5})
+    class_legend(figure, legend).set_title(NOTICE, prop={"size": 7})
     return figure
 
 
@@ -121,7 +121,7 @@ def _plot_uncertainties(
         _plot_uncertainty(deviation, ax)
     shown = ScalarMappable(Normalize(0, UNCERTAINTY_TOP), "cividis")
     bar = figure.colorbar(shown, ax=axes, fraction=0.04, pad=0.01, extend="max")
-    bar.ax.tick_params(labelsize=6.5)
+    bar.ax.tick_params(labelsize=7)
 
 
 def _plot_uncertainty(deviation: NDArray[np.floating], ax: Axes) -> None:
@@ -139,5 +139,5 @@ def _draw_scale(ax: Axes, shape: tuple[int, ...], column_mm: float) -> None:
         return
     left, at = 0.05 * width, 0.95 * height
     ax.plot([left, left + length], [at, at], color="white", linewidth=1.6, solid_capstyle="butt")
-    ax.text(left + length / 2, at - 0.02 * height, "5 cm", color="white", fontsize=6,
+    ax.text(left + length / 2, at - 0.02 * height, "5 cm", color="white", fontsize=7,
             ha="center", va="bottom")  # fmt: skip

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from ssinfnet.paper.published import beside_paper
-from ssinfnet.plots.style import HOLLOW, STYLE, model_colour
+from ssinfnet.plots.style import HOLLOW, PAGE, STYLE, model_colour
 from ssinfnet.scores import agreement
 from ssinfnet.study.models import model_label
 
@@ -97,7 +97,7 @@ def plot_class_scores(
         alone.
     """
     names = list(dict.fromkeys(summary["class"]))
-    figure = plt.figure(figsize=(7.2, 2.5 * ((len(names) + 1) // 2)))
+    figure = plt.figure(figsize=(PAGE, 2.5 * ((len(names) + 1) // 2)))
     panels = figure.subplots((len(names) + 1) // 2, 2, sharey=True, squeeze=False).flatten()
     for ax, name in zip(panels, names, strict=False):
         rows = summary[summary["class"] == name]
@@ -125,18 +125,19 @@ def plot_folds(folds: pd.DataFrame, pooled: pd.DataFrame, metric: str = "F1") ->
     """
     names = list(dict.fromkeys(pooled["class"]))
     models = list(dict.fromkeys(pooled["model"]))
-    figure = plt.figure(figsize=(1.2 + 1.25 * len(names), 2.9))
+    figure = plt.figure(figsize=(min(PAGE, 1.2 + 1.25 * len(names)), 3.1))
     panels = figure.subplots(1, len(names), sharey=True, squeeze=False).flatten()
     for ax, name in zip(panels, names, strict=True):
         for x, model in enumerate(models):
             chosen = {"class": name, "model": model, "metric": metric}
             own, whole = (_rows(table, chosen) for table in (folds, pooled))
             _draw_ours(ax, np.array([x]), whole, model_colour(model))
-            for row in own.itertuples():
-                ax.text(x + 0.26, row.mean, row.fold, fontsize=6.5, ha="center", va="center")
+            for number, row in enumerate(own.itertuples()):  # side by side, or equal ones overprint
+                beside = x + 0.24 + 0.2 * number
+                ax.text(beside, row.mean, row.fold, fontsize=7, ha="center", va="center")
         n = int(_rows(pooled, {"class": name, "metric": metric})["n"].min())
         ax.set_title(f"{_class_name(name)}\nn = {n}", fontsize=8)
-        ax.set(xlim=(-0.6, len(models) - 0.3), ylim=(-0.03, 1.03))
+        ax.set(xlim=(-0.4, len(models) - 0.1), ylim=(-0.03, 1.03))
         ax.set_xticks(range(len(models)), [model_label(m) for m in models], rotation=90)
         ax.tick_params(axis="x", length=0)
     panels[0].set_ylabel(f"{metric}, mean over slices")
@@ -161,7 +162,7 @@ def plot_places(
         Published tables, such as ``s5`` for ``s5a`` and ``s5b``.
     metric : str
     """
-    figure = plt.figure(figsize=(7.2, 0.5 + 2.5 * len(places)))
+    figure = plt.figure(figsize=(PAGE, 0.5 + 2.5 * len(places)))
     panels = figure.subplots(len(places), 1, sharex=True, sharey=True, squeeze=False).flatten()
     models: dict[str, None] = {}
     beside = [table] + [None] * (len(places) - 1)
@@ -218,7 +219,7 @@ def plot_roc(
             curve["false_positive_rate"],
             curve["true_positive_rate"],
             color=model_colour(model),
-            label=f"{model_label(model)} (AUC {auc[model]:.3f})",
+            label=f"{model_label(model)} ({auc[model]:.3f})",
             clip_on=False,
         )
     ax.set(
@@ -228,7 +229,8 @@ def plot_roc(
         ylim=(0, 1),
         aspect="equal",
     )
-    ax.legend(loc="lower right")
+    pooled = "AUC of all pixels together;\ntables have the mean of slices"
+    ax.legend(loc="lower right", title=pooled, title_fontsize=7)
     return ax
 
 
@@ -248,19 +250,23 @@ def plot_volumes(volumes: pd.DataFrame) -> Figure:
     """
     scored = volumes.dropna(subset="error_ml")
     names = list(dict.fromkeys(scored["class"]))
-    figure = plt.figure(figsize=(0.6 + 2.4 * len(names), 2.8))
+    figure = plt.figure(figsize=(min(PAGE, 0.6 + 2.4 * len(names)), 3.1))
     panels = figure.subplots(1, len(names), squeeze=False).flatten()
     for ax, name in zip(panels, names, strict=True):
         ax.axhline(0, color="0.6", lw=0.8, ls=(0, (4, 3)))
+        biases = []
         for model, own in scored[scored["class"] == name].groupby("model", sort=False):
             colour, limits = model_colour(model), agreement(own["error_ml"])
             middle = (own["true_ml"] + own["predicted_ml"]) / 2
             ax.plot(middle, own["error_ml"], "o", color=colour, markersize=3.5, clip_on=False)
             ax.axhline(limits.bias, color=colour, lw=1)
             ax.axhspan(limits.low, limits.high, color=colour, alpha=0.1, lw=0)
+            biases.append(limits.bias)
         n = scored.loc[scored["class"] == name, "scan_id"].nunique()
-        ax.set_title(f"{_class_name(name)}, n = {n} volumes", loc="left")
-        ax.set_xlabel("Mean of true and predicted volume (ml)")
+        ends = dict.fromkeys(f"{bias:+,.0f}" for bias in (min(biases), max(biases)))
+        bias = " to ".join(ends).replace("-", "−")
+        ax.set_title(f"{_class_name(name)}, n = {n} volumes\nmean error {bias} ml", loc="left")
+    figure.supxlabel("Mean of true and predicted volume (ml)", fontsize=8.5)
     panels[0].set_ylabel("Predicted − true volume (ml)")
     models = dict.fromkeys(scored["model"])
     figure.legend(

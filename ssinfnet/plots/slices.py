@@ -89,7 +89,7 @@ def plot_overlay(image: NDArray[np.floating], mask: NDArray[Any], ax: Axes | Non
 @mpl.rc_context(STYLE)
 def plot_cohort_examples(
     images: Sequence[NDArray[np.floating]],
-    masks: Sequence[NDArray[Any]],
+    masks: Sequence[NDArray[Any] | None],
     names: Sequence[str] | None = None,
 ) -> Figure:
     """Draw slices with their annotation: raw, overall lesion, classes (J figure 2A-C).
@@ -99,7 +99,7 @@ def plot_cohort_examples(
     images : sequence of (height, width) float arrays
         Windowed slices in [0, 1], one a column.
     masks : sequence of (height, width) uint8 arrays
-        Their masks, as `plot_overlay` takes them.
+        Their masks, as `plot_overlay` takes them; None of a slice that nobody annotated.
     names : sequence of str, optional
         Titles of the columns.
     """
@@ -107,13 +107,19 @@ def plot_cohort_examples(
     figure, axes = grid(3, len(images), legend=0.3)
     for column, (image, mask) in enumerate(zip(images, masks, strict=True)):
         plot_slice(image, axes[0, column])
-        plot_overlay(image, mask > 0, axes[1, column])
-        plot_overlay(image, mask, axes[2, column])
+        if mask is None:
+            for ax in axes[1:, column]:
+                ax.axis("off")
+            axes[1, column].text(0.5, 0.5, "not annotated", ha="center", va="center", fontsize=7)
+        else:
+            plot_overlay(image, mask > 0, axes[1, column])
+            plot_overlay(image, mask, axes[2, column])
         if names is not None:
-            axes[0, column].set_title(names[column])
+            axes[0, column].set_title(names[column], fontsize=7)
     for row, title in enumerate(["A  CT slice", "B  Overall lesion", "C  GGO, consolidation"]):
         name_row(axes[row, 0], title)
-    drawn = {name for label, name in LABELS.items() if any((mask == label).any() for mask in masks)}
+    known = [mask for mask in masks if mask is not None]
+    drawn = {name for label, name in LABELS.items() if any((mask == label).any() for mask in known)}
     class_legend(figure, [name for name in CLASS_COLOURS if name in drawn | {"lesion"}])
     return figure
 
@@ -156,7 +162,7 @@ def plot_scan(
         plot_slice(image, ax)
         if field.any():
             ax.contour(field, levels=[0.5], colors=[LUNG_COLOUR], linewidths=0.9)
-        ax.set_xlabel(textwrap.fill(caption, 24), fontsize=6.5)
+        ax.set_xlabel(textwrap.fill(caption, 24), fontsize=7)
     return figure
 
 
@@ -202,7 +208,10 @@ def plot_slices_by_model(
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
     if classes:
-        class_legend(figure, ["GGO", "consolidation"])
+        legend = class_legend(figure, ["GGO", "consolidation"])
+        legend.set_title(f1 and "F1: mean of GGO and consolidation", prop={"size": 7})
+    elif f1 is not None:
+        figure.supxlabel("F1 of the lesion", fontsize=7)
     return figure
 
 

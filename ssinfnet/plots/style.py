@@ -22,6 +22,7 @@ __all__ = [
     "HOLLOW",
     "MODEL_COLOURS",
     "MODEL_NAMES",
+    "PAGE",
     "PANEL",
     "STYLE",
     "grid",
@@ -50,6 +51,7 @@ MODEL_COLOURS = {
 OTHER_COLOUR = "#999999"
 HOLLOW: dict[str, Any] = {"marker": "s", "markerfacecolor": "white", "linestyle": "none"}
 PANEL = 1.55  # inches, side of one slice in a grid
+PAGE = 7.2  # inches, width of a journal's page (183 mm): no figure is wider
 
 STYLE: dict[str, Any] = {
     "figure.figsize": (4.5, 3.2),
@@ -118,8 +120,9 @@ def same_number(**sequences: Sequence[Any]) -> None:
 
 
 def grid(rows: int, columns: int, legend: float = 0.0) -> tuple[Figure, NDArray[Any]]:
-    """Return a figure of square panels, with `legend` inches below them."""
-    figure = plt.figure(figsize=(PANEL * columns + 0.25, PANEL * rows + 0.25 + legend))
+    """Return a figure of square panels, at most a page wide, with `legend` inches below them."""
+    panel = min(PANEL, (PAGE - 0.25) / columns)
+    figure = plt.figure(figsize=(panel * columns + 0.25, panel * rows + 0.25 + legend))
     axes = figure.subplots(rows, columns, squeeze=False)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
     return figure, axes

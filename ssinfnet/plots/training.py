@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from ssinfnet.plots.style import STYLE, grid, model_colour, name_row
+from ssinfnet.plots.style import PAGE, STYLE, grid, name_row
 from ssinfnet.study.models import model_label
 
 __all__ = ["plot_costs", "plot_inpainting", "plot_pretraining", "plot_training"]
@@ -143,7 +144,9 @@ def plot_inpainting(examples: Mapping[str, NDArray[np.floating]], which: int = 0
 
 @mpl.rc_context(STYLE)
 def plot_costs(measured: pd.DataFrame) -> Figure:
-    """Draw each model's time a slice, training and predicting, over its arithmetic.
+    """Draw each network's time a slice, training and predicting, over its arithmetic.
+
+    Models that are one network, trained in different ways, share a mark.
 
     Parameters
     ----------
@@ -152,29 +155,28 @@ def plot_costs(measured: pd.DataFrame) -> Figure:
 
     Notes
     -----
-    A dot is the median over rounds, the line reaches from the fastest round to the slowest.
+    A mark is the median over rounds and models, the line reaches from the fastest to the slowest.
     """
-    figure = plt.figure(figsize=(6.4, 3.0))
-    panels = figure.subplots(1, 2, squeeze=False).flatten()
-    shown = {
+    figure = plt.figure(figsize=(PAGE, 3.2))
+    panels = figure.subplots(1, 2)
+    labels = {
         "training_ms": "Training step (ms a slice)",
         "prediction_ms": "Prediction (ms a slice)",
     }
-    for ax, (name, label) in zip(panels, shown.items(), strict=True):
-        for (stage, model), own in measured.groupby(["stage", "model"], sort=False):
-            colour, marker = model_colour(model), "os"[stage == "multi"]
-            gmac = own["gmac"].iloc[0]
+    networks = list(measured.groupby(["stage", "gmac"], sort=False))
+    colours = STYLE["axes.prop_cycle"].by_key()["color"]
+    for ax, (name, label) in zip(panels, labels.items(), strict=True):
+        for ((stage, gmac), own), colour in zip(networks, colours, strict=False):
             ax.vlines(gmac, own[name].min(), own[name].max(), color=colour, lw=0.9)
-            ax.plot(gmac, own[name].median(), marker, color=colour, markersize=4.5)
+            ax.plot(gmac, own[name].median(), "os"[stage == "multi"], color=colour,
+                    markersize=4.5, label=_models_of(stage, own["model"]))  # fmt: skip
         ax.set(xlabel="Multiply-adds of a prediction (GMAC)", ylabel=label)
         ax.set_ylim(bottom=0)
-    models = measured[["stage", "model"]].drop_duplicates()
-    figure.legend(
-        handles=[
-            Line2D([], [], color=model_colour(row.model), marker="os"[row.stage == "multi"],
-                   linestyle="none", label=f"{model_label(row.model)}, {row.stage}")
-            for row in models.itertuples()
-        ],
-        loc="outside upper center", ncols=3,
-    )  # fmt: skip
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center")
     return figure
+
+
+def _models_of(stage: str, models: pd.Series) -> str:
+    """Return the stage and the models that are one network, in lines."""
+    names = ", ".join(model_label(model) for model in dict.fromkeys(models))
+    return textwrap.fill(f"Stage {1 + (stage == 'multi')}: {names}", 110)

@@ -1,0 +1,257 @@
+"""Every figure fits a journal's page: 183 mm wide, letters of 7 points, no text on another."""
+
+import itertools
+from unittest import mock
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from drawings import IMAGE, MASK
+from matplotlib.text import Text
+
+from ssinfnet import mediation, networks, plots
+from ssinfnet.patients import phenotypes
+
+MODELS = ("unet", "sinfnet", "ssinfnet", "semi_infnet")
+CLASSES = ("background", "ggo", "consolidation", "overall", "lesion_macro")
+PAGE_MM, LETTER_POINTS = 183, 7
+SEED = 5
+
+
+def drawn_texts(figure):
+    """Return text → where it stands, of all that are drawn: others of a figure are out of sight."""
+    drawn = {}
+    draw = Text.draw
+
+    def noted(text, renderer):
+        if text.get_visible() and text.get_text().strip():
+            drawn[text] = Text.get_window_extent(text, renderer).padded(-1)
+        draw(text, renderer)
+
+    with mock.patch.object(Text, "draw", noted):
+        figure.canvas.draw()
+    return drawn
+
+
+def crowded(figure):
+    """Return what is wrong with the layout, in words."""
+    places = drawn_texts(figure)
+    width = figure.get_tightbbox().width * 25.4
+    faults = [f"{width:.0f} mm wide"] if width > PAGE_MM + 0.5 else []
+    faults += [
+        f"{text.get_fontsize()} points: {text.get_text()!r}"
+        for text in places
+        if text.get_fontsize() < LETTER_POINTS
+    ]
+    faults += [
+        f"{a.get_text()!r} on {b.get_text()!r}"
+        for (a, one), (b, other) in itertools.combinations(places.items(), 2)
+        if one.overlaps(other)
+    ]
+    return faults
+
+
+def summary(rng, classes=("lesion",), metrics=("F1", "IoU", "Recall", "Precision", "AUC")):
+    rows = itertools.product(MODELS, classes, metrics)
+    table = pd.DataFrame(rows, columns=["model", "class", "metric"])
+    table["mean"] = rng.uniform(0.2, 0.8, len(table))
+    table["error"], table["low"], table["high"] = 0.05, table["mean"] - 0.1, table["mean"] + 0.1
+    counts = {"n": 1117, "n_slices": 1117, "n_patients": 135, "seeds": 1, "seed_spread": np.nan}
+    return table.assign(**counts)
+
+
+def forest(rng):
+    names = [name for name in phenotypes.columns() if name.startswith("ggo")][:60:3]
+    rows = pd.DataFrame({"mediator": names}).join(mediation.cohort.phenotype_names(), on="mediator")
+    rows["indirect"] = rng.uniform(-0.003, 0.003, len(rows))
+    rows["indirect_low_adjusted"] = rows["indirect"] - 0.001
+    rows["indirect_high_adjusted"] = rows["indirect"] + 0.001
+    rows["indirect_standardised"] = 20 * rows["indirect"]
+    rows["stable"] = pd.array(rng.random(len(rows)) > 0.3, "boolean")
+    return rows.assign(p_indirect_adjusted=0.0004, n=1338, twins=1)
+
+
+def correlated(rng, count):
+    names = phenotypes.columns()[:count]
+    values = rng.normal(size=(90, count)) + rng.normal(size=(90, 1))
+    return pd.DataFrame(np.corrcoef(values.T), names, names)
+
+
+def path_fit(rng, *, correlated):
+    """A model of ten mediators with the longest names."""
+    names = sorted(mediation.written_names().items(), key=lambda item: -len(item[1]))
+    exposures = ["age", "n_diseases", "male"]
+    table = pd.DataFrame(rng.normal(size=(150, 3)), columns=exposures)
+    paths = {}
+    for number, (name, _) in enumerate(names[:10]):
+        table[name] = table["age"] * (number % 2) + table["n_diseases"] + rng.normal(size=150)
+        paths[name] = exposures[: 1 + number % 3]
+    table["infected"] = (table[list(paths)].sum(axis=1) + rng.normal(size=150) > 0).astype(float)
+    return mediation.fit_paths(table, "infected", paths, correlated=correlated, draws=0)
+
+
+def drawn_paths(rng, *, correlated):
+    fit = path_fit(rng, correlated=correlated)
+    measures = pd.DataFrame({"model": ["m"], "reason": [""]})
+    names = mediation.written_names()
+    return plots.plot_path_model({"m": fit}, measures, "m", "infected", names)
+
+
+def costs():
+    rows = [
+        (stage, model, gmac, turn, 10.0 * gmac + turn, gmac + turn)
+        for stage, gmac, models in (
+            ("single", 13.8, ("sinfnet", "ssinfnet", "semi_infnet", "sinfnet_cutout20",
+                              "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet_cutout40")),
+            ("single", 75.1, ("unet",)),
+            ("multi", 75.8, ("unet", "sinfnet", "ssinfnet", "ssinfnet_no_focal")),
+            ("multi", 40.2, ("fcn8s",)),
+        )
+        for model in models
+        for turn in range(3)
+    ]  # fmt: skip
+    columns = ["stage", "model", "gmac", "round", "training_ms", "prediction_ms"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def volumes(rng):
+    rows = itertools.product(MODELS, ("lesion", "ggo", "consolidation"), range(9))
+    table = pd.DataFrame(rows, columns=["model", "class", "scan_id"])
+    table["true_ml"] = rng.uniform(1, 900, len(table))
+    table["error_ml"] = rng.normal(0, 800, len(table))
+    return table.assign(predicted_ml=table["true_ml"] + table["error_ml"])
+
+
+def folds(rng):
+    pooled = summary(rng, ("lesion", *CLASSES[:4]), ["F1"])
+    return pd.concat([pooled.assign(fold=fold) for fold in (1, 2, 3)]), pooled
+
+
+def grades(rng):
+    return {model: pd.DataFrame(rng.integers(0, 900, (3, 3))) for model in MODELS}
+
+
+def patients(rng):
+    families = mediation.cohort.phenotype_names()
+    columns = [name for name in phenotypes.columns() if name.startswith("lesion")]
+    values = pd.DataFrame(rng.normal(size=(80, len(columns))), columns=columns)
+    names = {
+        family: dict(rows["shown"])
+        for family, rows in families.loc[columns].groupby("family", sort=False)
+    }
+    order = ["control", "mild or regular", "severe", "critically ill"]
+    groups = pd.Series(pd.Categorical(rng.choice(order, 80), order, ordered=True))
+    return values, groups, names
+
+
+def curves(rng):
+    names, rho = list(mediation.written_names().values())[:14], np.linspace(-0.9, 0.9, 19)
+    return {
+        f"Underlying diseases → {name}": pd.DataFrame({"rho": rho, "indirect": size - rho / 9})
+        for name, size in zip(names, rng.uniform(0, 0.2, 14), strict=True)
+    }
+
+
+def histories():
+    turns = ("network",) * 4 + ("coach",) * 3 + ("network",) * 3
+    phases = (1,) * 4 + (2,) * 3 + (3,) * 3
+    epochs = (1, 2, 3, 4, 1, 2, 3, 1, 2, 3)
+    loss = np.linspace(0.9, 0.3, 10)
+    return pd.DataFrame({"phase": phases, "train": turns, "epoch": epochs, "train_loss": loss,
+                         "validation_loss": loss + 0.05, "validation_f1": 1 - loss})  # fmt: skip
+
+
+def known_truth():
+    rows = itertools.product(("infected", "severe"), ("age", "male", "n_diseases"),
+                             plots.known_truth.MEDIATOR_NAMES)  # fmt: skip
+    table = pd.DataFrame(rows, columns=["outcome", "exposure", "mediator"])
+    ends = {"indirect": 0.004, "low": 0.002, "high": 0.006, "n": 210}
+    measured = {f"{kind}_{end}": v for kind in ("true", "predicted") for end, v in ends.items()}
+    return table.assign(planted=0.004, attenuation=0.61, reason="", **measured)
+
+
+def by_model():
+    maps = {model: [MASK] * 4 for model in MODELS}
+    f1 = {model: [0.1, 0.4, np.nan, 0.9] for model in MODELS}
+    names = ["Worst", "Median", "Best", "Healthy"]
+    return plots.plot_slices_by_model([IMAGE] * 4, [MASK] * 4, maps, f1=f1, names=names)
+
+
+def flow():
+    rows = [("In the table", 1521, 0, ""), ("With CT", 1338, 183, "no usable slice"),
+            ("Severity", 1100, 238, "suspected, or community-acquired pneumonia"),
+            ("Mediation", 1338, 0, "")]  # fmt: skip
+    return pd.DataFrame(rows, columns=["step", "patients", "left_out", "reason"])
+
+
+def steps_of(share):
+    return pd.DataFrame({"ratio_mean": [0.1, 0.3], "share": [share, 0.6],
+                         "low": [0.1, 0.4], "high": [0.5, 0.7]})  # fmt: skip
+
+
+ROC = pd.DataFrame({"false_positive_rate": [0, 0.2, 1], "true_positive_rate": [0, 0.9, 1]})
+
+FIGURES = {
+    "figure_1": lambda rng: plots.plot_system(networks.diagrams()),
+    "figure_2": lambda rng: plots.plot_cohort_examples(
+        [IMAGE] * 6, [MASK] * 4 + [None] * 2, ["annotated"] * 4 + ["covid_semiseg,\nunlabelled"] * 2
+    ),
+    "figure_3a": lambda rng: by_model(),
+    "figure_3b": lambda rng: plots.plot_scores(summary(rng), table="fig3b").figure,
+    "figure_3d": lambda rng: plots.plot_class_scores(summary(rng, CLASSES), table="s4"),
+    "figure_4a": lambda rng: plots.plot_forest(
+        forest(rng), mediation.written_names(), "Indirect effect: chance of infection per year"
+    ),
+    "figure_5_few": lambda rng: plots.plot_correlations(
+        correlated(rng, 2), mediation.written_names()
+    ),
+    "figure_5_many": lambda rng: plots.plot_correlations(
+        correlated(rng, 30), mediation.written_names()
+    ),
+    "figure_6": lambda rng: drawn_paths(rng, correlated=True),
+    "figure_6_as_published": lambda rng: drawn_paths(rng, correlated=False),
+    "figure_calibration": lambda rng: (
+        plots.plot_calibration(
+            {model: steps_of(0.2 + 0.1 * n) for n, model in enumerate(MODELS)}
+        ).figure
+    ),
+    "figure_coach": lambda rng: plots.plot_network(networks.diagrams()["coach_single"]),
+    "figure_costs": lambda rng: plots.plot_costs(costs()),
+    "figure_known_truth": lambda rng: plots.plot_known_truth(known_truth()),
+    "figure_lungs": lambda rng: plots.plot_lungs(
+        [IMAGE] * 10, [MASK > 0] * 10, ["", "one lung is missing or cut at the border"] * 5
+    ),
+    "figure_patient_flow": lambda rng: plots.plot_patient_flow(flow()),
+    "figure_phenotypes": lambda rng: plots.plot_phenotypes(*patients(rng)),
+    "figure_pretraining": lambda rng: plots.plot_pretraining(histories()),
+    "figure_rho": lambda rng: plots.plot_rho(curves(rng)).figure,
+    "figure_s1_s2": lambda rng: plots.plot_network(
+        networks.diagrams()["single"], networks.diagrams()["inpainter_single"]
+    ),
+    "figure_s2_s3_folds": lambda rng: plots.plot_folds(*folds(rng)),
+    "figure_s3": lambda rng: plots.plot_network(
+        networks.diagrams()["multi"], networks.diagrams()["inpainter_multi"]
+    ),
+    "figure_s4": lambda rng: (
+        plots.plot_roc(dict.fromkeys(MODELS, ROC), dict.fromkeys(MODELS, 0.85)).figure
+    ),
+    "figure_s5": lambda rng: plots.plot_places(
+        dict.fromkeys(
+            ("Trained there", "Trained on the demo's volumes"),
+            (summary(rng), summary(rng, CLASSES)),
+        ),
+        table="s5",
+    ),
+    "figure_severity": lambda rng: plots.plot_confusions(grades(rng)),
+    "figure_training": lambda rng: plots.plot_training(histories()).figure,
+    "figure_v6": lambda rng: plots.plot_augmented({"As scanned": [IMAGE] * 6, "Crop": [IMAGE] * 6}),
+    "figure_volumes": lambda rng: plots.plot_volumes(volumes(rng)),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_fits_a_journals_page_and_no_text_lies_on_another(name):
+    figure = FIGURES[name](np.random.default_rng(SEED))
+    assert crowded(figure) == []
+    plt.close(figure)
