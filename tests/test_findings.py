@@ -111,3 +111,15 @@ def test_costs_need_no_sinfnet_to_compare_with():
         "In stage 1, U-Net is largest with 1,082,033 parameters, and a training step of U-Net "
         "takes longest, 28.3 ms a slice."
     )
+
+
+def test_volumes_name_the_model_that_is_furthest_off_in_each_class():
+    table = pd.DataFrame(
+        [("unet", "lesion", 7, 1200.4, -50.0, 2450.0), ("sinfnet", "lesion", 7, -30.0, -90.0, 30.0),
+         ("unet", "consolidation", 7, np.nan, np.nan, np.nan)],
+        columns=["model", "class", "n_volumes", "error_ml_mean", "error_ml_low", "error_ml_high"],
+    )  # fmt: skip
+    said = findings.volumes(table)
+    assert "7 scans: at most 1,200 ml too much (U-Net, limits of agreement −50 to 2,450 ml)" in said
+    assert "consolidation" not in said
+    assert "No whole volume" in findings.volumes(table.iloc[2:])

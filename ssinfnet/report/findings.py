@@ -21,6 +21,7 @@ __all__ = [
     "ranking",
     "show",
     "stability",
+    "volumes",
 ]
 
 ALPHA = 0.05
@@ -158,6 +159,36 @@ def costs(table: pd.DataFrame) -> str:
             "slice."
         )
     return " ".join(sentences)
+
+
+def volumes(table: pd.DataFrame) -> str:
+    """Say of each class whose volumes are furthest off on average, and by how many ml.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `tables.volume_table`.
+
+    Examples
+    --------
+    >>> columns = ["model", "class", "n_volumes", "error_ml_mean", "error_ml_low", "error_ml_high"]
+    >>> rows = [["unet", "ggo", 9, -20.0, -90.0, 50.0], ["sinfnet", "ggo", 9, 5.0, -40.0, 50.0]]
+    >>> print(volumes(pd.DataFrame(rows, columns=columns)))
+    Mean error of the volume of ground glass over 9 scans: at most 20 ml too little (U-Net, limits \
+of agreement −90 to 50 ml).
+    """
+    said = []
+    for name, rows in table.dropna(subset="error_ml_mean").groupby("class", sort=False):
+        worst = rows.loc[rows["error_ml_mean"].abs().idxmax()]
+        bias, low, high = (worst[f"error_ml_{part}"] for part in ("mean", "low", "high"))
+        limits = f"{low:,.0f} to {high:,.0f}".replace("-", "−")
+        said.append(
+            f"Mean error of the volume of {CLASS_NAMES.get(name, name)} over "
+            f"{worst['n_volumes']:,} scans: at most {abs(bias):,.0f} ml too "
+            f"{'much' if bias > 0 else 'little'} ({model_label(worst['model'])}, limits of "
+            f"agreement {limits} ml)."
+        )
+    return " ".join(said) or "No whole volume could be measured."
 
 
 def stability(table: pd.DataFrame) -> str:
