@@ -137,7 +137,7 @@ def measure(study: Study, device: torch.device | None = None) -> pd.DataFrame:
         joule, a training step's energy a slice (NaN where the device reports none).
     """
     device = device or fitting.best_device()
-    models = [("single", name) for name in study.single.models]
+    models: list[tuple[str, str]] = [("single", name) for name in study.single.models]
     models += [("multi", name) for name in study.multi.models]
     measured = [_Measured(*model, study, device) for model in models]
     rows = []
@@ -147,6 +147,24 @@ def measure(study: Study, device: torch.device | None = None) -> pd.DataFrame:
             if number:
                 rows.append({**one.described, "round": number, **taken})
     return pd.DataFrame(rows)
+
+
+Built = tuple[nn.Module, fitting.Recipe, int, int, float]  # channels in and out, learning rate
+
+
+def _single(study: Study, model: str) -> Built:
+    """Return a network of stage 1 with what its training step needs."""
+    training, width = study.single.training, study.single.network.width
+    network = networks.seeded(0, networks.build_single, SINGLE_MODELS[model].network, width)
+    return network, segmentation.single_recipe(training), 3, 1, training.learning_rate
+
+
+def _multi(study: Study, model: str) -> Built:
+    """Return a network of stage 2 with what its training step needs."""
+    training, width, made_of = study.multi.training, study.multi.network.width, MULTI_MODELS[model]
+    network = networks.seeded(0, networks.build_multi, made_of.network, made_of.prior, width)
+    recipe = segmentation.multi_recipe(training, made_of)
+    return network, recipe, 6 if made_of.prior else 3, 3, training.learning_rate
 
 
 @dataclass
@@ -162,21 +180,9 @@ class _Measured:
     optimiser: Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
-        how = self.study.single if self.stage == "single" else self.study.multi
-        channels = 3
-        if self.stage == "single":
-            made_of = SINGLE_MODELS[self.model]
-            build = (networks.build_single, made_of.network)
-            recipe = segmentation.single_recipe(how.training)
-            self._targets = 1
-        else:
-            made_of = MULTI_MODELS[self.model]
-            build = (networks.build_multi, made_of.network, made_of.prior)
-            recipe = segmentation.multi_recipe(how.training, made_of)
-            channels = 6 if made_of.prior else 3
-            self._targets = 3
+        build = _single if self.stage == "single" else _multi
+        network, recipe, channels, self._targets, rate = build(self.study, self.model)
         self._loss, self._batch = recipe.loss, self.study.cost.batch
-        network = networks.seeded(0, *build, how.network.width)
         size = self.study.image_size
         self.described = {
             "stage": self.stage,
@@ -185,7 +191,7 @@ class _Measured:
             "gmac": gmac(network, channels, size),
         }
         self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.optimiser = recipe.optimiser(self.network.parameters(), how.training.learning_rate)
+        self.optimiser = recipe.optimiser(self.network.parameters(), rate)
         random = torch.Generator().manual_seed(0)
         inputs = torch.rand(self._batch, channels, size, size, generator=random)
         self._inputs = inputs.to(self.device, memory_format=torch.channels_last)

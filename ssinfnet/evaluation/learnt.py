@@ -264,7 +264,7 @@ def _training_of(row: Mapping[str, Any]) -> Training:
 
 def _built_on(training: Training, study: Study) -> Iterator[tuple[str, Training]]:
     """Yield the trainings that one starts from or reads priors of, each with how."""
-    at = {"study": training.study, "fold": training.fold, "seed": training.seed}
+    at: dict[str, Any] = {"study": training.study, "fold": training.fold, "seed": training.seed}
     if training.stage == LUNG_FIELD or training.model in (INPAINTING, PSEUDO_LABELS):
         return
     models = SINGLE_MODELS if training.stage == "single" else MULTI_MODELS

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,7 +88,7 @@ def train(
     sets = SliceSet.of(*slices), SliceSet.of(*validation)
     run = Run(stage="multi" if isinstance(config, MultiTrainingConfig) else "single", seed=seed)
     with tempfile.TemporaryDirectory(prefix="ssinfnet-") as temporary:
-        more = {"run": run, "folder": Path(folder or temporary), "device": device}
+        more: dict[str, Any] = {"run": run, "folder": Path(folder or temporary), "device": device}
         if isinstance(config, MultiTrainingConfig):
             return segmentation.fit_multi(network, *sets, config, MULTI_MODELS["ssinfnet"], **more)
         return segmentation.fit_single(network, *sets, config, **more)

@@ -53,7 +53,7 @@ HOLLOW: dict[str, Any] = {"marker": "s", "markerfacecolor": "white", "linestyle"
 PANEL = 1.55  # inches, side of one slice in a grid
 PAGE = 7.2  # inches, width of a journal's page (183 mm): no figure is wider
 
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {  # keys are those of rcParams
     "figure.figsize": (4.5, 3.2),
     "figure.constrained_layout.use": True,
     "figure.dpi": 120,
@@ -66,7 +66,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.7,
-    "axes.prop_cycle": mpl.cycler(
+    "axes.prop_cycle": plt.cycler(
         color=["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000"]
     ),
     "xtick.major.width": 0.7,

@@ -93,12 +93,12 @@ def f1(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, tn: ArrayLike) -> Any:
     >>> float(f1(1, 1, 0, 2))
     0.6666666666666666
     """
-    return ratio(2 * np.asarray(tp), 2 * np.asarray(tp) + fp + fn)
+    return ratio(2 * np.asarray(tp), 2 * np.asarray(tp) + np.add(fp, fn))
 
 
 def iou(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, tn: ArrayLike) -> Any:
     """Return intersection over union, tp / (tp + fp + fn), in [0, 1]; NaN for 0/0 (J eq 9)."""
-    return ratio(tp, np.asarray(tp) + fp + fn)
+    return ratio(tp, np.asarray(tp) + np.add(fp, fn))
 
 
 def recall(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, tn: ArrayLike) -> Any:

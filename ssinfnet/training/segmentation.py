@@ -134,7 +134,11 @@ def _fit_slices(
     refuse_empty(train, validation)
     device = device or fitting.best_device()
     identity = {**identity, "training": config.identity()}
-    shared = {"batch_size": config.batch_size, "seed": identity["seed"], "device": device}
+    shared: dict[str, Any] = {
+        "batch_size": config.batch_size,
+        "seed": identity["seed"],
+        "device": device,
+    }
     loaders = [
         Batches(slices, view, **shared, **more)
         for slices, more in (
@@ -142,7 +146,8 @@ def _fit_slices(
             (validation, {}),
         )
     ]
-    return fitting.fit(network, *loaders, recipe, folder=folder, identity=identity)
+    training, judging = loaders
+    return fitting.fit(network, training, judging, recipe, folder=folder, identity=identity)
 
 
 def _recipe(

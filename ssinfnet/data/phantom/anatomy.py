@@ -10,6 +10,7 @@ The proportions are invented to look right, not measured on patients.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ __all__ = [
 FIELD_MM = 358.4  # 512 pixels of 0.7 mm, an ordinary chest field of view
 LUNG_HEIGHT_MM = 240.0
 
-Points = NDArray[np.float32]
+Points = Any  # float32 array, or a number where all points share it
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ class Declared:
         """Return what was declared, for a record."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
-    def hounsfield(self, stored: NDArray[np.generic]) -> NDArray[np.float32]:
+    def hounsfield(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """Return Hounsfield units.
 
         Raises
@@ -90,7 +90,7 @@ class Declared:
         return (share * (bright - dark) + dark).astype(np.float32)
 
 
-def units_fault(slices: NDArray[np.generic]) -> str:
+def units_fault(slices: NDArray[Any]) -> str:
     """Say why the numbers of a volume are neither Hounsfield units nor 8-bit grey, "" if they are.
 
     Parameters
@@ -123,7 +123,7 @@ def units_fault(slices: NDArray[np.generic]) -> str:
     return ""
 
 
-def labels_fault(slices: NDArray[np.generic]) -> str:
+def labels_fault(slices: NDArray[Any]) -> str:
     """Say that a volume or pictures are a mask, "" if they are none."""
     seen = _some(slices)
     if (seen != np.rint(seen)).any():
@@ -142,7 +142,7 @@ def labels_fault(slices: NDArray[np.generic]) -> str:
     return ""
 
 
-def units_doubt(slices: NDArray[np.generic]) -> str:
+def units_doubt(slices: NDArray[Any]) -> str:
     """Say what is odd about a volume in Hounsfield units that is read all the same."""
     seen = _some(slices)
     soft = float(((seen >= SOFT_HU[0]) & (seen <= SOFT_HU[1])).mean())
@@ -151,7 +151,7 @@ def units_doubt(slices: NDArray[np.generic]) -> str:
     return ""
 
 
-def _some(slices: NDArray[np.generic]) -> NDArray[np.generic]:
+def _some(slices: NDArray[Any]) -> NDArray[Any]:
     """Return slices from all over a volume."""
     at = np.unique(np.linspace(0, len(slices) - 1, LOOKED_AT).round().astype(int))
     return np.asarray(slices[at])
