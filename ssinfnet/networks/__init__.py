@@ -8,6 +8,7 @@ from torch import nn
 
 from ssinfnet.networks.coach import Coach, CoachOutput
 from ssinfnet.networks.diagram import Diagram, diagram
+from ssinfnet.networks.efficientnet import EfficientNetLite
 from ssinfnet.networks.fcn8 import FCN8s
 from ssinfnet.networks.heads import is_head, swap_heads
 from ssinfnet.networks.infnet import InfNet
@@ -17,6 +18,7 @@ __all__ = [
     "Coach",
     "CoachOutput",
     "Diagram",
+    "EfficientNetLite",
     "FCN8s",
     "InfNet",
     "UNet",
@@ -38,10 +40,10 @@ def build_single(
 
     Parameters
     ----------
-    network : {"infnet", "unet"}
-        SInfNet and SSInfNet are Inf-Net both.
+    network : {"infnet", "infnet_lite", "unet"}
+        SInfNet and SSInfNet are Inf-Net both; the lite one has EfficientNet-Lite0 for its backbone.
     width : float
-        Factor on every channel count; 1 is the published network.
+        Factor on every channel count, but the lite backbone's; 1 is the published network.
     imagenet_weights : str or None
         Local file with ImageNet weights for Inf-Net's backbone. The U-Net has no ImageNet
         counterpart: it starts at random beside a pretrained Inf-Net.
@@ -57,14 +59,14 @@ def build_single(
     ValueError
         If the name is unknown.
     """
-    if network == "infnet":
-        infnet = InfNet(width=width)
+    if network in ("infnet", "infnet_lite"):
+        infnet = InfNet(width, EfficientNetLite() if network == "infnet_lite" else None)
         if imagenet_weights is not None:
             infnet.backbone.load_imagenet(imagenet_weights)
         return infnet
     if network == "unet":
         return UNet(in_channels=3, out_channels=1, width=width)
-    raise ValueError(f"unknown stage-1 network {network!r}; expected 'infnet' or 'unet'")
+    raise ValueError(f"unknown stage-1 network {network!r}; not infnet, infnet_lite or unet")
 
 
 def build_multi(

@@ -99,15 +99,19 @@ class InfNet(nn.Module):
     ----------
     width : float
         Factor on every channel count; 1 is the published network.
+    backbone : Module, optional
+        Maps a slice to features at 1/4, 1/8, 1/16 and 1/32, whose numbers of channels are its
+        ``channels``; by default Res2Net-50 of that width. Another one makes another network than
+        the paper's.
     """
 
     tells_classes = False
     heads = ("decoder.head", "attention5.head", "attention4.head", "attention3.head", "edge.head")
 
-    def __init__(self, width: float = 1.0) -> None:
+    def __init__(self, width: float = 1.0, backbone: nn.Module | None = None) -> None:
         super().__init__()
         c32, c64, c256 = scaled(32, width), scaled(64, width), scaled(256, width)
-        self.backbone = Res2Net50(width)
+        self.backbone = Res2Net50(width) if backbone is None else backbone
         x1, x2, x3, x4 = self.backbone.channels
         self.rfb2 = ReceptiveFieldBlock(x2, c32)
         self.rfb3 = ReceptiveFieldBlock(x3, c32)

@@ -28,7 +28,7 @@ class SingleModel:
 
     label: str  # in tables and figures
     published: str  # in published_values.csv
-    network: str = "infnet"  # or "unet"
+    network: str = "infnet"  # or "infnet_lite", "unet"
     pretrained: bool = False  # starts from inpainting
     pseudo_labels: bool = False  # starts from slices that a network labelled (Semi-Inf-Net)
     cutout: float = 0.0  # share of a training slice that augmentation erases; 0 erases nothing
@@ -52,6 +52,9 @@ SINGLE_MODELS = {
     "unet": SingleModel("U-Net", "single_unet", network="unet"),
     "sinfnet": SingleModel("SInfNet", "single_sinfnet"),
     "ssinfnet": SingleModel("SSInfNet", "single_ssinfnet", pretrained=True),
+    "sinfnet_lite": SingleModel(  # beside the paper's models (D-171)
+        "SInfNet-Lite", "single_sinfnet_lite", network="infnet_lite"
+    ),
     "semi_infnet": SingleModel("Semi-Inf-Net", "single_semi_infnet", pseudo_labels=True),
     "sinfnet_cutout20": SingleModel("SInfNet + cutout 0.2", "single_sinfnet+aug0.2", cutout=0.2),
     "sinfnet_cutout40": SingleModel("SInfNet + cutout 0.4", "single_sinfnet+aug0.4", cutout=0.4),

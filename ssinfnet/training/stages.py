@@ -17,7 +17,8 @@ from ssinfnet import networks
 from ssinfnet.data.batches import SliceSet
 from ssinfnet.data.cohort import Cohort
 from ssinfnet.data.slice_sets import multi_slices, pretext_slices, single_slices
-from ssinfnet.study.config import Study
+from ssinfnet.networks.efficientnet import installed_weights
+from ssinfnet.study.config import NetworkConfig, Study
 from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 from ssinfnet.study.paths import StudyPaths
 from ssinfnet.training import checkpoints, fitting, pretext, segmentation
@@ -131,7 +132,7 @@ def train_single(
     )
     size = config.network
     network = networks.seeded(
-        seed, networks.build_single, switches.network, size.width, size.imagenet_weights
+        seed, networks.build_single, switches.network, size.width, _imagenet(size, switches.network)
     )
     transfer = None
     if switches.pseudo_labels:  # its heads have learnt to segment, too
@@ -148,6 +149,13 @@ def train_single(
         run=run, folder=folder,
     )  # fmt: skip
     return Trained(run, folder, network, history, cohort, train, validation, transfer)
+
+
+def _imagenet(config: NetworkConfig, network: str) -> str | None:
+    """Return the file of ImageNet weights that a network of stage 1 starts from, if any."""
+    if network != "infnet_lite":
+        return config.imagenet_weights
+    return str(installed_weights()) if config.lite_weights == "installed" else config.lite_weights
 
 
 def train_multi(

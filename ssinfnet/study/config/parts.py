@@ -11,7 +11,7 @@ __all__ = ["MultiName", "Part", "Positive", "Share", "SingleName"]
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 SingleName = Literal[
-    "unet", "sinfnet", "ssinfnet", "semi_infnet",
+    "unet", "sinfnet", "ssinfnet", "sinfnet_lite", "semi_infnet",
     "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet_cutout40",
 ]  # fmt: skip
 MultiName = Literal[

@@ -128,6 +128,7 @@ class NetworkConfig(Part):
 
     width: float = Field(default=1.0, gt=0, le=1)  # multiplies every channel count; 1 = published
     imagenet_weights: str | None = None  # local file for the backbone; None starts at random
+    lite_weights: str | None = "installed"  # the same of sinfnet_lite; "installed": extra lite
 
 
 class PhaseConfig(Part):
