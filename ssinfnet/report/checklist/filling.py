@@ -1,24 +1,20 @@
-"""Read the items of the guidelines and fill them."""
+"""Read the items of the guidelines and fill them with the facts of the templates beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
+import jinja2
 import pandas as pd
 
-from ssinfnet.report.checklist import data_facts, model_facts, result_facts
 from ssinfnet.report.checklist.known import Known
+from ssinfnet.study.models import model_label
 
-__all__ = ["FACTS", "GUIDELINES", "filled", "guidelines", "items"]
+__all__ = ["GUIDELINES", "facts", "filled", "guidelines", "items"]
 
 FOLDER = Path(__file__).parent
 GUIDELINES = ("claim", "clear", "tripod_ai")
-FACTS: dict[str, Callable[[Known], str]] = {
-    name: getattr(module, name)
-    for module in (data_facts, model_facts, result_facts)
-    for name in module.__all__
-}
 
 
 def guidelines() -> pd.DataFrame:
@@ -54,11 +50,39 @@ def filled(guideline: str, known: Known) -> pd.DataFrame:
         item, section, asks, answer ("" where open), open (bool) and whose (``authors`` where no
         program can know, ``run`` where this run does not show it, "" where answered).
     """
-    table = items(guideline)
-    answers = {fact: FACTS[fact](known) if fact else "" for fact in table["fact"].unique()}
-    table["answer"] = table["fact"].map(answers)
+    table, said = items(guideline), facts(known)
+    table["answer"] = [said[fact] if fact else "" for fact in table["fact"]]
     table["open"] = table["answer"] == ""
     table["whose"] = [
         "" if not row.open else "run" if row.fact else "authors" for row in table.itertuples()
     ]
     return table.drop(columns="fact")
+
+
+def facts(known: Known) -> dict[str, str]:
+    """Return every fact by name: what the run can say of it, or "" where it does not show it."""
+    clinical = known.study.clinical
+    context = {
+        "known": known,
+        "study": known.study,
+        "clinical": clinical,
+        "mediation": clinical and clinical.mediation,
+        "saved": lambda table: known.read(table) is not None,
+    }
+    return {
+        name: " ".join(macro().split())
+        for template in _templates()
+        for name, macro in vars(template.make_module(context)).items()
+        if not name.startswith("_")
+    }
+
+
+@cache
+def _templates() -> list[jinja2.Template]:
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, loader=jinja2.FileSystemLoader(FOLDER)
+    )
+    environment.filters["plain"] = "{:g}".format
+    environment.filters["thousands"] = "{:,}".format
+    environment.filters["label"] = model_label
+    return [environment.get_template(f"{part}_facts.txt") for part in ("data", "model", "result")]
