@@ -3,9 +3,5 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submodules=[
-        "notebook_runs",
-        "plain_runs",
-    ],
+    __name__, submodules=["notebook_runs", "plain_runs"]
 )

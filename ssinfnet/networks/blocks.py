@@ -34,11 +34,7 @@ class ConvNorm(nn.Sequential):
     """A convolution without bias and its batch norm; no ReLU, as in Inf-Net's code."""
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int | tuple[int, int],
-        dilation: int = 1,
+        self, in_channels: int, out_channels: int, kernel: int | tuple[int, int], dilation: int = 1
     ) -> None:
         rows, columns = (kernel, kernel) if isinstance(kernel, int) else kernel
         padding = (dilation * (rows - 1) // 2, dilation * (columns - 1) // 2)

@@ -43,8 +43,7 @@ class BasicBlock(nn.Module):
             nn.Identity()
             if stride == 1 and in_channels == out_channels
             else nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, bias=False),
-                nn.BatchNorm2d(out_channels),
+                nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
             )
         )
 

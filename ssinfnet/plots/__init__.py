@@ -14,12 +14,7 @@ from ssinfnet.plots.clinic import (
     plot_phenotypes,
 )
 from ssinfnet.plots.known_truth import plot_known_truth
-from ssinfnet.plots.mediation import (
-    plot_correlations,
-    plot_forest,
-    plot_power,
-    plot_rho,
-)
+from ssinfnet.plots.mediation import plot_correlations, plot_forest, plot_power, plot_rho
 from ssinfnet.plots.paths import plot_path_model, plot_paths
 from ssinfnet.plots.predictions import plot_prediction, slices_to_show
 from ssinfnet.plots.scores import (
@@ -40,12 +35,7 @@ from ssinfnet.plots.slices import (
     plot_slices_by_model,
 )
 from ssinfnet.plots.style import MODEL_COLOURS, MODEL_NAMES, STYLE, plot_reason, style
-from ssinfnet.plots.training import (
-    plot_costs,
-    plot_inpainting,
-    plot_pretraining,
-    plot_training,
-)
+from ssinfnet.plots.training import plot_costs, plot_inpainting, plot_pretraining, plot_training
 
 __all__ = [
     "CLASS_COLOURS",

@@ -16,12 +16,7 @@ from matplotlib.legend import Legend
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from ssinfnet.plots.style import (
-    STYLE,
-    grid,
-    name_row,
-    same_number,
-)
+from ssinfnet.plots.style import STYLE, grid, name_row, same_number
 from ssinfnet.study.models import model_label
 
 __all__ = [

@@ -1,10 +1,6 @@
 """Scores of a segmentation, in the order they are computed: slices, curves, summary."""
 
-from ssinfnet.scores.curves import (
-    choose_threshold,
-    pooled_auc,
-    pooled_roc,
-)
+from ssinfnet.scores.curves import choose_threshold, pooled_auc, pooled_roc
 from ssinfnet.scores.slices import (
     CLASS_METRICS,
     CLASSES,

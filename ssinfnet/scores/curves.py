@@ -15,9 +15,7 @@ __all__ = ["choose_threshold", "pooled_auc", "pooled_roc"]
 
 
 def pooled_roc(
-    truths: Iterable[NDArray[Any]],
-    probabilities: Iterable[NDArray[np.floating]],
-    bins: int = 4096,
+    truths: Iterable[NDArray[Any]], probabilities: Iterable[NDArray[np.floating]], bins: int = 4096
 ) -> pd.DataFrame:
     """Return the ROC curve of all pixels of all slices together (S figure 4).
 

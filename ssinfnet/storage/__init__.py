@@ -3,12 +3,5 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submodules=[
-        "strict_yaml",
-        "untrusted",
-        "artifacts",
-        "written_files",
-        "provenance",
-    ],
+    __name__, submodules=["strict_yaml", "untrusted", "artifacts", "written_files", "provenance"]
 )

@@ -20,9 +20,7 @@ MOST_NODES = 10_000  # keys and values, aliases written out
 MOST_DEPTH = 20
 KINDS = ("str", "int", "float", "bool", "null", "map", "seq")
 # What PyYAML raises beside its own errors where "!!bool x" or "2001-99-99" is no such value
-WRONG_VALUE = (
-    yaml.YAMLError, ValueError, LookupError, ArithmeticError, AttributeError, TypeError,
-)  # fmt: skip
+WRONG_VALUE = (yaml.YAMLError, ValueError, LookupError, ArithmeticError, AttributeError, TypeError)
 PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in KINDS}
 
 

@@ -3,11 +3,5 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submodules=[
-        "config",
-        "paths",
-        "models",
-        "schedule",
-    ],
+    __name__, submodules=["config", "paths", "models", "schedule"]
 )

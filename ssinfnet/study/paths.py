@@ -9,14 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = [
-    "LEARNING",
-    "PREDICTIONS",
-    "StudyPaths",
-    "notebook_file",
-    "project_root",
-    "study_file",
-]
+__all__ = ["LEARNING", "PREDICTIONS", "StudyPaths", "notebook_file", "project_root", "study_file"]
 
 ROOT_VARIABLE = "SSINFNET_ROOT"
 DATA_VARIABLE = "SSINFNET_DATA"

@@ -14,14 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ssinfnet.training.optimizers import Lookahead
 
-__all__ = [
-    "AveragedWeights",
-    "EpochRecorder",
-    "MeanLoss",
-    "SliceF1",
-    "SlowWeights",
-    "slice_f1",
-]
+__all__ = ["AveragedWeights", "EpochRecorder", "MeanLoss", "SliceF1", "SlowWeights", "slice_f1"]
 
 SWAPPED = 95  # order of what swaps weights for validation: back only after the keeper took them
 

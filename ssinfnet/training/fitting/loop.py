@@ -18,12 +18,7 @@ from torch import nn
 
 from ssinfnet.data.batches import Batches, SliceSet
 from ssinfnet.training import checkpoints
-from ssinfnet.training.fitting.callbacks import (
-    AveragedWeights,
-    EpochRecorder,
-    SliceF1,
-    SlowWeights,
-)
+from ssinfnet.training.fitting.callbacks import AveragedWeights, EpochRecorder, SliceF1, SlowWeights
 from ssinfnet.training.fitting.keeper import WEIGHTS, Keeper, readable
 from ssinfnet.training.fitting.recipe import Recipe
 from ssinfnet.training.fitting.step import GraphedStep, Step

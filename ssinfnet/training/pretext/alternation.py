@@ -123,9 +123,7 @@ def pretrain(
         assessments.append(assess(turn, held_out, task).assign(**of_phase))
         shown |= examples(turn, held_out, task, f"phase{number:02d}")
     left = Pretrained(
-        pd.concat(histories, ignore_index=True),
-        pd.concat(assessments, ignore_index=True),
-        shown,
+        pd.concat(histories, ignore_index=True), pd.concat(assessments, ignore_index=True), shown
     )
     _write(folder, left, network, coach, identity)
     network.requires_grad_(True)  # a last turn of the coach's has left it fixed
