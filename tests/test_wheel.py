@@ -43,6 +43,13 @@ def test_all_notebooks_and_studies_are_in_the_wheel(installed):
         assert {path.name for path in (installed / "ssinfnet" / folder).glob("*")} == ours
 
 
+def test_all_that_the_package_holds_beside_code_is_in_the_wheel(installed):
+    held = [path for path in (ROOT / "ssinfnet").rglob("*") if path.is_file()]
+    names = [path.relative_to(ROOT) for path in held if path.suffix not in (".py", ".pyc")]
+    assert names
+    assert [name for name in names if not (installed / name).is_file()] == []
+
+
 @pytest.mark.slow
 def test_a_study_is_shown_and_run_outside_a_checkout(installed, tmp_path):
     shown = ssinfnet(installed, tmp_path, "study", "demo")

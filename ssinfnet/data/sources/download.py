@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from shutil import copyfileobj
 from typing import IO
 
-from ssinfnet.storage import artifacts
+from ssinfnet.storage import artifacts, strict_yaml
 from ssinfnet.work import progress
 
 __all__ = ["DATASETS", "Dataset", "Remote", "download", "unpack"]
@@ -62,40 +62,15 @@ class Dataset:
     files: tuple[Remote, ...]
 
 
-_ZENODO = "https://zenodo.org/records/3757476/files"
-_FIGSHARE = "https://figshare.com/ndownloader/files"
-DATASETS = {
-    "medseg": Dataset(
-        "medseg",
-        "https://medicalsegmentation.com/covid19",
-        (
-            Remote(f"{_FIGSHARE}/25953977", "tr_im.nii.gz"),
-            Remote(f"{_FIGSHARE}/25953980", "tr_mask.nii.gz"),
-            Remote(f"{_FIGSHARE}/25954007", "rp_im.zip", "rp_im"),
-            Remote(f"{_FIGSHARE}/25954013", "rp_msk.zip", "rp_msk"),
-            Remote(f"{_FIGSHARE}/25954010", "rp_lung_msk.zip", "rp_lung_msk"),
-        ),
-    ),
-    # Ma et al. 2020; the hashes are those that torch-em checks.
-    "covid19_ct_seg": Dataset(
-        "volumes",
-        "https://doi.org/10.5281/zenodo.3757476",
-        (
-            Remote(
-                f"{_ZENODO}/COVID-19-CT-Seg_20cases.zip", "COVID-19-CT-Seg_20cases.zip", "images",
-                "a5060480eff9315b069b086312dac4872777901fb80d268a5a83edd9f4e7b440",
-            ),
-            Remote(
-                f"{_ZENODO}/Infection_Mask.zip", "Infection_Mask.zip", "lesions",
-                "87901c73fdd2230260e61d2dbc57bf56026efc28264006b8ea2bf411453c1694",
-            ),
-            Remote(
-                f"{_ZENODO}/Lung_Mask.zip", "Lung_Mask.zip", "lungs",
-                "f060b0d0299939a6d95ddefdbfa281de1a779c4d230a5adbd32414711d6d8187",
-            ),
-        ),
-    ),
-}  # fmt: skip
+def _published() -> dict[str, Dataset]:
+    stored = strict_yaml.read(Path(__file__).with_name("datasets.yaml"))
+    return {
+        name: Dataset(one["source"], one["page"], tuple(Remote(**file) for file in one["files"]))
+        for name, one in stored.items()
+    }
+
+
+DATASETS = _published()
 
 
 def download(name: str, folder: Path, datasets: Mapping[str, Dataset] = DATASETS) -> Path:
