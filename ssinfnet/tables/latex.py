@@ -5,8 +5,6 @@ The preamble needs ``\usepackage{booktabs,graphicx}`` and, on engines older than
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pandas as pd
 
 __all__ = ["escape", "latex"]
@@ -64,10 +62,15 @@ def latex(table: pd.DataFrame, caption: str, label: str, notes: tuple[str, ...] 
     """
     if not len(table.columns):
         raise ValueError(f"table {label} has no columns; LaTeX needs one")
-    escaped = [column if name == "formula" else column.map(escape)
-               for name, column in table.astype("str").items()]  # fmt: skip
-    rows = [_row(row) for row in zip(*escaped, strict=True)]
-    body = rows or [rf"\multicolumn{{{len(table.columns)}}}{{l}}{{No rows.}} \\"]
+    escaped = {
+        name: column if name == "formula" else column.map(escape)
+        for name, column in table.astype("str").items()
+    }
+    styler = pd.DataFrame(escaped).rename(columns=escape).style.hide(axis="index")
+    tabular = styler.to_latex(column_format="l" * len(escaped), hrules=True).rstrip()
+    if table.empty:
+        line = rf"\multicolumn{{{len(escaped)}}}{{l}}{{No rows.}} \\"
+        tabular = tabular.replace(r"\bottomrule", f"{line}\n\\bottomrule")
     lines = [
         r"% \usepackage{booktabs,graphicx}",
         r"\begin{table}",
@@ -75,18 +78,8 @@ def latex(table: pd.DataFrame, caption: str, label: str, notes: tuple[str, ...] 
         rf"\caption{{{escape(caption)}}}",
         rf"\label{{tab:{label}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
-        r"\toprule",
-        _row(escape(str(name)) for name in table.columns),
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}}",
+        f"{tabular}}}",
         *(rf"\par\smallskip\footnotesize {escape(note)}" for note in notes),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _row(cells: Iterable[str]) -> str:
-    return " & ".join(cells) + r" \\"
