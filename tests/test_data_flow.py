@@ -13,12 +13,15 @@ def runs(*names):
     return pd.DataFrame({"notebook": names, "seconds": [30.0] * len(names)})
 
 
-def test_every_notebook_is_known_and_stands_after_what_it_reads():
-    assert set(data_flow.READS) == NOTEBOOKS
-    seen = set()
-    for name, sources in data_flow.READS.items():
-        assert set(sources) <= seen, name
-        seen.add(name)
+def test_what_a_notebook_reads_is_what_its_first_cell_says():
+    read = data_flow.sources([*NOTEBOOKS, "99_mine"])
+    assert set(read) == {*NOTEBOOKS, "99_mine"}
+    on_their_own = {"00_start", "01_lung_field", "18_report", "99_mine"}
+    assert {name for name, sources in read.items() if not sources} == on_their_own
+    assert read["05_single_segmentation"] == ["03_pretraining", "04_pseudo_labels"]  # and so 02's
+    assert read["06_multi_segmentation"] == ["05_single_segmentation"]
+    assert read["11_ablation"] == ["08_class_results"]
+    assert read["16_known_truth"] == ["14_phenotypes"]
 
 
 def test_a_notebook_stands_right_of_what_it_reads_and_boxes_do_not_touch():

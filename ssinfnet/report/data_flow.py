@@ -1,37 +1,22 @@
-"""The data flow of a study as a small drawing: which notebook read what which other one wrote."""
+"""The data flow of a study as a small drawing: which notebook read what which other one wrote.
+
+A notebook's first cell says under **Reads** and **Writes** which folders of artifacts it needs and
+leaves; notebooks run in the order of their numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from ssinfnet.study import paths
 from ssinfnet.work.progress import seconds_text
 
-__all__ = ["READS", "data_flow"]
+__all__ = ["data_flow", "sources"]
 
-# Notebook → notebooks whose artifacts it reads, each after those; a test compares the names
-READS: dict[str, tuple[str, ...]] = {
-    "00_start": (),  # a walk of its own
-    "01_lung_field": (),
-    "02_data_split": ("01_lung_field",),
-    "03_pretraining": ("02_data_split",),
-    "04_pseudo_labels": ("02_data_split",),
-    "05_single_segmentation": ("03_pretraining", "04_pseudo_labels", "02_data_split"),
-    "06_multi_segmentation": ("05_single_segmentation",),
-    "07_segmentation_results": ("05_single_segmentation",),
-    "08_class_results": ("06_multi_segmentation",),
-    "09_cross_validation": ("06_multi_segmentation",),
-    "10_external_datasets": ("06_multi_segmentation",),
-    "11_ablation": ("08_class_results",),
-    "12_augmentation": ("06_multi_segmentation",),
-    "13_severity": ("05_single_segmentation",),
-    "14_phenotypes": ("06_multi_segmentation",),
-    "15_mediation": ("14_phenotypes",),
-    "16_known_truth": ("14_phenotypes",),
-    "17_cost": ("06_multi_segmentation",),
-    "18_report": (),  # reads what all of them saved; it is what is being drawn
-}
 BOX = (164, 44)  # pixels
 GAP = (18, 10)
 
@@ -52,12 +37,11 @@ def data_flow(runs: pd.DataFrame) -> dict[str, object]:
         by itself.
     """
     grouped = runs.groupby("notebook")["seconds"].agg(["size", "sum"])
+    read_by = sources(grouped.index)
     column: dict[str, int] = {}
-    unknown = [name for name in grouped.index if name not in READS]
-    for name in [*(name for name in READS if name in grouped.index), *unknown]:
-        column[name] = 1 + max((column[s] for s in _sources(name, grouped.index)), default=-1)
-    places, used = {}, dict.fromkeys(range(len(column) + 1), 0)
-    for name in sorted(column):
+    places, used = {}, dict.fromkeys(range(len(read_by) + 1), 0)
+    for name, read in read_by.items():
+        column[name] = 1 + max((column[source] for source in read), default=-1)
         places[name] = (
             column[name] * (BOX[0] + GAP[0]) + 1,
             used[column[name]] * (BOX[1] + GAP[1]) + 1,
@@ -71,9 +55,7 @@ def data_flow(runs: pd.DataFrame) -> dict[str, object]:
         for name, (x, y) in places.items()
     ]  # fmt: skip
     arrows = [
-        _arrow(places[source], places[name])
-        for name in places
-        for source in _sources(name, grouped.index)
+        _arrow(places[source], places[name]) for name, read in read_by.items() for source in read
     ]
     columns, rows = max(column.values(), default=0) + 1, max(used.values())
     return {
@@ -84,12 +66,39 @@ def data_flow(runs: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def _sources(name: str, ran: pd.Index) -> list[str]:
-    """Return what a notebook reads of those that ran; nothing is read past a neighbour."""
-    direct = [source for source in READS.get(name, ()) if source in ran]
-    if len(direct) > 1 and "02_data_split" in direct:
-        direct.remove("02_data_split")  # its slices come through the others, too
-    return direct
+def sources(notebooks: Iterable[str]) -> dict[str, list[str]]:
+    """Return for each of some notebooks, by number, which of the others it reads.
+
+    What comes to a notebook through another one that it reads is left out. A notebook of the
+    user's own, which is not in `notebooks/`, reads nothing that is known.
+
+    Examples
+    --------
+    >>> sources(["02_data_split", "05_single_segmentation", "07_segmentation_results"])
+    {'02_data_split': [], '05_single_segmentation': ['02_data_split'], \
+'07_segmentation_results': ['05_single_segmentation']}
+    """
+    found: dict[str, list[str]] = {}
+    written: dict[str, set[str]] = {}
+    behind: dict[str, set[str]] = {}  # all that a notebook's inputs are made of
+    for name in sorted(notebooks):
+        reads, written[name] = _artifacts(name)
+        direct = [other for other in found if written[other] & reads]
+        through = {source for other in direct for source in behind[other]}
+        found[name] = [other for other in direct if other not in through]
+        behind[name] = through | set(direct)
+    return found
+
+
+def _artifacts(notebook: str) -> tuple[set[str], set[str]]:
+    """Return the folders of artifacts that a notebook's first cell says it reads and writes."""
+    file = paths.notebook_file(notebook)
+    if not file.is_file():
+        return set(), set()
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    said = "".join(cells[0]["source"]).partition("**Reads**")[2].partition("**Writes**")
+    reads, writes = (set(re.findall(r"`artifacts/(\w+)", text)) for text in (said[0], said[2]))
+    return reads, writes
 
 
 def _text(count: int, seconds: float) -> str:
