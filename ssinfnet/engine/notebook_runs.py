@@ -42,9 +42,7 @@ class KernelDied(RuntimeError):
     """The kernel process ended under the notebook (killed, out of memory, crashed)."""
 
 
-def run_notebook(
-    notebook: Path, output: Path, parameters: Mapping[str, Any], kernel: str | None = None
-) -> Path:
+def run_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> Path:
     """Execute a notebook and return the path of the executed copy.
 
     Parameters
@@ -55,8 +53,6 @@ def run_notebook(
         Where the executed notebook goes; an earlier one stays until this run has succeeded.
     parameters : mapping
         Values for the parameters cell, each of the type of its default there.
-    kernel : str or None
-        Kernel name; the notebook's own if None.
 
     Raises
     ------
@@ -82,7 +78,6 @@ def run_notebook(
                 str(notebook),
                 str(temporary),
                 parameters=dict(parameters),
-                kernel_name=kernel,
                 progress_bar=sys.stderr.isatty(),
                 log_output=True,
                 autosave_cell_every=0,
