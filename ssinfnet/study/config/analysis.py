@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from ssinfnet.study.config.parts import MultiName, Part, Positive, SingleName
+from ssinfnet.study.config.parts import MultiName, Part, Positive, SingleName, SingleNames
 
 __all__ = [
     "AugmentedConfig",
@@ -106,7 +106,7 @@ class ClinicalConfig(Part):
     """The patients whose severity (V) and phenotypes (J) are analysed."""
 
     source: Literal["ictcf"] = "ictcf"  # one of the study's sources, with a clinical table
-    severity_models: tuple[SingleName, ...] = (  # V table V
+    severity_models: SingleNames = (  # V table V
         "sinfnet", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet", "ssinfnet_cutout40",
     )  # fmt: skip
     single_model: SingleName = "ssinfnet"  # whose overall lesion is measured
@@ -119,13 +119,6 @@ class ClinicalConfig(Part):
     other_bin_widths: tuple[float, ...] = ()  # measured besides, to see what depends on them
     other_thresholds: tuple[float, ...] = ()  # likewise
     mediation: MediationConfig | None = None  # None: too few patients for it
-
-    @field_validator("severity_models")
-    @classmethod
-    def _models_differ(cls, models: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(models)) < len(models):
-            raise ValueError(f"severity_models must be different names, got {list(models)}")
-        return models
 
     def other_settings(self) -> dict[str, dict[str, float]]:
         """Return name → bin width and threshold of what is measured besides."""

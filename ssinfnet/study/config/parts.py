@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-__all__ = ["MultiName", "Part", "Positive", "Share", "SingleName"]
+__all__ = ["MultiName", "MultiNames", "Part", "Positive", "Share", "SingleName", "SingleNames"]
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -19,6 +19,16 @@ MultiName = Literal[
     "ssinfnet_no_focal_no_lookahead", "ssinfnet_no_lookahead", "ssinfnet_no_focal",
     "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet_cutout40",
 ]  # fmt: skip
+
+
+def _once_each(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError(f"must be different names, got {list(names)}")
+    return names
+
+
+SingleNames = Annotated[tuple[SingleName, ...], AfterValidator(_once_each)]
+MultiNames = Annotated[tuple[MultiName, ...], AfterValidator(_once_each)]
 
 
 class Part(BaseModel):

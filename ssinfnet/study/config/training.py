@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ssinfnet.study.config.parts import MultiName, Part, Positive, Share, SingleName
+from ssinfnet.study.config.parts import MultiNames, Part, Positive, Share, SingleNames
 
 __all__ = [
     "AugmentationConfig",
@@ -182,41 +182,29 @@ class PseudoLabelConfig(Part):
 class SingleConfig(Part):
     """Stage 1: slice to lesion probability."""
 
-    models: tuple[SingleName, ...] = ("unet", "sinfnet", "ssinfnet")  # J figure 3B
+    models: SingleNames = Field(  # J figure 3B
+        default=("unet", "sinfnet", "ssinfnet"), min_length=1
+    )
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
     pretext: PretextConfig = PretextConfig()
     pseudo_labels: PseudoLabelConfig = PseudoLabelConfig()
 
-    @field_validator("models")
-    @classmethod
-    def _models_differ(cls, models: tuple[str, ...]) -> tuple[str, ...]:
-        if not models or len(set(models)) < len(models):
-            raise ValueError(f"models must be one or more different names, got {list(models)}")
-        return models
-
 
 class MultiConfig(Part):
     """Stage 2: slice and prior to background, ground-glass opacity and consolidation."""
 
-    models: tuple[MultiName, ...] = (  # S tables S4 and S7
+    models: MultiNames = (  # S tables S4 and S7
         "unet", "fcn8s", "sinfnet", "ssinfnet",
         "ssinfnet_no_focal_no_lookahead", "ssinfnet_no_lookahead", "ssinfnet_no_focal",
     )  # fmt: skip
-    oracle_models: tuple[MultiName, ...] = (  # with true priors, V table IV
+    oracle_models: MultiNames = (  # with true priors, V table IV
         "sinfnet", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet", "ssinfnet_cutout40",
     )  # fmt: skip
     prior_parts: int = Field(default=3, ge=2)  # K of the cross-fitting (D-12)
     network: NetworkConfig = NetworkConfig()
     training: MultiTrainingConfig = MultiTrainingConfig()
     pretext: PretextConfig = PretextConfig()
-
-    @field_validator("models", "oracle_models")
-    @classmethod
-    def _models_differ(cls, models: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(models)) < len(models):
-            raise ValueError(f"models must be different names, got {list(models)}")
-        return models
 
     @model_validator(mode="after")
     def _oracles_are_beside_models(self) -> Self:
