@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ssinfnet.networks.blocks import Res2Net50
 from ssinfnet.networks.coach import Coach, CoachOutput
 from ssinfnet.networks.diagram import Diagram, diagram
 from ssinfnet.networks.efficientnet import EfficientNetLite
@@ -60,10 +61,10 @@ def build_single(
         If the name is unknown.
     """
     if network in ("infnet", "infnet_lite"):
-        infnet = InfNet(width, EfficientNetLite() if network == "infnet_lite" else None)
+        backbone = EfficientNetLite() if network == "infnet_lite" else Res2Net50(width)
         if imagenet_weights is not None:
-            infnet.backbone.load_imagenet(imagenet_weights)
-        return infnet
+            backbone.load_imagenet(imagenet_weights)
+        return InfNet(width, backbone)
     if network == "unet":
         return UNet(in_channels=3, out_channels=1, width=width)
     raise ValueError(f"unknown stage-1 network {network!r}; not infnet, infnet_lite or unet")

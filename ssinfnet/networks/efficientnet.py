@@ -169,7 +169,7 @@ class EfficientNetLite(nn.Module):
         places = [
             f"stages.{stage}.{block}"
             for stage, blocks in enumerate(self.stages)
-            for block in range(len(blocks))
+            for block, _ in enumerate(blocks.children())
         ]
         return f"{dict(enumerate(places))[int(number)]}.{within[layer]}.{weight}"
 
@@ -184,7 +184,8 @@ def installed_weights(size: int = 0) -> Path:
     """
     package = PACKAGE.format(size=size)
     found = importlib.util.find_spec(package)
-    files = [] if found is None else sorted(Path(found.origin).parent.glob("models/*.pth"))
+    origin = found and found.origin
+    files = sorted(Path(origin).parent.glob("models/*.pth")) if origin else []
     if not files:
         name = package.replace("_", "-")
         raise FileNotFoundError(

@@ -6,7 +6,7 @@ corrected equation R = C(f ⊙ A, down(e)): what is attended is what the coarser
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -108,7 +108,7 @@ class InfNet(nn.Module):
     tells_classes = False
     heads = ("decoder.head", "attention5.head", "attention4.head", "attention3.head", "edge.head")
 
-    def __init__(self, width: float = 1.0, backbone: nn.Module | None = None) -> None:
+    def __init__(self, width: float = 1.0, backbone: Any = None) -> None:
         super().__init__()
         c32, c64, c256 = scaled(32, width), scaled(64, width), scaled(256, width)
         self.backbone = Res2Net50(width) if backbone is None else backbone
