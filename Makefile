@@ -5,6 +5,7 @@ STUDY ?= demo
 CORES ?= 2
 VERBOSE ?=
 DATA ?=
+ARGS ?=
 GPUS ?=
 EXECUTOR ?=
 JOBS ?= 20
@@ -74,8 +75,8 @@ reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R 
 	"$(BIN)/python" tests/reference/cohorts.py
 	Rscript tests/reference/lavaan.R
 
-lab: $(INSTALLED) ## open JupyterLab at a five-minute walk, notebooks/00_start.ipynb
-	cd notebooks && "$(BIN)/jupyter" lab 00_start.ipynb
+lab: $(INSTALLED) ## open JupyterLab at a five-minute walk; ARGS="--no-browser --ip 127.0.0.1" goes to it
+	cd notebooks && "$(BIN)/jupyter" lab 00_start.ipynb $(ARGS)
 
 lint: $(INSTALLED) ## check style of code and notebooks
 	"$(BIN)/ruff" check .

@@ -15,6 +15,11 @@ from ssinfnet.study import config
 
 __all__ = ["app"]
 
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="processor threads", show_default="OMP_NUM_THREADS, or 1"),
+]
+
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
 data_app = typer.Typer(no_args_is_help=True, help="Raw data: look at them, fetch them.")
@@ -130,6 +135,7 @@ def predict(
     threshold: Annotated[
         float | None, typer.Option(help="probability from which a pixel is lesion; the model's")
     ] = None,
+    threads: Threads = None,
     phenotypes: Annotated[
         bool, typer.Option("--phenotypes", help="measure the radiomic phenotypes of each scan")
     ] = False,
@@ -162,7 +168,7 @@ def predict(
     with _refusals():
         predictor = Predictor.of(
             model, device=device, batch_size=batch_size, flips=flips,
-            mixed_precision=mixed_precision, threshold=threshold,
+            mixed_precision=mixed_precision, threshold=threshold, threads=threads,
         )  # fmt: skip
         written = predicted_files.predict_into(
             to, inputs, predictor, phenotypes=phenotypes, dicom=dicom_seg,
@@ -366,6 +372,10 @@ def train(
     only: Annotated[
         str, typer.Option(help="patterns of notebooks with commas between, such as '0[1-8]_*'")
     ] = "",
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="processor threads", show_default="the study's `threads`"),
+    ] = None,
 ) -> None:
     """Run a whole study in this process, without papermill and Snakemake.
 
@@ -381,7 +391,7 @@ def train(
         os.environ[paths.DATA_VARIABLE] = str(data.resolve())
     with _refusals():
         study = config.load_study(name)
-        plain_runs.run_study(study, name, _listed(only))
+        plain_runs.run_study(study, name, _listed(only), threads)
         typer.echo(learnt.of_study(study))
 
 

@@ -84,6 +84,19 @@ def test_notebook_has_a_stored_output_for_nbval_to_check(path):
 
 
 @each
+def test_the_check_cell_is_folded_away(path):
+    (cell,) = tagged(path, "nbval-check-output")
+    assert cell.metadata["jupyter"] == {"source_hidden": True}
+
+
+@each
+def test_a_notebook_opens_its_study_under_its_own_name(path):
+    code = "\n".join(cell.source for cell in code_cells(path))
+    assert "engine.open_study(" in code
+    assert f'"{path.stem}"' in code
+
+
+@each
 def test_only_the_check_cell_keeps_its_output(path):
     for cell in code_cells(path):
         if "keep_output" not in cell.metadata.get("tags", []):

@@ -96,6 +96,15 @@ def test_make_help_lists_the_verb(verb):
     assert re.search(rf"^{verb}:.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
+def test_make_lab_hands_arguments_to_jupyterlab():
+    asked = "--no-browser --ip 127.0.0.1 --allow-root"
+    run = subprocess.run(
+        ["make", "--dry-run", "lab", f"ARGS={asked}"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert run.stdout.rstrip().endswith(f"lab 00_start.ipynb {asked}")
+
+
 def test_nothing_of_ours_imports_torchvision():
     # It loads only beside a CUDA build of torch.
     code = "\n".join(path.read_text() for path in (ROOT / "ssinfnet").rglob("*.py"))

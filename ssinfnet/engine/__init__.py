@@ -1,7 +1,9 @@
-"""Run the notebooks of a study: one by papermill, or all without it."""
+"""Run the notebooks of a study: one by papermill, all without it, or one by hand in the Lab."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submodules=["notebook_runs", "plain_runs"]
+    __name__,
+    submodules=["lab", "notebook_runs", "plain_runs"],
+    submod_attrs={"lab": ["open_study"]},
 )

@@ -19,11 +19,14 @@ from ssinfnet.study import paths
 from ssinfnet.study.config import Study
 from ssinfnet.study.schedule import Run, runs_of
 from ssinfnet.work import progress
+from ssinfnet.work.threads import THREADS_VARIABLE, study_threads, use_threads
 
 __all__ = ["run_notebook", "run_study", "runs_wanted"]
 
 
-def run_study(study: Study, name: str, only: Sequence[str] = ()) -> None:
+def run_study(
+    study: Study, name: str, only: Sequence[str] = (), threads: int | None = None
+) -> None:
     """Run the notebooks of a study in this process.
 
     Parameters
@@ -33,6 +36,8 @@ def run_study(study: Study, name: str, only: Sequence[str] = ()) -> None:
         As the notebooks take it: a study's name or the path of its YAML file.
     only : sequence of str
         As for `runs_wanted`.
+    threads : int or None
+        Of the processor; those of the study if None.
 
     Raises
     ------
@@ -43,10 +48,13 @@ def run_study(study: Study, name: str, only: Sequence[str] = ()) -> None:
     """
     os.environ.setdefault("MPLBACKEND", "Agg")
     runs = runs_wanted(study, name, only)
-    for number, (notebook, parameters) in enumerate(runs, start=1):
-        shown = ", ".join(f"{key}={value}" for key, value in parameters.items())
-        progress.say(f"[{number}/{len(runs)}] {notebook} {shown}")
-        run_notebook(paths.notebook_file(notebook), parameters)
+    if threads is not None:
+        os.environ[THREADS_VARIABLE] = str(threads)
+    with use_threads(study_threads(study.threads)):  # each notebook sets its study's
+        for number, (notebook, parameters) in enumerate(runs, start=1):
+            shown = ", ".join(f"{key}={value}" for key, value in parameters.items())
+            progress.say(f"[{number}/{len(runs)}] {notebook} {shown}")
+            run_notebook(paths.notebook_file(notebook), parameters)
 
 
 def runs_wanted(study: Study, name: str, only: Sequence[str] = ()) -> list[Run]:

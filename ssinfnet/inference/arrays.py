@@ -22,6 +22,7 @@ from ssinfnet.study.config import MultiTrainingConfig, TrainingConfig
 from ssinfnet.study.models import MULTI_MODELS
 from ssinfnet.training import segmentation
 from ssinfnet.training.runs import Run
+from ssinfnet.work.threads import use_threads
 
 __all__ = ["SINGLE_RECIPE", "segment", "train"]
 
@@ -40,6 +41,7 @@ def train(
     seed: int = 1,
     folder: Path | str | None = None,
     device: torch.device | None = None,
+    threads: int | None = None,
 ) -> pd.DataFrame:
     """Train a network on slices and masks; it holds its best weights afterwards.
 
@@ -64,6 +66,8 @@ def train(
         there. None keeps nothing on disk.
     device : torch.device or None
         CUDA where there is one if None.
+    threads : int or None
+        Of the processor; ``OMP_NUM_THREADS`` or 1 if None (D-162).
 
     Returns
     -------
@@ -87,7 +91,8 @@ def train(
     """
     sets = SliceSet.of(*slices), SliceSet.of(*validation)
     run = Run(stage="multi" if isinstance(config, MultiTrainingConfig) else "single", seed=seed)
-    with tempfile.TemporaryDirectory(prefix="ssinfnet-") as temporary:
+    temporary_folder = tempfile.TemporaryDirectory(prefix="ssinfnet-")
+    with use_threads(threads), temporary_folder as temporary:
         more: dict[str, Any] = {"run": run, "folder": Path(folder or temporary), "device": device}
         if isinstance(config, MultiTrainingConfig):
             return segmentation.fit_multi(network, *sets, config, MULTI_MODELS["ssinfnet"], **more)
@@ -101,6 +106,7 @@ def segment(
     *,
     batch_size: int = 8,
     device: torch.device | None = None,
+    threads: int | None = None,
 ) -> NDArray[np.float16]:
     """Return what a network sees in slices.
 
@@ -113,6 +119,8 @@ def segment(
     batch_size : int
     device : torch.device or None
         CUDA where there is one if None.
+    threads : int or None
+        As for `train`.
 
     Returns
     -------
@@ -127,6 +135,6 @@ def segment(
     """
     slices = SliceSet.of(images, priors=priors)
     sizes = [images.shape[1:]] * len(images)
-    return np.stack(
-        list(inference.predict(network, slices, sizes, batch_size=batch_size, device=device))
-    )
+    with use_threads(threads):
+        maps = inference.predict(network, slices, sizes, batch_size=batch_size, device=device)
+        return np.stack(list(maps))

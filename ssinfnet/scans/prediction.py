@@ -26,6 +26,7 @@ from ssinfnet.scans import Excluded, Scan, burden, find_scans, model_folder, rea
 from ssinfnet.scans.model_folder import Chain, Model
 from ssinfnet.training import fitting
 from ssinfnet.work import progress
+from ssinfnet.work.threads import use_threads
 
 __all__ = ["Prediction", "Predictor", "chosen_device", "predict"]
 
@@ -89,6 +90,7 @@ def predict(
     flips: bool | None = None,
     mixed_precision: bool | None = None,
     threshold: float | None = None,
+    threads: int | None = None,
     declared: Declared | None = None,
     refused: list[Excluded] | None = None,
 ) -> Iterator[Prediction]:
@@ -112,6 +114,8 @@ def predict(
         bfloat16 by autocast; None on CUDA alone.
     threshold : float or None
         Probability from which a pixel is lesion; the model's own if None.
+    threads : int or None
+        Of the processor; ``OMP_NUM_THREADS`` or 1 if None (D-162).
     declared : Declared or None
         How intensities become Hounsfield units, where they are neither these nor 8-bit grey.
     refused : list or None
@@ -133,7 +137,7 @@ def predict(
     """
     predictor = Predictor.of(
         model, device=device, batch_size=batch_size, flips=flips,
-        mixed_precision=mixed_precision, threshold=threshold,
+        mixed_precision=mixed_precision, threshold=threshold, threads=threads,
     )  # fmt: skip
     places, excluded = find_scans([inputs] if isinstance(inputs, (str, Path)) else inputs)
     whole = [one for one in excluded if not one.file]
@@ -164,6 +168,7 @@ class Predictor:
     flips: bool
     mixed_precision: bool
     threshold: float
+    threads: int | None = None
 
     @classmethod
     def of(
@@ -175,6 +180,7 @@ class Predictor:
         flips: bool | None = None,
         mixed_precision: bool | None = None,
         threshold: float | None = None,
+        threads: int | None = None,
     ) -> Predictor:
         """Load a model and move it; parameters are those of `predict`.
 
@@ -202,6 +208,7 @@ class Predictor:
             flips=flips,
             mixed_precision=chosen.type == "cuda" if mixed_precision is None else mixed_precision,
             threshold=model.description.threshold if threshold is None else threshold,
+            threads=threads,
         )
 
     @property
@@ -222,6 +229,10 @@ class Predictor:
         ValueError
             If a network answers with numbers that are not finite.
         """
+        with use_threads(self.threads):
+            return self._segment(scan)
+
+    def _segment(self, scan: Scan) -> Prediction:
         lesion = np.empty(scan.slices.shape, np.float16)
         classes = np.empty(scan.slices.shape, np.uint8) if self.model.tells_classes() else None
         uncertainty = np.empty(scan.slices.shape, np.float16) if self.views > 1 else None

@@ -5,7 +5,7 @@ The Snakefile says the same as a graph; a test compares the two.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ssinfnet.study.config import (
@@ -17,7 +17,7 @@ from ssinfnet.study.config import (
 )
 from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
 
-__all__ = ["Run", "runs_of"]
+__all__ = ["Run", "read_by", "runs_of"]
 
 Run = tuple[str, dict[str, Any]]  # notebook without ending, its parameters
 Trained = tuple[str, str]  # stage-2 model, prior
@@ -32,8 +32,12 @@ def runs_of(study: Study, name: str) -> Iterator[Run]:
     name : str
         As the notebooks take it: a study's name or the path of its YAML file.
     """
+    yield from _each_once(_all_runs(study, name))
+
+
+def _each_once(runs: Iterable[Run]) -> Iterator[Run]:
     done: list[Run] = []
-    for run in _all_runs(study, name):
+    for run in runs:
         if run not in done:  # two folds share a cross-fitting network
             done.append(run)
             yield run
@@ -41,46 +45,154 @@ def runs_of(study: Study, name: str) -> Iterator[Run]:
 
 def _all_runs(study: Study, name: str) -> Iterator[Run]:
     yield from _own_trainings(study, name)
-    yield "07_segmentation_results", {"study": name}
+    for notebook, parameters in _results(study, name):
+        yield from _read_by(study, name, notebook, parameters)
+        yield notebook, parameters
+
+
+def _results(study: Study, name: str) -> Iterator[Run]:
+    """Yield the notebooks that show what the trainings are worth, in the order of the study."""
+    own = {"study": name}
+    yield "07_segmentation_results", own
     if study.multi.models:
-        yield "08_class_results", {"study": name}
-    augmented, validated = study.augmented, study.cross_validation
-    if validated.single_models:
-        for fold in study.cross_validated_folds():
-            at = {"study": name, "fold": fold, "seed": study.seeds[0]}
-            yield from _trainings(study, validated.single_models, _predicted(validated), at)
-        yield "09_cross_validation", {"study": name}
-    for other in study.other_studies():
-        yield from _own_trainings(load_study(other), other)
+        yield "08_class_results", own
+    if study.cross_validation.single_models:
+        yield "09_cross_validation", own
     for external in study.external:
-        yield "10_external_datasets", {"study": name, "external": external.study}
+        yield "10_external_datasets", {**own, "external": external.study}
     if "ssinfnet" in study.multi.models:
-        yield "11_ablation", {"study": name}
-    if augmented.single_models:
-        yield from _of_seeds(study, name, augmented.single_models, _predicted(augmented))
-        yield "12_augmentation", {"study": name}
+        yield "11_ablation", own
+    if study.augmented.single_models:
+        yield "12_augmentation", own
     if clinical := study.clinical:
-        at = {"study": name, "fold": 0, "seed": study.seeds[0]}
-        single = (*clinical.severity_models, clinical.single_model)
-        yield from _trainings(study, single, [(clinical.multi_model, "predicted")], at)
-        yield "13_severity", {"study": name}
-        yield "14_phenotypes", {"study": name}
+        yield "13_severity", own
+        yield "14_phenotypes", own
         if clinical.mediation:
-            yield "15_mediation", {"study": name}
+            yield "15_mediation", own
         if study.knows_the_truth():
-            yield "16_known_truth", {"study": name}
-    yield "17_cost", {"study": name}
-    yield "18_report", {"study": name}
+            yield "16_known_truth", own
+    yield "17_cost", own
+    yield "18_report", own
+
+
+def read_by(study: Study, name: str, notebook: str, parameters: Mapping[str, Any]) -> Iterator[Run]:
+    """Yield what a notebook of a study reads: other notebooks, each once and after what it reads.
+
+    Parameters
+    ----------
+    study, name
+        As for `runs_of`.
+    notebook : str
+        Name without ending.
+    parameters : mapping
+        Its own, those of `runs_of`.
+    """
+    at = {key: value for key, value in parameters.items() if (key, value) != ("part", 0)}
+    yield from _each_once(_read_by(study, name, notebook, at))
+
+
+def _read_by(study: Study, name: str, notebook: str, at: dict[str, Any]) -> Iterator[Run]:
+    number = notebook[:2]
+    if number in ("00", "01"):
+        return
+    yield from _lung_field(study, name)
+    if number == "02":
+        return
+    yield "02_data_split", {"study": name}
+    if number in ("03", "04", "05", "06"):
+        yield from _started_from(study, (notebook, at))
+    elif number in ("07", "08", "09", "10", "12"):
+        yield from _scored(study, name, number, at)
+    elif number in ("13", "14"):
+        yield from _of_patients(study, name, phenotypes=number == "14")
+    else:
+        yield from _other_results(study, name, number)
+
+
+def _other_results(study: Study, name: str, number: str) -> Iterator[Run]:
+    """Yield the notebooks of results that another reads, with all that they read themselves."""
+    read = {"11": ("08",), "15": ("14",), "16": ("14",), "17": ("07", "08")}.get(number)
+    for notebook, at in _results(study, name):
+        if notebook[:2] < number and (read is None or notebook[:2] in read):
+            yield from _read_by(study, name, notebook, at)
+            yield notebook, at
+
+
+def _started_from(study: Study, run: Run) -> Iterator[Run]:
+    """Yield the trainings from which another starts, or whose predictions it reads."""
+    notebook, at = run
+    if at.get("model", PRIOR_MODEL) not in SINGLE_MODELS.keys() | MULTI_MODELS.keys():
+        return  # the training says which models there are
+    where = {key: at[key] for key in ("study", "fold", "seed")}
+    single, multi = [], []
+    if notebook == "03_pretraining" and at["stage"] == "multi":
+        multi = [("ssinfnet", "predicted")]
+    elif notebook == "04_pseudo_labels":
+        single = ["semi_infnet"]
+    elif notebook == "05_single_segmentation" and "part" not in at:
+        single = [at["model"]]
+    elif notebook == "06_multi_segmentation":
+        multi = [(at["model"], at["prior"])]
+    for other in _trainings(study, single, multi, where):
+        if other == run:
+            return
+        yield other
+
+
+def _scored(study: Study, name: str, number: str, at: dict[str, Any]) -> Iterator[Run]:
+    """Yield the trainings whose predictions a notebook scores."""
+    multi = [*_predicted(study.multi), *_oracles(study)]
+    augmented, validated = study.augmented, study.cross_validation
+    if number == "07":
+        yield from _of_seeds(study, name, study.single.models, [])
+    elif number == "08":
+        yield from _of_seeds(study, name, [], multi)
+    elif number == "09":
+        for fold in study.cross_validated_folds():
+            where = {"study": name, "fold": fold, "seed": study.seeds[0]}
+            yield from _trainings(study, validated.single_models, _predicted(validated), where)
+    elif number == "10":
+        external = study.external_named(at["external"])
+        for other in dict.fromkeys((external.study, external.transferred or name)):
+            its = study if other == name else load_study(other)
+            yield from _lung_field(its, other)
+            yield "02_data_split", {"study": other}
+            yield from _of_seeds(its, other, its.single.models, _predicted(its.multi))
+    else:
+        yield from _of_seeds(study, name, augmented.single_models, _predicted(augmented))
+
+
+def _of_patients(study: Study, name: str, *, phenotypes: bool) -> Iterator[Run]:
+    """Yield what segments the patients of the clinical table: networks, and one for the lungs."""
+    clinical, validated = study.clinical, study.cross_validation
+    if clinical.lung_field:
+        yield "01_lung_field", {"study": clinical.lung_field}
+    at = {"study": name, "fold": 0, "seed": study.seeds[0]}
+    if phenotypes:
+        multi = [(clinical.multi_model, "predicted")]
+        yield from _trainings(study, (PRIOR_MODEL, clinical.single_model), multi, at)
+        return
+    yield from _trainings(study, sorted({PRIOR_MODEL, *clinical.severity_models}), [], at)
+    if PRIOR_MODEL in validated.single_models:
+        for fold in study.cross_validated_folds():
+            yield from _trainings(study, [PRIOR_MODEL], [], {**at, "fold": fold})
+
+
+def _lung_field(study: Study, name: str) -> Iterator[Run]:
+    if study.lung_field is not None:
+        yield "01_lung_field", {"study": name}
 
 
 def _own_trainings(study: Study, name: str) -> Iterator[Run]:
     """Yield the data and the trainings that the study's own tables show."""
-    if study.lung_field is not None:
-        yield "01_lung_field", {"study": name}
+    yield from _lung_field(study, name)
     yield "02_data_split", {"study": name}
-    oracles = [(model, "ground_truth") for model in study.multi.oracle_models]
-    multi = [*_predicted(study.multi), *oracles]
+    multi = [*_predicted(study.multi), *_oracles(study)]
     yield from _of_seeds(study, name, study.single.models, multi)
+
+
+def _oracles(study: Study) -> list[Trained]:
+    return [(model, "ground_truth") for model in study.multi.oracle_models]
 
 
 def _predicted(chosen: MultiConfig | AugmentedConfig | CrossValidationConfig) -> list[Trained]:

@@ -22,9 +22,10 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def say(text: str) -> None:
-    """Write one line to the log at once."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """Write one line at once: to standard error, but in Jupyter, which shows that in red, below."""
+    stream = sys.stdout if in_jupyter() else sys.stderr
+    stream.write(text + "\n")
+    stream.flush()
 
 
 def seconds_text(seconds: float | None) -> str:
