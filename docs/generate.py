@@ -1,7 +1,7 @@
 """Write docs/studies.md, docs/commands.md and docs/tables.md: nothing is written twice.
 
 Keys, types and defaults of a study come from its models in ssinfnet/study/config; what a key means
-and where its value comes from is the comment beside it; commands come from ssinfnet/cli.py and the
+and where its value comes from is the comment beside it; commands come from ssinfnet/cli and the
 Makefile. `python docs/generate.py --api` also renders the docstrings into docs/api.
 """
 

@@ -3,10 +3,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import typer
+from typer import rich_utils
 from typer.testing import CliRunner
 
+import ssinfnet
 from ssinfnet import mediation
-from ssinfnet.cli import app
+from ssinfnet.cli import app, parsing
+from ssinfnet.study import paths
+from ssinfnet.work import progress
 
 run = CliRunner().invoke
 
@@ -21,6 +26,71 @@ def test_study_names_what_is_wrong():
     result = run(app, ["study", "no_such"])
     assert result.exit_code == 1
     assert "the studies here are" in result.stderr
+
+
+def test_study_without_a_name_lists_them_with_what_they_are_for():
+    lines = run(app, ["study"]).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == paths.study_names()
+    assert "smallest study" in next(line for line in lines if line.startswith("smoke "))
+
+
+def test_a_misspelt_study_or_verb_is_answered_with_the_nearest():
+    assert "did you mean 'smoke'?" in run(app, ["study", "smokee"]).stderr
+    assert "Did you mean 'train'?" in run(app, ["trian"]).stderr
+
+
+def test_the_version_is_that_of_the_package():
+    assert run(app, ["--version"]).stdout == f"ssinfnet {ssinfnet.__version__}\n"
+
+
+def verbs():
+    """Every verb, as typed."""
+    whole = typer.main.get_command(app)
+    for name, verb in whole.commands.items():
+        inner = getattr(verb, "commands", None)
+        yield from [[name, one] for one in inner] if inner else [[name]]
+
+
+@pytest.mark.parametrize("verb", [[], *verbs()], ids=" ".join)
+def test_help_fits_80_columns_and_cuts_nothing(verb, monkeypatch):
+    monkeypatch.setattr(rich_utils, "MAX_WIDTH", 80)
+    said = run(app, [*verb, "--help"], terminal_width=80).stdout
+    assert max(map(len, said.splitlines())) <= 80
+    assert "…" not in said
+
+
+def test_what_receives_results_is_named_alike_everywhere():
+    named = {
+        " ".join(verb): option.opts
+        for verb in verbs()
+        for option in command_of(verb).params
+        if {"-o", "--output", "--to"} & set(option.opts)
+    }
+    assert len(named) == 5
+    assert all(opts == ["--to", "-o"] for opts in named.values()), named
+
+
+def command_of(verb):
+    command = typer.main.get_command(app)
+    for name in verb:
+        command = command.commands[name]
+    return command
+
+
+def test_studies_are_completed_by_name():
+    assert parsing.study_names("smo") == ["smoke", "smoke_set3"]
+
+
+def test_quiet_says_no_progress_and_verbose_shows_where_an_error_comes_from(monkeypatch, capsys):
+    for variable in (progress.QUIET_VARIABLE, parsing.VERBOSE_VARIABLE):
+        monkeypatch.setenv(variable, "")  # so that what the verb sets is taken back
+        monkeypatch.delenv(variable)
+    result = run(app, ["--verbose", "study", "no_such"])
+    assert isinstance(result.exception, FileNotFoundError)
+    run(app, ["--quiet", "study"])
+    progress.say("epoch 1")
+    assert list(progress.track([1, 2], "scoring")) == [1, 2]
+    assert capsys.readouterr().err == ""
 
 
 def test_phantom_writes_both_sites(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,18 @@ class Inspection:
             self._same_patient(),
         ]
         return "\n\n".join(parts)
+
+    def json(self) -> str:
+        """Return everything as JSON: folder, counts, left_out, duplicates, same_patient."""
+        tables = {
+            "counts": self.counts().reset_index(),
+            "left_out": self.listing.exclusions[["file", "reason"]],
+            "duplicates": self.duplicates,
+            "same_patient": self.look_alikes(),
+        }
+        rows = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+        about = {"folder": str(self.listing.folder), "source": self.listing.slices["source"].iat[0]}
+        return json.dumps(about | rows, indent=2, ensure_ascii=False)
 
     def look_alikes(self) -> pd.DataFrame:
         """Return volumes most of whose slices recur in another patient's (D-71).

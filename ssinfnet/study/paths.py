@@ -5,11 +5,20 @@ Nothing is created on import, and a missing folder fails where it is used, with 
 
 from __future__ import annotations
 
+import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["LEARNING", "PREDICTIONS", "StudyPaths", "notebook_file", "project_root", "study_file"]
+__all__ = [
+    "LEARNING",
+    "PREDICTIONS",
+    "StudyPaths",
+    "notebook_file",
+    "project_root",
+    "study_file",
+    "study_names",
+]
 
 ROOT_VARIABLE = "SSINFNET_ROOT"
 DATA_VARIABLE = "SSINFNET_DATA"
@@ -68,9 +77,18 @@ def study_file(study: str) -> Path:
     else:
         path = _shipped("studies") / f"{study}.yaml"
     if not path.is_file():
-        known = sorted(p.stem for p in _shipped("studies").glob("*.yaml"))
-        raise FileNotFoundError(f"no study {study!r} at {path}; the studies here are {known}")
+        known = study_names()
+        meant = difflib.get_close_matches(study, known, n=1)
+        asked = f"; did you mean {meant[0]!r}?" if meant else ""
+        raise FileNotFoundError(
+            f"no study {study!r} at {path}{asked}; the studies here are {known}"
+        )
     return path
+
+
+def study_names() -> list[str]:
+    """Return the names of the studies that are here, in order."""
+    return sorted(path.stem for path in _shipped("studies").glob("*.yaml"))
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,19 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-__all__ = ["BATCH_VARIABLE", "in_jupyter", "say", "seconds_text", "track"]
+__all__ = ["BATCH_VARIABLE", "QUIET_VARIABLE", "in_jupyter", "say", "seconds_text", "track"]
 
 Item = TypeVar("Item")
 
 BATCH_VARIABLE = "SSINFNET_BATCH"
+QUIET_VARIABLE = "SSINFNET_QUIET"  # `ssinfnet -q`
 SECONDS_BETWEEN_LINES = 10.0
 
 
 def say(text: str) -> None:
     """Write one line at once: to standard error, but in Jupyter, which shows that in red, below."""
+    if QUIET_VARIABLE in os.environ:
+        return
     stream = sys.stdout if in_jupyter() else sys.stderr
     stream.write(text + "\n")
     stream.flush()
@@ -67,7 +70,9 @@ def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterato
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)
-    if in_jupyter():
+    if QUIET_VARIABLE in os.environ:
+        yield from items
+    elif in_jupyter():
         from tqdm.notebook import tqdm
 
         yield from tqdm(items, desc=what, total=total, leave=False)

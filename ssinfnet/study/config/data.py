@@ -10,7 +10,9 @@ from pydantic import Field, field_validator
 
 from ssinfnet.study.config.parts import Part, Positive, Share
 
-__all__ = ["DataConfig", "PhantomConfig", "SourceConfig", "SplitConfig"]
+__all__ = ["DataConfig", "PhantomConfig", "SourceConfig", "SourceName", "SplitConfig"]
+
+SourceName = Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]  # sources.ADAPTERS
 
 Groups = tuple[tuple[str, ...], ...]
 
@@ -18,7 +20,7 @@ Groups = tuple[tuple[str, ...], ...]
 class SourceConfig(Part):
     """One folder of raw data and the adapter that reads it."""
 
-    name: Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]  # adapter
+    name: SourceName  # adapter
     folder: str  # below the data folder (make DATA=…), or below the phantom's
     patients: str = ".*"  # regular expression: only patients whose whole id it matches (D-18)
     uncertain_classes: str | None = None  # of whom one-class slices serve stage 1 only (D-72)

@@ -2,105 +2,61 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import typer
 
+import ssinfnet
+from ssinfnet.cli import data_verbs, model_verbs, parsing
 from ssinfnet.study import config
+from ssinfnet.work import progress
 
 __all__ = ["app"]
 
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, help="processor threads", show_default="OMP_NUM_THREADS, or 1"),
+    typer.Option(
+        min=1, metavar="N", help="of the processor; 1, or OMP_NUM_THREADS", show_default=False
+    ),
 ]
 
-app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",  # the lines of a paragraph flow
+    pretty_exceptions_enable=False,
+    epilog="Help on a verb: `ssinfnet VERB --help`. All of them: docs/commands.md.",
+)
 
-data_app = typer.Typer(no_args_is_help=True, help="Raw data: look at them, fetch them.")
-app.add_typer(data_app, name="data")
-
-model_app = typer.Typer(no_args_is_help=True, help="Trained models: pack them, check them.")
-app.add_typer(model_app, name="model")
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Say in one line what the library refused, and leave with exit status 1."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError) as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(1) from error
+app.add_typer(data_verbs.app, name="data")
+app.add_typer(model_verbs.app, name="model")
 
 
-@data_app.command("inspect")
-def inspect_data(
-    folder: Annotated[Path, typer.Argument(help="folder of raw data")],
-    source: Annotated[str, typer.Option(help="layout: a module of ssinfnet/data/sources")],
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ssinfnet {ssinfnet.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def whole(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="say the version"),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="show where an error comes from")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="say results and errors alone, no progress")
+    ] = False,
 ) -> None:
-    """Say what a folder holds, what cannot be used, and which slices occur twice."""
-    from ssinfnet.data import inspection
-
-    with _refusals():
-        typer.echo(inspection.inspect(folder, source).text())
-
-
-@data_app.command("download")
-def download_data(
-    name: Annotated[str, typer.Argument(help="medseg or covid19_ct_seg")],
-    to: Annotated[Path, typer.Option(help="folder that receives it")],
-) -> None:
-    """Fetch a freely available data set, or what is missing of it."""
-    from ssinfnet.data.sources import download
-
-    with _refusals():
-        typer.echo(download.download(name, to))
-
-
-@model_app.command("pack")
-def pack_model(
-    study: Annotated[str, typer.Argument(help="trained study: a name, or a YAML file's path")],
-    to: Annotated[Path, typer.Option("--to", "-o", metavar="DIR", help="folder to make")],
-    single_model: Annotated[
-        str | None, typer.Option(help="of stage 1; ssinfnet where it was trained")
-    ] = None,
-    multi_model: Annotated[
-        str | None, typer.Option(help="of stage 2, or none for stage 1 alone")
-    ] = None,
-    folds: Annotated[
-        str, typer.Option(help="an average over several: 0 (the study's split), or 1,2,3")
-    ] = "0",
-    seeds: Annotated[str, typer.Option(help="likewise, such as 1,2; all by default")] = "",
-) -> None:
-    """Copy a study's networks into a folder that describes itself, scores and limits included.
-
-    The folder is all that `ssinfnet predict` needs, and what may be published.
-    """
-    from ssinfnet.scans import model_folder, model_packing
-
-    with _refusals():
-        packed = model_packing.pack(
-            config.load_study(study), to, single_model=single_model, multi_model=multi_model,
-            folds=_numbers(folds), seeds=_numbers(seeds) or None,
-        )  # fmt: skip
-        typer.echo(model_folder.verify(packed))
-
-
-@model_app.command("verify")
-def verify_model(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="of `ssinfnet model pack`")],
-) -> None:
-    """Check every hash and key of a model, and that each of its networks answers."""
-    from ssinfnet.scans import model_folder
-
-    with _refusals():
-        typer.echo(model_folder.verify(folder))
+    """Segment lesions of lung CT, measure them, and ask what they mediate."""
+    if verbose:
+        os.environ[parsing.VERBOSE_VARIABLE] = "1"
+    if quiet:
+        os.environ[progress.QUIET_VARIABLE] = "1"
 
 
 @app.command("predict")
@@ -116,10 +72,11 @@ def predict(
     model: Annotated[Path, typer.Option(metavar="DIR", help="of `ssinfnet model pack`")],
     to: Annotated[Path, typer.Option("--to", "-o", metavar="OUT", help="receives the results")],
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; CUDA where there is one")
+        str | None,
+        typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 or mps; CUDA where there is one"),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="slices at once; fewer need less memory")
+        int, typer.Option(min=1, metavar="N", help="slices at once; fewer need less memory")
     ] = 8,
     flips: Annotated[
         bool | None,
@@ -130,10 +87,15 @@ def predict(
     ] = None,
     mixed_precision: Annotated[
         bool | None,
-        typer.Option(help="bfloat16; on CUDA alone by default", show_default=False),
+        typer.Option(
+            "--mixed-precision/--float32",
+            help="bfloat16; on CUDA alone by default",
+            show_default=False,
+        ),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="probability from which a pixel is lesion; the model's")
+        float | None,
+        typer.Option(metavar="P", help="probability from which a pixel is lesion; the model's"),
     ] = None,
     threads: Threads = None,
     phenotypes: Annotated[
@@ -143,9 +105,12 @@ def predict(
         bool, typer.Option(help="write DICOM-SEG of DICOM series (needs highdicom)")
     ] = True,
     slope: Annotated[
-        float | None, typer.Option(help="intensities that are no HU: HU = slope · stored + offset")
+        float | None,
+        typer.Option(metavar="X", help="intensities that are no HU: HU = slope · stored + offset"),
     ] = None,
-    offset: Annotated[float | None, typer.Option(help="likewise, such as -1024")] = None,
+    offset: Annotated[
+        float | None, typer.Option(metavar="X", help="likewise, such as -1024")
+    ] = None,
     window: Annotated[
         str | None,
         typer.Option(metavar="LOW,HIGH", help="HU that grey values of 0..1, -1..1 or 0..255 span"),
@@ -161,18 +126,19 @@ def predict(
     scans were not; table_excluded.csv says why. OUT may be any folder: scans of earlier calls stay
     in it, and nothing that ssinfnet did not write is replaced or removed.
     """
+    progress.say("loading the libraries and the model …")  # seconds, in which nothing else is said
     from ssinfnet.data.sources.intensities import Declared
     from ssinfnet.scans import predicted_files
     from ssinfnet.scans.prediction import Predictor
 
-    with _refusals():
+    with parsing.refusals():
         predictor = Predictor.of(
             model, device=device, batch_size=batch_size, flips=flips,
             mixed_precision=mixed_precision, threshold=threshold, threads=threads,
         )  # fmt: skip
         written = predicted_files.predict_into(
             to, inputs, predictor, phenotypes=phenotypes, dicom=dicom_seg,
-            declared=Declared(slope, offset, _window(window)), resample=resample,
+            declared=Declared(slope, offset, parsing.window(window)), resample=resample,
         )  # fmt: skip
     typer.echo(written.text(to))
     for one in written.refused:
@@ -181,20 +147,24 @@ def predict(
         raise typer.Exit(written.status)
 
 
-def _window(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    asked = "expected a window such as -1000,400"
-    numbers = _numbers(text, float, asked)
-    if len(numbers) != 2:
-        raise ValueError(f"{asked}, got {text!r}")
-    return numbers[0], numbers[1]
-
-
 @app.command("study")
-def show_study(name: Annotated[str, typer.Argument(help="name, or path of a YAML file")]) -> None:
-    """Check a study and print every setting, defaults included."""
-    with _refusals():
+def show_study(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[STUDY]",
+            help="a name, or a YAML file's path; without one, the names are listed",
+            autocompletion=parsing.study_names,
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Check a study and print every setting, defaults included; or list the studies."""
+    if name is None:
+        for known in parsing.study_names():
+            typer.echo(f"{known:18} {config.load_study(known).description}")
+        return
+    with parsing.refusals():
         study = config.load_study(name)
     typer.echo(study.model_dump_json(indent=2))
 
@@ -202,12 +172,15 @@ def show_study(name: Annotated[str, typer.Argument(help="name, or path of a YAML
 @app.command("phantom")
 def write_phantom(
     folder: Annotated[Path, typer.Argument(help="where the raw files go")],
-    study: Annotated[str, typer.Option(help="study whose phantom to write")] = "demo",
+    study: Annotated[
+        str,
+        typer.Option(help="study whose phantom to write", autocompletion=parsing.study_names),
+    ] = "demo",
 ) -> None:
     """Write the embedded data set as raw files in the layouts of the real sources."""
     from ssinfnet.data import phantom
 
-    with _refusals():
+    with parsing.refusals():
         settings = config.load_study(study).data.phantom
         if settings is None:
             raise ValueError(f"study {study!r} reads real data; it has no phantom")
@@ -249,13 +222,19 @@ def mediate_table(
         ),
     ] = None,
     patient: Annotated[str | None, typer.Option(help="column that names the patients")] = None,
-    adjustment: Annotated[str, typer.Option(help="fdr_bh or holm, within an exposure")] = "fdr_bh",
+    adjustment: Annotated[
+        Literal["fdr_bh", "holm"], typer.Option(help="of p, within an exposure")
+    ] = "fdr_bh",
     draws: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 5000,
     interval: Annotated[
-        str, typer.Option(help="percentile, or bca, which is too narrow for small tables")
+        Literal["percentile", "bca"],
+        typer.Option(help="bca is too narrow for small tables"),
     ] = "percentile",
     seed: Annotated[int, typer.Option(help="of the draws")] = 2021,
-    to: Annotated[Path | None, typer.Option(help="CSV that receives every test")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", "-o", metavar="CSV", help="receives every test", show_default=False),
+    ] = None,
 ) -> None:
     """Test which columns carry the effect of exposures on an outcome.
 
@@ -267,60 +246,38 @@ def mediate_table(
     from ssinfnet.storage.written_files import WrittenFiles
 
     to = to or table.with_name(f"{table.stem}_mediation.csv")
-    with _refusals():
+    with parsing.refusals():
         written = WrittenFiles.of(to.parent)
         written.refuse_others([to.name])  # before the draws, which take minutes
         patients = mediation.read_patients_table(table, patient)
-        tested = mediation.chosen_columns(patients, _listed(mediators))
+        tested = mediation.chosen_columns(patients, parsing.listed(mediators))
         beside = (
-            mediation.default_covariates(patients, [*_listed(exposures), outcome, *tested])
-            if covariates is None else _listed(covariates.removeprefix("none"))
+            mediation.default_covariates(patients, [*parsing.listed(exposures), outcome, *tested])
+            if covariates is None else parsing.listed(covariates.removeprefix("none"))
         )  # fmt: skip
         found = mediation.mediate(
-            patients, _listed(exposures), outcome, tested, beside,
-            adjust_exposures=adjust_exposures, kinds=_kinds(kind or []),
-            missing=None if missing is None else _numbers(
+            patients, parsing.listed(exposures), outcome, tested, beside,
+            adjust_exposures=adjust_exposures, kinds=parsing.kinds(kind or []),
+            missing=None if missing is None else parsing.numbers(
                 missing.removeprefix("none"), float, "--missing takes numbers with commas between"
             ),
             adjustment=adjustment, draws=draws, interval=interval, seed=seed,
         )  # fmt: skip
     typer.echo(found.text())
-    with _refusals(), written.replacing() as staged:
+    with parsing.refusals(), written.replacing() as staged:
         rows = found.table.to_csv(index=False, lineterminator="\n")
         artifacts.write_text(staged / to.name, rows)
     typer.echo(to)
     typer.echo(mediation.ASSUMPTIONS)
 
 
-def _kinds(named: list[str]) -> dict[str, str]:
-    """Return column → kind."""
-    if bare := [one for one in named if "=" not in one]:
-        raise ValueError(f"--kind takes COLUMN=KIND, such as stage=category; got {bare[0]!r}")
-    return dict(one.rsplit("=", 1) for one in named)
-
-
-def _listed(names: str) -> list[str]:
-    """Return what commas separate; a name that holds a comma stands in quotes, as in a CSV."""
-    (row,) = csv.reader([names.replace("\n", " ")], skipinitialspace=True)
-    return [name.strip() for name in row if name.strip()]
-
-
-def _numbers(
-    text: str, kind: type = int, asked: str = "expected whole numbers with commas between"
-) -> list[Any]:
-    """Return numbers of a kind; what was asked for is said where one is none."""
-    try:
-        return [kind(number) for number in _listed(text)]
-    except ValueError as error:
-        raise ValueError(f"{asked}, got {text!r}") from error
-
-
 @app.command("compare")
 def compare_studies(
-    first: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],
-    second: Annotated[str, typer.Argument(help="another study")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="page to write: something.html")
+    first: parsing.StudyName,
+    second: parsing.StudyName,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", "-o", metavar="PAGE", help="page to write: something.html"),
     ] = None,
 ) -> None:
     """Put two studies side by side: every table both have, and the settings that differ.
@@ -330,9 +287,9 @@ def compare_studies(
     """
     from ssinfnet.report import study_comparison
 
-    with _refusals():
+    with parsing.refusals():
         studies = config.load_study(first), config.load_study(second)
-        page = output or Path("_and_".join(study.name for study in studies) + ".html")
+        page = to or Path("_and_".join(study.name for study in studies) + ".html")
         compared = study_comparison.compare_studies(*studies)
         written = study_comparison.write(compared, *studies, page)
     for path in written:
@@ -341,7 +298,7 @@ def compare_studies(
 
 @app.command("publish")
 def publish_study(
-    name: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],
+    name: parsing.StudyName,
 ) -> None:
     """Copy what the repository shows of a study's last run into docs/results, and say what changed.
 
@@ -350,31 +307,33 @@ def publish_study(
     """
     from ssinfnet.report import publication
 
-    with _refusals():
+    with parsing.refusals():
         typer.echo(publication.publish(config.load_study(name)).text())
 
 
 @app.command("learnt")
 def show_learnt(
-    name: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],
+    name: parsing.StudyName,
 ) -> None:
     """Say in one line whether every training of a study's last run beat its trivial rivals."""
     from ssinfnet.evaluation import learnt
 
-    with _refusals():
+    with parsing.refusals():
         typer.echo(learnt.of_study(config.load_study(name)))
 
 
 @app.command("train")
 def train(
-    name: Annotated[str, typer.Argument(help="study: a name, or the path of a YAML file")],
+    name: parsing.StudyName,
     data: Annotated[Path | None, typer.Option(help="folder of the raw data")] = None,
     only: Annotated[
         str, typer.Option(help="patterns of notebooks with commas between, such as '0[1-8]_*'")
     ] = "",
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="processor threads", show_default="the study's `threads`"),
+        typer.Option(
+            min=1, metavar="N", help="of the processor; those of the study", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Run a whole study in this process, without papermill and Snakemake.
@@ -389,11 +348,7 @@ def train(
 
     if data is not None:
         os.environ[paths.DATA_VARIABLE] = str(data.resolve())
-    with _refusals():
+    with parsing.refusals():
         study = config.load_study(name)
-        plain_runs.run_study(study, name, _listed(only), threads)
+        plain_runs.run_study(study, name, parsing.listed(only), threads)
         typer.echo(learnt.of_study(study))
-
-
-if __name__ == "__main__":
-    app()

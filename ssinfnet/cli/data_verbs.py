@@ -1,0 +1,43 @@
+"""`ssinfnet data …`: look at raw data, fetch them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ssinfnet.cli import parsing
+from ssinfnet.study.config.data import SourceName
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Raw data: look at them, fetch them.")
+
+
+@app.command("inspect")
+def inspect_data(
+    folder: Annotated[Path, typer.Argument(help="folder of raw data")],
+    source: Annotated[
+        SourceName, typer.Option(help="layout of the folder; docs/your_data.md describes each")
+    ],
+    as_json: parsing.AsJson = False,
+) -> None:
+    """Say what a folder holds, what cannot be used, and which slices occur twice."""
+    from ssinfnet.data import inspection
+
+    with parsing.refusals():
+        found = inspection.inspect(folder, source)
+        typer.echo(found.json() if as_json else found.text())
+
+
+@app.command("download")
+def download_data(
+    name: Annotated[Literal["medseg", "covid19_ct_seg"], typer.Argument(metavar="NAME")],
+    to: Annotated[Path, typer.Option("--to", "-o", metavar="DIR", help="folder that receives it")],
+) -> None:
+    """Fetch a freely available data set, or what is missing of it."""
+    from ssinfnet.data.sources import download
+
+    with parsing.refusals():
+        typer.echo(download.download(name, to))

@@ -1,0 +1,55 @@
+"""`ssinfnet model …`: pack trained networks, check packed ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ssinfnet.cli import parsing
+from ssinfnet.study import config
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Trained models: pack them, check them.")
+
+
+@app.command("pack")
+def pack_model(
+    study: parsing.StudyName,
+    to: Annotated[Path, typer.Option("--to", "-o", metavar="DIR", help="folder to make")],
+    single_model: Annotated[
+        str | None, typer.Option(help="of stage 1; ssinfnet where it was trained")
+    ] = None,
+    multi_model: Annotated[
+        str | None, typer.Option(help="of stage 2, or none for stage 1 alone")
+    ] = None,
+    folds: Annotated[
+        str, typer.Option(help="an average over several: 0 (the study's split), or 1,2,3")
+    ] = "0",
+    seeds: Annotated[str, typer.Option(help="likewise, such as 1,2; all by default")] = "",
+) -> None:
+    """Copy a study's networks into a folder that describes itself, scores and limits included.
+
+    The folder is all that `ssinfnet predict` needs, and what may be published.
+    """
+    from ssinfnet.scans import model_folder, model_packing
+
+    with parsing.refusals():
+        packed = model_packing.pack(
+            config.load_study(study), to, single_model=single_model, multi_model=multi_model,
+            folds=parsing.numbers(folds), seeds=parsing.numbers(seeds) or None,
+        )  # fmt: skip
+        typer.echo(model_folder.verify(packed))
+
+
+@app.command("verify")
+def verify_model(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="of `ssinfnet model pack`")],
+) -> None:
+    """Check every hash and key of a model, and that each of its networks answers."""
+    from ssinfnet.scans import model_folder
+
+    with parsing.refusals():
+        typer.echo(model_folder.verify(folder))

@@ -1,0 +1,104 @@
+"""What is typed on the command line, as the library takes it; and how a refusal is said."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from ssinfnet.study import paths
+
+__all__ = [
+    "VERBOSE_VARIABLE", "AsJson", "StudyName", "kinds", "listed", "numbers", "refusals",
+    "study_names", "window",
+]  # fmt: skip
+
+VERBOSE_VARIABLE = "SSINFNET_VERBOSE"  # `ssinfnet -v`
+
+AsJson = Annotated[bool, typer.Option("--json", help="print it as JSON, for programs")]
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Say in one line what the library refused, and leave with exit status 1.
+
+    With `ssinfnet -v` the error is raised as it is, with all its frames.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        if VERBOSE_VARIABLE in os.environ:
+            raise
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+
+
+def study_names(incomplete: str = "") -> list[str]:
+    """Return the studies whose names begin so, for the shell's completion."""
+    return [name for name in paths.study_names() if name.startswith(incomplete)]
+
+
+def window(text: str | None) -> tuple[float, float] | None:
+    """Return (low, high) of a window such as "-1000,400", in HU.
+
+    Raises
+    ------
+    ValueError
+        If the text is no such window.
+    """
+    if text is None:
+        return None
+    asked = "expected a window such as -1000,400"
+    found = numbers(text, float, asked)
+    if len(found) != 2:
+        raise ValueError(f"{asked}, got {text!r}")
+    return found[0], found[1]
+
+
+def kinds(named: list[str]) -> dict[str, str]:
+    """Return column → kind of texts such as "stage=category".
+
+    Raises
+    ------
+    ValueError
+        If a text has no equals sign.
+    """
+    if bare := [one for one in named if "=" not in one]:
+        raise ValueError(f"--kind takes COLUMN=KIND, such as stage=category; got {bare[0]!r}")
+    return dict(one.rsplit("=", 1) for one in named)
+
+
+def listed(names: str) -> list[str]:
+    """Return what commas separate; a name that holds a comma stands in quotes, as in a CSV."""
+    (row,) = csv.reader([names.replace("\n", " ")], skipinitialspace=True)
+    return [name.strip() for name in row if name.strip()]
+
+
+def numbers(
+    text: str, kind: type = int, asked: str = "expected whole numbers with commas between"
+) -> list[Any]:
+    """Return the numbers that commas separate.
+
+    Raises
+    ------
+    ValueError
+        If one is no number of that kind; the message begins with `asked`.
+    """
+    try:
+        return [kind(number) for number in listed(text)]
+    except ValueError as error:
+        raise ValueError(f"{asked}, got {text!r}") from error
+
+
+StudyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="a name (`ssinfnet study` lists them), or a YAML file's path",
+        autocompletion=study_names,
+    ),
+]
