@@ -14,9 +14,13 @@ import time
 from functools import partial
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
+
+from ssinfnet.data import sources
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import load_study
 from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
+from ssinfnet.study.paths import DATA_VARIABLE, StudyPaths
 
 NAME = str(config.get("study", "demo"))
 if NAME.endswith((".yaml", ".yml")):
@@ -77,6 +81,31 @@ def settings(*parts, within=None):
         return json.dumps(named)
 
     return chosen
+
+
+def raw_files(wildcards):
+    """The state of the study's raw files: when one is new, gone or changed, the rule runs again.
+
+    Nothing is known of them where the data folder is not named; what is there then stays.
+    """
+    study = STUDIES[wildcards.study]
+    if study.data.phantom is not None or DATA_VARIABLE not in os.environ:
+        return ""
+    return sources.state_of(study.data.sources, StudyPaths.of(study.name).data)
+
+
+def refuse_wrong_data():
+    """End in one line where DATA names a folder that is not there or lacks a study's layouts."""
+    for study in STUDIES.values():
+        if study.data.phantom is None and DATA_VARIABLE in os.environ:
+            for source in study.data.sources:
+                try:
+                    sources.folder_of(source, StudyPaths.of(study.name).data)
+                except FileNotFoundError as error:
+                    raise WorkflowError(str(error)) from None
+
+
+refuse_wrong_data()
 
 
 def longest(wildcards, attempt):

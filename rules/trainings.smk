@@ -47,6 +47,7 @@ rule lung_field:
         cut=directory(f"{RUNS}/artifacts/lung_field/cut"),
     params:
         settings=settings("data", "split", "image_size", "lung_field", "threads"),
+        raw=raw_files,
     threads: threads
     resources:
         **OF_A_TRAINING,
@@ -65,6 +66,7 @@ rule data_split:
         masks=f"{COHORT}/masks.npy",
     params:
         settings=settings("data", "split", "image_size"),
+        raw=raw_files,
     resources:
         study=given,
     shell:

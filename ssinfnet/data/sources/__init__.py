@@ -7,7 +7,8 @@ in `ADAPTERS`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ssinfnet.data.sources.medseg import RADIOPAEDIA_CASES
 from ssinfnet.study.config import SourceConfig
 
 __all__ = ["ADAPTERS", "COLUMNS", "RADIOPAEDIA_CASES", "SPACING", "UNKNOWN_CLASS", "Listing",
-           "list_slices", "read_lungs", "read_slices"]  # fmt: skip
+           "folder_of", "list_slices", "read_lungs", "read_slices", "state_of"]  # fmt: skip
 
 ADAPTERS = {
     "medseg": medseg,
@@ -49,17 +50,63 @@ def list_slices(source: SourceConfig, root: Path) -> Listing:
     ValueError
         If a mask holds a foreign label, or no slice is usable.
     """
-    adapter = ADAPTERS[source.name]
-    named = root / source.folder
+    return ADAPTERS[source.name].list_slices(folder_of(source, root))
+
+
+def folder_of(source: SourceConfig, root: Path) -> Path:
+    """Return the folder that has the layout of a source.
+
+    Parameters
+    ----------
+    source : SourceConfig
+    root : Path
+        Folder of all raw data; a source's own folder lies below it, or is it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If neither has the layout.
+    """
+    adapter, named = ADAPTERS[source.name], root / source.folder
     if source.name == volumes.NAME and named.is_dir() and volumes.holds_volumes(named):
-        return volumes.list_slices(named)
+        return named
     for folder in (named, root):
         if folder.is_dir() and adapter.recognises(folder):
-            return adapter.list_slices(folder)
+            return folder
     raise FileNotFoundError(
-        f"no {source.name} data at {root / source.folder} or {root}; the layout it needs is at the "
-        f"top of ssinfnet/data/sources/{source.name}.py"
+        f"no {source.name} data at {named} or {root}; docs/servers.md shows the layout it needs, "
+        f"and `ssinfnet data inspect FOLDER --source {source.name}` says what a folder holds"
     )
+
+
+def state_of(sources: Iterable[SourceConfig], root: Path) -> str:
+    """Return a text that changes when a raw file is added, removed or changed (D-163).
+
+    Parameters
+    ----------
+    sources : iterable of SourceConfig
+    root : Path
+        As for `folder_of`.
+
+    Returns
+    -------
+    str
+        SHA-256 of names, sizes and times of change (whole seconds) of all visible files.
+
+    Raises
+    ------
+    FileNotFoundError
+        As `folder_of` raises it.
+    """
+    state = hashlib.sha256()
+    for source in sources:
+        folder = folder_of(source, root)
+        for path in sorted(folder.rglob("[!.]*")):
+            if path.is_file():
+                seen = path.stat()
+                line = f"{path.relative_to(folder).as_posix()} {seen.st_size} {int(seen.st_mtime)}"
+                state.update(f"{source.name} {line}\n".encode())
+    return state.hexdigest()
 
 
 def read_slices(

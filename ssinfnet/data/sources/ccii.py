@@ -86,7 +86,7 @@ def _list_slice(
     try:
         grey, labels = read_picture(path), read_labels(mask)
     except UnreadableFile as error:
-        lister.exclude(path, str(error))
+        lister.exclude(path, error)
         return
     if grey.shape != labels.shape:
         lister.exclude(path, f"image has {grey.shape} pixels and its mask {labels.shape}")

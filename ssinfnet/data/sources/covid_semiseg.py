@@ -81,7 +81,7 @@ def _list_labelled(
         labels = read_labels(classes) if classes else read_labels(lesion, binary=True)
         binary = read_labels(lesion, binary=True) if lesion else labels
     except UnreadableFile as error:
-        lister.exclude(image, str(error))
+        lister.exclude(image, error)
         return
     for mask in (binary, labels):
         if mask.shape != grey.shape:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ssinfnet.data.sources.listing import CONSOLIDATION, EFFUSION, GGO, UNKNOWN_CLASS
+from ssinfnet.data.sources.listing import (
+    CONSOLIDATION,
+    EFFUSION,
+    GGO,
+    UNKNOWN_CLASS,
+    ForeignLabel,
+)
 from ssinfnet.storage import untrusted
 from ssinfnet.storage.untrusted import UnreadableFile
 
@@ -77,7 +83,7 @@ def read_labels(path: Path, *, binary: bool = False) -> NDArray[np.uint8]:
     ------
     UnreadableFile
         If it is truncated, no picture, or in colour.
-    ValueError
+    ForeignLabel
         If it holds another label.
     """
     picture = untrusted.read_picture(path)
@@ -106,20 +112,20 @@ def binary_labels(
 
     Raises
     ------
-    ValueError
+    ForeignLabel
         If there are a few labels that mean something else.
     """
     found = np.unique(labels)
     if found[-1] > 1:
         few = not lossy and len(found) <= FEW_LABELS
         if found[0] < 0 or found[-1] <= 127 or (few and found[found <= 127].any()):
-            raise ValueError(
+            raise ForeignLabel(
                 f"{path} holds labels {found.tolist()[:10]}; a mask of lesions has 0 and 1, or 0 "
                 "and values above 127 such as 255"
             )
         labels = labels > 127
     elif not set(found.tolist()) <= {0, 1}:
-        raise ValueError(f"{path} holds labels {found.tolist()[:10]}; expected 0 and 1")
+        raise ForeignLabel(f"{path} holds labels {found.tolist()[:10]}; expected 0 and 1")
     return labels.astype(np.uint8) * np.uint8(UNKNOWN_CLASS)
 
 
@@ -128,7 +134,7 @@ def check_labels(path: Path, labels: NDArray[np.generic], expected: set[int]) ->
     found = set(np.unique(labels).tolist())
     if not found <= expected:
         meant = ", ".join(f"{label} {LABELS[label]}" for label in sorted(expected))
-        raise ValueError(
+        raise ForeignLabel(
             f"{path} holds labels {sorted(found - expected)[:10]}; expected {sorted(expected)} "
             f"({meant})"
         )

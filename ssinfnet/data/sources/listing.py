@@ -11,8 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "EFFUSION", "SPACING", "UNKNOWN_CLASS", "Listing", "Lister", "class_mask"]
+from ssinfnet.storage.untrusted import UnreadableFile
 
+__all__ = ["COLUMNS", "EFFUSION", "SPACING", "UNKNOWN_CLASS", "ForeignLabel", "Listing", "Lister",
+           "class_mask"]  # fmt: skip
+
+SHOWN = 20  # faulty masks that an error names; the others are counted
 SPACING = ("spacing_slice_mm", "spacing_row_mm", "spacing_column_mm")
 GGO, CONSOLIDATION, EFFUSION = 1, 2, 3
 UNKNOWN_CLASS = 255  # lesion in a mask that does not tell GGO from consolidation
@@ -40,6 +44,10 @@ COLUMNS = {
     "effusion_pixels": "Int64",
     "source_split": "str",  # the source's own "train" or "test", missing when it has none
 }
+
+
+class ForeignLabel(UnreadableFile):
+    """A mask holds a label outside its coding; training on it would be silent nonsense."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +80,13 @@ class Lister:
     folder: Path
     rows: list[dict[str, Any]] = field(default_factory=list)
     excluded: list[dict[str, str]] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
 
-    def exclude(self, file: Path, reason: str) -> None:
-        """List a file that cannot be used."""
+    def exclude(self, file: Path, reason: str | UnreadableFile) -> None:
+        """List a file that cannot be used; the reason is a text, or the error that tells it."""
+        if isinstance(reason, ForeignLabel):
+            self.foreign.append(str(reason))
+        reason = str(reason)
         name = file.relative_to(self.folder).as_posix()
         # Tables are published: they name files below the source's folder, not this machine's.
         reason = reason.replace(f"{self.folder}/", "")
@@ -121,8 +133,14 @@ class Lister:
         Raises
         ------
         ValueError
-            If no slice can be used; the exclusions say why.
+            If no slice can be used, and the exclusions say why; or if masks hold labels outside
+            their coding, all of which the message lists.
         """
+        if self.foreign:
+            more = len(self.foreign) - SHOWN
+            lines = [*self.foreign[:SHOWN], *([f"… and {more} more"] if more > 0 else [])]
+            first = [f"{len(self.foreign)} masks hold foreign labels:"] if len(lines) > 1 else []
+            raise ValueError("\n".join([*first, *lines]))
         if not self.rows:
             reasons = "; ".join(f"{e['file']}: {e['reason']}" for e in self.excluded[:5])
             raise ValueError(f"{self.folder} has no usable slice of {self.source} ({reasons})")

@@ -27,6 +27,7 @@ from ssinfnet.data.sources.kinds import DICOM, NIFTI, PICTURE, kind_of, readable
 from ssinfnet.data.sources.listing import (
     EFFUSION,
     SPACING,
+    ForeignLabel,
     Lister,
     Listing,
     class_mask,
@@ -186,7 +187,11 @@ def list_volume(
     if not any(faults) and (fault := units_fault(volume.slices)):
         lister.exclude(image, fault)
         return
-    coded = _coded(mask, labels.slices, binary) if labels else None
+    try:
+        coded = _coded(mask, labels.slices, binary) if labels else None
+    except ForeignLabel as error:
+        lister.exclude(mask, error)
+        return
     lung_path = _lung_path(lister, volume, lungs)
     for index, stored in enumerate(volume.slices):
         if faults[index]:
