@@ -2,6 +2,6 @@
 
 from ssinfnet.cli import app
 
-__all__: list[str] = []
+__all__ = []
 
 app(prog_name="ssinfnet")

@@ -33,7 +33,9 @@ def inspect_data(
 
 @app.command("download")
 def download_data(
-    name: Annotated[Literal["medseg", "covid19_ct_seg"], typer.Argument(metavar="NAME")],
+    name: Annotated[
+        Literal["medseg", "covid19_ct_seg"], typer.Argument(metavar="NAME", help="data set")
+    ],
     to: Annotated[Path, typer.Option("--to", "-o", metavar="DIR", help="folder that receives it")],
 ) -> None:
     """Fetch a freely available data set, or what is missing of it."""

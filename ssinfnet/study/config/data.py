@@ -12,8 +12,8 @@ from ssinfnet.study.config.parts import Part, Positive, Share
 
 __all__ = ["DataConfig", "PhantomConfig", "SourceConfig", "SourceName", "SplitConfig"]
 
-SourceName = Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]  # sources.ADAPTERS
-
+# A layout of raw files; each has a module in ssinfnet/data/sources
+SourceName = Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]
 Groups = tuple[tuple[str, ...], ...]
 
 
