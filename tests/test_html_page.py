@@ -1,6 +1,10 @@
 """The page of a study: whole, self-contained, escaped."""
 
+import base64
+import hashlib
 import json
+import re
+import zipfile
 from html.parser import HTMLParser
 
 import matplotlib.pyplot as plt
@@ -99,14 +103,19 @@ def test_links_lead_to_the_page_to_files_beside_it_or_to_a_doi(text, paths):
     assert len(inner) > 10
     for link in set(page.links) - set(inner):
         beside = (paths.figures / link).is_file() if len(link) < 100 else False
-        assert beside or link.startswith(("data:image/png;base64,", "https://doi.org/10."))
-    assert not {"script", "link", "iframe", "object", "base", "form"} & set(page.tags)
+        picture = link.startswith(("data:image/png;base64,", "data:image/webp;base64,"))
+        assert beside or picture or link.startswith("https://doi.org/10.")
+    assert not {"link", "iframe", "object", "base", "form"} & set(page.tags)
     for words in ("url(", "@import", "javascript:", "onclick", "onload"):
         assert words not in text
 
 
 def test_names_that_are_code_are_shown_and_not_run(text):
-    assert "<script" not in text
+    assert text.count("<script") == 1  # the page's own, the only one that its policy lets run
+    own = text[text.index("<script>") + len("<script>") : text.index("</script>")]
+    sha256 = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'; " in text
+    assert f"script-src 'sha256-{sha256}'" in text
     assert "<i>" not in text
     assert "<b>" not in text
     assert text.count("&lt;script&gt;") >= 5  # description, titles, cell, exclusion, parameter
@@ -119,6 +128,64 @@ def test_the_contents_name_items_of_one_title_once(paths, study):
     contents = page[page.index("<nav") : page.index("</nav>")]
     assert contents.count("Fold by fold") == 1
     assert page.count("Fold by fold") == 3
+
+
+def test_folds_and_seeds_are_one_section_that_names_each(paths, study):
+    for fold, seed in ((1, 10), (1, 2), (0, 1)):
+        name = f"table_pretraining_single_fold{fold}_seed{seed}"
+        report.save_table(paths.figures, SCORES, name, "Inpainting", MADE)
+    report.save_table(paths.figures, SCORES, "table_pretraining_multi_fold0_seed1", "Classes", MADE)
+    page = report.write_page(paths.figures, study, paths=paths).read_text(encoding="utf-8")
+    assert re.findall(r'data-repeat="([^"]*)"', page) == [
+        "fold 0, seed 1", "fold 1, seed 2", "fold 1, seed 10"
+    ]  # fmt: skip
+    assert page.count('class="repeats"') == 1
+    assert "<h3>Inpainting, fold 1, seed 10<" in page
+    assert "<h3>Classes<" in page
+
+
+def test_the_page_opens_with_the_studys_own_result(text):
+    result = text[text.index('<section id="result"') : text.index('<section id="paper"')]
+    assert "F1 of the lesion, mean over 9 test slices of 5 patients: SInfNet has 0.300" in result
+    assert "0.300 [0.250, 0.340]" in result
+    assert "0.390" not in result  # the paper's
+    assert "1 files or slices" in result
+
+
+def test_the_paper_is_beside_only_what_the_study_has(paths, study):
+    notes = pd.DataFrame({"patient_id": ["a"], "reason": ["b"]})
+    report.save_table(paths.figures, notes, "table_clinical_notes", "Notes", MADE)
+    page = report.write_page(paths.figures, study, paths=paths).read_text(encoding="utf-8")
+    assert 'id="paper"' not in page
+    assert "No network was tested in this study." in page
+
+
+def test_the_methods_are_written_from_the_run_with_references_in_order(text):
+    part = text[text.index('<section id="methods"') : text.index('<section id="decisions"')]
+    assert "Stage 1, slice to lesion: U-Net, SInfNet, SSInfNet." in part
+    assert "500 epochs, batch 8, adam, learning rate 0.0001" in part
+    assert "10.1186/s12967-021-02992-2" in part
+    assert "D-" not in part.replace("COVID-19", "").replace("doi", "").split("[1] ")[0]
+    numbers = [int(number) for number in re.findall(r'class="reference">\[(\d+)\]', part)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    first = [int(number) for number in dict.fromkeys(re.findall(r" \[(\d+)\]", part))]
+    assert first == sorted(first)
+    assert first == numbers
+
+
+def test_tables_and_figures_are_one_zip_file_of_the_same_bytes(text, paths, study):
+    path = paths.figures / "toy_tables_and_figures.zip"
+    assert f'<a href="{path.name}" download>' in text
+    with zipfile.ZipFile(path) as packed:
+        names = packed.namelist()
+        assert packed.read("toy/report.html").decode() == text
+        saved = paths.figures / "table_3b.csv"
+        assert packed.read("toy/table_3b.csv") == saved.read_bytes()
+    assert {"toy/figure_3b.png", "toy/figure_3b.pdf", "toy/table_3b.tex"} <= set(names)
+    before = path.read_bytes()
+    left_out = pd.DataFrame({"file": [f"{HOSTILE}.png"], "reason": ["unreadable <b>"]})
+    report.write_page(paths.figures, study, left_out, paths)
+    assert path.read_bytes() == before
 
 
 def test_images_have_words_and_a_size_and_captions_an_n(text):

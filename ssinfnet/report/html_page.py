@@ -1,12 +1,15 @@
 """The page of a study: every table and figure, what made them, beside the paper, checklists.
 
-One HTML text that needs no other file, no network and no script. It is built here and written by
+One HTML text that needs no other file and no network; its one script sorts, filters and copies
+tables, and all of the page can be read without it (D-164). It is built here and written by
 `report.write_page`.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import io
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -15,21 +18,25 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from PIL import Image
 
 from ssinfnet import tables
 from ssinfnet.evaluation import learnt
 from ssinfnet.paper import comparison
-from ssinfnet.report import chapters, checklist, data_flow, decisions
+from ssinfnet.report import bundle, chapters, checklist, data_flow, decisions, own_result, repeats
+from ssinfnet.report.methods import methods
 from ssinfnet.storage import artifacts, provenance
 from ssinfnet.study.config import Study
 from ssinfnet.study.paths import StudyPaths
 from ssinfnet.work.progress import seconds_text
 
 __all__ = [
-    "PNG_DPI", "cells", "render", "report_page", "saved_file", "saved_hashes", "side_by_side",
+    "PNG_DPI", "cells", "render", "report_page", "saved_file", "saved_hashes",
+    "side_by_side",
 ]  # fmt: skip
 
 PNG_DPI = 150
+QUALITY = 75  # of pictures on the page, 0 to 100; the saved files are whole
 SCREEN_DPI = 120  # a figure on the page is a quarter larger than in print
 WHOLE_COMPARISON = "table_paper_comparison"
 SHOWN_EXCLUSIONS = 500  # table_exclusions has all
@@ -79,9 +86,12 @@ def report_page(
     whole = items.pop(WHOLE_COMPARISON, None)  # shown by its parts, beside each table
     learning = read(learnt.TABLE)
     told = [
-        {"title": title, "id": f"chapter-{_slug(title)}", "items": [items[name] for name in names]}
+        {"title": title, "id": f"chapter-{_slug(title)}",
+         "groups": repeats.grouped([items[name] for name in names])}
         for title, names in chapters.chaptered(items).items()
-    ]
+    ]  # fmt: skip
+    unlearnt = {record["name"]: record["unlearnt"] for record in records}
+    own = own_result.own_result(read, unlearnt, study.name)
     known_decisions = decisions.read_decisions(paths.root) if paths else {}
     ran = _what_ran(study, paths)
     versions = provenance.versions(record["made"] for record in records)
@@ -91,6 +101,7 @@ def report_page(
         study=study, read=read, figures=figures, exclusions=exclusions,
         versions=versions, code=code, runs=len(ran["runs"]),
     )  # fmt: skip
+    drafted = methods(known)
     return render(
         "report.html",
         study=study,
@@ -104,6 +115,13 @@ def report_page(
         learning="" if learning is None else learnt.summary(learning, study.name),
         learning_table=learnt.TABLE,
         overview=cells(tables.display(_overview(compared))),
+        result={
+            **own,
+            "scores": cells(own["scores"]),
+            "picture": items.get(own_result.PICTURE),
+        },
+        methods=drafted,
+        bundle=bundle.bundle_name(study.name),
         exclusions=None if exclusions is None else _exclusions(exclusions),
         decisions=_named(known_decisions, items.values()),
         checklists=[_checklist(name, known) for name in checklist.GUIDELINES],
@@ -150,7 +168,11 @@ def render(template: str, **content: Any) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FileSystemLoader(PAGES)
     )
-    return environment.get_template(template).render(**content)
+    script = (PAGES / "page.js").read_text(encoding="utf-8")
+    allowed = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    page = environment.get_template(template).render(script_sha256=allowed, **content)
+    # Last and as it is: escaped it would be no script, and no text of others is in it.
+    return page.replace("<script></script>", f"<script>{script}</script>")
 
 
 def cells(table: pd.DataFrame) -> dict[str, Any]:
@@ -188,7 +210,7 @@ def _item(folder: Path, record: Mapping[str, Any], read: Any, compared: pd.DataF
         shrink = SCREEN_DPI / PNG_DPI
         return {
             **item,
-            "image": base64.b64encode(png).decode("ascii"),
+            "image": _embedded(png),
             "width": round(width * shrink),
             "height": round(height * shrink),
             "count": chapters.caption_count(name, read),
@@ -198,6 +220,15 @@ def _item(folder: Path, record: Mapping[str, Any], read: Any, compared: pd.DataF
     own = compared[(compared["table"] == name) & compared["ours"].notna()]
     item["beside"] = [_matrix(rows, unlearnt) for _, rows in own.groupby("published", sort=False)]
     return item
+
+
+def _embedded(png: bytes) -> str:
+    """Return a picture as a data address: WebP where that is smaller, at no visible loss."""
+    held = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.convert("RGB").save(held, "WEBP", quality=QUALITY, method=4)
+    kind, content = min((("webp", held.getvalue()), ("png", png)), key=lambda one: len(one[1]))
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def side_by_side(numbers: pd.DataFrame, first: str, second: str) -> list[dict[str, str]]:
@@ -281,8 +312,11 @@ def _printed(name: str) -> str:
 
 
 def _overview(compared: pd.DataFrame) -> pd.DataFrame:
-    """Count by published table what was compared, and how close it came."""
+    """Count what was compared of each published table that the study has, and how close it came."""
     rows = []
+    compared = compared.groupby("published", sort=False).filter(
+        lambda its: its["ours"].notna().any()
+    )
     for (name, table), own in compared.groupby(["published", "table"], sort=False):
         known = own["intervals_overlap"].dropna()
         reasons = own.loc[own["reason"] != "", "reason"].value_counts()

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from ssinfnet import tables
 from ssinfnet.evaluation import learnt
-from ssinfnet.report import html_page
+from ssinfnet.report import bundle, html_page
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import Study
 from ssinfnet.study.paths import StudyPaths
@@ -209,7 +209,7 @@ def write_page(
     exclusions: pd.DataFrame | None = None,
     paths: StudyPaths | None = None,
 ) -> Path:
-    """Write report.html, one self-contained page of a study.
+    """Write report.html, one self-contained page of a study, and all it shows as one ZIP file.
 
     Parameters
     ----------
@@ -238,6 +238,8 @@ def write_page(
     if manifest.empty:
         raise FileNotFoundError(f"{folder} holds no tables or figures; run the notebooks first")
     page = html_page.report_page(folder, study, manifest.to_dict("records"), exclusions, paths)
+    files = [file for files in manifest["files"] for file in files]
+    bundle.write_bundle(folder, study.name, {PAGE: page}, files)
     return artifacts.write_text(folder / PAGE, page)
 
 

@@ -1,0 +1,148 @@
+"""A draft of the methods section of a paper, made from what a run did, with its references."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ssinfnet.report.checklist import Known, data_facts, model_facts, result_facts
+from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
+
+__all__ = ["Methods", "methods"]
+
+SOURCES = {"covid_semiseg": "fan", "ictcf": "ning", "ccii": "zhang", "medseg": "medseg"}
+NETWORKS = {"infnet": "fan", "unet": "ronneberger", "fcn8s": "long"}
+
+
+@dataclass(frozen=True)
+class Methods:
+    """A draft to paste into a paper and to correct.
+
+    Attributes
+    ----------
+    paragraphs : tuple of (heading, text)
+        References stand in the text as [1], [2] … in the order of their first use.
+    references : tuple of (text, DOI or "")
+    """
+
+    paragraphs: tuple[tuple[str, str], ...]
+    references: tuple[tuple[str, str], ...]
+
+    def text(self) -> str:
+        """Return all of it as plain text."""
+        parts = [f"{heading}. {text}" for heading, text in self.paragraphs]
+        listed = [
+            f"[{number}] {text}{f' doi:{doi}' if doi else ''}"
+            for number, (text, doi) in enumerate(self.references, start=1)
+        ]
+        return "\n\n".join([*parts, "\n".join(listed)])
+
+
+def methods(known: Known) -> Methods:
+    """Write the methods of a run.
+
+    Parameters
+    ----------
+    known : Known
+        What the checklists are filled with; a part that the run does not show is left out.
+    """
+    cited: list[str] = []
+
+    def cite(*keys: str) -> str:
+        cited.extend(key for key in keys if key not in cited)
+        return "".join(f" [{cited.index(key) + 1}]" for key in dict.fromkeys(keys))
+
+    parts = {"Data": _data, "Networks": _networks, "Evaluation": _evaluation,
+             "Phenotypes": _phenotypes, "Mediation": _mediation, "Software": _software}  # fmt: skip
+    written = [(heading, _tidy(part(known, cite))) for heading, part in parts.items()]
+    table = pd.read_csv(Path(__file__).with_name("references.csv"), keep_default_na=False)
+    by_key = table.set_index("key")
+    return Methods(
+        tuple((heading, text) for heading, text in written if text),
+        tuple((by_key.loc[key, "reference"], by_key.loc[key, "doi"]) for key in cited),
+    )
+
+
+Cite = Callable[..., str]
+
+
+def _tidy(text: str) -> str:
+    """Leave out this project's decisions, which a paper's readers do not have."""
+    return re.sub(r" \((?:D-\d+(?:, )?)+\)", "", " ".join(text.split()))
+
+
+def _data(known: Known, cite: Cite) -> str:
+    keys = [SOURCES[one.name] for one in known.study.data.sources if one.name in SOURCES]
+    from_ = "" if known.study.data.phantom else f" The data have been published{cite(*keys)}."
+    facts = (data_facts.data_sources, data_facts.exclusions, data_facts.partition,
+             data_facts.preprocessing, data_facts.resampling)  # fmt: skip
+    return " ".join([*(fact(known) for fact in facts), from_ if keys else ""])
+
+
+def _networks(known: Known, cite: Cite) -> str:
+    if not (shown := model_facts.model(known)):
+        return ""
+    models = [*(SINGLE_MODELS[name] for name in known.study.single.models),
+              *(MULTI_MODELS[name] for name in known.study.multi.models)]  # fmt: skip
+    keys = [NETWORKS[model.network] for model in models]
+    sentences = [
+        f"Lesions were segmented in two stages, as Fung et al. propose{cite('fung')}. {shown}",
+        f"They are built as their authors describe them{cite(*keys)}.",
+        f"Initial weights: {model_facts.initialisation(known)}",
+    ]
+    if any(model.pretrained for model in models):
+        sentences.append(
+            "Self-supervision is by inpainting of what a coach network erases"
+            f"{cite('pathak', 'fung')}."
+        )
+    sentences += [model_facts.training(known), model_facts.model_selection(known)]
+    if any(getattr(model, "focal", False) for model in models):
+        sentences.append(
+            f"SSInfNet's second stage has focal loss{cite('lin')} and Lookahead{cite('lookahead')}."
+        )
+    return " ".join(sentences)
+
+
+def _evaluation(known: Known, cite: Cite) -> str:
+    if not known.tested:
+        return ""
+    facts = (result_facts.metrics, model_facts.thresholds, result_facts.uncertainty,
+             result_facts.internal_test, result_facts.external_test)  # fmt: skip
+    said = [fact(known) for fact in facts]
+    said[2] = said[2].replace("bootstrap", f"bootstrap{cite('efron')}", 1)
+    return " ".join(said)
+
+
+def _phenotypes(known: Known, cite: Cite) -> str:
+    if not (extracted := model_facts.extraction(known)):
+        return ""
+    facts = (model_facts.segmentation, model_facts.feature_number, model_facts.discretisation)
+    return " ".join([*(fact(known) for fact in facts), f"{extracted[:-1]}{cite('radiomics')}."])
+
+
+def _mediation(known: Known, cite: Cite) -> str:
+    clinical = known.study.clinical
+    if clinical is None or clinical.mediation is None:
+        return ""
+    how = clinical.mediation
+    adjusted = {"fdr_bh": f"Benjamini and Hochberg{cite('benjamini')}", "holm": "Holm"}
+    return " ".join(
+        [
+            f"Each phenotype was tested as a mediator between {', '.join(how.exposures)} and "
+            f"{', '.join(how.outcomes)} by two linear regressions{cite('fung')}; p of an "
+            f"exposure's tests was adjusted by {adjusted[how.adjustment]}, and intervals of "
+            f"indirect effects are from {how.draws:,} bootstrap draws of patients"
+            f"{cite('preacher')}.",
+            result_facts.confounders(known),
+            model_facts.reduction(known),
+        ]
+    )
+
+
+def _software(known: Known, cite: Cite) -> str:
+    listed = model_facts.software(known)
+    return f"{listed[:-1]}{cite('torch')}." if listed else ""
