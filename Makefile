@@ -41,10 +41,14 @@ help: ## list the verbs
 install: $(INSTALLED) ## create the environment and install the pinned set
 
 $(INSTALLED): constraints.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "no python3 found; install Python 3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "no python3 found; install Python 3.11 (docs/installing.md)"; exit 1; }
+	@test "$(ENVIRONMENT)/$$CONDA_DEFAULT_ENV" != "$$CONDA_PREFIX/base" || \
+		{ echo "conda's base is active, which must stay as it is: conda deactivate, or"; \
+		echo "conda env create --file environment.yml && conda activate ssinfnet"; exit 1; }
 	@test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(ENVIRONMENT)"
-	@"$(BIN)/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$(BIN)/python is older than 3.11; set PYTHON=… or activate another"; exit 1; }
+	@"$(BIN)/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "$(BIN)/python is $$("$(BIN)/python" -V), and only Python 3.11 is tested:"; \
+		echo "set PYTHON=/path/to/python3.11 and remove .venv, or use conda (docs/installing.md)"; exit 1; }
 	@# modules are compiled when they are first imported: most never are
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-compile \
 		--constraint constraints.txt --editable '.[dev]'

@@ -55,12 +55,12 @@ def test_the_command_says_all_of_it(folder):
 
 @pytest.mark.parametrize(
     ("place", "source", "message"),
-    [(".", "nifti", "unknown source"), ("gone", "volumes", "no folder"),
+    [(".", "nifti", "is not one of 'medseg'"), ("gone", "volumes", "no folder"),
      ("classes", "ictcf", "no ictcf data")],
 )  # fmt: skip
 def test_what_cannot_be_inspected_is_said(folder, place, source, message):
     said = CliRunner().invoke(app, ["data", "inspect", str(folder / place), "--source", source])
-    assert said.exit_code == 1
+    assert said.exit_code > 0
     assert message in said.output
 
 

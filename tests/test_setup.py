@@ -1,5 +1,6 @@
 """The three descriptions of the environment say the same thing."""
 
+import os
 import re
 import subprocess
 import sys
@@ -94,6 +95,47 @@ def test_make_installs_with_the_constraints_and_ci_calls_make_test():
 @pytest.mark.parametrize("verb", ["reproduce", "test", "lab", "lint", "bench", "clean"])
 def test_make_help_lists_the_verb(verb):
     assert re.search(rf"^{verb}:.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+def make_install(folder, **environment):
+    """Ask make to fill an environment that a fake Python stands in, and return what it says."""
+    python = folder / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(environment.pop("script"))
+    python.chmod(0o755)
+    cleared = {name: value for name, value in os.environ.items()
+               if name not in ("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV")}  # fmt: skip
+    return subprocess.run(
+        ["make", "install"], cwd=ROOT, env=cleared | environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+
+OLD = '#!/bin/sh\ncase "$1" in -V) echo "Python 3.13.1";; *) exit 1;; esac\n'
+
+
+def test_make_refuses_condas_base_with_the_way_out(tmp_path):
+    run = make_install(tmp_path, CONDA_PREFIX=str(tmp_path), CONDA_DEFAULT_ENV="base", script=OLD)
+    assert run.returncode != 0
+    assert "conda's base is active" in run.stdout
+    assert "conda activate ssinfnet" in run.stdout
+
+
+def test_make_refuses_a_python_that_is_not_tested(tmp_path):
+    run = make_install(tmp_path, VIRTUAL_ENV=str(tmp_path), script=OLD)
+    assert run.returncode != 0
+    assert "is Python 3.13.1, and only Python 3.11 is tested" in run.stdout
+
+
+def test_containers_have_the_pinned_set_and_no_floating_base():
+    docker, apptainer = (ROOT / "Dockerfile").read_text(), (ROOT / "apptainer.def").read_text()
+    (base,) = re.findall(r"^FROM (\S+)$", docker, re.MULTILINE)
+    assert re.search(r"^From: (\S+)$", apptainer, re.MULTILINE).group(1) == base
+    assert base.startswith("python:3.11.")
+    assert f"torch=={constraints()['torch']}" in docker
+    assert "make install" in docker
+    assert "--constraint constraints.txt" in apptainer
+    assert re.search(r"^USER ssinfnet$", docker, re.MULTILINE)
 
 
 def test_make_lab_hands_arguments_to_jupyterlab():

@@ -261,7 +261,7 @@ def test_a_colour_picture_is_refused_and_a_grey_rgb_one_is_read(tmp_path):
 
 def test_a_missing_folder_says_what_was_looked_for(tmp_path):
     source = SourceConfig(name="medseg", folder="medseg")
-    with pytest.raises(FileNotFoundError, match=r"no medseg data at .*medseg.*sources/medseg\.py"):
+    with pytest.raises(FileNotFoundError, match=r"no medseg data at .*medseg.*--source medseg`"):
         sources.list_slices(source, tmp_path)
 
 
