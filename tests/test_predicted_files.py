@@ -180,7 +180,9 @@ def test_the_tables_have_a_row_a_scan_and_a_reason_for_the_rest(tmp_path, inputs
     assert table["scan"].tolist() == ["a", "d"]
     assert table["slices"].tolist() == [4, 3]
     voxels = np.asarray(nibabel.load(tmp_path / "out" / "a_classes.nii.gz").dataobj)
-    assert table["ggo_ml"][0] == pytest.approx((voxels == 1).sum() * 0.7 * 0.8 * 2.5 / 1000)
+    probability = np.asarray(nibabel.load(tmp_path / "out" / "a_lesion.nii.gz").dataobj)
+    ggo = (voxels == 1) & (probability >= np.float16(predictor.threshold))
+    assert table["ggo_ml"][0] == pytest.approx(ggo.sum() * 0.7 * 0.8 * 2.5 / 1000)
     excluded = pd.read_csv(tmp_path / "out" / predicted_files.EXCLUDED, keep_default_na=False)
     assert excluded["input"].tolist() == ["d", "bad"]
     assert excluded["file"].tolist() == ["readme.txt", ""]

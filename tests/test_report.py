@@ -1,7 +1,9 @@
 """Files that the report writes, and its page."""
 
 import base64
+import io
 import json
+import re
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from ssinfnet import report
 from ssinfnet.study.config import DataConfig, SourceConfig, Study, load_study
@@ -111,6 +114,7 @@ def test_saving_again_gives_the_same_bytes_and_leaves_nothing_else(tmp_path, fig
     assert set(saved[0]) == {
         *("figure_3b.png", "figure_3b.pdf", "figure_3b_data.csv", "manifest/figure_3b.json"),
         *("table_3b.csv", "table_3b.md", "table_3b.tex", "manifest/table_3b.json", "report.html"),
+        "toy_tables_and_figures.zip",
     }
 
 
@@ -133,7 +137,13 @@ def test_page_holds_every_item(tmp_path, figure, study):
     png = report.save_figure(tmp_path, figure, "figure_3b", "Losses", MADE)
     report.save_table(tmp_path, FRAME, "table_3b", "Scores & more", MADE, undertrained=True)
     page = report.write_page(tmp_path, study).read_text(encoding="utf-8")
-    assert base64.b64encode(png.read_bytes()).decode() in page
+    (encoded,) = re.findall(r'src="data:image/(?:webp|png);base64,([^"]+)"', page)
+    saved, shown = (
+        np.asarray(Image.open(file).convert("RGB"), float)
+        for file in (png, io.BytesIO(base64.b64decode(encoded)))
+    )
+    assert shown.shape == saved.shape
+    assert np.abs(shown - saved).mean() < 5  # of 255
     assert "Scores &amp; more" in page
     assert "0.333\u00a0±\u00a00.050" in page
     assert "Toy &lt;study&gt;" in page

@@ -128,7 +128,7 @@ def predict(
     """
     progress.say("loading the libraries and the model …")  # seconds, in which nothing else is said
     from ssinfnet.data.sources.intensities import Declared
-    from ssinfnet.scans import predicted_files
+    from ssinfnet.scans import burden, predicted_files
     from ssinfnet.scans.prediction import Predictor
 
     with parsing.refusals():
@@ -140,6 +140,10 @@ def predict(
             to, inputs, predictor, phenotypes=phenotypes, dicom=dicom_seg,
             declared=Declared(slope, offset, parsing.window(window)), resample=resample,
         )  # fmt: skip
+    for row in written.rows:
+        typer.echo(burden.headline(row))
+    if predictor.model.description.training.study.get("undertrained"):
+        typer.echo("undertrained: this model shows that the chain runs, not what can be reached")
     typer.echo(written.text(to))
     for one in written.refused:
         typer.echo(f"not used: {one.input}: {one.reason}", err=True)

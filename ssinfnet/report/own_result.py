@@ -14,6 +14,7 @@ from ssinfnet.report import findings
 __all__ = ["PICTURE", "own_result"]
 
 PICTURE = "figure_3a"  # predicted lesions beside the truth, from the worst slice to the best
+NEEDED = ("model", "n_slices", "n_patients", "F1_mean", "F1_low", "F1_high")
 CLASSES = {"lesion": "any lesion", "ggo": "ground glass", "consolidation": "consolidation"}
 
 
@@ -41,7 +42,9 @@ def own_result(
     """
     sentences, rows, notes = [], [], []
     for name, found in (("table_3b", read("table_3b")), ("table_3d_s4", read("table_3d_s4"))):
-        for of in CLASSES if found is not None else ():
+        if found is None or not set(NEEDED) <= set(found):  # saved by hand, or by an old version
+            continue
+        for of in CLASSES:
             own = found[found["class"] == of] if "class" in found else found
             if own.empty or ("class" not in found and of != "lesion"):
                 continue

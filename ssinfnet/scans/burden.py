@@ -18,7 +18,7 @@ from ssinfnet.patients import ct_score, phenotypes, severity
 from ssinfnet.patients.classical_lungs import find_lungs, lung_fault
 from ssinfnet.scans import Scan
 
-__all__ = ["COLUMNS", "measure", "measure_phenotypes"]
+__all__ = ["COLUMNS", "headline", "measure", "measure_phenotypes"]
 
 COLUMNS = (
     "scan", "kind", "slices", "height", "width",
@@ -26,6 +26,9 @@ COLUMNS = (
     "slices_with_lungs", "lesion_fraction", "grade",
     "lesion_ml", "ggo_ml", "consolidation_ml", "ct_ss", "reason",
 )  # fmt: skip
+
+# What V's grades mean; by the cut-points of the paper's public code, 1 % and 50 % of the lungs
+GRADES = {0: "mild or regular", 1: "severe", 2: "critical"}
 
 Masks = Mapping[str, NDArray[np.bool_]]
 
@@ -86,6 +89,44 @@ def measure(
     return {name: found[name] for name in COLUMNS}
 
 
+def headline(row: Mapping[str, Any]) -> str:
+    """Say in one line what a row tells: share of the lungs, grade in words, millilitres.
+
+    Parameters
+    ----------
+    row : mapping
+        From `measure`.
+
+    Examples
+    --------
+    >>> row = {"scan": "a", "lesion_fraction": 0.1, "grade": 1, "slices": 40,
+    ...        "slices_with_lungs": 30, "lesion_ml": 400.0, "ggo_ml": 300.0,
+    ...        "consolidation_ml": 50.0}
+    >>> print(headline(row))
+    a: lesion is 10.0 % of the lungs (30 of 40 slices), grade 1 of 2, severe; 400 ml of lesion, of \
+which ground glass 300 ml (75 %), consolidation 50 ml (12 %)
+    """
+    parts = []
+    if np.isnan(row["lesion_fraction"]):
+        parts.append("no slice shows its lungs, so no share and no grade")
+    else:
+        grade, seen = int(row["grade"]), f"{row['slices_with_lungs']} of {row['slices']} slices"
+        parts.append(
+            f"lesion is {100 * row['lesion_fraction']:.1f} % of the lungs ({seen}), grade {grade} "
+            f"of 2, {GRADES[grade]}"
+        )
+    lesion = row["lesion_ml"]
+    if np.isnan(lesion):
+        parts.append("no millilitres, since the spacing is not known")
+    elif lesion == 0 or np.isnan(row["ggo_ml"]):
+        parts.append(f"{lesion:.0f} ml of lesion")
+    else:
+        classes = {"ground glass": row["ggo_ml"], "consolidation": row["consolidation_ml"]}
+        told = [f"{name} {ml:.0f} ml ({100 * ml / lesion:.0f} %)" for name, ml in classes.items()]
+        parts.append(f"{lesion:.0f} ml of lesion, of which {', '.join(told)}")
+    return f"{row['scan']}: {'; '.join(parts)}"
+
+
 def _lungs(scan: Scan, window_hu: tuple[float, float]) -> tuple[NDArray[np.bool_], list[str]]:
     """Return the lungs of every slice by classical means (D-51), and what is wrong with each."""
     lungs = np.empty(scan.slices.shape, bool)
@@ -103,7 +144,8 @@ def _millilitres(scan: Scan, masks: Masks) -> tuple[dict[str, float], str]:
         why = "pictures have no spacing" if scan.volume is None else "the spacing is unknown"
         return {f"{name}_ml": np.nan for name in names}, why
     why = "" if "ggo" in masks else "the model has no second stage, which tells classes apart"
-    volumes = {name: float(np.count_nonzero(masks[name]) * scan.voxel_ml) for name in masks}
+    inside = {name: mask & masks["lesion"] for name, mask in masks.items()}  # D-166
+    volumes = {name: float(np.count_nonzero(mask) * scan.voxel_ml) for name, mask in inside.items()}
     return {f"{name}_ml": volumes.get(name, np.nan) for name in names}, why
 
 

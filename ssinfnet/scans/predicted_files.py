@@ -320,7 +320,9 @@ def _title(found: Prediction, predictor: Predictor, row: Mapping[str, Any]) -> s
     averaged = f", average of {predictor.views} views" if predictor.views > 1 else ""
     number = len(found.scan)
     slices = f"n = {number} slice{'s' * (number > 1)}"
-    return f"{found.name}: {'; '.join(facts)}\n{slices}, model {predictor.model.name}{averaged}"
+    short = predictor.model.description.training.study.get("undertrained")
+    model = f"model {predictor.model.name}{', undertrained' if short else ''}{averaged}"
+    return f"{found.name}: {'; '.join(facts)}\n{slices}, {model}"
 
 
 def _write_tables(folder: Path, done: Written) -> None:
