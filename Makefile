@@ -88,6 +88,7 @@ lint: $(INSTALLED) ## check style of code and notebooks
 
 docs: $(INSTALLED) ## write the pages of keys and commands, and render the docstrings into docs/api
 	"$(BIN)/python" docs/generate.py --api
+	"$(BIN)/python" docs/render_gallery.py
 
 bench: $(INSTALLED) ## measure, and write the tables of benchmarks/
 	"$(BIN)/python" benchmarks/networks.py

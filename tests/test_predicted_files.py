@@ -289,6 +289,9 @@ def test_the_command_line_predicts_and_tells_what_it_could_not_use(packed, tmp_p
                  "--device", "cpu", "--batch-size", 2, "--flips", "--phenotypes")  # fmt: skip
     assert result.exit_code == 1
     assert "2 scan(s)" in result.stdout
+    lines = result.stdout.splitlines()
+    assert [line[:3] for line in lines[:2]] == ["a: ", "d: "]
+    assert lines[2].startswith("undertrained: ")
     assert "not used: bad: bad.nii.gz is truncated" in result.stderr
     good = run("predict", *inputs[:2], "--model", packed.model, "-o", tmp_path / "out",
                "--device", "cpu", "--flips", "--phenotypes")  # fmt: skip

@@ -95,7 +95,7 @@ def headline(row: Mapping[str, Any]) -> str:
     Parameters
     ----------
     row : mapping
-        From `measure`.
+        From `measure`; what is missing is NaN or None.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def headline(row: Mapping[str, Any]) -> str:
 which ground glass 300 ml (75 %), consolidation 50 ml (12 %)
     """
     parts = []
-    if np.isnan(row["lesion_fraction"]):
+    if pd.isna(row["lesion_fraction"]):
         parts.append("no slice shows its lungs, so no share and no grade")
     else:
         grade, seen = int(row["grade"]), f"{row['slices_with_lungs']} of {row['slices']} slices"
@@ -116,9 +116,9 @@ which ground glass 300 ml (75 %), consolidation 50 ml (12 %)
             f"of 2, {GRADES[grade]}"
         )
     lesion = row["lesion_ml"]
-    if np.isnan(lesion):
+    if pd.isna(lesion):
         parts.append("no millilitres, since the spacing is not known")
-    elif lesion == 0 or np.isnan(row["ggo_ml"]):
+    elif lesion == 0 or pd.isna(row["ggo_ml"]):
         parts.append(f"{lesion:.0f} ml of lesion")
     else:
         classes = {"ground glass": row["ggo_ml"], "consolidation": row["consolidation_ml"]}
