@@ -77,8 +77,16 @@ def command_of(verb):
     return command
 
 
-def test_studies_are_completed_by_name():
+def test_studies_and_models_are_completed_by_name():
     assert parsing.study_names("smo") == ["smoke", "smoke_set3"]
+    completed = {
+        option.name: option.shell_complete
+        for option in command_of(["model", "pack"]).params
+        if option.name in ("single_model", "multi_model")
+    }
+    found = {name: [one.value for one in complete(None, "f")]
+             for name, complete in completed.items()}  # fmt: skip
+    assert found == {"single_model": [], "multi_model": ["fcn8s"]}
 
 
 def test_quiet_says_no_progress_and_verbose_shows_where_an_error_comes_from(monkeypatch, capsys):

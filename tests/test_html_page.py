@@ -178,6 +178,7 @@ def test_tables_and_figures_are_one_zip_file_of_the_same_bytes(text, paths, stud
     assert f'<a href="{path.name}" download>' in text
     with zipfile.ZipFile(path) as packed:
         names = packed.namelist()
+        assert {entry.date_time for entry in packed.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert packed.read("toy/report.html").decode() == text
         saved = paths.figures / "table_3b.csv"
         assert packed.read("toy/table_3b.csv") == saved.read_bytes()

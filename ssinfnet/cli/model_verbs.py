@@ -9,6 +9,7 @@ import typer
 
 from ssinfnet.cli import parsing
 from ssinfnet.study import config
+from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 
 __all__ = ["app"]
 
@@ -20,10 +21,18 @@ def pack_model(
     study: parsing.StudyName,
     to: Annotated[Path, typer.Option("--to", "-o", metavar="DIR", help="folder to make")],
     single_model: Annotated[
-        str | None, typer.Option(help="of stage 1; ssinfnet where it was trained")
+        str | None,
+        typer.Option(
+            help="of stage 1; ssinfnet where it was trained",
+            autocompletion=parsing.models_of(SINGLE_MODELS),
+        ),
     ] = None,
     multi_model: Annotated[
-        str | None, typer.Option(help="of stage 2, or none for stage 1 alone")
+        str | None,
+        typer.Option(
+            help="of stage 2, or none for stage 1 alone",
+            autocompletion=parsing.models_of(MULTI_MODELS),
+        ),
     ] = None,
     folds: Annotated[
         str, typer.Option(help="an average over several: 0 (the study's split), or 1,2,3")

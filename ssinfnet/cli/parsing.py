@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -13,8 +13,8 @@ import typer
 from ssinfnet.study import paths
 
 __all__ = [
-    "VERBOSE_VARIABLE", "AsJson", "StudyName", "kinds", "listed", "numbers", "refusals",
-    "study_names", "window",
+    "VERBOSE_VARIABLE", "AsJson", "StudyName", "kinds", "listed", "models_of", "numbers",
+    "refusals", "study_names", "window",
 ]  # fmt: skip
 
 VERBOSE_VARIABLE = "SSINFNET_VERBOSE"  # `ssinfnet -v`
@@ -40,6 +40,17 @@ def refusals() -> Iterator[None]:
 def study_names(incomplete: str = "") -> list[str]:
     """Return the studies whose names begin so, for the shell's completion."""
     return [name for name in paths.study_names() if name.startswith(incomplete)]
+
+
+def models_of(stage: Mapping[str, Any]) -> Callable[[str], list[str]]:
+    """Return what completes the name of a model of a stage.
+
+    Parameters
+    ----------
+    stage : mapping
+        `SINGLE_MODELS` or `MULTI_MODELS`.
+    """
+    return lambda incomplete: [name for name in stage if name.startswith(incomplete)]
 
 
 def window(text: str | None) -> tuple[float, float] | None:
