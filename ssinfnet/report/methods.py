@@ -10,12 +10,13 @@ from pathlib import Path
 import pandas as pd
 
 from ssinfnet.report.checklist import Known, data_facts, model_facts, result_facts
-from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
+from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS, MultiModel, SingleModel
 
 __all__ = ["Methods", "methods"]
 
 SOURCES = {"covid_semiseg": "fan", "ictcf": "ning", "ccii": "zhang", "medseg": "medseg"}
-NETWORKS = {"infnet": "fan", "unet": "ronneberger", "fcn8s": "long"}
+NETWORKS = {"infnet": ("fan",), "infnet_lite": ("fan", "efficientnet"), "unet": ("ronneberger",),
+            "fcn8s": ("long",)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,11 @@ def _data(known: Known, cite: Cite) -> str:
 def _networks(known: Known, cite: Cite) -> str:
     if not (shown := model_facts.model(known)):
         return ""
-    models = [*(SINGLE_MODELS[name] for name in known.study.single.models),
-              *(MULTI_MODELS[name] for name in known.study.multi.models)]  # fmt: skip
-    keys = [NETWORKS[model.network] for model in models]
+    models: list[SingleModel | MultiModel] = [
+        *(SINGLE_MODELS[name] for name in known.study.single.models),
+        *(MULTI_MODELS[name] for name in known.study.multi.models),
+    ]
+    keys = [key for model in models for key in NETWORKS[model.network]]
     sentences = [
         f"Lesions were segmented in two stages, as Fung et al. propose{cite('fung')}. {shown}",
         f"They are built as their authors describe them{cite(*keys)}.",

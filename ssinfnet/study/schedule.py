@@ -165,6 +165,8 @@ def _scored(study: Study, name: str, number: str, at: dict[str, Any]) -> Iterato
 def _of_patients(study: Study, name: str, *, phenotypes: bool) -> Iterator[Run]:
     """Yield what segments the patients of the clinical table: networks, and one for the lungs."""
     clinical, validated = study.clinical, study.cross_validation
+    if clinical is None:
+        return
     if clinical.lung_field:
         yield "01_lung_field", {"study": clinical.lung_field}
     at = {"study": name, "fold": 0, "seed": study.seeds[0]}
