@@ -95,7 +95,7 @@ def raw_files(wildcards):
 
 
 def refuse_wrong_data():
-    """End in one line where DATA names a folder that is not there or lacks a study's layouts."""
+    """End before any job where DATA is not there or lacks the layouts that a study reads."""
     for study in STUDIES.values():
         if study.data.phantom is None and DATA_VARIABLE in os.environ:
             for source in study.data.sources:

@@ -78,8 +78,10 @@ def test_a_wrong_data_folder_ends_a_run_before_it_begins(raw, data, words):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (run.returncode == 0) == (data == "raw"), run.stderr
-    assert words in run.stdout + run.stderr
-    assert "Traceback" not in run.stderr
+    said = run.stdout + run.stderr
+    assert words in said
+    assert "Exception" not in said
+    assert "Traceback" not in said
 
 
 def test_every_mask_with_a_foreign_label_is_listed(raw):
