@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
@@ -56,6 +57,11 @@ def address(tmp_path_factory):
     data = config.DataConfig(sources=(config.SourceConfig(name="medseg", folder="toy"),))
     study = config.Study(name="toy", description=f"A study of {LONG}", data=data)
     left_out = pd.DataFrame({"file": [f"{LONG}.png"], "reason": [LONG]})
+    paths.runs.mkdir(parents=True)
+    for notebook in ("02_data_split", "05_single_segmentation", "07_segmentation_results"):
+        noted = {"parameters": {"study": "toy"}, "duration": 75.0, "start_time": "2026-01-02"}
+        book = {"cells": [], "metadata": {"papermill": noted}}
+        (paths.runs / f"{notebook}.ipynb").write_text(json.dumps(book))
     return report.write_page(paths.figures, study, left_out, paths).as_uri()
 
 
@@ -90,6 +96,14 @@ def test_the_own_result_is_within_two_screens(opened, width):
     page = opened(width)
     for what in ("#result h2", "#result table"):
         assert page.locator(what).bounding_box()["y"] < 2 * 900
+
+
+def test_the_drawing_of_the_data_flow_scrolls_and_does_not_shrink(opened):
+    page = opened(390)
+    drawing = page.locator(".drawing svg")
+    assert drawing.bounding_box()["width"] == float(drawing.get_attribute("width")) > 390
+    text = drawing.locator("text").first
+    assert text.bounding_box()["height"] > 11
 
 
 def test_a_head_sorts_its_table_and_a_word_filters_it(opened):
