@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
+import yaml
+from conftest import ROOT
 from typer import rich_utils
 from typer.testing import CliRunner
 
@@ -75,6 +77,12 @@ def command_of(verb):
     for name in verb:
         command = command.commands[name]
     return command
+
+
+def test_the_data_sets_that_may_be_fetched_are_those_of_the_list():
+    listed = yaml.safe_load((ROOT / "ssinfnet/data/sources/datasets.yaml").read_text("utf-8"))
+    (name,) = [one for one in command_of(["data", "download"]).params if one.name == "name"]
+    assert set(name.type.choices) == set(listed)
 
 
 def test_studies_and_models_are_completed_by_name():

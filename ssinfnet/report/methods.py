@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from ssinfnet.report.checklist import Known, data_facts, model_facts, result_facts
+from ssinfnet.report.checklist import Known, facts
 from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS, MultiModel, SingleModel
 
 __all__ = ["Methods", "methods"]
@@ -51,6 +51,7 @@ def methods(known: Known) -> Methods:
     known : Known
         What the checklists are filled with; a part that the run does not show is left out.
     """
+    said = facts(known)
     cited: list[str] = []
 
     def cite(*keys: str) -> str:
@@ -59,7 +60,7 @@ def methods(known: Known) -> Methods:
 
     parts = {"Data": _data, "Networks": _networks, "Evaluation": _evaluation,
              "Phenotypes": _phenotypes, "Mediation": _mediation, "Software": _software}  # fmt: skip
-    written = [(heading, _tidy(part(known, cite))) for heading, part in parts.items()]
+    written = [(heading, _tidy(part(known, said, cite))) for heading, part in parts.items()]
     table = pd.read_csv(Path(__file__).with_name("references.csv"), keep_default_na=False)
     by_key = table.set_index("key")
     return Methods(
@@ -69,6 +70,7 @@ def methods(known: Known) -> Methods:
 
 
 Cite = Callable[..., str]
+Facts = Mapping[str, str]
 
 
 def _tidy(text: str) -> str:
@@ -76,16 +78,15 @@ def _tidy(text: str) -> str:
     return re.sub(r" \((?:D-\d+(?:, )?)+\)", "", " ".join(text.split()))
 
 
-def _data(known: Known, cite: Cite) -> str:
+def _data(known: Known, said: Facts, cite: Cite) -> str:
     keys = [SOURCES[one.name] for one in known.study.data.sources if one.name in SOURCES]
     from_ = "" if known.study.data.phantom else f" The data have been published{cite(*keys)}."
-    facts = (data_facts.data_sources, data_facts.exclusions, data_facts.partition,
-             data_facts.preprocessing, data_facts.resampling)  # fmt: skip
-    return " ".join([*(fact(known) for fact in facts), from_ if keys else ""])
+    shown = ("data_sources", "exclusions", "partition", "preprocessing", "resampling")
+    return " ".join([*(said[name] for name in shown), from_ if keys else ""])
 
 
-def _networks(known: Known, cite: Cite) -> str:
-    if not (shown := model_facts.model(known)):
+def _networks(known: Known, said: Facts, cite: Cite) -> str:
+    if not (shown := said["model"]):
         return ""
     models: list[SingleModel | MultiModel] = [
         *(SINGLE_MODELS[name] for name in known.study.single.models),
@@ -95,14 +96,14 @@ def _networks(known: Known, cite: Cite) -> str:
     sentences = [
         f"Lesions were segmented in two stages, as Fung et al. propose{cite('fung')}. {shown}",
         f"They are built as their authors describe them{cite(*keys)}.",
-        f"Initial weights: {model_facts.initialisation(known)}",
+        f"Initial weights: {said['initialisation']}",
     ]
     if any(model.pretrained for model in models):
         sentences.append(
             "Self-supervision is by inpainting of what a coach network erases"
             f"{cite('pathak', 'fung')}."
         )
-    sentences += [model_facts.training(known), model_facts.model_selection(known)]
+    sentences += [said["training"], said["model_selection"]]
     if any(getattr(model, "focal", False) for model in models):
         sentences.append(
             f"SSInfNet's second stage has focal loss{cite('lin')} and Lookahead{cite('lookahead')}."
@@ -110,24 +111,23 @@ def _networks(known: Known, cite: Cite) -> str:
     return " ".join(sentences)
 
 
-def _evaluation(known: Known, cite: Cite) -> str:
+def _evaluation(known: Known, said: Facts, cite: Cite) -> str:
     if not known.tested:
         return ""
-    facts = (result_facts.metrics, model_facts.thresholds, result_facts.uncertainty,
-             result_facts.internal_test, result_facts.external_test)  # fmt: skip
-    said = [fact(known) for fact in facts]
-    said[2] = said[2].replace("bootstrap", f"bootstrap{cite('efron')}", 1)
-    return " ".join(said)
+    uncertainty = said["uncertainty"].replace("bootstrap", f"bootstrap{cite('efron')}", 1)
+    shown = (said["metrics"], said["thresholds"], uncertainty, said["internal_test"],
+             said["external_test"])  # fmt: skip
+    return " ".join(shown)
 
 
-def _phenotypes(known: Known, cite: Cite) -> str:
-    if not (extracted := model_facts.extraction(known)):
+def _phenotypes(known: Known, said: Facts, cite: Cite) -> str:
+    if not (extracted := said["extraction"]):
         return ""
-    facts = (model_facts.segmentation, model_facts.feature_number, model_facts.discretisation)
-    return " ".join([*(fact(known) for fact in facts), f"{extracted[:-1]}{cite('radiomics')}."])
+    shown = ("segmentation", "feature_number", "discretisation")
+    return " ".join([*(said[name] for name in shown), f"{extracted[:-1]}{cite('radiomics')}."])
 
 
-def _mediation(known: Known, cite: Cite) -> str:
+def _mediation(known: Known, said: Facts, cite: Cite) -> str:
     clinical = known.study.clinical
     if clinical is None or clinical.mediation is None:
         return ""
@@ -140,12 +140,12 @@ def _mediation(known: Known, cite: Cite) -> str:
             f"exposure's tests was adjusted by {adjusted[how.adjustment]}, and intervals of "
             f"indirect effects are from {how.draws:,} bootstrap draws of patients"
             f"{cite('preacher')}.",
-            result_facts.confounders(known),
-            model_facts.reduction(known),
+            said["confounders"],
+            said["reduction"],
         ]
     )
 
 
-def _software(known: Known, cite: Cite) -> str:
-    listed = model_facts.software(known)
+def _software(known: Known, said: Facts, cite: Cite) -> str:
+    listed = said["software"]
     return f"{listed[:-1]}{cite('torch')}." if listed else ""

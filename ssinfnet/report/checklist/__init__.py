@@ -4,7 +4,7 @@ Items are in our own words under the guidelines' numbers: CLAIM 2024, CLEAR, TRI
 needs an author has no fact and is always open; one that has a fact is open until the run shows it.
 """
 
-from ssinfnet.report.checklist.filling import GUIDELINES, filled, guidelines, items
+from ssinfnet.report.checklist.filling import GUIDELINES, facts, filled, guidelines, items
 from ssinfnet.report.checklist.known import Known
 
-__all__ = ["GUIDELINES", "Known", "filled", "guidelines", "items"]
+__all__ = ["GUIDELINES", "Known", "facts", "filled", "guidelines", "items"]
