@@ -188,9 +188,9 @@ def list_volume(
         lister.exclude(image, fault)
         return
     try:
-        coded = _coded(mask, labels.slices, binary) if labels else None
+        coded = _coded(mask, labels.slices, binary) if mask and labels else None
     except ForeignLabel as error:
-        lister.exclude(mask, error)
+        lister.exclude(mask or image, error)
         return
     lung_path = _lung_path(lister, volume, lungs)
     for index, stored in enumerate(volume.slices):
