@@ -107,6 +107,16 @@ def test_mediators_are_counted_beside_the_papers(analysed):
     assert counts.loc[("severe", "ggo", "any"), "paper"] is pd.NA
     own = counts.loc[("infected", "ggo", "age")]
     assert (own["tested"], own["by_criterion"], own["stable"]) == (3, 3, 2)
+    # Each p of the indirect effects of age through ground glass, counted by hand
+    of_age = effects["infected"].query("exposure == 'age' and `class` == 'ggo'")
+    low = of_age["p_indirect_adjusted"] < 0.05
+    assert own["by_indirect_effect"] == low.sum()
+    assert own["by_both"] == (low & of_age["mediator_by_criterion"]).sum()
+    none = tables.mediator_counts(effects, alpha=0).set_index(["outcome", "class", "exposure"])
+    assert none.loc[("infected", "ggo", "age"), ["by_indirect_effect", "by_both"]].tolist() == [
+        0,
+        0,
+    ]
     empty = counts.loc[("infected", "consolidation", "any")]
     assert (empty["tested"], empty["by_criterion"]) == (1, 0)  # its area does not vary
 
@@ -121,6 +131,19 @@ def test_the_papers_names_are_looked_up(analysed):
     assert of_age.loc["ggo_firstorder_area", "infected_kept"]
     assert of_age.loc["ggo_firstorder_entropy", "infected_by_criterion"]
     assert pd.isna(of_age.loc["ggo_glcm_imc1", "infected_by_criterion"])  # was not analysed
+
+
+def test_a_mediator_is_kept_for_the_exposures_that_it_carries(analysed):
+    _, _, effects = analysed
+    of_diseases = effects["infected"]["exposure"] == "n_diseases"
+    table = effects["infected"].copy()
+    table["mediator_by_criterion"] &= of_diseases  # as if none carried age
+    kept = {"infected": ["ggo_firstorder_area", "ggo_firstorder_entropy"]}
+    names = tables.mediator_names({"infected": table}, kept).set_index(["exposure", "mediator"])
+    assert not names.loc[("age", "ggo_firstorder_area"), "infected_kept"]
+    carries = table[of_diseases & (table["mediator"] == "ggo_firstorder_entropy")]
+    expected = bool(carries["mediator_by_criterion"].item())
+    assert names.loc[("n_diseases", "ggo_firstorder_entropy"), "infected_kept"] == expected
 
 
 def test_kept_mediators_make_the_path_models(analysed):

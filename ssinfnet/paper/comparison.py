@@ -19,7 +19,8 @@ from ssinfnet.paper.contents import contents
 
 __all__ = ["overlap", "paper_comparison", "read_table"]
 
-COUNTS = "table_mediators"  # J's counts stand in it, not in published_values.csv
+# Tables of ours that count patients, slices or mediators: without models, and without intervals
+COUNTS = ("table_2d_split", "table_lung_faults", "table_mediators", "table_patient_flow")
 BOOTSTRAP = "95 % bootstrap over patients"
 PRINTED = "mean ± printed error (1.96 SE over slices)"
 KEYS = ["published", "table", "model", "class", "metric"]
@@ -52,22 +53,18 @@ def paper_comparison(folder: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        published (table of `published.published_values`, or ``text``), table (ours), model, class,
+        published (table of `published.published_values`), table (ours), model, class,
         metric; paper with _low, _high and how that interval was had; ours likewise, and its n;
         difference (ours − paper), intervals_overlap, reason. Every published number has a row: one
         without a number of ours, or without two intervals, says why, and is NaN there.
     """
     beside = {printed: item.pattern for item in contents() for printed in item.published}
-    saved = {name: read_table(folder, name) for name in {*beside.values(), COUNTS}}
+    saved = {name: read_table(folder, name) for name in set(beside.values())}
     ours = {name: dict(_numbers(name, frame)) for name, frame in saved.items() if frame is not None}
     rows = [
         _row(one.table, beside[one.table], _key(one), one.mean, one.error, ours)
         for one in published.published_values().itertuples()
     ]
-    if (counts := saved[COUNTS]) is not None:
-        for one in counts.dropna(subset="paper").itertuples():
-            key = ("", one[2], f"mediators of {one.exposure}")  # one[2] is its class
-            rows.append(_row("text", COUNTS, key, one.paper, np.nan, ours))
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({"intervals_overlap": "boolean", "n": "Int64"})
 
@@ -103,15 +100,18 @@ def read_table(folder: Path, name: str) -> pd.DataFrame | None:
 
 def _key(one: Any) -> Key:
     """Return model, class and metric of a published value as our tables name them."""
-    class_ = "" if pd.isna(one[3]) else one[3]
+    model, class_ = ("" if pd.isna(name) else name for name in one[2:4])
     if one.table == "draft1":  # two stages in one table, told apart by the model's name
-        class_ = one.model.partition("_")[0]
-    return published.PUBLISHED_NAMES.get(one.model, one.model), class_, one.metric
+        class_ = model.partition("_")[0]
+    return published.PUBLISHED_NAMES.get(model, model), class_, one.metric
 
 
 def _numbers(name: str, frame: pd.DataFrame) -> Iterator[tuple[Key, Ours]]:
     """Yield what a table of ours says of each model, class and metric."""
     frame = published.our_rows(frame)
+    if name in COUNTS:
+        yield from _counts(name, frame)
+        return
     if name == "table_v5":  # the manuscript's kind: micro averages by its own cut-points
         frame = frame[(frame["cut_points"] == "published") & (frame["average"] == "micro")]
     for row in frame.to_dict("records"):
@@ -124,13 +124,28 @@ def _numbers(name: str, frame: pd.DataFrame) -> Iterator[tuple[Key, Ours]]:
                 yield (model, "", metric), Ours(row[column])
         elif name == "table_d1":
             yield (model, row["stage"], "test_loss"), Ours(row["test_loss"])
-        elif name == COUNTS:
-            if row["outcome"] == "infected":  # the paper's outcome
-                metric = f"mediators of {row['exposure']}"
-                yield ("", row["class"], metric), Ours(row["by_criterion"], n=row["tested"])
         else:
             class_ = row.get("class", "severity" if name == "table_v5" else "lesion")
             yield from _scores(model, class_, row)
+
+
+def _counts(name: str, frame: pd.DataFrame) -> Iterator[tuple[Key, Ours]]:
+    """Yield what a table of ours counts."""
+    if name == "table_lung_faults":
+        yield ("", "iCTCF", "slices left out"), Ours(len(frame))
+    elif name == "table_mediators":
+        for row in frame[frame["outcome"] == "infected"].to_dict("records"):  # the paper's outcome
+            metric = f"mediators of {row['exposure']}"
+            yield ("", row["class"], metric), Ours(row["by_criterion"], n=row["tested"])
+    elif name == "table_patient_flow":
+        for step, patients in zip(frame["step"], frame["patients"], strict=True):
+            yield ("", step, "patients"), Ours(patients)
+    else:
+        # Of several sources the rows `all` count all of them together
+        whole = frame[frame["source"] == "all"]
+        for row in (frame if whole.empty else whole).to_dict("records"):
+            for metric in ("slices", "patients"):
+                yield ("", row["split"], metric), Ours(row[metric])
 
 
 def _scores(model: str, class_: str, row: dict[str, Any]) -> Iterator[tuple[Key, Ours]]:
@@ -169,7 +184,7 @@ def _reason(name: str, key: Key, own: Ours, error: float, ours: dict[str, dict[K
         return f"{name} has no such number" if has_model else f"{name} has no such model"
     if pd.isna(own.value):
         return "ours is undefined here"
-    if name == COUNTS:
+    if name in COUNTS:
         return "counts have no interval"
     lacking = [who for who, missing in (("the paper's", pd.isna(error)), ("ours", pd.isna(own.low)))
                if missing]  # fmt: skip

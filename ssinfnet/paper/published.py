@@ -1,8 +1,10 @@
 """The numbers the paper prints (`published_values.csv`), and ours beside them.
 
-The file holds what the tables print legibly, one value a row: fig3b, fig3d, s2 … s8 of the
-journal article and its supplement, sev2 … sev5 of the severity manuscript, draft1 of its draft.
-Values are as printed; the sources' contradictions are not resolved in them.
+The file holds what the sources print legibly, one value a row: fig2d, fig3b, fig3d, s2 … s8 and the
+mediators counted in the text (``text``) of the journal article and its supplement, sev2 … sev5 and
+two counts of the text (``text_flow``, ``text_faults``) of the severity manuscript, draft1 of its
+draft. Values are as printed; the sources' contradictions (`paper.contradictions`) are not resolved
+in them.
 """
 
 from __future__ import annotations
@@ -34,8 +36,9 @@ def published_values(table: str | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        table, model (as published, such as ``single_unet``), class (NA where a table has none),
-        metric, mean, error (1.96 SE; NaN where none is printed).
+        table, model (as published, such as ``single_unet``; NA of counts), class (NA where a table
+        has none), metric, mean, error (1.96 SE; NaN where none is printed), mark (``*`` and ``^``
+        for p < 0.05 against SInfNet by t and by Wilcoxon test, NA where the source has none).
 
     Raises
     ------

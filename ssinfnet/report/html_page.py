@@ -42,6 +42,7 @@ WHOLE_COMPARISON = "table_paper_comparison"
 SHOWN_EXCLUSIONS = 500  # table_exclusions has all
 PAGES = Path(__file__).with_name("pages")
 PRINTED = {
+    "fig2d": "J figure 2D", "text_flow": "V §V-A", "text_faults": "V §IV-B",
     "fig3b": "J figure 3B", "fig3d": "J figure 3D", "text": "J text", "draft1": "D table I",
     "sev2": "V table II", "sev3": "V table III", "sev4": "V table IV", "sev5": "V table V",
 }  # fmt: skip

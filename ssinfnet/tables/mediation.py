@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ssinfnet.paper import published
+
 if TYPE_CHECKING:
     from ssinfnet.mediation import PathFit
 
 __all__ = ["known_truth_table", "mediator_counts", "mediator_names", "path_tables"]
 
-# J, Results: of 68 phenotypes of ground glass, and none of consolidation. The text is followed, the
-# caption of figure 4 has the two exposures reversed.
-COUNTED = {("ggo", "any"): 37, ("ggo", "n_diseases"): 32, ("ggo", "age"): 27,
-           ("consolidation", "any"): 0}  # fmt: skip
 # J, Results: left after the filter of correlated ones, all of ground glass
 NAMED = {
     "n_diseases": ("firstorder_entropy", "firstorder_kurtosis", "firstorder_skewness"),
@@ -25,22 +23,29 @@ NAMED = {
 }  # fmt: skip
 
 
-def mediator_counts(effects: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def mediator_counts(effects: Mapping[str, pd.DataFrame], alpha: float = 0.05) -> pd.DataFrame:
     """Count mediators by class and exposure, ours and the paper's.
 
     Parameters
     ----------
     effects : mapping of str to DataFrame
         Outcome → `mediation.Mediation.table`.
+    alpha : float
+        Below which the adjusted p of an indirect effect counts.
 
     Returns
     -------
     DataFrame
-        outcome, class, exposure (one, or ``any``), tested, by_criterion, by_joint_test, stable (of
-        those by the criterion) and paper, the count of J; its outcome is infection.
+        outcome, class, exposure (one, or ``any``), tested, by_criterion (J, Methods),
+        by_indirect_effect (adjusted p of the indirect effect below `alpha`; J, Results), by_both,
+        by_joint_test, stable (of those by the criterion) and paper, the count of J; its outcome is
+        infection, and its text is followed where figure 4's caption has the exposures reversed.
     """
     from ssinfnet.patients.phenotypes import CLASSES, columns  # PyRadiomics takes seconds to import
 
+    printed = published.published_values("text")
+    counted = dict(zip(zip(printed["class"], printed["metric"], strict=True), printed["mean"],
+                       strict=True))  # fmt: skip
     rows = []
     for outcome, table in effects.items():
         for name in CLASSES:
@@ -48,11 +53,15 @@ def mediator_counts(effects: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             for exposure in (*dict.fromkeys(table["exposure"]), "any"):
                 own = of_class if exposure == "any" else of_class[of_class["exposure"] == exposure]
                 found = own[own["mediator_by_criterion"]]
-                paper = COUNTED.get((name, exposure)) if outcome == "infected" else None
+                carrying = own["p_indirect_adjusted"] < alpha
+                key = (name, f"mediators of {exposure}")
+                paper = counted.get(key) if outcome == "infected" else None
                 rows.append(
                     {"outcome": outcome, "class": name, "exposure": exposure,
                      "tested": own.loc[own["indirect"].notna(), "mediator"].nunique(),
                      "by_criterion": found["mediator"].nunique(),
+                     "by_indirect_effect": own.loc[carrying, "mediator"].nunique(),
+                     "by_both": found.loc[carrying, "mediator"].nunique(),
                      "by_joint_test":
                          own.loc[own["mediator_by_joint_test"], "mediator"].nunique(),
                      "stable": found.loc[found["stable"].fillna(False), "mediator"].nunique(),
@@ -77,7 +86,8 @@ def mediator_names(
     -------
     DataFrame
         exposure and mediator of the paper; then for each outcome <outcome>_indirect_standardised,
-        _p_indirect_adjusted, _by_criterion and _kept.
+        _p_indirect_adjusted, _by_criterion and _kept, whether it mediates this exposure and the
+        filter left it.
     """
     rows = []
     for exposure, names in NAMED.items():
@@ -91,7 +101,8 @@ def mediator_names(
                     ("by_criterion", "mediator_by_criterion"),
                 ):
                     row[f"{outcome}_{name}"] = own[column].item() if len(own) else pd.NA
-                row[f"{outcome}_kept"] = mediator in kept[outcome]
+                mediates = bool(own["mediator_by_criterion"].any())
+                row[f"{outcome}_kept"] = mediates and mediator in kept[outcome]
             rows.append(row)
     return pd.DataFrame(rows)
 
