@@ -97,7 +97,7 @@ def test_a_comment_is_read_from_beside_its_key(generate):
     from ssinfnet.study.config import FittingConfig
 
     comments = generate.field_comments(FittingConfig)
-    assert comments["batch_size"] == "Inf-Net's code"
+    assert comments["momentum"] == "of SGD"
     inherited = set(FittingConfig.__base__.model_fields)
     assert set(comments) == set(FittingConfig.model_fields) - inherited
     assert "state" in generate.comment(FittingConfig, "state_seconds")

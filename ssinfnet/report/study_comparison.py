@@ -29,7 +29,7 @@ REMARKS = ("reason", "mark", "note", "fault")  # text that names none
 PARTS = ("low", "high", "error", "n", "seed_spread")  # of the number they stand beside
 SHOWN_PAIRS = 120  # of a table, on the page; the CSV has all
 SECOND = " of second"
-NOT_OF_A_RUN = ("table_paper_comparison",)  # made of the others
+NOT_OF_A_RUN = ("table_paper_comparison", "table_contradictions")  # made of others; the same
 COLUMNS = ["table", "row", "measure", "first", "first_low", "first_high", "second", "second_low",
            "second_high", "difference", "intervals_overlap"]  # fmt: skip
 

@@ -68,7 +68,7 @@ class FittingConfig(EpochsConfig):
     """How any network is fitted; the defaults are stage 1's (J, Experimental settings)."""
 
     epochs: Positive = 500  # passes over the training slices (J)
-    batch_size: Positive = 8  # Inf-Net's code
+    batch_size: Positive = 8  # ours; no source states one (D-152)
     optimiser: Literal["adam", "sgd"] = "adam"  # J
     learning_rate: float = Field(default=1e-4, gt=0)  # J
     momentum: float = Field(default=0.0, ge=0, lt=1)  # of SGD
