@@ -101,6 +101,28 @@ def test_ictcf_lists_slices_of_patients_in_order_and_counts_them_against_the_tab
     assert 0 <= image.min() < image.max() <= 1
 
 
+def test_ictcf_is_read_as_the_papers_authors_saved_it(tmp_path, rng):
+    """The displayed pictures lie in a patient's folder itself, and are numbered from 0."""
+    for name in ("Patient 1/0.jpg", "Patient 1/1.jpg", "Patient 1/10.jpg", "Patient 2/0.jpg"):
+        save(tmp_path / name, rng.integers(0, 255, (8, 8)))
+    save(tmp_path / "Patient 3" / "CT" / "IMG-1.jpg", rng.integers(0, 255, (8, 8)))
+    save(tmp_path / "Patient 3" / "0.jpg", rng.integers(0, 255, (8, 8)))
+    (tmp_path / "Patient 4").mkdir()  # whose pictures the site does not have
+    assert ictcf.recognises(tmp_path)
+    slices = ictcf.list_slices(tmp_path).slices
+    assert slices["slice_id"].tolist() == [
+        "ictcf.patient_1.0", "ictcf.patient_1.1", "ictcf.patient_1.10", "ictcf.patient_2.0",
+        "ictcf.patient_3.IMG-1",
+    ]  # fmt: skip
+    assert slices["image_index"].tolist() == [0, 1, 2, 0, 0]
+
+
+def test_a_folder_without_pictures_of_patients_is_not_ictcf(tmp_path):
+    (tmp_path / "Patient 1").mkdir()
+    (tmp_path / "Patient 1" / "notes.txt").write_text("x")
+    assert not ictcf.recognises(tmp_path)
+
+
 def test_ictcf_lists_broken_pictures_and_strange_files(wuhan):
     slices = wuhan / "images" / "Patient 2" / "CT"
     truncate(slices / "IMG-0001-00031.jpg", 0.6)

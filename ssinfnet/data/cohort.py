@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssinfnet.data import phantom, same_patient, sources
+from ssinfnet.data import phantom, same_patient, sources, thinning
 from ssinfnet.data.splits import (
     SPLITS,
     assign_folds,
@@ -249,6 +249,8 @@ def build(study: Study, root: Path) -> Cohort:
     exclusions = pd.concat([listing.exclusions for listing in listings.values()])
     slices, uncertain = _without_uncertain_classes(slices, study.data.sources)
     slices, unwanted = _of_wanted_patients(slices, study)
+    folders = {name: listing.folder for name, listing in listings.items()}
+    slices, thinned = thinning.thin(slices, study.data.sources, folders)
     slices = same_patient.join_patients(slices, study.data.same_patient)
     if study.data.phantom is None:
         _refuse_shared_slices(slices)
@@ -262,9 +264,9 @@ def build(study: Study, root: Path) -> Cohort:
     return Cohort(
         slices=validate(slices.reset_index(drop=True)),
         exclusions=exclusions,
-        folders={name: listing.folder for name, listing in listings.items()},
+        folders=folders,
         notes={
-            name: " ".join(filter(None, [listing.note, uncertain.get(name)]))
+            name: " ".join(filter(None, [listing.note, uncertain.get(name), thinned.get(name)]))
             for name, listing in listings.items()
         },
     )

@@ -1,9 +1,12 @@
 """ICTCF (Ning et al. 2020): slices of patients without lesion masks, and their clinical table.
 
-    Patient N/CT/*.jpg        8-bit slices, windowed; or below a folder `images`
+    Patient N/CT/*.jpg        8-bit slices, windowed: the series that the site offers for download
+    Patient N/*.jpg           likewise: the pictures that it displays, as the paper's authors saved
+                              them (0.jpg, 1.jpg, …, about five a patient)
     All_Patients.csv          one row a patient, whose ID is "Patient N"
 
-A picture that cannot be read is excluded and listed, as are patients of the table without slices.
+Patients may also lie below a folder `images`. A patient of both layouts is read from its series. A
+picture that cannot be read is excluded and listed, as are patients of the table without slices.
 """
 
 from __future__ import annotations
@@ -35,12 +38,9 @@ def recognises(folder: Path) -> bool:
 
 def _patients(folder: Path) -> dict[str, Path]:
     """Return "Patient N" → folder of its slices, in the order of the numbers."""
-    found = {
-        path.name: path / "CT"
-        for root in (folder, folder / "images")
-        for path in root.glob("Patient *")
-        if (path / "CT").is_dir()
-    }
+    patients = [path for root in (folder, folder / "images") for path in root.glob("Patient *")]
+    found = {path.name: path for path in patients if pictures(path)}
+    found |= {path.name: path / "CT" for path in patients if (path / "CT").is_dir()}
     return dict(sorted(found.items(), key=lambda item: (len(item[0]), item[0])))
 
 

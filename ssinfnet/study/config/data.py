@@ -24,6 +24,7 @@ class SourceConfig(Part):
     folder: str  # below the data folder (make DATA=…), or below the phantom's
     patients: str = ".*"  # regular expression: only patients whose whole id it matches (D-18)
     uncertain_classes: str | None = None  # of whom one-class slices serve stage 1 only (D-72)
+    slices_per_patient: Positive | None = None  # at most, evenly through the lungs (D-148)
 
     @field_validator("folder")
     @classmethod
