@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
@@ -64,47 +63,6 @@ def test_near_duplicates_are_refused_when_the_study_is_strict(pictures, study, t
     strict = study.model_copy(update={"split": split})
     with pytest.raises(ValueError, match="1 near-duplicate slices lie in different splits"):
         preparation.prepare_slices(pictures, strict, tmp_path, {})
-
-
-def test_the_hash_ignores_brightness_and_contrast(rng):
-    thumbnail = rng.random((1, 32, 32)).astype(np.float32)
-    first = preparation.perceptual_hash(thumbnail)
-    assert first.shape == (1, 63)
-    np.testing.assert_array_equal(preparation.perceptual_hash(thumbnail * 0.5 + 0.2), first)
-
-
-def test_hash_distances_agree_with_counting_bits(rng):
-    thumbnails = rng.random((12, 32, 32)).astype(np.float32)
-    rows = pd.DataFrame(
-        {"slice_id": [str(i) for i in range(12)], "split": ["train"] * 6 + ["test"] * 6}
-    )
-    found = preparation.near_duplicates(rows, thumbnails, rows["split"], 63, -1.0)
-    hashes = preparation.perceptual_hash(thumbnails)
-    assert len(found) == 36
-    for pair in found.itertuples():
-        assert pair.bits == (hashes[int(pair.slice_a)] != hashes[int(pair.slice_b)]).sum()
-
-
-def test_a_low_correlation_is_no_near_duplicate_however_alike_the_hash(rng):
-    thumbnails = rng.random((2, 32, 32)).astype(np.float32)
-    rows = pd.DataFrame({"slice_id": ["a", "b"], "split": ["train", "test"]})
-    assert len(preparation.near_duplicates(rows, thumbnails, rows["split"], 63, -1.0)) == 1
-    assert preparation.near_duplicates(rows, thumbnails, rows["split"], 63, 0.5).empty
-
-
-def test_pairs_beyond_the_first_block_are_named_rightly(rng, monkeypatch):
-    monkeypatch.setattr(preparation, "BLOCK", 4)
-    thumbnails = rng.random((11, 32, 32)).astype(np.float32)
-    thumbnails[10] = thumbnails[6]
-    rows = pd.DataFrame({"slice_id": list("abcdefghijk"), "split": ["train"] * 8 + ["test"] * 3})
-    found = preparation.near_duplicates(rows, thumbnails, rows["split"], 6, 0.9)
-    assert found[["slice_a", "slice_b"]].to_numpy().tolist() == [["g", "k"]]
-
-
-def test_blank_slices_are_no_duplicates_of_anything():
-    rows = pd.DataFrame({"slice_id": ["a", "b"], "split": ["train", "test"]})
-    blank = np.zeros((2, 32, 32), np.float32)
-    assert preparation.near_duplicates(rows, blank, rows["split"], 6, 0.96).empty
 
 
 def test_the_known_near_duplicates_of_the_real_slices_are_found(real_data, tmp_path):

@@ -6,10 +6,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from ssinfnet.data import preparation, same_patient, sources
+from ssinfnet.data import duplicates, same_patient, sources
 from ssinfnet.study.config import SourceConfig, SplitConfig
 from ssinfnet.work import progress
 
@@ -136,16 +135,18 @@ def inspect(folder: Path, source: str) -> Inspection:
     listing = sources.list_slices(SourceConfig(name=source, folder="."), folder)
     read = sources.read_slices({source: listing.folder}, listing.slices)
     tracked = progress.track(read, "comparing slices", len(listing.slices))
-    thumbnails = np.stack([preparation.thumbnail(image) for _, image, _ in tracked])
+    thumbnails = duplicates.thumbnail_store(len(listing.slices))
+    for index, (_, image, _) in enumerate(tracked):
+        thumbnails[index] = duplicates.thumbnail(image)
     limits = SplitConfig()
-    duplicates = preparation.near_duplicates(
+    alike = duplicates.near_duplicates(
         listing.slices,
         thumbnails,
         listing.slices["patient_id"],
         limits.near_duplicate_bits,
         limits.near_duplicate_correlation,
     )
-    return Inspection(listing, duplicates.drop(columns=["split_a", "split_b"]))
+    return Inspection(listing, alike.drop(columns=["split_a", "split_b"]))
 
 
 def _span(values: pd.Series) -> str:

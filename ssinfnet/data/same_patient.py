@@ -58,7 +58,7 @@ def look_alikes(duplicates: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     duplicates : DataFrame
-        From `preparation.near_duplicates`, of slices of different patients.
+        From `duplicates.near_duplicates`, of slices of different patients.
     slices : DataFrame
         With slice_id and patient_id.
 
