@@ -4,7 +4,12 @@ import pandas as pd
 import pytest
 
 from ssinfnet.data.phantom.clinical import clinical_table
-from ssinfnet.data.sources.ictcf import TABLE, patient_id_of, read_clinical
+from ssinfnet.data.sources.ictcf import (
+    TABLE,
+    patient_id_of,
+    read_clinical,
+    read_clinical_tables,
+)
 from ssinfnet.patients import clinical
 from ssinfnet.patients.clinical import parse_diseases
 
@@ -151,3 +156,42 @@ def test_groups_are_ordered_and_leave_out_the_ungraded_infected():
     assert groups.isna().tolist() == [False] * 4 + [True] + [False] * 4 + [True]
     assert groups.iloc[5:9].tolist() == ["mild or regular"] * 2 + ["severe", "critical"]
     assert groups.max() == "critical"
+
+
+HEAD = "ID,Age,Gender,Underlying diseases,Morbidity outcome"
+
+
+def write(folder, name, lines, head=HEAD):
+    (folder / name).write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
+
+
+def test_two_hospitals_of_1521_patients_give_the_papers_flow(tmp_path):
+    """V §V-A: 1,521 patients in two hospitals' tables, 1,338 of them with CT."""
+    names = {"Union": range(1, 1127), "Liyuan": range(1127, 1522)}
+    for hospital, numbers in names.items():
+        rows = [f"Patient {number},50,Male,No,Regular" for number in numbers]
+        write(tmp_path, f"{hospital}.csv", rows)
+    table = read_clinical_tables(tmp_path, ["Union.csv", "Liyuan.csv"])
+    read = clinical.read_patients(table)
+    assert read.patients["hospital"].value_counts().to_dict() == {"Union": 1126, "Liyuan": 395}
+    scanned = [f"patient_{number}" for number in range(184, 1522)]
+    flow = clinical.patient_flow(read, scanned).set_index("step")["patients"]
+    assert (flow["In the table"], flow["With CT"]) == (1521, 1338)
+
+
+def test_a_patient_of_two_tables_is_one_row_with_what_either_says(tmp_path):
+    first = ["Patient 2,40,,No,Mild,Union,", "Patient 1,50,Male,No,Severe,Union,"]
+    write(tmp_path, "first.csv", first, head=f"{HEAD},Hospital,LDH")
+    second = ["Patient 2,40,Female,No,Mild,Union", "Patient 3,9,Male,No,Mild,"]
+    write(tmp_path, "second.csv", second, head=f"{HEAD},Hospital")
+    table = read_clinical_tables(tmp_path, ["first.csv", "second.csv"]).set_index("patient_id")
+    assert table.index.tolist() == ["patient_2", "patient_1", "patient_3"]
+    assert table.loc["patient_2", ["Gender", "Hospital"]].tolist() == ["Female", "Union"]
+    assert pd.isna(table.loc["patient_3", "Hospital"])
+
+
+def test_tables_that_contradict_each_other_about_a_patient_are_refused(tmp_path):
+    write(tmp_path, "a.csv", ["Patient 1,50,Male,No,Severe"])
+    write(tmp_path, "b.csv", ["Patient 1,51,Male,No,Severe"])
+    with pytest.raises(ValueError, match=r"about 1 patients, such as \['patient_1'\], in \['Age'"):
+        read_clinical_tables(tmp_path, ["a.csv", "b.csv"])

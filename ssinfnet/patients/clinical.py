@@ -96,8 +96,9 @@ class Clinical:
     conditions : DataFrame
         ``patient_id`` and ``condition``, one row each.
     notes : DataFrame
-        ``row`` of the table (2 is the first patient), ``patient_id``, ``column``, ``value`` as
-        written, and ``reason``: every value that is missing or was changed.
+        ``row`` of the table (2 is the first patient; of several tables their rows one below the
+        other), ``patient_id``, ``column``, ``value`` as written, and ``reason``: every value that
+        is missing or was changed.
     """
 
     patients: pd.DataFrame
@@ -111,7 +112,7 @@ def read_patients(table: pd.DataFrame) -> Clinical:
     Parameters
     ----------
     table : DataFrame
-        From `sources.ictcf.read_clinical`.
+        From `sources.ictcf.read_clinical_tables`.
     """
     rows, conditions, notes = [], [], []
     for number, (_, written) in enumerate(table.iterrows(), start=2):

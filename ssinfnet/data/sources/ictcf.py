@@ -3,7 +3,8 @@
     Patient N/CT/*.jpg        8-bit slices, windowed: the series that the site offers for download
     Patient N/*.jpg           likewise: the pictures that it displays, as the paper's authors saved
                               them (0.jpg, 1.jpg, …, about five a patient)
-    All_Patients.csv          one row a patient, whose ID is "Patient N"
+    All_Patients.csv          one row a patient, whose ID is "Patient N"; a study may name several
+                              tables (`clinical.tables`), as iCTCF has one a hospital
 
 Patients may also lie below a folder `images`. A patient of both layouts is read from its series. A
 picture that cannot be read is excluded and listed, as are patients of the table without slices.
@@ -12,6 +13,7 @@ picture that cannot be read is excluded and listed, as are patients of the table
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,12 @@ from ssinfnet.data.sources.listing import Lister, Listing
 from ssinfnet.storage import untrusted
 from ssinfnet.work import progress
 
-__all__ = ["list_slices", "read", "read_clinical", "recognises"]
+__all__ = ["list_slices", "read", "read_clinical", "read_clinical_tables", "recognises"]
 
 NAME = "ictcf"
 TABLE = "All_Patients.csv"
-NEEDED = ("ID", "Hospital", "Age", "Gender", "Underlying diseases", "Morbidity outcome")
+HOSPITAL = "Hospital"
+NEEDED = ("ID", "Age", "Gender", "Underlying diseases", "Morbidity outcome")
 
 
 def recognises(folder: Path) -> bool:
@@ -99,12 +102,13 @@ def patient_id_of(name: str) -> str:
 
 
 def read_clinical(path: Path) -> pd.DataFrame:
-    """Read the clinical table, every value as it is written.
+    """Read a clinical table, every value as it is written.
 
     Returns
     -------
     DataFrame
-        All columns as text, missing where empty, and `patient_id` in front.
+        All columns as text, missing where empty, and `patient_id` in front. A table without a
+        column Hospital is of one hospital, which its file is named after.
 
     Raises
     ------
@@ -122,7 +126,43 @@ def read_clinical(path: Path) -> pd.DataFrame:
     if unnamed or repeated:
         raise ValueError(f"{path} has {unnamed} rows without ID, and repeats {repeated[:5]}")
     table.insert(0, "patient_id", table["ID"].map(patient_id_of))
-    return table
+    return table if HOSPITAL in table else table.assign(**{HOSPITAL: path.stem})
+
+
+def read_clinical_tables(folder: Path, names: Sequence[str]) -> pd.DataFrame:
+    """Read clinical tables of several hospitals as one (D-149).
+
+    Parameters
+    ----------
+    folder : Path
+    names : sequence of str
+        Files below it. Rows of all stand below each other, in that order, under the columns of
+        any; a patient of several tables is one row, which has each value that one of them gives.
+
+    Returns
+    -------
+    DataFrame
+        As `read_clinical`.
+
+    Raises
+    ------
+    ValueError
+        If a table is none, or two contradict each other about a patient.
+    """
+    tables = {name: read_clinical(folder / name) for name in names}
+    whole = pd.concat(tables.values(), ignore_index=True)
+    repeated = whole[whole["patient_id"].duplicated(keep=False)]
+    given = repeated.groupby("patient_id").nunique()
+    against = given.columns[(given > 1).any()]
+    if len(against):
+        patients = given.index[(given > 1).any(axis=1)].tolist()
+        raise ValueError(
+            f"{list(names)} contradict each other about {len(patients)} patients, such as "
+            f"{patients[:3]}, in {list(against)[:5]}; a patient has one ID in all tables, and two "
+            "patients have two"
+        )
+    # first() takes the first value that is not missing
+    return whole.groupby("patient_id", sort=False, as_index=False).first()
 
 
 def read(folder: Path, row: Any) -> tuple[NDArray[np.float32], None]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ssinfnet.study.config.parts import MultiName, Part, Positive, SingleName, SingleNames
 
@@ -105,7 +106,10 @@ class MediationConfig(Part):
 class ClinicalConfig(Part):
     """The patients whose severity (V) and phenotypes (J) are analysed."""
 
-    source: Literal["ictcf"] = "ictcf"  # one of the study's sources, with a clinical table
+    source: Literal["ictcf"] = "ictcf"  # one of the study's sources, with clinical tables
+    tables: tuple[str, ...] = Field(  # in its folder, such as one a hospital (D-149)
+        default=("All_Patients.csv",), min_length=1
+    )
     severity_models: SingleNames = (  # V table V
         "sinfnet", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet", "ssinfnet_cutout40",
     )  # fmt: skip
@@ -119,6 +123,16 @@ class ClinicalConfig(Part):
     other_bin_widths: tuple[float, ...] = ()  # measured besides, to see what depends on them
     other_thresholds: tuple[float, ...] = ()  # likewise
     mediation: MediationConfig | None = None  # None: too few patients for it
+
+    @field_validator("tables")
+    @classmethod
+    def _tables_lie_in_the_folder(cls, tables: tuple[str, ...]) -> tuple[str, ...]:
+        outside = [name for name in tables if Path(name).is_absolute() or ".." in Path(name).parts]
+        if outside or len(set(tables)) < len(tables):
+            raise ValueError(
+                f"tables must be different files below the source's folder, got {list(tables)}"
+            )
+        return tables
 
     def other_settings(self) -> dict[str, dict[str, float]]:
         """Return name → bin width and threshold of what is measured besides."""
