@@ -4,7 +4,9 @@ import pytest
 from bs4 import BeautifulSoup
 
 from ssinfnet.data import cohort, phantom, sources, splits
+from ssinfnet.storage import artifacts
 from ssinfnet.study.config import SourceConfig, SplitConfig, load_study
+from ssinfnet.study.paths import StudyPaths
 
 
 def table(sizes, lesion_share=0.5, seed=0) -> pd.DataFrame:
@@ -179,6 +181,22 @@ def test_a_saved_cohort_comes_back_as_it_was(tmp_path):
     pd.testing.assert_frame_equal(loaded.exclusions, exclusions)
     assert loaded.folders == saved.folders
     assert "1 files or slices left out: 1 × y." in loaded._repr_html_()
+
+
+def test_a_cohort_written_before_mask_values_is_still_read(tmp_path):
+    study, paths = load_study("smoke_set3"), StudyPaths("smoke_set3", tmp_path)
+    whole = study.model_copy(update={"lung_field": None, "split": SplitConfig()})
+    built = cohort.build(whole, cohort.raw_folder(study, paths))
+    built.save(tmp_path / "cohort", {})
+    earlier = artifacts.read_table(tmp_path / "cohort" / "cohort.parquet")
+    artifacts.write_table(
+        tmp_path / "cohort" / "cohort.parquet", earlier.drop(columns="mask_values"), {}
+    )
+    read = cohort.Cohort.load(tmp_path / "cohort")
+    rows = read.slices.iloc[:3]
+    before, now = (list(one.read(rows)) for one in (read, built))
+    for (_, _, own), (_, _, other) in zip(before, now, strict=True):
+        np.testing.assert_array_equal(own, other)
 
 
 def test_a_cohort_shows_its_counts_and_escapes_what_comes_from_files():

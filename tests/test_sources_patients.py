@@ -70,6 +70,46 @@ def test_ccii_refuses_a_label_outside_its_coding(chinese):
 
 
 @pytest.fixture
+def dense(tmp_path, rng):
+    """CC-CCII with 3 as lung field (grey 40), 1 as GGO (110) and 2 as consolidation (200)."""
+    labels = np.full((60, 80), 3)
+    labels[:20], labels[20:40] = 1, 2
+    grey = np.array([0, 110, 200, 40])[labels] + rng.integers(-9, 10, labels.shape)
+    save(tmp_path / "image" / "1" / "5.png", grey)
+    save(tmp_path / "mask" / "1" / "5.png", labels)
+    return tmp_path
+
+
+def of_ccii(**keys):
+    return SourceConfig(name="ccii", folder=".", **keys)
+
+
+def test_ccii_refuses_mask_values_whose_grey_says_another_class(dense):
+    written = r"write mask_values: \['ggo', 'consolidation', 'lungs'\]"
+    with pytest.raises(ValueError, match=written):
+        sources.list_slices(of_ccii(), dense)
+
+
+def test_ccii_reads_masks_by_the_values_that_a_study_names(dense):
+    source = of_ccii(mask_values=("ggo", "consolidation", "lungs"))
+    listing = sources.list_slices(source, dense)
+    assert listing.slices["mask_values"].tolist() == ["ggo consolidation lungs"]
+    assert listing.slices["lesion_pixels"].tolist() == [3200]
+    ((_, _, mask),) = sources.read_slices({"ccii": dense}, listing.slices)
+    assert np.bincount(mask.ravel()).tolist() == [1600, 1600, 1600]
+    ((_, _, lungs),) = sources.read_lungs({"ccii": dense}, listing.slices)
+    assert lungs.all()
+
+
+@pytest.mark.parametrize("values", [("ggo", "ggo", "lungs"), ("lungs", "ggo")])
+def test_mask_values_name_three_classes(values):
+    with pytest.raises(ValueError, match="mask_values"):
+        of_ccii(mask_values=values)
+    with pytest.raises(ValueError, match="masks of ccii"):
+        SourceConfig(name="ictcf", folder=".", mask_values=("lungs", "ggo", "consolidation"))
+
+
+@pytest.fixture
 def wuhan(tmp_path, rng):
     """ICTCF: two patients with slices, three in the table."""
     folder = tmp_path / "ictcf"

@@ -80,8 +80,11 @@ class Cohort:
     def load(cls, folder: Path) -> Cohort:
         """Read what `save` wrote, and check it again."""
         stored = artifacts.read_json(folder / "sources.json")
+        slices = artifacts.read_table(folder / "cohort.parquet")
+        if "mask_values" not in slices:  # written before studies could name them (D-150)
+            slices = slices.assign(mask_values=pd.NA)
         return cls(
-            slices=validate(artifacts.read_table(folder / "cohort.parquet")),
+            slices=validate(slices),
             exclusions=artifacts.read_table(folder / "exclusions.parquet"),
             folders={name: Path(source["folder"]) for name, source in stored.items()},
             notes={name: source["note"] for name, source in stored.items()},

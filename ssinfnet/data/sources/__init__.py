@@ -50,7 +50,8 @@ def list_slices(source: SourceConfig, root: Path) -> Listing:
     ValueError
         If a mask holds a foreign label, or no slice is usable.
     """
-    return ADAPTERS[source.name].list_slices(folder_of(source, root))
+    named = {} if source.mask_values is None else {"values": source.mask_values}
+    return ADAPTERS[source.name].list_slices(folder_of(source, root), **named)
 
 
 def folder_of(source: SourceConfig, root: Path) -> Path:

@@ -30,6 +30,7 @@ COLUMNS = {
     "image_path": "str",
     "image_index": "Int64",  # position in the volume or scan, missing where slices stand alone
     "mask_path": "str",  # missing when unlabelled
+    "mask_values": "str",  # what 1, 2 and 3 mean in the mask, where sources differ in it
     "lung_path": "str",  # missing when the source has no lung mask
     "height": "int64",
     "width": "int64",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ssinfnet.study.config.parts import Part, Positive, Share
 
@@ -14,6 +14,7 @@ __all__ = ["DataConfig", "PhantomConfig", "SourceConfig", "SourceName", "SplitCo
 
 # A layout of raw files; each has a module in ssinfnet/data/sources
 SourceName = Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]
+MaskClass = Literal["lungs", "ggo", "consolidation"]
 Groups = tuple[tuple[str, ...], ...]
 
 
@@ -24,6 +25,7 @@ class SourceConfig(Part):
     folder: str  # below the data folder (make DATA=…), or below the phantom's
     patients: str = ".*"  # regular expression: only patients whose whole id it matches (D-18)
     uncertain_classes: str | None = None  # of whom one-class slices serve stage 1 only (D-72)
+    mask_values: tuple[MaskClass, MaskClass, MaskClass] | None = None  # of 1, 2, 3; ccii (D-150)
     slices_per_patient: Positive | None = None  # at most, evenly through the lungs (D-148)
 
     @field_validator("folder")
@@ -32,6 +34,16 @@ class SourceConfig(Part):
         if Path(folder).is_absolute() or ".." in Path(folder).parts:
             raise ValueError(f"folder must lie below the data folder (make DATA=…), got {folder!r}")
         return folder
+
+    @model_validator(mode="after")
+    def _values_are_of_ccii(self) -> Self:
+        values = self.mask_values
+        if values is not None and (self.name != "ccii" or len(set(values)) < len(values)):
+            raise ValueError(
+                "mask_values says what 1, 2 and 3 mean in the masks of ccii, each of lungs, ggo "
+                f"and consolidation once; got {list(values)} for {self.name}"
+            )
+        return self
 
     @field_validator("patients", "uncertain_classes")
     @classmethod
