@@ -5,7 +5,12 @@ and in `show`, which lays the same out for notebooks.
 """
 
 from ssinfnet.tables.clinic import severity_table
-from ssinfnet.tables.comparisons import class_comparison_table, comparison_table, moved_table
+from ssinfnet.tables.comparisons import (
+    class_comparison_table,
+    comparison_table,
+    leakage_table,
+    moved_table,
+)
 from ssinfnet.tables.cost import cost_table, epoch_table, training_table
 from ssinfnet.tables.latex import latex
 from ssinfnet.tables.marks import ITEMS, MARK, find_marks
@@ -40,6 +45,7 @@ __all__ = [
     "has_intervals",
     "known_truth_table",
     "latex",
+    "leakage_table",
     "loss_table",
     "mediator_counts",
     "mediator_names",

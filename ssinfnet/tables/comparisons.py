@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from ssinfnet import scores
 
-__all__ = ["class_comparison_table", "comparison_table", "moved_table"]
+__all__ = ["class_comparison_table", "comparison_table", "leakage_table", "moved_table"]
 
 COMPARED = (
     "model", "reference", "metric", "n_pairs", "n_patients", "mean_difference", "t", "p_t",
@@ -117,3 +117,42 @@ def moved_table(
     for test in ("p_t", "p_wilcoxon", "p_permutation"):
         table[f"{test}_holm"] = table.groupby("class")[test].transform(scores.holm)
     return table[["class", "model", *table.columns.drop(["class", "model"])]]
+
+
+def leakage_table(
+    slice_scores: pd.DataFrame,
+    patient_seen: pd.Series,
+    *,
+    reference: str,
+    intervals: Mapping[str, int],
+    tests: Mapping[str, int],
+) -> pd.DataFrame:
+    """Say what a network scores by each way of dividing the same slices (D-147).
+
+    Parameters
+    ----------
+    slice_scores : DataFrame
+        From `evaluation.leakage.leak_scores`; its model is what was divided.
+    patient_seen : Series
+        Way → share of test slices whose patient is among the training slices.
+    reference : str
+        The way that leaks nothing.
+    intervals, tests : mapping
+        `ScoreConfig.for_intervals` and `for_tests`.
+
+    Returns
+    -------
+    DataFrame
+        divided_by, patient_seen, n_slices, n_patients, seeds, F1 (_mean, _error, _low, _high, _n,
+        _seed_spread), gain (mean difference of the F1 to the reference, over slices) and its
+        p_permutation over patients, missing for the reference.
+    """
+    summary = scores.summarise(slice_scores, metrics=["F1"], **intervals).set_index("model")
+    parts = ["mean", "error", "low", "high", "n", "seed_spread"]
+    table = summary[["n_slices", "n_patients", "seeds"]].join(summary[parts].add_prefix("F1_"))
+    table.insert(0, "patient_seen", patient_seen)
+    compared = scores.compare_models(slice_scores, reference, "F1", **tests).set_index("model")
+    gains = compared[["mean_difference", "p_permutation"]].rename(
+        columns={"mean_difference": "gain"}
+    )
+    return table.join(gains).rename_axis("divided_by").reset_index()
