@@ -21,6 +21,7 @@ ROOT = paths.project_root()
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "data").glob("*.md")),
     ROOT / "DECISIONS.md",
     ROOT / "benchmarks" / "README.md",
 ]
