@@ -1,6 +1,6 @@
 import pytest
 
-from ssinfnet.study.config import Study, load_study
+from ssinfnet.study.config import AugmentationConfig, Study, TrainingConfig, load_study
 from ssinfnet.study.paths import project_root
 
 STUDIES = sorted(path.stem for path in (project_root() / "studies").glob("*.yaml"))
@@ -72,9 +72,21 @@ def test_stage_2_that_is_not_trained_need_not_know_flips(tmp_path):
     assert load(tmp_path, f"{MINIMAL}flipped_views: true\n{multi}").flipped_views
 
 
-def test_the_paper_study_changes_nothing_but_its_data_and_other_studies():
+def test_the_paper_study_changes_no_setting_but_its_starts_seeds_and_rows():
     changed = load_study("paper").model_dump(exclude_unset=True)
-    assert set(changed) == {"name", "description", "data", "external", "clinical"}
+    more = {"seeds", "single", "multi", "augmented"}
+    assert set(changed) == {"name", "description", "data", "external", "clinical"} | more
+    assert set(changed["single"]) == {"models", "network"}
+    assert set(changed["multi"]) == {"network"}
+    assert len(changed["seeds"]) == 3
+
+
+def test_the_paper_from_random_is_the_paper_but_for_the_starts():
+    paper, other = (load_study(name).model_dump() for name in ("paper", "paper_from_random"))
+    for stage in ("single", "multi"):
+        paper[stage]["network"]["imagenet_weights"] = None
+    different = {key for key in paper if paper[key] != other[key]}
+    assert different == {"name", "description"}
 
 
 def test_an_unknown_key_is_refused_with_its_place(tmp_path):
@@ -158,10 +170,24 @@ def test_cross_fitting_of_folds_shares_its_networks():
 
 def test_cutout_changes_nothing_but_what_is_erased():
     training = load_study("paper").single.training
-    erasing = training.with_cutout(0.4)
-    assert training.with_cutout(0) is training
+    erasing = training.augmented("study", 0.4)
+    assert training.augmented("study", 0) is training
     assert (erasing.augmentation.cutout, erasing.augmentation.cutout_fraction) == (0.5, 0.4)
     assert erasing.model_copy(update={"augmentation": training.augmentation}) == training
+
+
+def test_the_manuscripts_augmentation_is_flips_crop_and_cutout_against_nothing():
+    """V §V-C names vertical and horizontal flips, random crop and random cutout."""
+    study = TrainingConfig(augmentation=AugmentationConfig(quarter_turn=0.5, noise=0.5))
+    none = study.augmented("none", 0).augmentation.model_dump()
+    probabilities = {"flip_vertical", "flip_horizontal", "quarter_turn", "crop", "cutout", "noise",
+                     "rotation", "scaling", "blur", "brightness", "contrast", "gamma"}  # fmt: skip
+    assert not any(none[name] for name in probabilities)
+    own = study.augmented("published", 0.4).augmentation.model_dump()
+    changed = {name for name in probabilities if own[name]}
+    assert changed == {"flip_vertical", "flip_horizontal", "crop", "cutout"}
+    assert own["cutout_fraction"] == 0.4
+    assert study.augmented("study", 0.4).augmentation.noise == 0.5
 
 
 @pytest.mark.parametrize(

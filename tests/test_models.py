@@ -28,6 +28,12 @@ def test_the_baselines_differ_from_sinfnet_in_one_thing():
     assert differing("fcn8s", "sinfnet") == ["network"]
 
 
+def test_the_manuscripts_pairs_differ_in_augmentation_and_cutout_alone():
+    for plain in ("sinfnet", "ssinfnet"):
+        assert differing(plain, f"{plain}_augmented40") == ["cutout", "augmentation"]
+        assert differing(plain, f"{plain}_unaugmented") == ["augmentation"]
+
+
 def test_a_study_may_name_every_model_and_no_other():
     assert set(get_args(parts.SingleName)) == set(SINGLE_MODELS)
     assert set(get_args(parts.MultiName)) == set(MULTI_MODELS)

@@ -3,7 +3,9 @@ import sys
 
 import pytest
 
+from ssinfnet import networks
 from ssinfnet.study import paths
+from ssinfnet.study.config import load_study
 
 
 def test_the_root_is_found_from_the_notebooks_folder(monkeypatch):
@@ -35,3 +37,24 @@ def test_an_unset_data_folder_says_which_command_sets_it(monkeypatch):
 def test_importing_the_package_loads_no_torch():
     code = "import ssinfnet, ssinfnet.study.config, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_published_weights_lie_below_the_raw_data(tmp_path, monkeypatch):
+    own = paths.StudyPaths("demo", tmp_path)
+    assert own.published_weights(None) is None
+    assert own.published_weights("/x/res2net.pth") == "/x/res2net.pth"
+    monkeypatch.setenv(paths.DATA_VARIABLE, str(tmp_path))
+    assert own.published_weights("imagenet/vgg16.pth") == str(tmp_path / "imagenet/vgg16.pth")
+
+
+def test_study_paper_asks_for_the_published_files_by_name(tmp_path, monkeypatch):
+    """Res2Net-50 v1b's and VGG16's, as Res2Net's authors and torchvision name them."""
+    monkeypatch.setenv(paths.DATA_VARIABLE, str(tmp_path))
+    own, study = paths.StudyPaths("paper", tmp_path), load_study("paper")
+    backbone = own.published_weights(study.single.network.imagenet_weights)
+    with pytest.raises(FileNotFoundError, match=r"res2net50_v1b_26w_4s-3cf99910\.pth"):
+        networks.build_single("infnet", imagenet_weights=backbone)
+    vgg = own.published_weights(study.multi.network.imagenet_weights)
+    with pytest.raises(FileNotFoundError, match=r"vgg16-397923af\.pth"):
+        networks.build_multi("fcn8s", True, imagenet_weights=vgg)
+    assert load_study("paper_from_random").single.network.imagenet_weights is None

@@ -43,7 +43,16 @@ def test_every_published_name_of_a_model_is_in_a_published_table():
     assert set(published.PUBLISHED_NAMES) - printed == {"single_semi_infnet"}  # J left it out
     for table in ("fig3b", "s4", "s7", "sev2", "sev3", "sev4", "draft1"):
         assert set(published.published_values(table)["model"]) <= set(published.PUBLISHED_NAMES)
-    assert set(published.PUBLISHED_NAMES.values()) == set(MODEL_NAMES)
+    assert set(published.BESIDE) == set(MODEL_NAMES)
+    assert set(published.BESIDE.values()) == set(published.PUBLISHED_NAMES.values())
+
+
+def test_two_models_of_one_printed_row_both_stand_beside_it():
+    """V table II: SInfNet 0.39 without augmentation, 0.38 with it and a cutout of 0.4."""
+    names = ["sinfnet", "sinfnet_unaugmented", "sinfnet_cutout40", "sinfnet_augmented40"]
+    ours = pd.concat([our_summary().assign(model=name) for name in names])
+    both = published.beside_paper(ours, "sev2").set_index("model")
+    assert both["paper_mean"].to_dict() == dict(zip(names, [0.39, 0.39, 0.38, 0.38], strict=True))
 
 
 def test_an_unknown_table_is_refused_with_those_there_are():

@@ -123,13 +123,14 @@ def unlabelled_examples(cohort: Cohort, folder: Path) -> tuple[NDArray[np.float3
 def augmented_examples(
     cohort: Cohort, folder: Path, training: FittingConfig, fractions: Sequence[float], seed: int
 ) -> dict[str, NDArray[np.float32]]:
-    """Return prepared slices as training changes them, with cutout of several fractions (V fig 6).
+    """Return prepared slices as training changes them: cutout of each fraction, crop (V fig 6).
 
     Returns
     -------
     dict
-        "As scanned", then "Cutout <fraction>": (4, size, size) float32 arrays in [0, 1]. Other
-        changes are those of `training`; every slice shown is erased.
+        "As scanned", "Cutout <fraction>" of each, and "Crop and flip": (4, size, size) float32
+        arrays in [0, 1]. Every slice shown is erased, or cropped and flipped upside down; other
+        changes are those of `training`.
     """
     import torch
 
@@ -137,11 +138,14 @@ def augmented_examples(
 
     scanned, _ = examples(cohort, folder)
     shown = {"As scanned": scanned}
-    for fraction in fractions:
-        erasing = training.augmentation.model_copy(
-            update={"cutout": 1.0, "cutout_fraction": fraction}
-        )
-        draw = augmentation.draw_augmentation(np.random.default_rng(seed), len(scanned), erasing)
+    changes: dict[str, dict[str, float]] = {
+        f"Cutout {fraction:g}": {"cutout": 1.0, "cutout_fraction": fraction}
+        for fraction in fractions
+    }
+    changes["Crop and flip"] = {"crop": 1.0, "flip_vertical": 1.0}
+    for name, change in changes.items():
+        config = training.augmentation.model_copy(update=change)
+        draw = augmentation.draw_augmentation(np.random.default_rng(seed), len(scanned), config)
         changed = augmentation.augment(torch.from_numpy(scanned)[:, None], draw, kind="image")
-        shown[f"Cutout {fraction:g}"] = changed[:, 0].numpy()
+        shown[name] = changed[:, 0].numpy()
     return shown

@@ -92,7 +92,7 @@ def _tested(
     size = study.single.network
     network = networks.seeded(
         seed, networks.build_single, SINGLE_MODELS[PRIOR_MODEL].network, size.width,
-        size.imagenet_weights,
+        paths.published_weights(size.imagenet_weights),
     )  # fmt: skip
     run = Run(study=study.name, model=PRIOR_MODEL, width=size.width, fold=fold, seed=seed)
     folder = paths.artifacts / "leakage" / unit / f"fold{fold}" / f"seed{seed}"

@@ -30,6 +30,9 @@ def scaled(channels: int, width: float) -> int:
     return max(1, int(channels * width))
 
 
+IMAGENET_FILE = "res2net50_v1b_26w_4s-3cf99910.pth of Res2Net's authors"
+
+
 class ConvNorm(nn.Sequential):
     """A convolution without bias and its batch norm; no ReLU, as in Inf-Net's code."""
 
@@ -154,7 +157,10 @@ class Res2Net50(nn.Module):
         ValueError
             If a weight is missing, left over or of another shape; all are listed.
         """
-        published = read_published(file, "Res2Net-50 v1b 26w 4s")
+        published = read_published(
+            file,
+            "Res2Net-50 v1b 26w 4s (res2net50_v1b_26w_4s-3cf99910.pth of the authors of Res2Net)",
+        )
         published = {name: value for name, value in published.items() if name[:3] != "fc."}
         try:
             self.load_state_dict(published)

@@ -79,7 +79,7 @@ class FCN8s(nn.Module):
         ValueError
             If it does not hold VGG16's features.
         """
-        published = read_published(file, "VGG16")
+        published = read_published(file, "VGG16 (vgg16-397923af.pth of torchvision)")
         features = {
             name.removeprefix("features."): value
             for name, value in published.items()

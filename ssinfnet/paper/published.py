@@ -17,12 +17,13 @@ from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 
 __all__ = ["PUBLISHED_NAMES", "beside_paper", "our_rows", "published_values"]
 
-# The name in published_values.csv to our name of a model
-PUBLISHED_NAMES = {
-    model.published: name
-    for models in (SINGLE_MODELS, MULTI_MODELS)
-    for name, model in models.items()
-}
+# The name in published_values.csv to our name of a model, the first of several
+PUBLISHED_NAMES: dict[str, str] = {}
+# Our name to the one whose published numbers stand beside it too
+BESIDE: dict[str, str] = {}
+for _models in (SINGLE_MODELS, MULTI_MODELS):
+    for _name, _model in _models.items():
+        BESIDE[_name] = PUBLISHED_NAMES.setdefault(_model.published, _name)
 
 
 def published_values(table: str | None = None) -> pd.DataFrame:
@@ -80,14 +81,15 @@ def beside_paper(summary: pd.DataFrame, table: str | None) -> pd.DataFrame:
         If there is no such table, or it needs a class and the summary has none.
     """
     paper = published_values(table) if table else published_values().head(0)
-    paper["model"] = paper["model"].replace(PUBLISHED_NAMES)
-    keys = ["model", "class", "metric"]
+    paper["beside"] = paper["model"].replace(PUBLISHED_NAMES)
+    keys = ["beside", "class", "metric"]
     if "class" not in summary:
         if paper["class"].nunique(dropna=False) > 1:
             raise ValueError(f"{table} has several classes; summarise by model and class")
         keys.remove("class")
     paper = paper[[*keys, "mean", "error"]].rename(columns=lambda name: _prefixed(name, "paper"))
     ours = summary.rename(columns=lambda name: _prefixed(name, "ours"))
+    ours["beside"] = ours["model"].replace(BESIDE)
     both = ours.merge(paper, on=keys, how="left", validate="many_to_one")
     both["difference"] = both["ours_mean"] - both["paper_mean"]
     reach = both["ours_error"] + both["paper_error"]

@@ -48,6 +48,12 @@ MODEL_COLOURS = {
     "sinfnet_cutout40": "#56B4E9",
     "sinfnet_cutout50": "#000000",
     "ssinfnet_cutout40": "#D55E00",
+    # Beside those with cutout: light where nothing is changed, dark where all is
+    "sinfnet_unaugmented": "#8FC1E3",
+    "sinfnet_augmented40": "#00446B",
+    "sinfnet_augmented50": "#6A3D9A",
+    "ssinfnet_unaugmented": "#8AD9BD",
+    "ssinfnet_augmented40": "#7A3300",
 }
 OTHER_COLOUR = "#999999"
 HOLLOW: dict[str, Any] = {"marker": "s", "markerfacecolor": "white", "linestyle": "none"}

@@ -135,7 +135,8 @@ def _member(
     for stage, (source, part, models) in trainings.items():
         target = folder / f"fold{fold}_seed{seed}_{stage}.safetensors"
         run = read_checkpoint(source / fitting.WEIGHTS).description["run"]
-        settings = part.training.with_cutout(models[run["model"]].cutout)
+        switches = models[run["model"]]
+        settings = part.training.augmented(switches.augmentation, switches.cutout)
         if run["training"] != settings.identity() or run["width"] != part.network.width:
             raise ValueError(
                 f"{source} was trained with other settings than study {study.name!r} has now; "

@@ -27,11 +27,12 @@ class SingleModel:
     """A stage-1 model: slice → lesion probability."""
 
     label: str  # in tables and figures
-    published: str  # in published_values.csv
+    published: str  # in published_values.csv; of two models of one row the first one's is it
     network: str = "infnet"  # or "infnet_lite", "unet"
     pretrained: bool = False  # starts from inpainting
     pseudo_labels: bool = False  # starts from slices that a network labelled (Semi-Inf-Net)
     cutout: float = 0.0  # share of a training slice that augmentation erases; 0 erases nothing
+    augmentation: str = "study"  # as the study says; "none"; or "published", V's own (D-153)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class MultiModel:
     focal: bool = False
     lookahead: bool = False
     cutout: float = 0.0
+    augmentation: str = "study"
 
 
 SINGLE_MODELS = {
@@ -62,7 +64,23 @@ SINGLE_MODELS = {
     "ssinfnet_cutout40": SingleModel(
         "SSInfNet + cutout 0.4", "single_ssinfnet+aug", pretrained=True, cutout=0.4
     ),
-}
+    "sinfnet_unaugmented": SingleModel(
+        "SInfNet, unaugmented", "single_sinfnet", augmentation="none"
+    ),
+    "sinfnet_augmented40": SingleModel(
+        "SInfNet + data aug (0.4)", "single_sinfnet+aug0.4", cutout=0.4, augmentation="published"
+    ),
+    "sinfnet_augmented50": SingleModel(
+        "SInfNet + data aug (0.5)", "single_sinfnet+aug0.5", cutout=0.5, augmentation="published"
+    ),
+    "ssinfnet_unaugmented": SingleModel(
+        "SSInfNet, unaugmented", "single_ssinfnet", pretrained=True, augmentation="none"
+    ),
+    "ssinfnet_augmented40": SingleModel(
+        "SSInfNet + data aug (0.4)", "single_ssinfnet+aug", pretrained=True, cutout=0.4,
+        augmentation="published",
+    ),
+}  # fmt: skip
 
 PRIOR_MODEL = "sinfnet"  # whose probability maps stage 2 reads (J, M; D-12)
 
@@ -88,6 +106,23 @@ MULTI_MODELS = {
     "ssinfnet_cutout40": MultiModel(
         "SSInfNet + cutout 0.4", "multi_ssinfnet+aug", pretrained=True, focal=True,
         lookahead=True, cutout=0.4,
+    ),
+    "sinfnet_unaugmented": MultiModel(
+        "SInfNet, unaugmented", "multi_sinfnet", augmentation="none"
+    ),
+    "sinfnet_augmented40": MultiModel(
+        "SInfNet + data aug (0.4)", "multi_sinfnet+aug0.4", cutout=0.4, augmentation="published"
+    ),
+    "sinfnet_augmented50": MultiModel(
+        "SInfNet + data aug (0.5)", "multi_sinfnet+aug0.5", cutout=0.5, augmentation="published"
+    ),
+    "ssinfnet_unaugmented": MultiModel(
+        "SSInfNet, unaugmented", "multi_ssinfnet", pretrained=True, focal=True, lookahead=True,
+        augmentation="none",
+    ),
+    "ssinfnet_augmented40": MultiModel(
+        "SSInfNet + data aug (0.4)", "multi_ssinfnet+aug", pretrained=True, focal=True,
+        lookahead=True, cutout=0.4, augmentation="published",
     ),
 }  # fmt: skip
 

@@ -213,3 +213,20 @@ class StudyPaths:
         if not folder.is_dir():
             raise FileNotFoundError(f"{DATA_VARIABLE}={named} is not a folder (looked at {folder})")
         return folder
+
+    def published_weights(self, named: str | None) -> str | None:
+        """Return where a file of published weights lies: below the raw data, unless it is absolute.
+
+        Parameters
+        ----------
+        named : str or None
+            As a study has it (`imagenet_weights`); None stays None.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is relative, and ``SSINFNET_DATA`` is unset or names no folder.
+        """
+        if named is None or Path(named).is_absolute():
+            return named
+        return str(self.data / named)

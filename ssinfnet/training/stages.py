@@ -131,9 +131,8 @@ def train_single(
         single_slices(cohort.of_split(split), paths) for split in ("train", "validation")
     )
     size = config.network
-    network = networks.seeded(
-        seed, networks.build_single, switches.network, size.width, _imagenet(size, switches.network)
-    )
+    weights = paths.published_weights(_imagenet(size, switches.network))
+    network = networks.seeded(seed, networks.build_single, switches.network, size.width, weights)
     transfer = None
     if switches.pseudo_labels:  # its heads have learnt to segment, too
         transfer = start_from(network, paths.pseudo_labels(fold, seed), with_heads=True)
@@ -145,7 +144,8 @@ def train_single(
     )  # fmt: skip
     folder = paths.single(model, fold, seed, part)
     history = segmentation.fit_single(
-        network, train, validation, config.training.with_cutout(switches.cutout),
+        network, train, validation,
+        config.training.augmented(switches.augmentation, switches.cutout),
         run=run, folder=folder,
     )  # fmt: skip
     return Trained(run, folder, network, history, cohort, train, validation, transfer)
@@ -191,9 +191,9 @@ def train_multi(
         for split in ("train", "validation")
     )
     size = config.network
+    weights = paths.published_weights(size.imagenet_weights)
     network = networks.seeded(
-        seed, networks.build_multi, switches.network, switches.prior, size.width,
-        size.imagenet_weights,
+        seed, networks.build_multi, switches.network, switches.prior, size.width, weights,
     )  # fmt: skip
     transfer = None
     if switches.pretrained:
@@ -204,7 +204,8 @@ def train_multi(
     )  # fmt: skip
     folder = paths.multi(model, fold, seed, prior)
     history = segmentation.fit_multi(
-        network, train, validation, config.training.with_cutout(switches.cutout), switches,
+        network, train, validation,
+        config.training.augmented(switches.augmentation, switches.cutout), switches,
         run=run, folder=folder,
     )  # fmt: skip
     return Trained(run, folder, network, history, cohort, train, validation, transfer)
@@ -239,9 +240,8 @@ def pretrain_stage(
         for split in ("train", "validation")
     )
     size, channels = config.network, 3 if stage == "single" else 6
-    network = networks.seeded(
-        seed, networks.build_inpainter, stage, size.width, size.imagenet_weights
-    )
+    weights = paths.published_weights(size.imagenet_weights)
+    network = networks.seeded(seed, networks.build_inpainter, stage, size.width, weights)
     coach = networks.seeded(seed, networks.Coach, channels, size.width)
     run = Run(stage=stage, study=study.name, width=size.width, fold=fold, seed=seed)
     folder = paths.pretraining(stage, fold, seed)

@@ -13,11 +13,15 @@ Share = Annotated[float, Field(ge=0, le=1)]
 SingleName = Literal[
     "unet", "sinfnet", "ssinfnet", "sinfnet_lite", "semi_infnet",
     "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet_cutout40",
+    "sinfnet_unaugmented", "sinfnet_augmented40", "sinfnet_augmented50",
+    "ssinfnet_unaugmented", "ssinfnet_augmented40",
 ]  # fmt: skip
 MultiName = Literal[
     "unet", "fcn8s", "sinfnet", "ssinfnet",
     "ssinfnet_no_focal_no_lookahead", "ssinfnet_no_lookahead", "ssinfnet_no_focal",
     "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet_cutout40",
+    "sinfnet_unaugmented", "sinfnet_augmented40", "sinfnet_augmented50",
+    "ssinfnet_unaugmented", "ssinfnet_augmented40",
 ]  # fmt: skip
 
 

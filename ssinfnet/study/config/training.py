@@ -81,13 +81,24 @@ class FittingConfig(EpochsConfig):
     patience: Positive | None = None  # validated epochs without a better F1; None never stops
     augmentation: AugmentationConfig = AugmentationConfig()
 
-    def with_cutout(self, fraction: float) -> Self:
-        """Return the same training with this share of every other slice erased (D-45)."""
-        if not fraction:
-            return self
-        erasing = {"cutout": 0.5, "cutout_fraction": fraction}
-        augmentation = self.augmentation.model_copy(update=erasing)
-        return self.model_copy(update={"augmentation": augmentation})
+    def augmented(self, kind: str, cutout: float) -> Self:
+        """Return the same training as a model's row augments it.
+
+        Parameters
+        ----------
+        kind : {"study", "none", "published"}
+            The study's augmentation; no change at all; or flips, crop and cutout, each of every
+            other slice, as V names them (D-153).
+        cutout : float
+            Share of every other slice that is erased (D-45); 0 erases nothing.
+        """
+        base = self.augmentation
+        if kind != "study":
+            often = 0.0 if kind == "none" else 0.5
+            base = AugmentationConfig(flip_vertical=often, flip_horizontal=often, crop=often)
+        if cutout:
+            base = base.model_copy(update={"cutout": 0.5, "cutout_fraction": cutout})
+        return self if base is self.augmentation else self.model_copy(update={"augmentation": base})
 
     @model_validator(mode="after")
     def _patience_has_a_best_epoch(self) -> Self:
