@@ -123,3 +123,13 @@ def test_volumes_name_the_model_that_is_furthest_off_in_each_class():
     assert "7 scans: at most 1,200 ml too much (U-Net, limits of agreement −50 to 2,450 ml)" in said
     assert "consolidation" not in said
     assert "No whole volume" in findings.volumes(table.iloc[2:])
+
+
+def test_the_drafts_criterion_sets_ssinfnet_beside_semi_infnet():
+    rows = [("ssinfnet", 0.40, 0.3, 0.5), ("semi_infnet", 0.45, 0.4, 0.5), ("unet", 0.1, 0, 0.2)]
+    table = pd.DataFrame(rows, columns=["model", "F1_mean", "F1_low", "F1_high"])
+    told = findings.success(table)
+    assert "F1 of SSInfNet is 0.400" in told
+    assert "Semi-Inf-Net 0.450 (0.400 to 0.500), -0.050" in told
+    assert findings.success(table[:1]) == ""
+    assert findings.show("One.", findings.success(table[:1]), "Two.") == "One. Two."

@@ -259,3 +259,21 @@ def test_comparison_refuses_models_on_different_slices(rng):
 def test_comparison_refuses_an_unknown_reference(rng):
     with pytest.raises(ValueError, match="ssinfnet"):
         scores.compare_models(toy_scores(rng), "ssinfnet", "F1")
+
+
+def test_a_difference_stands_with_its_spread_over_seeds():
+    """Seed 1 differs by 0.1 and 0.3 (mean 0.2), seed 2 by 0.0 and 0.2 (mean 0.1)."""
+    values = {("old", 1): (0.4, 0.5), ("new", 1): (0.5, 0.8),
+              ("old", 2): (0.4, 0.5), ("new", 2): (0.4, 0.7)}  # fmt: skip
+    frame = pd.DataFrame(
+        [
+            {"model": model, "seed": seed, "patient_id": name, "slice_id": name, "F1": f1}
+            for (model, seed), scored in values.items()
+            for name, f1 in zip("ab", scored, strict=True)
+        ]
+    )
+    row = scores.compare_models(frame, "old", "F1").iloc[0]
+    assert row["mean_difference"] == pytest.approx(0.15)
+    assert row["seed_spread"] == pytest.approx(0.1 / 2**0.5)
+    one = scores.compare_models(frame[frame["seed"] == 1], "old", "F1").iloc[0]
+    assert np.isnan(one["seed_spread"])

@@ -22,6 +22,7 @@ __all__ = [
     "show",
     "stability",
     "volumes",
+    "success",
 ]
 
 ALPHA = 0.05
@@ -43,7 +44,7 @@ class Paragraph(str):
 
 def show(*sentences: str) -> Paragraph:
     """Show sentences as a paragraph of a notebook."""
-    return Paragraph(" ".join(sentences))
+    return Paragraph(" ".join(filter(None, sentences)))
 
 
 def ranking(table: pd.DataFrame, metric: str = "F1", of: str = "lesion") -> str:
@@ -137,6 +138,27 @@ def gap_to_paper(table: pd.DataFrame, metric: str = "F1") -> str:
     return (
         f"Ours minus the paper's, whose slices are others: {gaps.min():+.2f} to {gaps.max():+.2f} "
         f"over {len(gaps)} printed numbers."
+    )
+
+
+def success(table: pd.DataFrame, metric: str = "F1") -> str:
+    """Say what the draft's criterion of success asks, SSInfNet beside Semi-Inf-Net (D-156).
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of stage 1, from `tables.segmentation_table`.
+    metric : str
+    """
+    rows = our_rows(table).set_index("model")
+    if not {"ssinfnet", "semi_infnet"} <= set(rows.index):
+        return ""
+    own, other = rows.loc["ssinfnet"], rows.loc["semi_infnet"]
+    gap = own[f"{metric}_mean"] - other[f"{metric}_mean"]
+    return (
+        "The draft calls self-supervision a success if it comes close to Semi-Inf-Net or above it: "
+        f"{metric} of SSInfNet is {_with_interval(own, metric, INTERVAL)}, of Semi-Inf-Net "
+        f"{_with_interval(other, metric)}, {gap:+.3f}."
     )
 
 

@@ -219,7 +219,8 @@ def compare_models(
     -------
     DataFrame
         One row for each other model: model, reference, metric, n_pairs, n_patients,
-        mean_difference (model − reference, over pairs), t, p_t, p_t_holm (paired t), w,
+        mean_difference (model − reference, over pairs), seed_spread (standard deviation of the
+        mean differences of the seeds, NaN of one seed; D-155), t, p_t, p_t_holm (paired t), w,
         p_wilcoxon, p_wilcoxon_holm (signed rank), p_permutation, p_permutation_holm (sign flips
         of each patient's mean difference), reason (why a p is NaN, else NA). All are two-sided;
         Holm's family is one test over the other models.
@@ -244,10 +245,26 @@ def compare_models(
         difference = (values[model] - values[reference]).dropna()
         tests = _paired_tests(difference, permutation_draws, np.random.default_rng(seed))
         rows.append({"model": model, "reference": reference, "metric": metric, **tests})
+        rows[-1]["seed_spread"] = _difference_spread(slice_scores, model, reference, metric)
     compared = pd.DataFrame(rows)
+    compared.insert(
+        compared.columns.get_loc("mean_difference") + 1, "seed_spread", compared.pop("seed_spread")
+    )
     for test in ("p_t", "p_wilcoxon", "p_permutation"):
         compared.insert(compared.columns.get_loc(test) + 1, f"{test}_holm", holm(compared[test]))
     return compared
+
+
+def _difference_spread(
+    slice_scores: pd.DataFrame, model: str, reference: str, metric: str
+) -> float:
+    """Return the standard deviation over seeds of two models' mean difference, NaN of one seed."""
+    if "seed" not in slice_scores:
+        return float("nan")
+    both = slice_scores[slice_scores["model"].isin([model, reference])]
+    values = both.pivot(index=["seed", "slice_id"], columns="model", values=metric)
+    difference = (values[model] - values[reference]).dropna()
+    return float(difference.groupby("seed").mean().std(ddof=1))
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -11,9 +11,9 @@ from ssinfnet import scores
 __all__ = ["class_comparison_table", "comparison_table", "leakage_table", "moved_table"]
 
 COMPARED = (
-    "model", "reference", "metric", "n_pairs", "n_patients", "mean_difference", "t", "p_t",
-    "p_t_holm", "w", "p_wilcoxon", "p_wilcoxon_holm", "p_permutation", "p_permutation_holm",
-    "mark", "reason",
+    "model", "reference", "metric", "n_pairs", "n_patients", "mean_difference", "seed_spread",
+    "t", "p_t", "p_t_holm", "w", "p_wilcoxon", "p_wilcoxon_holm", "p_permutation",
+    "p_permutation_holm", "mark", "reason",
 )  # fmt: skip
 
 
