@@ -94,6 +94,8 @@ def test_severity_is_compared_by_published_cut_points_and_micro_averages(tmp_pat
              "F1_mean": value, "F1_low": 0.1, "F1_high": 0.9, "n": 70}
             for cut, average, value in (("published", "micro", 0.5), ("published", "macro", 0.4),
                                         ("fitted", "micro", 0.7))]  # fmt: skip
+    rows.append({**rows[0], "unit": "patients", "F1_mean": 0.3})  # the manuscript scores images
+    rows = [{"unit": "images", **row} for row in rows]
     saved(tmp_path, "table_v5", rows)
     row = one(tmp_path, published="sev5", model="ssinfnet", metric="F1")
     assert (row["ours"], row["paper"], row["n"]) == (0.5, 0.55, 70)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from ssinfnet.patients import ct_score, severity
+from ssinfnet.patients import ct_score, image_severity, severity
 
 
 def test_the_ratio_counts_lesion_within_the_lungs_alone():
@@ -228,3 +228,25 @@ def test_cut_points_that_cannot_be_fitted_say_why_and_are_not_used(rng):
     assert np.isnan(fitted.loc["sinfnet", "first"])
     assert "got grades [0, 1]" in fitted.loc["sinfnet", "reason"]
     assert {cuts for _, cuts in severity.judge(graded, fitted)} == {"published", "majority"}
+
+
+def test_images_are_graded_one_by_one_and_drawn_by_patient():
+    """Patient a (grade 1) has ratios 0.1 and 0.6, b (grade 0) 0.001; c fits cut-points."""
+    ratios = pd.DataFrame({"model": "sinfnet", "patient_id": list("aabc"), "lung": 100,
+                           "lesion": [10.0, 60.0, 0.1, 50.0]})  # fmt: skip
+    faulty = pd.DataFrame({"model": "sinfnet", "patient_id": ["b"], "lung": [pd.NA],
+                           "lesion": [np.nan]})  # fmt: skip
+    ratios = pd.concat([ratios, faulty]).astype({"lung": "Int64"})
+    patients = pd.DataFrame({"model": "sinfnet", "patient_id": list("abc"), "grade": [1, 0, 2],
+                             "half": ["judge", "judge", "fit"]})  # fmt: skip
+    scored = image_severity.image_scores(ratios, patients, draws=400)["sinfnet"]
+    micro = scored.set_index(["average", "metric"]).loc[("micro", "F1")]
+    assert micro["mean"] == pytest.approx(2 / 3)  # 0.6 is graded 2
+    assert micro["n"] == 3
+    # Drawn are a twice (accuracy 1/2), a and b (2/3), or b twice (1)
+    assert (micro["low"], micro["high"]) == (0.5, 1.0)
+    # sklearn's own averages of the same grades
+    true, given = [1, 1, 0], [1, 2, 0]
+    expected = metrics.f1_score(true, given, average="macro", labels=[0, 1, 2], zero_division=0)
+    macro = scored.set_index(["average", "metric"]).loc[("macro", "F1"), "mean"]
+    assert macro == pytest.approx(expected)

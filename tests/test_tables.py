@@ -301,3 +301,10 @@ def test_severity_stands_beside_the_manuscripts_micro_averages():
     ours = table[(table["average"] == "macro") & (table["cut_points"] == "fitted")].iloc[0]
     assert ours["F1_mean"] == scored.set_index(["average", "metric"]).loc[("macro", "F1"), "mean"]
     assert ours["n"] == 4
+    images = {"sinfnet": scored.assign(n=20)}
+    both = tables.severity_table({("sinfnet", "published"): scored}, images)
+    shown = both[["unit", "average", "values"]].apply(tuple, axis=1).tolist()
+    assert shown == [
+        ("images", "micro", "ours"), ("images", "micro", "paper"), ("images", "macro", "ours"),
+        ("patients", "micro", "ours"), ("patients", "macro", "ours"),
+    ]  # fmt: skip

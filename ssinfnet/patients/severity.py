@@ -18,6 +18,8 @@ from statsmodels.stats.proportion import proportion_confint
 __all__ = [
     "CUT_POINTS",
     "GRADES",
+    "SCORED",
+    "averages",
     "calibration",
     "confusion",
     "fit_cut_points",
@@ -33,7 +35,8 @@ __all__ = [
 
 CUT_POINTS = (0.01, 0.5)  # those of the paper's public code
 GRADES = (0, 1, 2)
-AVERAGED = ("F1", "Precision", "Recall")
+SCORED = [(average, metric) for average in ("micro", "macro")
+          for metric in ("F1", "Precision", "Recall")]  # fmt: skip
 
 
 def lesion_and_lung(
@@ -271,23 +274,26 @@ def grade_scores(counted: pd.DataFrame, draws: int = 2000, seed: int = 2021) -> 
         raise ValueError("no patient is graded; scores need one at least")
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(n, cells.ravel() / n, size=draws).reshape(-1, *cells.shape)
-    estimate, spread = _averages(cells[None]), _averages(drawn.astype(np.float64))
+    estimate, spread = averages(cells[None]), averages(drawn.astype(np.float64))
     low, high = np.nanpercentile(spread, [2.5, 97.5], axis=0)
-    index = [(average, metric) for average in ("micro", "macro") for metric in AVERAGED]
-    return pd.DataFrame(
-        {
-            "average": [average for average, _ in index],
-            "metric": [metric for _, metric in index],
-            "mean": estimate[0],
-            "low": low,
-            "high": high,
-            "n": n,
-        }
+    return pd.DataFrame(SCORED, columns=["average", "metric"]).assign(
+        mean=estimate[0], low=low, high=high, n=n
     )
 
 
-def _averages(tables: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return micro F1, precision, recall and the same macro, one row a confusion matrix."""
+def averages(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return micro F1, precision, recall and the same macro, one row a confusion matrix.
+
+    Parameters
+    ----------
+    tables : (n, grades, grades) float array
+        Counts by true and given grade.
+
+    Returns
+    -------
+    (n, 6) float array
+        In the order of `SCORED`.
+    """
     hits = np.diagonal(tables, axis1=1, axis2=2)
     true, given = tables.sum(axis=2), tables.sum(axis=1)
     accuracy = hits.sum(axis=1) / tables.sum(axis=(1, 2))

@@ -59,6 +59,8 @@ def caption_count(name: str, read: Callable[[str], pd.DataFrame | None]) -> str:
         return ""
     if "outcome" in frame:
         frame = frame[[outcome in name for outcome in frame["outcome"]]]
+    if "unit" in frame:  # severity stands in the table image by image too
+        frame = frame[frame["unit"] == "patients"]
     parts = [_range(frame, name, column, NOUNS.get(column, column)) for column in columns.split()]
     return "n = " + " of ".join(part for part in parts if part) if any(parts) else ""
 

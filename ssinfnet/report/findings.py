@@ -238,6 +238,7 @@ def grades(table: pd.DataFrame) -> str:
     """
     rows = our_rows(table)
     rows = rows[(rows["cut_points"] == "published") & (rows["average"] == "micro")]
+    rows = rows[rows["unit"] == "patients"] if "unit" in rows else rows
     rows = rows.dropna(subset="F1_mean").sort_values("F1_mean")
     if rows.empty:
         return "No patient could be graded."
