@@ -133,3 +133,22 @@ def test_the_drafts_criterion_sets_ssinfnet_beside_semi_infnet():
     assert "Semi-Inf-Net 0.450 (0.400 to 0.500), -0.050" in told
     assert findings.success(table[:1]) == ""
     assert findings.show("One.", findings.success(table[:1]), "Two.") == "One. Two."
+
+
+def test_patients_with_consolidation_are_counted():
+    rows = pd.DataFrame(
+        {"patient_id": list("aabc"), "has_consolidation": [True, True, False, True]}
+    )
+    told = findings.consolidation(rows.astype({"has_consolidation": "boolean"}))
+    assert told.startswith("Consolidation shows on 3 of 4 test slices, of 2 of 3 patients")
+
+
+def test_mediators_that_rest_on_stable_phenotypes_are_named():
+    table = pd.DataFrame(
+        {"mediator": list("aabc"), "class": "ggo", "shown": ["Area", "Area", "Mean", "IMC1"],
+         "mediator_by_criterion": [True, True, True, False],
+         "stable": pd.array([True, True, False, True], "boolean")}
+    )  # fmt: skip
+    told = findings.stable_mediators({"infected": table})
+    assert "of 2 mediators for infected 1 are stable (Area of ggo)" in told
+    assert "(none)" in findings.stable_mediators({"severe": table[table["mediator"] == "b"]})

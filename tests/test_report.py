@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from ssinfnet import report
+from ssinfnet.storage import provenance
 from ssinfnet.study.config import DataConfig, SourceConfig, Study, load_study
 
 MADE = {"study": "toy", "parameters": {"seed": 5}, "versions": {"numpy": "9.9"}, "inputs": {}}
@@ -127,6 +128,10 @@ def test_manifest_lists_by_name_what_was_saved_and_what_made_it(tmp_path, figure
     assert manifest["undertrained"].tolist() == [False, True]
     assert manifest["files"].iloc[1] == ["table_3b.csv", "table_3b.md", "table_3b.tex"]
     assert manifest["made"].iloc[0] == MADE
+    machine = manifest["machine"].iloc[0]
+    assert machine["processor"] == provenance.machine()["processor"]
+    assert machine["instructions"] == list(provenance.instructions())
+    assert machine["instructions"]  # numpy names at least those that it was built for
 
 
 def test_manifest_of_an_empty_folder_has_no_rows(tmp_path):

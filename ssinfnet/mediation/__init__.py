@@ -110,9 +110,10 @@ __all__ = [
 ASSUMPTIONS = (
     "An indirect effect says how exposure, phenotype and outcome vary together. To read it as a "
     "cause needs more than the data show: that exposure came before the lesion and the lesion "
-    "before the outcome, though all were recorded at one admission; that nothing unmeasured acts "
-    "on two of the three (the tables of sensitivity say how strong such a thing would have to be); "
-    "and that no other consequence of the exposure acts on both phenotype and outcome."
+    "before the outcome, though the exposures are cross-sectional, recorded with all else at one "
+    "admission; that nothing unmeasured acts on two of the three (the tables of sensitivity say "
+    "how strong such a thing would have to be); and that no other consequence of the exposure acts "
+    "on both phenotype and outcome."
 )
 PAPERS_OUTCOME = (
     "The paper's outcome is infection against none, although it is called severity (D-20): lesions "

@@ -5,6 +5,8 @@ The sentences say what was measured, on how many, with which interval; they do n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from ssinfnet.paper.published import our_rows
@@ -12,7 +14,9 @@ from ssinfnet.study.models import model_label
 from ssinfnet.tables import p_text
 
 __all__ = [
+    "ONE_READING",
     "Paragraph",
+    "consolidation",
     "costs",
     "differences",
     "gap_to_paper",
@@ -22,6 +26,7 @@ __all__ = [
     "show",
     "stability",
     "volumes",
+    "stable_mediators",
     "success",
 ]
 
@@ -33,6 +38,12 @@ CLASS_NAMES = {
     "ggo": "ground glass",
     "lesion_macro": "ground glass and consolidation",
 }
+
+
+ONE_READING = (
+    "Each mask is one reading: no second reader's is published, so no score tells how far a "
+    "network is from readers beside how far readers are from each other."
+)
 
 
 class Paragraph(str):
@@ -246,6 +257,48 @@ def grades(table: pd.DataFrame) -> str:
     return (
         f"By the published cut-points {model_label(best['model'])} agrees best with the clinic: "
         f"micro F1 {best['F1_mean']:.3f} over {int(best['n']):,} patients."
+    )
+
+
+def consolidation(rows: pd.DataFrame) -> str:
+    """Say how many test patients show consolidation, on which its scores rest.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Test slices of the cohort, with patient_id and has_consolidation.
+    """
+    shown = rows["has_consolidation"].fillna(False).astype(bool)
+    people = rows.loc[shown, "patient_id"].nunique()
+    return (
+        f"Consolidation shows on {int(shown.sum()):,} of {len(rows):,} test slices, of {people:,} "
+        f"of {rows['patient_id'].nunique():,} patients: its scores rest on these."
+    )
+
+
+def stable_mediators(effects: Mapping[str, pd.DataFrame]) -> str:
+    """Say which mediators rest on phenotypes that do not turn on a mask's outline (D-57).
+
+    Parameters
+    ----------
+    effects : mapping of str to DataFrame
+        Outcome → from `mediation.described`.
+    """
+    said = []
+    for outcome, table in effects.items():
+        found = table[table["mediator_by_criterion"]].drop_duplicates("mediator")
+        stable = found[found["stable"].fillna(False).astype(bool)]
+        names = (
+            ", ".join(
+                f"{shown} of {of}"
+                for shown, of in zip(stable["shown"], stable["class"], strict=True)
+            )
+            or "none"
+        )
+        said.append(f"of {len(found)} mediators for {outcome} {len(stable)} are stable ({names})")
+    return (
+        "Phenotypes are stable if they hardly change with the mask's outline and between the "
+        f"annotation and the prediction: {'; '.join(said)}."
     )
 
 

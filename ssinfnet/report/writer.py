@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from ssinfnet import tables
 from ssinfnet.evaluation import learnt
 from ssinfnet.report import bundle, html_page
-from ssinfnet.storage import artifacts
+from ssinfnet.storage import artifacts, provenance
 from ssinfnet.study.config import Study
 from ssinfnet.study.paths import StudyPaths
 
@@ -193,13 +193,14 @@ def read_manifest(folder: Path) -> pd.DataFrame:
     -------
     DataFrame
         name, kind (``table`` or ``figure``), title, undertrained, unlearnt (list of the trainings
-        behind its marks), files (list of names), sha256 (dict by file name), made (dict); no rows
-        if nothing has been saved.
+        behind its marks), files (list of names), sha256 (dict by file name), made (dict) and
+        machine (dict: processor, instructions); no rows if nothing has been saved.
     """
     records_of = sorted((folder / MANIFEST).glob("[!.]*.json"))
-    # A record of an earlier version has no list of trainings.
-    records = [{"unlearnt": [], **artifacts.read_json(path)} for path in records_of]
-    columns = ["name", "kind", "title", "undertrained", "unlearnt", "files", "sha256", "made"]
+    # A record of an earlier version has no list of trainings, or no machine.
+    records = [{"unlearnt": [], "machine": {}, **artifacts.read_json(path)} for path in records_of]
+    columns = ["name", "kind", "title", "undertrained", "unlearnt", "files", "sha256", "made",
+               "machine"]  # fmt: skip
     return pd.DataFrame(records, columns=columns)
 
 
@@ -292,5 +293,9 @@ def _record(
         "files": [path.name for path in files],
         "sha256": {path.name: artifacts.sha256(path) for path in files},
         "made": dict(made),
+        "machine": {
+            "processor": provenance.processor(),
+            "instructions": list(provenance.instructions()),
+        },
     }
     artifacts.write_json(record_path(folder, name), record)

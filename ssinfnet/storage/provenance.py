@@ -11,14 +11,17 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ssinfnet.storage import artifacts
 
-__all__ = ["code_version", "hashed_artifacts", "machine", "notebook_runs", "versions"]
+__all__ = ["code_version", "hashed_artifacts", "instructions", "machine", "notebook_runs",
+           "processor", "versions"]  # fmt: skip
 
 WRITES_THE_PAGE = "18_report"  # not among what it reports: it is still running
 RUN_COLUMNS = ["study", "notebook", "parameters", "seconds", "started"]
@@ -37,7 +40,7 @@ def machine() -> dict[str, Any]:
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(memory, 1),
         "operating_system": f"{_operating_system()} ({platform.machine()})",
@@ -161,10 +164,22 @@ def _operating_system() -> str:
         return f"{platform.system()} {platform.release()}"
 
 
-def _processor() -> str:
+@cache
+def processor() -> str:
+    """Return the name of the processor's model."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.machine()
+
+
+@cache
+def instructions() -> tuple[str, ...]:
+    """Return the sets of vector instructions that numpy computes with here, the oldest first.
+
+    Sums are rounded in another order with each, so that a figure may differ in its last digits.
+    """
+    found = np.show_config(mode="dicts")["SIMD Extensions"]
+    return (*found.get("baseline", ()), *found.get("found", ()))
