@@ -118,6 +118,19 @@ def predict(
     resample: Annotated[
         bool, typer.Option("--resample", help="tilted gantries: predict on a grid at right angles")
     ] = False,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHICH",
+            help="CT series of a study or CD: a pattern of the description such as '*lung*', a "
+            "SeriesInstanceUID, thickest or thinnest of each study; may be repeated. Every axial "
+            "one by default",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print rows, files and what was not used as JSON")
+    ] = False,
 ) -> None:
     """Segment scans: maps and masks in their own geometry, tables and a picture of each.
 
@@ -138,13 +151,17 @@ def predict(
         )  # fmt: skip
         written = predicted_files.predict_into(
             to, inputs, predictor, phenotypes=phenotypes, dicom=dicom_seg,
-            declared=Declared(slope, offset, parsing.window(window)), resample=resample,
+            declared=Declared.of(slope, offset, window), resample=resample,
+            series=series or (),
         )  # fmt: skip
-    for row in written.rows:
-        typer.echo(burden.headline(row))
-    if predictor.model.description.training.study.get("undertrained"):
-        typer.echo("undertrained: this model shows that the chain runs, not what can be reached")
-    typer.echo(written.text(to))
+    if as_json:
+        typer.echo(written.json(to))
+    else:
+        for row in written.rows:
+            typer.echo(burden.headline(row))
+        if predictor.model.description.training.study.get("undertrained"):
+            typer.echo("undertrained: this model shows that the chain runs, not what can be reached")
+        typer.echo(written.text(to))
     for one in written.refused:
         typer.echo(f"not used: {one.input}: {one.reason}", err=True)
     if written.status:

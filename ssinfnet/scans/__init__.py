@@ -4,10 +4,12 @@ from ssinfnet.scans.reading import (
     Excluded,
     Place,
     Scan,
+    choose_series,
     find_scans,
     free_name,
     read_scan,
     short_name,
 )
 
-__all__ = ["Excluded", "Place", "Scan", "find_scans", "free_name", "read_scan", "short_name"]
+__all__ = ["Excluded", "Place", "Scan", "choose_series", "find_scans", "free_name", "read_scan",
+           "short_name"]  # fmt: skip

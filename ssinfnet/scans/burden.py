@@ -25,6 +25,7 @@ COLUMNS = (
     "spacing_slice_mm", "spacing_row_mm", "spacing_column_mm",
     "slices_with_lungs", "lesion_fraction", "grade",
     "lesion_ml", "ggo_ml", "consolidation_ml", "ct_ss", "reason",
+    "series_description", "study_uid", "series_uid",
 )  # fmt: skip
 
 # What V's grades mean; by the cut-points of the paper's public code, 1 % and 50 % of the lungs
@@ -54,7 +55,8 @@ def measure(
     -------
     dict
         Of `COLUMNS`. ``lesion_fraction`` is V eq 7 pooled over the slices whose lungs were found
-        (D-52), ``grade`` follows from it by the published cut-points, ``ct_ss`` is 0 to 40.
+        (D-52), ``grade`` follows from it by the published cut-points, ``ct_ss`` is 0 to 40. The
+        last three are None unless the scan is a DICOM series.
     """
     lungs, faults = _lungs(scan, window_hu)
     per_slice = [
@@ -85,6 +87,9 @@ def measure(
         **ml,
         "ct_ss": ct_ss,
         "reason": "; ".join([*reasons, *scan.doubts]),
+        "series_description": scan.series.description if scan.series else None,
+        "study_uid": scan.series.study_uid if scan.series else None,
+        "series_uid": scan.series.uid if scan.series else None,
     }
     return {name: found[name] for name in COLUMNS}
 

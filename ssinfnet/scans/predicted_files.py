@@ -20,12 +20,11 @@ the scans of all calls that wrote into the folder, told apart by the names and b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -34,8 +33,13 @@ from ssinfnet import plots
 from ssinfnet.data.sources import dicom_seg
 from ssinfnet.data.sources.intensities import Declared
 from ssinfnet.data.sources.volume_files import write_map
-from ssinfnet.patients import phenotypes as radiomics
-from ssinfnet.scans import Excluded, Scan, burden, find_scans, read_scan
+from ssinfnet.scans import Excluded, Scan, choose_series, find_scans, read_scan
+from ssinfnet.scans.predicted_tables import (
+    Written,
+    refused_before,
+    write_manifest,
+    write_tables,
+)
 from ssinfnet.scans.prediction import Prediction, Predictor
 from ssinfnet.scans.prediction_plan import (
     EXCLUDED,
@@ -59,58 +63,6 @@ CAPTION = 28  # letters
 DEEPEST = np.iinfo(np.uint16).max
 
 
-@dataclass
-class Written:
-    """What `predict_into` did, and what earlier calls left in the folder."""
-
-    excluded: list[Excluded] = field(default_factory=list)
-    kept: int = 0  # scans whose files were current
-    # Name of a scan → its record: the scans of this call, and the others in the folder
-    records: dict[str, dict[str, Any]] = field(default_factory=dict)
-    earlier: dict[str, dict[str, Any]] = field(default_factory=dict)
-    earlier_refused: list[Excluded] = field(default_factory=list)
-
-    def add(self, name: str, record: dict[str, Any]) -> None:
-        """Note that a scan's files are there."""
-        self.earlier.pop(name, None)
-        self.records[name] = record
-        self.excluded += [Excluded(*one) for one in record["left_out"]]
-
-    def drop(self, name: str, before: dict[str, Any] | None) -> None:
-        """Forget a scan whose files could not be put in place; those of an earlier call are."""
-        if before:
-            self.earlier[name] = before
-        if record := self.records.pop(name, None):
-            left_out = [Excluded(*one) for one in record["left_out"]]
-            self.excluded = [one for one in self.excluded if one not in left_out]
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows of this call's scans."""
-        return [record["row"] for record in self.records.values()]
-
-    @property
-    def refused(self) -> list[Excluded]:
-        """Whole inputs that could not be used."""
-        return [one for one in self.excluded if not one.file]
-
-    @property
-    def status(self) -> int:
-        """0 if every file was used, 1 if an input was not, 3 if only files beside were not."""
-        return 1 if self.refused else 3 if self.excluded else 0
-
-    def text(self, folder: Path) -> str:
-        """Say in a line what was done."""
-        current = f", {self.kept} of them current already" if self.kept else ""
-        earlier = f", beside {len(self.earlier)} of earlier calls" if self.earlier else ""
-        files = len(self.excluded) - len(self.refused)
-        return (
-            f"{len(self.rows)} scan(s) in {folder / PREDICTIONS}{current}{earlier}; "
-            f"{len(self.refused)} input(s) and {files} file(s) beside not used. "
-            "Research only, not a medical device."
-        )
-
-
 def predict_into(
     folder: Path,
     inputs: Iterable[Path | str],
@@ -120,6 +72,7 @@ def predict_into(
     dicom: bool = True,
     declared: Declared | None = None,
     resample: bool = False,
+    series: Iterable[str] = (),
 ) -> Written:
     """Predict scans one by one and write what is seen; go on where an earlier call stopped.
 
@@ -140,6 +93,8 @@ def predict_into(
         How intensities become Hounsfield units, where they are neither these nor 8-bit grey.
     resample : bool
         Put volumes whose axes are not at right angles onto a grid whose axes are.
+    series : iterable of str
+        The CT series that are wanted, see `scans.choose_series`; every axial one by default.
 
     Returns
     -------
@@ -152,17 +107,21 @@ def predict_into(
         If a file that is not ours, or was changed since, would be replaced or removed. No scan has
         been predicted then.
     ValueError
-        If the folder's record of our files is none.
+        If the folder's record of our files is none, or if `series` names none.
     """
     places, excluded = find_scans(inputs)
+    wanted = list(series)
+    places, unchosen = choose_series(places, wanted)
+    excluded += [] if wanted else unchosen
     asked = {"phenotypes": phenotypes, "dicom": dicom}
     # Only where they are asked for: what earlier versions wrote without them is current still.
     asked |= {"declared": declared.settings()} if declared else {}
     asked |= {"resample": True} if resample else {}
     written = WrittenFiles.of(folder)
     planned = plan(written, places, predictor, asked)
-    done = Written(excluded=[*excluded, *planned.unreadable], earlier=planned.records)
-    done.earlier_refused = _refused_before(folder, {place.name for place in places}, excluded)
+    done = Written(excluded=[*excluded, *planned.unreadable], earlier=planned.records,
+                   unchosen=unchosen if wanted else [])  # fmt: skip
+    done.earlier_refused = refused_before(folder, {place.name for place in places}, excluded)
     for number, job in enumerate(planned.jobs, start=1):
         progress.say(f"scan {number} of {len(planned.jobs)}: {job.place.name}")
         if job.record:
@@ -178,7 +137,7 @@ def predict_into(
             with written.replacing(files_of(written, job.place.name)) as staged:
                 record = _write_scan(staged, found, predictor, job.made, asked)
                 done.add(job.place.name, record)
-                _write_tables(staged, done)  # each time, so that a killed run leaves what it has
+                write_tables(staged, done)  # each time, so that a killed run leaves what it has
         except FileExistsError:  # somebody else's file is in the way: nothing is to be replaced
             raise
         except Exception as error:  # one scan must not end the others, whatever is wrong with it
@@ -188,19 +147,9 @@ def predict_into(
             reason = without_folders(reason, job.place)
             done.excluded.append(Excluded(job.place.name, "", reason))
     with written.replacing([PHENOTYPES]) as staged:
-        _write_tables(staged, done)
-        _write_manifest(staged, done, predictor, asked)
+        write_tables(staged, done)
+        write_manifest(staged, done, predictor, asked)
     return done
-
-
-def _refused_before(folder: Path, scans: set[str], excluded: list[Excluded]) -> list[Excluded]:
-    """Return the inputs that earlier calls could not use, but for those of this call."""
-    if not (folder / EXCLUDED).is_file():
-        return []
-    table = pd.read_csv(folder / EXCLUDED, keep_default_na=False, dtype=str)
-    rows = [Excluded(*row) for row in table.itertuples(index=False)]
-    again = scans | {one.input for one in excluded}
-    return [row for row in rows if not row.file and row.input not in again]
 
 
 def _write_scan(
@@ -218,12 +167,23 @@ def _write_scan(
     _draw(files[-1], found, predictor, row)
     record = {
         "made": dict(by),
-        "row": _plain(row),
+        "row": _plain(row | {"identity": _identity(by["inputs"], found.scan)}),
         "phenotypes": _plain(found.phenotypes()) if asked["phenotypes"] else None,
         "left_out": [list(one) for one in found.scan.left_out],
         "files": {path.relative_to(folder).as_posix(): artifacts.sha256(path) for path in files},
     }
     return artifacts.read_json(artifacts.write_json(folder / record_name(found.name), record))
+
+
+def _identity(inputs: Mapping[str, str], scan: Scan) -> str:
+    """Return what a scan is by the bytes of its files alone, whatever they are called (D-114).
+
+    That is the SHA-256 of the one file, or of the sorted SHA-256s of several; files that are no
+    part of the scan do not count.
+    """
+    beside = {one.file for one in scan.left_out}
+    hashes = sorted(its for name, its in inputs.items() if name not in beside)
+    return hashes[0] if len(hashes) == 1 else sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,39 +283,3 @@ def _title(found: Prediction, predictor: Predictor, row: Mapping[str, Any]) -> s
     short = predictor.model.description.training.study.get("undertrained")
     model = f"model {predictor.model.name}{', undertrained' if short else ''}{averaged}"
     return f"{found.name}: {'; '.join(facts)}\n{slices}, {model}"
-
-
-def _write_tables(folder: Path, done: Written) -> None:
-    """Write a row a scan: those of other calls by name, then this call's in its order."""
-    records = [*(done.earlier[name] for name in sorted(done.earlier)), *done.records.values()]
-    excluded = [Excluded(*one) for record in done.earlier.values() for one in record["left_out"]]
-    tables: dict[str, tuple[list[Any], Any]] = {
-        PREDICTIONS: ([record["row"] for record in records], list(burden.COLUMNS)),
-        EXCLUDED: (excluded + done.earlier_refused + done.excluded, list(Excluded._fields)),
-    }
-    if phenotypes := [record["phenotypes"] for record in records if record["phenotypes"]]:
-        names = radiomics.columns(radiomics.CLASSES)
-        known = [name for name in names if any(name in row for row in phenotypes)]
-        tables[PHENOTYPES] = phenotypes, ["scan", *known]
-    for name, (rows, columns) in tables.items():
-        table = pd.DataFrame(rows, columns=columns)
-        if name == PREDICTIONS:
-            table = table.astype({"grade": "Int64", "ct_ss": "Int64"})
-        artifacts.write_text(folder / name, table.to_csv(index=False, lineterminator="\n"))
-
-
-def _write_manifest(
-    folder: Path, done: Written, predictor: Predictor, asked: Mapping[str, Any]
-) -> None:
-    """Write what this call was, and scan by scan what made the files in the folder."""
-    records = done.earlier | done.records
-    model = predictor.model
-    content = artifacts.made_by("predict", {**predictor.settings(), **asked})
-    content |= {
-        "model": {"name": model.name, "sha256": model.digest, "files": model.description.files()},
-        "settings": {name: record["made"]["parameters"] for name, record in records.items()},
-        "inputs": {name: record["made"]["inputs"] for name, record in records.items()},
-        "outputs": {name: record["files"] for name, record in records.items()},
-        "tables": {name: artifacts.sha256(folder / name) for name in (PREDICTIONS, EXCLUDED)},
-    }
-    artifacts.write_json(folder / MANIFEST, content)

@@ -22,7 +22,15 @@ from ssinfnet import inference
 from ssinfnet.data import images, slice_sets
 from ssinfnet.data.batches import SliceSet
 from ssinfnet.data.sources.intensities import Declared
-from ssinfnet.scans import Excluded, Scan, burden, find_scans, model_folder, read_scan
+from ssinfnet.scans import (
+    Excluded,
+    Scan,
+    burden,
+    choose_series,
+    find_scans,
+    model_folder,
+    read_scan,
+)
 from ssinfnet.scans.model_folder import Chain, Model
 from ssinfnet.training import fitting
 from ssinfnet.work import progress
@@ -92,6 +100,7 @@ def predict(
     threshold: float | None = None,
     threads: int | None = None,
     declared: Declared | None = None,
+    series: Iterable[str] = (),
     refused: list[Excluded] | None = None,
 ) -> Iterator[Prediction]:
     """Yield what a model sees in each scan below some paths; one scan is in memory at a time.
@@ -118,6 +127,8 @@ def predict(
         Of the processor; ``OMP_NUM_THREADS`` or 1 if None (D-162).
     declared : Declared or None
         How intensities become Hounsfield units, where they are neither these nor 8-bit grey.
+    series : iterable of str
+        The CT series that are wanted, see `scans.choose_series`; every axial one by default.
     refused : list or None
         Receives what cannot be used, with the reason, and the others go on; None raises instead.
 
@@ -145,6 +156,9 @@ def predict(
         raise ValueError(f"{whole[0].input}: {whole[0].reason}")
     if refused is not None:
         refused += excluded
+    places, unchosen = choose_series(places, series)
+    if refused is not None:
+        refused += unchosen
     for place in places:
         try:
             scan = read_scan(place, declared)

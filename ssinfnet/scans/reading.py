@@ -23,11 +23,13 @@ from ssinfnet.data.sources.files import UnreadableFile, in_order, read_picture
 from ssinfnet.data.sources.intensities import Declared, labels_fault, units_doubt, units_fault
 from ssinfnet.data.sources.kinds import DICOM, NIFTI, PICTURE, kind_of, readable_name, stem_of
 from ssinfnet.data.sources.resampling import upright
+from ssinfnet.data.sources.series import SeriesFacts, unwanted
 from ssinfnet.data.sources.tree import Found, Tree, look_through, relative_name
 from ssinfnet.data.sources.volume_files import Volume, read_volume
 from ssinfnet.storage.written_files import without_written
 
-__all__ = ["Excluded", "Place", "Scan", "find_scans", "free_name", "read_scan", "short_name"]
+__all__ = ["Excluded", "Place", "Scan", "choose_series", "find_scans", "free_name", "read_scan",
+           "short_name"]  # fmt: skip
 
 KINDS = {DICOM: "DICOM", NIFTI: "NIfTI", PICTURE: "pictures"}
 MOST_UNEVEN = 2  # of a pixel's sides; a detector's pixels are square
@@ -56,12 +58,15 @@ class Place:
     files : tuple of Path
         Every file that the scan may be read from, but for what ssinfnet wrote there; the folder's
         where they are not given.
+    series : SeriesFacts or None
+        What the headers of a CT series say.
     """
 
     name: str
     path: Path
     kind: str = ""
     files: tuple[Path, ...] = ()
+    series: SeriesFacts | None = None
 
     def __post_init__(self) -> None:
         if not self.files:
@@ -69,6 +74,7 @@ class Place:
             here = [one for one in below if one.path == self.path] or [Found(self.path, DICOM, ())]
             object.__setattr__(self, "kind", KINDS[here[0].kind])
             object.__setattr__(self, "files", here[0].files)
+            object.__setattr__(self, "series", here[0].series)
 
     def pictures(self) -> list[Path]:
         """Return the slice pictures of the scan in their order; none if it is a volume."""
@@ -114,6 +120,8 @@ class Scan:
         What is odd about the scan, for the reader of its numbers.
     resampled : bool
         The volume is not on the input's own grid.
+    series : SeriesFacts or None
+        What the headers of a CT series say.
     """
 
     name: str
@@ -124,6 +132,7 @@ class Scan:
     left_out: tuple[Excluded, ...] = ()
     doubts: tuple[str, ...] = ()
     resampled: bool = False
+    series: SeriesFacts | None = None
 
     def __len__(self) -> int:
         return len(self.slices)
@@ -189,7 +198,39 @@ def find_scans(inputs: Iterable[Path | str]) -> tuple[list[Place], list[Excluded
                 known.add(its)
                 scans.append(one)
     pairs = zip(_names(scans), scans, strict=True)
-    return [Place(name, one.path, KINDS[one.kind], one.files) for name, one in pairs], excluded
+    places = [Place(name, one.path, KINDS[one.kind], one.files, one.series) for name, one in pairs]
+    return places, excluded
+
+
+def choose_series(
+    places: Sequence[Place], wanted: Iterable[str] = ()
+) -> tuple[list[Place], list[Excluded]]:
+    """Divide scans into those that are wanted and the CT series that are not (D-113).
+
+    Parameters
+    ----------
+    places : sequence of Place
+        Those that are no CT series are all wanted.
+    wanted : iterable of str
+        See `series.unwanted`: patterns of descriptions, UIDs, ``thickest`` or ``thinnest``.
+
+    Returns
+    -------
+    places : list of Place
+    excluded : list of Excluded
+        A row a series that is not wanted.
+
+    Raises
+    ------
+    ValueError
+        If something that is wanted names no series.
+    """
+    of_series = [place for place in places if place.series]
+    reasons = unwanted([place.series for place in of_series], wanted)
+    excluded = {of_series[index].name: why for index, why in reasons.items()}
+    kept = [place for place in places if place.name not in excluded]
+    return kept, [Excluded(place.name, place.series.label(), excluded[place.name])
+                  for place in of_series if place.name in excluded]  # fmt: skip
 
 
 def _tree(path: Path) -> Tree:
@@ -283,7 +324,7 @@ def read_scan(place: Place, declared: Declared | None = None, *, resample: bool 
         volume = upright(volume)
         doubts = [RESAMPLED if doubt == TILTED else doubt for doubt in doubts]
     return Scan(place.name, place.kind, volume.slices, volume, left_out=left_out,
-                doubts=tuple(doubts), resampled=resampled)  # fmt: skip
+                doubts=tuple(doubts), resampled=resampled, series=place.series)  # fmt: skip
 
 
 def _doubts(volume: Volume) -> list[str]:

@@ -137,9 +137,19 @@ class Header(NamedTuple):
         return tuple(self.text(name) for name in names)
 
     @property
-    def position(self) -> NDArray[np.float64]:
-        """Where the first pixel of a slice lies, in mm to the patient's left, back and head."""
-        return np.array(self.data.ImagePositionPatient, dtype=float)
+    def positions(self) -> NDArray[np.float64]:
+        """Where the first pixel of each slice lies, (n, 3), in mm to the left, back and head."""
+        return np.array([self.data.ImagePositionPatient], dtype=float)
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """The direction across the slices, of length 1, on the axes of `positions`."""
+        return np.cross(*np.array(self.data.ImageOrientationPatient, dtype=float).reshape(2, 3))
+
+    @property
+    def thickness_mm(self) -> float:
+        """How thick a slice is; NaN if the header does not say."""
+        return float(self.data.get("SliceThickness") or "nan")
 
     @property
     def number(self) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from ssinfnet.data.sources import dicom
 from ssinfnet.data.sources.files import in_order, visible
 from ssinfnet.data.sources.kinds import DICOM, DICOMDIR, NIFTI, PICTURE, kind_of, readable_name
+from ssinfnet.data.sources.series import SeriesFacts, facts_of
 from ssinfnet.storage.written_files import without_written
 
 __all__ = ["Found", "Tree", "look_through", "relative_name"]
@@ -30,6 +31,7 @@ class Found(NamedTuple):
     kind: str  # DICOM, NIFTI or PICTURE
     files: tuple[Path, ...]  # what it is read from, with what lies among the slices
     number: str = ""  # of the series, where its folder holds several
+    series: SeriesFacts | None = None  # of a CT series
 
 
 class Tree(NamedTuple):
@@ -47,7 +49,7 @@ def look_through(path: Path) -> Tree:
     their folder or below it. Hidden files and what ssinfnet wrote are passed over.
     """
     if not path.is_dir():
-        return Tree([Found(path, _kind(path) or DICOM, (path,))], [])
+        return Tree([_alone(path)], [])
     unused: list[tuple[Path, str]] = []
     folders = {folder: _sorted_by_kind(files, unused) for folder, files in _walk(path, unused)}
     series = _series(folders)
@@ -72,6 +74,14 @@ def look_through(path: Path) -> Tree:
         scans += [*here, *volumes]
         unused += [(file, _reason(file)) for file in rest]
     return Tree(scans, unused)
+
+
+def _alone(path: Path) -> Found:
+    """Return a file that is given by itself."""
+    kind = _kind(path) or DICOM
+    header = dicom.read_header(path) if kind == DICOM and path.is_file() else None
+    facts = facts_of([header]) if header and not header.reason else None
+    return Found(path, kind, (path,), series=facts)
 
 
 def relative_name(file: Path, folder: Path) -> str:
@@ -151,6 +161,7 @@ def _series(folders: dict[Path, dict[str, list[Path]]]) -> list[Found]:
             Path(os.path.commonpath(homes)), DICOM,
             tuple(sorted([*(header.path for header in part), *among])),
             part[0].number if has_neighbours else "",
+            facts_of(part),
         ))  # fmt: skip
     return found
 
@@ -161,7 +172,7 @@ def _homes(part: Sequence[dicom.Header]) -> set[Path]:
 
 def _parts(by_folder: dict[Path, list[dicom.Header]]) -> list[list[dicom.Header]]:
     """Join the slices of a series from all folders, but for copies: they repeat its positions."""
-    positions = [{tuple(np.round(header.position, 2)) for header in headers}
+    positions = [{tuple(place) for header in headers for place in np.round(header.positions, 2)}
                  for headers in by_folder.values()]  # fmt: skip
     if len(set().union(*positions)) == sum(len(one) for one in positions):
         return [[header for headers in by_folder.values() for header in headers]]

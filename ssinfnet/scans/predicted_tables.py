@@ -1,0 +1,140 @@
+"""The tables and the manifest of a folder of predictions, and what a call did there.
+
+The tables have the scans of all calls that wrote into the folder: a row a scan, and a row for
+whatever was not used. A scan's ``identity`` is the same for the same bytes, whatever its files are
+called (D-114).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ssinfnet.patients import phenotypes as radiomics
+from ssinfnet.scans import Excluded, burden
+from ssinfnet.scans.prediction import Predictor
+from ssinfnet.scans.prediction_plan import EXCLUDED, MANIFEST, PHENOTYPES, PREDICTIONS
+from ssinfnet.storage import artifacts
+
+__all__ = ["COLUMNS", "Written", "refused_before", "write_manifest", "write_tables"]
+
+COLUMNS = (burden.COLUMNS[0], "identity", *burden.COLUMNS[1:])
+
+
+@dataclass
+class Written:
+    """What `predict_into` did, and what earlier calls left in the folder."""
+
+    excluded: list[Excluded] = field(default_factory=list)
+    unchosen: list[Excluded] = field(default_factory=list)  # series that were not asked for
+    kept: int = 0  # scans whose files were current
+    # Name of a scan → its record: the scans of this call, and the others in the folder
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    earlier: dict[str, dict[str, Any]] = field(default_factory=dict)
+    earlier_refused: list[Excluded] = field(default_factory=list)
+
+    def add(self, name: str, record: dict[str, Any]) -> None:
+        """Note that a scan's files are there."""
+        self.earlier.pop(name, None)
+        self.records[name] = record
+        self.excluded += [Excluded(*one) for one in record["left_out"]]
+
+    def drop(self, name: str, before: dict[str, Any] | None) -> None:
+        """Forget a scan whose files could not be put in place; those of an earlier call are."""
+        if before:
+            self.earlier[name] = before
+        if record := self.records.pop(name, None):
+            left_out = [Excluded(*one) for one in record["left_out"]]
+            self.excluded = [one for one in self.excluded if one not in left_out]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of this call's scans."""
+        return [record["row"] for record in self.records.values()]
+
+    @property
+    def refused(self) -> list[Excluded]:
+        """Whole inputs that could not be used."""
+        return [one for one in self.excluded if not one.file]
+
+    @property
+    def status(self) -> int:
+        """0 if every file was used, 1 if an input was not, 3 if only files beside were not."""
+        return 1 if self.refused else 3 if self.excluded else 0
+
+    def json(self, folder: Path) -> str:
+        """Return what was done as JSON, for programs.
+
+        It has ``folder`` and ``status``; ``scans``, a row of `COLUMNS` each with its ``files``
+        below the folder; ``not_used``, a row of input, file and reason each.
+        """
+        scans = [{**record["row"], "files": sorted(record["files"])}
+                 for record in self.records.values()]  # fmt: skip
+        not_used = [one._asdict() for one in (*self.excluded, *self.unchosen)]
+        content = {"folder": str(folder), "status": self.status}
+        return json.dumps({**content, "scans": scans, "not_used": not_used}, indent=2)
+
+    def text(self, folder: Path) -> str:
+        """Say in a line what was done."""
+        current = f", {self.kept} of them current already" if self.kept else ""
+        earlier = f", beside {len(self.earlier)} of earlier calls" if self.earlier else ""
+        files = len(self.excluded) - len(self.refused)
+        return (
+            f"{len(self.rows)} scan(s) in {folder / PREDICTIONS}{current}{earlier}; "
+            f"{len(self.refused)} input(s) and {files} file(s) beside not used. "
+            "Research only, not a medical device."
+        )
+
+
+def refused_before(folder: Path, scans: set[str], excluded: list[Excluded]) -> list[Excluded]:
+    """Return the inputs that earlier calls could not use, but for those of this call."""
+    if not (folder / EXCLUDED).is_file():
+        return []
+    table = pd.read_csv(folder / EXCLUDED, keep_default_na=False, dtype=str)
+    rows = [Excluded(*row) for row in table.itertuples(index=False)]
+    again = scans | {one.input for one in excluded}
+    return [row for row in rows if not row.file and row.input not in again]
+
+
+def write_tables(folder: Path, done: Written) -> None:
+    """Write a row a scan: those of other calls by name, then this call's in its order."""
+    records = [*(done.earlier[name] for name in sorted(done.earlier)), *done.records.values()]
+    excluded = [Excluded(*one) for record in done.earlier.values() for one in record["left_out"]]
+    tables: dict[str, tuple[list[Any], Any]] = {
+        PREDICTIONS: ([record["row"] for record in records], list(COLUMNS)),
+        EXCLUDED: (
+            excluded + done.earlier_refused + done.excluded + done.unchosen,
+            list(Excluded._fields),
+        ),
+    }
+    if phenotypes := [record["phenotypes"] for record in records if record["phenotypes"]]:
+        names = radiomics.columns(radiomics.CLASSES)
+        known = [name for name in names if any(name in row for row in phenotypes)]
+        tables[PHENOTYPES] = phenotypes, ["scan", *known]
+    for name, (rows, columns) in tables.items():
+        table = pd.DataFrame(rows, columns=columns)
+        if name == PREDICTIONS:
+            table = table.astype({"grade": "Int64", "ct_ss": "Int64"})
+        artifacts.write_text(folder / name, table.to_csv(index=False, lineterminator="\n"))
+
+
+def write_manifest(
+    folder: Path, done: Written, predictor: Predictor, asked: Mapping[str, Any]
+) -> None:
+    """Write what this call was, and scan by scan what made the files in the folder."""
+    records = done.earlier | done.records
+    model = predictor.model
+    content = artifacts.made_by("predict", {**predictor.settings(), **asked})
+    content |= {
+        "model": {"name": model.name, "sha256": model.digest, "files": model.description.files()},
+        "settings": {name: record["made"]["parameters"] for name, record in records.items()},
+        "inputs": {name: record["made"]["inputs"] for name, record in records.items()},
+        "outputs": {name: record["files"] for name, record in records.items()},
+        "tables": {name: artifacts.sha256(folder / name) for name in (PREDICTIONS, EXCLUDED)},
+    }
+    artifacts.write_json(folder / MANIFEST, content)
