@@ -5,8 +5,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless, generate_uid
+
+ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 
 HU = np.arange(4 * 6 * 5).reshape(4, 6, 5) * 7 - 1000  # slices, rows, columns
 LPS = np.diag([-0.7, -0.8, 2.5, 1.0])  # as DICOM's axes: columns to the left, rows to the back
@@ -65,3 +67,64 @@ def write_series(folder: Path, hu: np.ndarray = HU, **changed: object) -> list[P
         ds.save_as(path, enforce_file_format=True)
         paths.append(path)
     return paths
+
+
+def write_enhanced(
+    path: Path,
+    hu: np.ndarray = HU,
+    *,
+    shared: bool = True,
+    packed: bool = False,
+    slopes: tuple[float, ...] = (1,),
+    first_mm: float = 30,
+    **changed: object,
+) -> Path:
+    """Write an enhanced CT, its frames from the top down; a slice has its own rescale numbers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = ENHANCED_CT
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
+    values = {
+        "SOPClassUID": ENHANCED_CT, "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+        "Modality": "CT", "ImageType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"],
+        "PatientID": "pseudonym", "StudyInstanceUID": generate_uid(),
+        "SeriesInstanceUID": generate_uid(), "SeriesNumber": 2, "NumberOfFrames": len(hu),
+        "Rows": hu.shape[1], "Columns": hu.shape[2], "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16, "BitsStored": 16,
+        "HighBit": 15, "PixelRepresentation": 1, **changed,
+    }  # fmt: skip
+    for name, value in values.items():
+        setattr(ds, name, value)
+    same = {"PlaneOrientationSequence": {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+            "PixelMeasuresSequence": {"PixelSpacing": [0.8, 0.7], "SliceThickness": 5}}  # fmt: skip
+    frames, stored = [], []
+    for index in range(len(hu) - 1, -1, -1):
+        slope = slopes[index % len(slopes)]
+        own = {
+            "PlanePositionSequence": {"ImagePositionPatient": [-9, -4, first_mm + index * 2.5]},
+            "PixelValueTransformationSequence": {
+                "RescaleSlope": slope, "RescaleIntercept": -1024 - index, "RescaleType": "HU",
+            },
+            **({} if shared else same),
+        }  # fmt: skip
+        frames.append(_groups(own))
+        stored.append(np.round((hu[index] + 1024 + index) / slope).astype(np.int16))
+    ds.SharedFunctionalGroupsSequence = [_groups(same if shared else {})]
+    ds.PerFrameFunctionalGroupsSequence = frames
+    ds.PixelData = np.stack(stored).tobytes()
+    if packed:
+        ds.compress(RLELossless, np.stack(stored))
+    ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _groups(groups: dict[str, dict[str, object]]) -> Dataset:
+    found = Dataset()
+    for sequence, values in groups.items():
+        inner = Dataset()
+        for name, value in values.items():
+            setattr(inner, name, value)
+        setattr(found, sequence, [inner])
+    return found

@@ -20,6 +20,7 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
 from pydicom.uid import RLELossless
+from scan_files import write_enhanced
 from test_volumes import write_slice
 
 import ssinfnet
@@ -121,6 +122,11 @@ def nifti_2(path):
     nibabel.save(nibabel.Nifti2Image(HU.astype(np.float32), np.diag([1, 1, 2, 1])), path)
 
 
+def itk_image(path):
+    image = SimpleITK.GetImageFromArray(HU)
+    SimpleITK.WriteImage(image, str(path), useCompression=path.stem == "packed")
+
+
 def dicom(path):
     write_slice(path, 0)
 
@@ -143,6 +149,10 @@ def jpeg_dicom(path):
     data.PixelData = packed.PixelData
     data.file_meta.TransferSyntaxUID = packed.file_meta.TransferSyntaxUID
     data.save_as(path)
+
+
+def enhanced(path):
+    write_enhanced(path, SQUARE[:, None].repeat(32, 1)[:3], packed=path.stem == "packed")
 
 
 def picture(path):
@@ -260,9 +270,17 @@ READERS = {
     "a.nii": (nifti, read_volume),
     "b.nii": (nifti_2, read_volume),
     "a.nii.gz": (nifti, read_volume),
+    "a.nrrd": (itk_image, read_volume),
+    "packed.nrrd": (itk_image, read_volume),
+    "a.mha": (itk_image, read_volume),
+    "packed.mha": (itk_image, read_volume),
+    "a.mhd": (itk_image, read_volume),
+    "a.nhdr": (itk_image, read_volume),
     "a.dcm": (dicom, read_series),
     "b.dcm": (packed_dicom, read_series),
     "c.dcm": (jpeg_dicom, read_series),
+    "enhanced.dcm": (enhanced, read_volume),
+    "packed.dcm": (enhanced, read_volume),
     "a.png": (picture, files.read_picture),
     "b.png": (labels, files.read_labels),
     "a.jpg": (picture, files.read_picture),

@@ -65,8 +65,8 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="INPUT",
-            help="DICOM folders or files, NIfTI volumes, folders of slice pictures, pictures, or "
-            "folders of such",
+            help="DICOM folders or files, NIfTI, NRRD or MetaImage volumes, folders of slice "
+            "pictures, pictures, or folders of such",
         ),
     ],
     model: Annotated[Path, typer.Option(metavar="DIR", help="of `ssinfnet model pack`")],

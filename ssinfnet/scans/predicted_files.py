@@ -11,10 +11,11 @@
     manifest.json             versions, settings, hashes of the model and of every input and output
     written_files.json        the files that are ours: nothing else is replaced or removed
 
-Of pictures, each of the first three is a folder of PNG files under the pictures' own names: masks
-as labels, probability and uncertainty at 16 bits, 65,535 for 1. `records/NAME.json` says what made
-a scan's files: a scan whose record and files are current is not predicted again. The tables have
-the scans of all calls that wrote into the folder, told apart by the names and bytes of their files.
+Of NRRD and MetaImage volumes the maps are ``.nrrd`` and ``.mha`` (D-115). Of pictures, each of the
+first three is a folder of PNG files under the pictures' own names: masks as labels, probability and
+uncertainty at 16 bits, 65,535 for 1. `records/NAME.json` says what made a scan's files: a scan
+whose record and files are current is not predicted again. The tables have the scans of all calls
+that wrote into the folder, told apart by the names and bytes of their files.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import ssinfnet
 from ssinfnet import plots
 from ssinfnet.data.sources import dicom_seg
 from ssinfnet.data.sources.intensities import Declared
+from ssinfnet.data.sources.kinds import map_ending
 from ssinfnet.data.sources.volume_files import write_map
 from ssinfnet.scans import Excluded, Scan, choose_series, find_scans, read_scan
 from ssinfnet.scans.predicted_tables import (
@@ -206,7 +208,7 @@ def _write_files(
     for name, values in drawn.items():
         files += _written(folder / f"{found.name}_{name}", values, found.scan)
     if found.scan.resampled:
-        path = folder / f"{found.name}_ct.nii.gz"
+        path = folder / f"{found.name}_ct{map_ending(found.scan.kind)}"
         files.append(write_map(path, found.scan.slices, found.scan.volume))
         return files, "no DICOM-SEG: it was resampled" if found.scan.kind == "DICOM" else ""
     if found.scan.kind != "DICOM" or not dicom:
@@ -230,7 +232,8 @@ def _written(stem: Path, values: NDArray[Any], scan: Scan) -> list[Path]:
     is_mask = values.dtype == np.uint8
     if scan.volume is not None:
         stored = values if is_mask else values.astype(np.float32)
-        return [write_map(stem.with_name(f"{stem.name}.nii.gz"), stored, scan.volume)]
+        path = stem.with_name(stem.name + map_ending(scan.kind))
+        return [write_map(path, stored, scan.volume)]
     if not is_mask:
         values = np.rint(values.astype(np.float32) * DEEPEST).astype(np.uint16)
     paths = []

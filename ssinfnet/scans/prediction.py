@@ -108,8 +108,8 @@ def predict(
     Parameters
     ----------
     inputs : path or paths
-        Of a DICOM folder or file, a NIfTI volume, a folder of slice pictures, one picture, or a
-        folder of such folders; see `scans.find_scans`.
+        Of a DICOM folder or file, a volume (NIfTI, NRRD, MetaImage), a folder of slice pictures,
+        one picture, or a folder of such folders; see `scans.find_scans`.
     model : Model or path
         Of a folder that `ssinfnet model pack` wrote.
     device : torch.device, str or None

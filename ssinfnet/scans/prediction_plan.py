@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ssinfnet.data.sources.kinds import readable, readable_name
+from ssinfnet.data.sources.kinds import VOLUMES, map_ending, readable, readable_name
 from ssinfnet.scans import Excluded, Place, free_name, short_name
 from ssinfnet.scans.prediction import Predictor
 from ssinfnet.storage import artifacts
@@ -172,7 +172,7 @@ def _outputs(place: Place, predictor: Predictor, asked: Mapping[str, Any]) -> It
         if pictures:
             yield from (f"{place.name}_{part}/{name}" for name in pictures)
         else:
-            yield f"{place.name}_{part}.nii.gz"
+            yield f"{place.name}_{part}{map_ending(place.kind)}"
     if place.kind == "DICOM" and asked["dicom"]:
         yield f"{place.name}_seg.dcm"
     yield f"{place.name}_preview.png"
@@ -195,6 +195,7 @@ def record_name(scan: str) -> str:
 
 def files_of(written: WrittenFiles, scan: str) -> list[str]:
     """Return the maps and masks of a scan that earlier calls wrote; new ones take their place."""
-    tops = {f"{scan}_{part}{ending}" for part in MAPS for ending in ("", ".nii.gz")}
+    endings = ("", *map(map_ending, VOLUMES))
+    tops = {f"{scan}_{part}{ending}" for part in MAPS for ending in endings}
     tops.add(f"{scan}_seg.dcm")
     return [name for name in written.hashes if name.split("/")[0] in tops]

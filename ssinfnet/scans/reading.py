@@ -1,4 +1,4 @@
-"""Any input → a scan: a DICOM series, a NIfTI volume, a folder of slice pictures, one picture.
+"""Any input → a scan: a DICOM series, a volume's file, a folder of slice pictures, one picture.
 
 For slices that belong to no study: no masks, no patients, no split. Their geometry is kept, so
 that what is predicted of them goes back onto the input's own grid.
@@ -21,7 +21,7 @@ from ssinfnet.data import images
 from ssinfnet.data.images import LUNG_WINDOW_HU
 from ssinfnet.data.sources.files import UnreadableFile, in_order, read_picture
 from ssinfnet.data.sources.intensities import Declared, labels_fault, units_doubt, units_fault
-from ssinfnet.data.sources.kinds import DICOM, NIFTI, PICTURE, kind_of, readable_name, stem_of
+from ssinfnet.data.sources.kinds import DICOM, PICTURE, VOLUMES, kind_of, readable_name, stem_of
 from ssinfnet.data.sources.resampling import upright
 from ssinfnet.data.sources.series import SeriesFacts, unwanted
 from ssinfnet.data.sources.tree import Found, Tree, look_through, relative_name
@@ -31,7 +31,7 @@ from ssinfnet.storage.written_files import without_written
 __all__ = ["Excluded", "Place", "Scan", "choose_series", "find_scans", "free_name", "read_scan",
            "short_name"]  # fmt: skip
 
-KINDS = {DICOM: "DICOM", NIFTI: "NIfTI", PICTURE: "pictures"}
+KINDS = {DICOM: "DICOM", PICTURE: "pictures", **{kind: kind for kind in VOLUMES}}
 MOST_UNEVEN = 2  # of a pixel's sides; a detector's pixels are square
 TILTED = (
     "its axes are not at right angles, as of a tilted gantry: programs built on ITK do not open "
@@ -39,7 +39,7 @@ TILTED = (
 )
 RESAMPLED = (
     "its axes are not at right angles, as of a tilted gantry: it was resampled, and its maps lie "
-    "on the grid of NAME_ct.nii.gz"
+    "on the grid of NAME_ct"
 )
 LONGEST_NAME = 180  # bytes; file systems take 255, and endings and temporary names are added
 
@@ -54,7 +54,7 @@ class Place:
     path : Path
         A file, or the folder that holds all files of the scan.
     kind : str
-        "DICOM", "NIfTI" or "pictures"; by content where it is not given.
+        "DICOM", "NIfTI", "NRRD", "MetaImage" or "pictures"; by content where it is not given.
     files : tuple of Path
         Every file that the scan may be read from, but for what ssinfnet wrote there; the folder's
         where they are not given.
@@ -105,7 +105,7 @@ class Scan:
     name : str
         Of the results.
     kind : str
-        "DICOM", "NIfTI" or "pictures".
+        As `Place` has it.
     slices : (n, height, width) array
         HU, or 8-bit grey values that were windowed already (D-40), as uint8 of pictures. Volumes
         from the lowest slice upwards, anterior on top; pictures as they are, in the order of the
@@ -167,7 +167,7 @@ class Scan:
 def find_scans(inputs: Iterable[Path | str]) -> tuple[list[Place], list[Excluded]]:
     """Find every scan below some paths, by content and whatever the layout (D-100).
 
-    A file is a scan. Folders are searched to the bottom: each CT series, each NIfTI file, and each
+    A file is a scan. Folders are searched to the bottom: each CT series, each volume, and each
     folder of pictures that has no volume in it or below it, is a scan. A scan is named after its
     file or folder, and after the folder above too where two would share a name. What ssinfnet
     wrote into a folder is never a scan (`written_files`).
@@ -331,6 +331,7 @@ def _doubts(volume: Volume) -> list[str]:
     """Return what is odd about a volume that is predicted all the same."""
     sides = volume.spacing_mm[1:]
     doubts = {
+        volume.doubt: True,
         units_doubt(volume.slices): not volume.windowed,
         TILTED: volume.is_sheared,
         f"pixels are {sides[0]:.3g} × {sides[1]:.3g} mm, as of slices that are not axial; the "

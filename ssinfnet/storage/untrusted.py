@@ -31,6 +31,7 @@ __all__ = [
     "check_safetensors",
     "check_torch_file",
     "refuse_large_slice",
+    "refuse_large_slice_file",
     "refuse_large_volume",
     "read_csv",
     "read_json",
@@ -71,7 +72,7 @@ def read_picture(path: Path) -> Image.Image:
     from PIL import Image
 
     try:
-        _refuse_large_slice_file(path)
+        refuse_large_slice_file(path)
         # From memory, since a chunk may claim more bytes than there are, and a file's read makes
         # room for all of them.
         content = io.BytesIO(path.read_bytes())
@@ -88,7 +89,8 @@ def read_picture(path: Path) -> Image.Image:
         raise UnreadableFile(f"{path} is truncated or no picture ({error})") from error
 
 
-def _refuse_large_slice_file(path: Path) -> None:
+def refuse_large_slice_file(path: Path) -> None:
+    """Refuse a file of one slice that has more bytes than any slice takes."""
     if (size := path.stat().st_size) > MOST_PIXELS * 8:
         raise UnreadableFile(f"{path} has {size} bytes; one slice takes at most {MOST_PIXELS * 8}")
 
@@ -183,7 +185,8 @@ def check_dicom(path: Path) -> None:
     """
     import pydicom
 
-    _refuse_large_slice_file(path)
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise UnreadableFile(f"{path} has {size} bytes; at most {MOST_BYTES} are taken")
     with path.open("rb") as stream:
         start = stream.read(START)
     # Without the four letters pydicom does not look for the syntax that such a file may name.

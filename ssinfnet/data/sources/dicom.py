@@ -1,4 +1,4 @@
-"""Read one DICOM series of CT slices: headers by pydicom, pixels by SimpleITK.
+"""Read one DICOM series of CT, slices or frames: headers by pydicom, pixels by SimpleITK.
 
 SimpleITK decodes every transfer syntax that scanners and archives use, JPEG Lossless, JPEG-LS,
 JPEG 2000 and RLE among them, and applies each slice's own rescale slope and intercept.
@@ -6,18 +6,18 @@ JPEG 2000 and RLE among them, and applies each slice's own rescale slope and int
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssinfnet.data.sources.dicom_pixels import slice_pixels
 from ssinfnet.data.sources.files import UnreadableFile, visible
-from ssinfnet.data.sources.kinds import DICOM, is_bare_dicom, kind_of, readable_name
+from ssinfnet.data.sources.kinds import DICOM, is_bare_dicom, kind_of
+from ssinfnet.data.sources.multiframe import as_slices, frame_headers, is_multiframe
 from ssinfnet.storage import untrusted
 
 __all__ = ["Header", "Series", "is_broken_slice", "read_header", "read_series"]
@@ -28,10 +28,6 @@ NEEDED = (*NUMBERS, "SeriesInstanceUID")
 LOCALISER = "is a localiser"
 SAME_MM = 0.01  # positions nearer than this are one position
 OFF_LINE = 0.15  # of the distance of slices; one missing of three bends the line by 0.22
-PADDING_HU = -1024  # air, as scanners fill what lies outside their circle
-CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
-SYNTAXES = {(True, True): "1.2.840.10008.1.2", (False, True): "1.2.840.10008.1.2.1",
-            (False, False): "1.2.840.10008.1.2.2"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,8 +81,10 @@ def read_series(folder: Path, files: Sequence[Path] | None = None) -> Series:
     if not headers:
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in left_out[:3])
         raise UnreadableFile(f"{folder} holds no CT slice ({reasons or 'it is empty'})")
-    _refuse_mixed(folder, headers)
     _refuse_damaged(read)
+    if frames := {one.path: (one.data, one.frames) for one in read if one.frames}:
+        return _read_frames(folder, frames, [one.path for one in read if not one.frames])
+    _refuse_mixed(folder, headers)
     first = headers[0][1]
     untrusted.refuse_large_volume(folder, (len(headers), first.Rows, first.Columns), 4)
     positions = np.array([header.ImagePositionPatient for _, header in headers], dtype=float)
@@ -97,7 +95,7 @@ def read_series(folder: Path, files: Sequence[Path] | None = None) -> Series:
     kept: list[int] = []
     for index in order:
         path, header = headers[index]
-        decoded = _pixels(path, header, (first.Rows, first.Columns))
+        decoded = slice_pixels(path, header, (first.Rows, first.Columns))
         if kept and height[index] - height[kept[-1]] < SAME_MM:
             other = headers[kept[-1]][0].name
             if not np.array_equal(decoded, pixels[-1]):
@@ -116,12 +114,31 @@ def read_series(folder: Path, files: Sequence[Path] | None = None) -> Series:
     )
 
 
+def _read_frames(
+    folder: Path, frames: dict[Path, tuple[Any, Sequence[Any]]], others: Sequence[Path]
+) -> Series:
+    """Read a series that lies in enhanced files, and perhaps in classic ones too."""
+    with as_slices(frames) as slices:
+        homes = {slice_.parent: path for slice_, path in slices.items()}
+        try:
+            series = read_series(folder, [*slices, *others])
+        except UnreadableFile as error:
+            reason = str(error)
+            for home, path in homes.items():
+                reason = reason.replace(f"{home}/", f"{path.name}, ")
+            raise UnreadableFile(reason) from error
+    if repeated := [path.name for path, _ in series.left_out if path in slices]:
+        raise UnreadableFile(f"{folder} holds frames twice: {', '.join(sorted(repeated)[:3])}")
+    return replace(series, files=tuple(slices.get(file, file) for file in series.files))
+
+
 class Header(NamedTuple):
     """The header of a file, and why the file is no slice of CT, "" if it is one."""
 
     path: Path
     data: Any
     reason: str
+    frames: tuple[Any, ...] = ()  # of an enhanced file: the headers of its slices
 
     def text(self, name: str) -> str:
         """Return a value as text; "" if it is absent or broken."""
@@ -139,17 +156,23 @@ class Header(NamedTuple):
     @property
     def positions(self) -> NDArray[np.float64]:
         """Where the first pixel of each slice lies, (n, 3), in mm to the left, back and head."""
-        return np.array([self.data.ImagePositionPatient], dtype=float)
+        slices = self.frames or (self.data,)
+        return np.array([one.ImagePositionPatient for one in slices], dtype=float)
 
     @property
     def normal(self) -> NDArray[np.float64]:
         """The direction across the slices, of length 1, on the axes of `positions`."""
-        return np.cross(*np.array(self.data.ImageOrientationPatient, dtype=float).reshape(2, 3))
+        across = self._first.ImageOrientationPatient
+        return np.cross(*np.array(across, dtype=float).reshape(2, 3))
 
     @property
     def thickness_mm(self) -> float:
         """How thick a slice is; NaN if the header does not say."""
-        return float(self.data.get("SliceThickness") or "nan")
+        return float(self._first.get("SliceThickness") or "nan")
+
+    @property
+    def _first(self) -> Any:
+        return self.frames[0] if self.frames else self.data
 
     @property
     def number(self) -> str:
@@ -166,6 +189,9 @@ def read_header(path: Path) -> Header:
         untrusted.check_dicom(path)
         # Pixels stay in the file; that they are there can be seen all the same.
         data = pydicom.dcmread(path, defer_size=1024, force=is_bare_dicom(path))
+        if is_multiframe(data):
+            return _read_enhanced_header(path, data)
+        untrusted.refuse_large_slice_file(path)
         return Header(path, data, _header_fault(path, data))
     except pydicom.errors.InvalidDicomError:
         return Header(path, None, "is no DICOM file")
@@ -173,11 +199,23 @@ def read_header(path: Path) -> Header:
         return Header(path, data, f"has a header that cannot be read ({error})")
 
 
+def _read_enhanced_header(path: Path, data: Any) -> Header:
+    frames = frame_headers(path, data)
+    for number, frame in enumerate(frames, start=1):
+        if fault := _frame_fault(path, frame) if "PixelData" in data else "has no pixels":
+            return Header(path, data, f"frame {number} {fault}")
+    return Header(path, data, "", tuple(frames))
+
+
 def _header_fault(path: Path, header: Any) -> str:
+    if "PixelData" not in header:
+        return f"has no pixels (modality {header.get('Modality')})"
+    return _frame_fault(path, header)
+
+
+def _frame_fault(path: Path, header: Any) -> str:
     modality = header.get("Modality")
     kinds = [str(kind).upper() for kind in header.get("ImageType") or ()]
-    if "PixelData" not in header:
-        return f"has no pixels (modality {modality})"
     if modality != "CT":
         return f"has modality {modality}; expected CT"
     if "LOCALIZER" in kinds:
@@ -244,77 +282,6 @@ def _refuse_mixed(folder: Path, headers: Sequence[tuple[Path, Any]]) -> None:
                     f"{path} has {name} {header[name].value}, {first_path.name} "
                     f"{first[name].value}: they are not slices of one volume"
                 )
-
-
-def _pixels(path: Path, header: Any, shape: tuple[int, int]) -> NDArray[np.generic]:
-    """Return (rows, columns) in HU; `shape` is what pydicom finds, as SimpleITK should."""
-    import SimpleITK
-
-    with _decodable(path, header) as file:
-        reader = SimpleITK.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(str(file))
-        try:
-            decoded = SimpleITK.GetArrayFromImage(reader.Execute())
-        except RuntimeError as error:
-            last = str(error).strip().splitlines()[-1]
-            raise UnreadableFile(f"{path} has pixels that cannot be decoded ({last})") from error
-    if decoded.shape != (1, *shape):
-        raise UnreadableFile(
-            f"{path} holds {decoded.shape} pixels; expected one grey slice of {shape}"
-        )
-    return _without_padding(decoded[0], header)
-
-
-@contextmanager
-def _decodable(path: Path, header: Any) -> Iterator[Path]:
-    """Give a file that SimpleITK reads as Hounsfield units: the slice's own, or a copy of it.
-
-    SimpleITK inverts MONOCHROME1, which says how to show the numbers and not what they mean, and
-    does not take files without preamble, nor all names.
-    """
-    inverted = header.get("PhotometricInterpretation") == "MONOCHROME1"
-    is_bare = is_bare_dicom(path)
-    if not (inverted or is_bare or readable_name(path) != path.name):
-        yield path
-        return
-    import pydicom
-
-    try:
-        data = pydicom.dcmread(path, force=is_bare)
-        data.PhotometricInterpretation = "MONOCHROME2"
-        if "TransferSyntaxUID" not in data.file_meta:
-            implicit, little = data.original_encoding
-            data.file_meta.TransferSyntaxUID = SYNTAXES[bool(implicit), bool(little)]
-        # What old archives left out
-        data.file_meta.MediaStorageSOPClassUID = data.get("SOPClassUID") or CT_IMAGE
-        data.file_meta.MediaStorageSOPInstanceUID = data.get("SOPInstanceUID") or "2.25.1"
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "slice.dcm"
-            data.save_as(copy, enforce_file_format=True)
-            yield copy
-    except UnreadableFile:
-        raise
-    except Exception as error:  # a broken file fails in pydicom in many ways
-        raise UnreadableFile(f"{path} cannot be read whole ({error})") from error
-
-
-def _without_padding(hu: NDArray[np.generic], header: Any) -> NDArray[np.generic]:
-    """Return a slice whose declared padding below air is air; other padding is left as it is."""
-    declared = header.get("PixelPaddingValue")
-    if declared is None:
-        return hu
-    limit = header.get("PixelPaddingRangeLimit", declared)
-    slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
-    # Some headers declare a signed number as an unsigned one.
-    wraps = 2**16 if header.get("PixelRepresentation") == 1 else 0
-    try:
-        stored = [one - wraps * (one >= 2**15) for one in (int(declared), int(limit))]
-    except (TypeError, ValueError):  # a value that is no number declares nothing
-        return hu
-    ends = sorted(one * slope + intercept for one in stored)
-    padding = (hu >= ends[0]) & (hu <= ends[1]) & (hu < PADDING_HU)
-    return np.where(padding, np.asarray(PADDING_HU, hu.dtype), hu) if padding.any() else hu
 
 
 def _line(

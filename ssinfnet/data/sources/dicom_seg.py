@@ -47,6 +47,8 @@ def segmentation_fault(like: Volume) -> str:
         return "it is no DICOM series"
     if not available():
         return f"highdicom is not installed; {INSTALL}"
+    if len(set(like.files)) < len(like.files):
+        return "its slices are frames of an enhanced file"
     header = _headers(like)[0]
     missing = [name for name in NEEDED if not header.get(name)]
     return f"its headers lack {', '.join(missing)}" if missing else ""

@@ -11,13 +11,19 @@ import zlib
 from pathlib import Path
 
 from ssinfnet.storage.untrusted import GZIP, START
+from ssinfnet.storage.untrusted_itk import is_metaimage, is_nrrd
 
-__all__ = ["DICOM", "DICOMDIR", "NIFTI", "PICTURE", "is_bare_dicom",
-           "kind_by_name", "kind_of", "readable", "readable_name", "stem_of"]  # fmt: skip
+__all__ = ["DICOM", "DICOMDIR", "METAIMAGE", "NIFTI", "NRRD", "PICTURE", "VOLUMES",
+           "is_bare_dicom", "kind_by_name", "kind_of", "map_ending", "readable", "readable_name",
+           "stem_of"]  # fmt: skip
 
 DICOM, DICOMDIR, NIFTI, PICTURE = "DICOM", "DICOMDIR", "NIfTI", "picture"
+NRRD, METAIMAGE = "NRRD", "MetaImage"
+VOLUMES = (NIFTI, NRRD, METAIMAGE)  # a file is a volume
 ENDINGS = {".nii": NIFTI, ".nii.gz": NIFTI, ".dcm": DICOM, ".dicom": DICOM, ".ima": DICOM,
+           ".nrrd": NRRD, ".seg.nrrd": NRRD, ".nhdr": NRRD, ".mha": METAIMAGE, ".mhd": METAIMAGE,
            ".png": PICTURE, ".jpg": PICTURE, ".jpeg": PICTURE}  # fmt: skip
+MAP_ENDINGS = {NRRD: ".nrrd", METAIMAGE: ".mha"}
 PREAMBLE = 128  # bytes before DICOM's own four letters
 DIRECTORY = b"1.2.840.10008.1.3.10\0"  # class of a DICOMDIR, among the first elements
 VALUES = {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"IS", b"LO", b"OB", b"PN", b"SH",
@@ -25,7 +31,7 @@ VALUES = {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"IS", b"LO", b"OB", 
 
 
 def kind_of(path: Path) -> str:
-    """Return DICOM, DICOMDIR, NIFTI, PICTURE, or "" if it is none of them.
+    """Return DICOM, DICOMDIR, PICTURE, one of VOLUMES, or "" if it is none of them.
 
     A file whose bytes tell nothing is what its name says, so that a broken one is refused as such
     and not taken for a stranger.
@@ -51,6 +57,10 @@ def _kind_by_content(start: bytes) -> str:
         return DICOMDIR if DIRECTORY in start else DICOM
     if start.startswith((b"\x89PNG", b"\xff\xd8\xff")):
         return PICTURE
+    if is_nrrd(start):
+        return NRRD
+    if is_metaimage(start):
+        return METAIMAGE
     return NIFTI if _is_nifti(_unpacked(start) if start.startswith(GZIP) else start) else ""
 
 
@@ -78,6 +88,11 @@ def _begins_bare(start: bytes) -> bool:
         return False
     length = int.from_bytes(start[4:8], "little")
     return start[4:6] in VALUES or (length % 2 == 0 and length <= len(start))
+
+
+def map_ending(kind: str) -> str:
+    """Return the ending of the maps of a volume: they are written in its own format (D-115)."""
+    return MAP_ENDINGS.get(kind, ".nii.gz")
 
 
 def stem_of(path: Path) -> str:

@@ -15,8 +15,18 @@ import numpy as np
 
 from ssinfnet.data.sources import dicom
 from ssinfnet.data.sources.files import in_order, visible
-from ssinfnet.data.sources.kinds import DICOM, DICOMDIR, NIFTI, PICTURE, kind_of, readable_name
+from ssinfnet.data.sources.kinds import (
+    DICOM,
+    DICOMDIR,
+    METAIMAGE,
+    NRRD,
+    PICTURE,
+    VOLUMES,
+    kind_of,
+    readable_name,
+)
 from ssinfnet.data.sources.series import SeriesFacts, facts_of
+from ssinfnet.storage.untrusted_itk import data_file
 from ssinfnet.storage.written_files import without_written
 
 __all__ = ["Found", "Tree", "look_through", "relative_name"]
@@ -28,7 +38,7 @@ class Found(NamedTuple):
     """One scan, or what claims to be one; nothing but headers was read."""
 
     path: Path  # the file, or the folder that holds all of its files
-    kind: str  # DICOM, NIFTI or PICTURE
+    kind: str  # DICOM, PICTURE or one of VOLUMES
     files: tuple[Path, ...]  # what it is read from, with what lies among the slices
     number: str = ""  # of the series, where its folder holds several
     series: SeriesFacts | None = None  # of a CT series
@@ -55,9 +65,11 @@ def look_through(path: Path) -> Tree:
     series = _series(folders)
     scans: list[Found] = []
     for folder, kinds in folders.items():
-        here = [one for one in series if one.path == folder]
+        here = [one for one in series if folder in (one.path, one.path.parent)
+                and (one.path == folder or one.path in one.files)]  # fmt: skip
         among = any(folder in {file.parent for file in one.files} for one in series)
-        volumes = [Found(file, NIFTI, (file,)) for file in kinds.get(NIFTI, [])]
+        volumes = [Found(file, kind, _with_data(file, kind))
+                   for kind in VOLUMES for file in kinds.get(kind, [])]  # fmt: skip
         pictures = in_order(kinds.get(PICTURE, []))
         rest = [file for kind in ("", DICOMDIR) for file in kinds.get(kind, [])]
         foreign = kinds.get(DICOM, [])
@@ -81,7 +93,13 @@ def _alone(path: Path) -> Found:
     kind = _kind(path) or DICOM
     header = dicom.read_header(path) if kind == DICOM and path.is_file() else None
     facts = facts_of([header]) if header and not header.reason else None
-    return Found(path, kind, (path,), series=facts)
+    return Found(path, kind, _with_data(path, kind), series=facts)
+
+
+def _with_data(path: Path, kind: str) -> tuple[Path, ...]:
+    """Return a file with the one that holds its voxels, where a header stands by itself."""
+    other = data_file(path) if kind in (NRRD, METAIMAGE) else None
+    return (path, other) if other and other.is_file() else (path,)
 
 
 def relative_name(file: Path, folder: Path) -> str:
@@ -129,7 +147,9 @@ def _sorted_by_kind(files: Sequence[Path], unused: list[tuple[Path, str]]) -> di
             kinds.setdefault(kind_of(file), []).append(file)
         except OSError as error:
             unused.append((file, f"cannot be opened ({error.strerror})"))
-    return kinds
+    taken = {other for kind in (NRRD, METAIMAGE) for file in kinds.get(kind, [])
+             for other in _with_data(file, kind)[1:]}  # fmt: skip
+    return {kind: [file for file in files if file not in taken] for kind, files in kinds.items()}
 
 
 def _series(folders: dict[Path, dict[str, list[Path]]]) -> list[Found]:
@@ -158,9 +178,10 @@ def _series(folders: dict[Path, dict[str, list[Path]]]) -> list[Found]:
         listed |= set(among)
         has_neighbours = sum(bool(_homes(one) & set(homes)) for one in parts) > 1
         found.append(Found(
-            Path(os.path.commonpath(homes)), DICOM,
+            part[0].path if part[0].frames and has_neighbours else Path(os.path.commonpath(homes)),
+            DICOM,
             tuple(sorted([*(header.path for header in part), *among])),
-            part[0].number if has_neighbours else "",
+            part[0].number if has_neighbours and not part[0].frames else "",
             facts_of(part),
         ))  # fmt: skip
     return found
@@ -171,9 +192,18 @@ def _homes(part: Sequence[dicom.Header]) -> set[Path]:
 
 
 def _parts(by_folder: dict[Path, list[dicom.Header]]) -> list[list[dicom.Header]]:
-    """Join the slices of a series from all folders, but for copies: they repeat its positions."""
+    """Join the slices of a series from all folders, but for copies: they repeat its positions.
+
+    Enhanced files that repeat each other's are volumes of their own, as of several points in time.
+    """
     positions = [{tuple(place) for header in headers for place in np.round(header.positions, 2)}
                  for headers in by_folder.values()]  # fmt: skip
+    enhanced = [one for headers in by_folder.values() for one in headers if one.frames]
+    if len(enhanced) > 1 and _repeat(enhanced):
+        rest = {folder: [one for one in headers if not one.frames]
+                for folder, headers in by_folder.items()}  # fmt: skip
+        rest = {folder: headers for folder, headers in rest.items() if headers}
+        return [*([one] for one in enhanced), *(_parts(rest) if rest else [])]
     if len(set().union(*positions)) == sum(len(one) for one in positions):
         return [[header for headers in by_folder.values() for header in headers]]
     common = os.path.commonpath(by_folder)
@@ -183,12 +213,20 @@ def _parts(by_folder: dict[Path, list[dicom.Header]]) -> list[list[dicom.Header]
     return [part for copy in copies.values() for part in _parts(copy)]
 
 
+def _repeat(enhanced: Sequence[dicom.Header]) -> bool:
+    """Say whether two files hold a slice at one position."""
+    places = [
+        tuple(place) for one in enhanced for place in np.round(np.unique(one.positions, axis=0), 2)
+    ]
+    return len(set(places)) < len(places)
+
+
 def _holds_volume(
     folder: Path, folders: dict[Path, dict[str, list[Path]]], series: Sequence[Found]
 ) -> bool:
-    """Say whether a series or a NIfTI volume lies below a folder."""
+    """Say whether a series or a volume lies below a folder."""
     homes = {file.parent for one in series for file in one.files}
-    homes |= {home for home, kinds in folders.items() if kinds.get(NIFTI)}
+    homes |= {home for home, kinds in folders.items() if any(map(kinds.get, VOLUMES))}
     return any(folder in home.parents for home in homes)
 
 

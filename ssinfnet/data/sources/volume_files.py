@@ -1,8 +1,9 @@
-"""Read a CT volume, NIfTI or DICOM, as axial slices in HU; write maps back in its geometry."""
+"""Read a CT volume as axial slices in HU, whatever its format; write maps back in its geometry."""
 
 from __future__ import annotations
 
 import gzip
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 
 from ssinfnet.data import images
 from ssinfnet.data.sources.files import UnreadableFile
-from ssinfnet.data.sources.kinds import NIFTI, kind_of
-from ssinfnet.storage import artifacts, untrusted
+from ssinfnet.data.sources.kinds import MAP_ENDINGS, NIFTI, VOLUMES, kind_of
+from ssinfnet.storage import artifacts, untrusted, untrusted_itk
 
 __all__ = [
     "Volume",
@@ -35,6 +36,10 @@ METRE, MICRON = 1, 3  # NIfTI's codes of units of length
 HIGHEST_HU = 30_000  # metal reaches 30,710 in the extended scale; tissue never a percent of a slice
 OVERFLOWN_SHARE = 0.01
 RIGHT_ANGLE = 1e-3  # cosine; readers built on ITK refuse more than rounding
+TURNED = (
+    "its header does not say how its axes lie in the patient; they were taken to run to the left, "
+    "back and head, as ITK takes them"
+)
 SAME_PLACE = 0.25  # of a voxel, by which a mask may be off: it still covers the same voxels
 
 
@@ -61,6 +66,8 @@ class Volume:
         another unit than the millimetre.
     declared : bool
         Somebody said how the numbers become Hounsfield units, and they were turned into them.
+    doubt : str
+        What the file does not say and was taken for granted, "" if nothing.
     """
 
     slices: NDArray[np.generic]
@@ -72,6 +79,7 @@ class Volume:
     files: tuple[Path, ...] = ()
     spacing_known: bool = True
     declared: bool = False
+    doubt: str = ""
 
     @cached_property
     def canonical_affine(self) -> NDArray[np.float64]:
@@ -115,7 +123,7 @@ class Volume:
 
 
 def read_volume(path: Path, files: Sequence[Path] | None = None) -> Volume:
-    """Read a NIfTI file, a folder with one DICOM series, or one DICOM file.
+    """Read a NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or one DICOM file.
 
     Parameters
     ----------
@@ -129,7 +137,8 @@ def read_volume(path: Path, files: Sequence[Path] | None = None) -> Volume:
         If it is truncated, not what its name says, not three-dimensional, or slices of a series
         are missing or do not belong together.
     """
-    if path.is_dir() or kind_of(path) != NIFTI:
+    kind = "" if path.is_dir() else kind_of(path)
+    if kind not in VOLUMES:
         from ssinfnet.data.sources import dicom
 
         series = dicom.read_series(path, files)
@@ -138,6 +147,10 @@ def read_volume(path: Path, files: Sequence[Path] | None = None) -> Volume:
             series.voxels, series.affine, left_out=series.left_out, files=series.files,
             spacing_known=series.thickness_known,
         )  # fmt: skip
+    if kind != NIFTI:
+        voxels, affine, known, oriented = untrusted_itk.read_itk(path)
+        _refuse_no_grid(path, affine)
+        return from_stored(voxels, affine, spacing_known=known, doubt="" if oriented else TURNED)
     image = untrusted.read_nifti(path)
     shape = _three_sizes(path, image.shape)
     with np.errstate(over="ignore", invalid="ignore"):  # `Volume.fault` finds what has overflown
@@ -236,12 +249,12 @@ def as_stored(map_: NDArray[np.generic], like: Volume) -> NDArray[np.generic]:
 
 
 def write_mask(path: Path, mask: NDArray[np.uint8], like: Volume) -> Path:
-    """Write a mask as NIfTI on exactly the grid of a volume.
+    """Write a mask on exactly the grid of a volume, in the format that the file's ending names.
 
     Parameters
     ----------
     path : Path
-        Ends in ``.nii`` or ``.nii.gz``.
+        Ends in ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``.
     mask : (n, height, width) uint8 array
         Slices as `Volume.slices` orders and orients them.
     like : Volume
@@ -260,11 +273,14 @@ def write_mask(path: Path, mask: NDArray[np.uint8], like: Volume) -> Path:
 
 
 def write_map(path: Path, map_: NDArray[np.generic], like: Volume) -> Path:
-    """Write numbers of any type as NIfTI on exactly the grid of a volume; see `write_mask`."""
+    """Write numbers of any type on exactly the grid of a volume; see `write_mask`."""
     import nibabel
 
+    if path.suffix in MAP_ENDINGS.values():
+        return _write_itk(path, as_stored(map_, like), like.affine)
     if not path.name.endswith(ENDINGS):
-        raise ValueError(f"{path.name} must end in .nii or .nii.gz")
+        expected = ", ".join((*ENDINGS, *MAP_ENDINGS.values()))
+        raise ValueError(f"{path.name} must end in one of {expected}")
     stored = as_stored(map_, like)
     if like.header is not None:
         stored = stored.reshape(like.header.get_data_shape())  # of two or four dimensions, as read
@@ -275,6 +291,25 @@ def write_map(path: Path, map_: NDArray[np.generic], like: Volume) -> Path:
     if like.header is None:
         image.header.set_xyzt_units("mm")
     return write_nifti(path, image)
+
+
+def _write_itk(path: Path, stored: NDArray[np.generic], affine: NDArray[np.float64]) -> Path:
+    """Write voxels on their stored axes as NRRD or MetaImage; ITK has axes at right angles."""
+    import SimpleITK
+
+    towards_left_and_back = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(stored.transpose(2, 1, 0)))
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(towards_left_and_back[:3, 3].tolist())
+    image.SetDirection((towards_left_and_back[:3, :3] / spacing).ravel().tolist())
+    with tempfile.TemporaryDirectory() as folder:  # SimpleITK does not take every name
+        plain = Path(folder) / f"map{path.suffix}"
+        SimpleITK.WriteImage(image, str(plain), useCompression=True)
+        content = plain.read_bytes()
+    with artifacts.replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return path
 
 
 def write_nifti(path: Path, image: Any) -> Path:

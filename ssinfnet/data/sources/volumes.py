@@ -1,4 +1,4 @@
-"""Volumes of your own: NIfTI files or DICOM series, with or without masks.
+"""Volumes of your own: NIfTI, NRRD or MetaImage files, DICOM series; with or without masks.
 
     images/NAME.nii.gz  or  images/NAME/*.dcm      one volume, one patient
     images/NAME/…/          several volumes of a patient, at any depth
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ssinfnet.data.sources.files import UnreadableFile, binary_labels, check_labels, visible
 from ssinfnet.data.sources.intensities import units_fault
-from ssinfnet.data.sources.kinds import DICOM, NIFTI, PICTURE, kind_of, readable, stem_of
+from ssinfnet.data.sources.kinds import DICOM, PICTURE, VOLUMES, kind_of, readable, stem_of
 from ssinfnet.data.sources.listing import (
     EFFUSION,
     SPACING,
@@ -94,7 +94,7 @@ def holds_volumes(folder: Path) -> bool:
 
 def is_volume(file: Path, *kinds: str) -> bool:
     """Say whether a file seems to be a volume or a slice of one."""
-    return file.is_file() and kind_of(file) in (kinds or (DICOM, NIFTI))
+    return file.is_file() and kind_of(file) in (kinds or (DICOM, *VOLUMES))
 
 
 def _top(path: Path, folder: Path) -> str:

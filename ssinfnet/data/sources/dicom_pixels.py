@@ -1,0 +1,91 @@
+"""Decode the pixels of one DICOM slice as Hounsfield units, whatever its transfer syntax."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssinfnet.data.sources.files import UnreadableFile
+from ssinfnet.data.sources.kinds import is_bare_dicom, readable_name
+from ssinfnet.data.sources.multiframe import CT_IMAGE, SYNTAXES
+
+__all__ = ["slice_pixels"]
+
+PADDING_HU = -1024  # air, as scanners fill what lies outside their circle
+
+
+def slice_pixels(path: Path, header: Any, shape: tuple[int, int]) -> NDArray[np.generic]:
+    """Return (rows, columns) in HU; `shape` is what pydicom finds, as SimpleITK should."""
+    import SimpleITK
+
+    with _decodable(path, header) as file:
+        reader = SimpleITK.ImageFileReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileName(str(file))
+        try:
+            decoded = SimpleITK.GetArrayFromImage(reader.Execute())
+        except RuntimeError as error:
+            last = str(error).strip().splitlines()[-1]
+            raise UnreadableFile(f"{path} has pixels that cannot be decoded ({last})") from error
+    if decoded.shape != (1, *shape):
+        raise UnreadableFile(
+            f"{path} holds {decoded.shape} pixels; expected one grey slice of {shape}"
+        )
+    return _without_padding(decoded[0], header)
+
+
+@contextmanager
+def _decodable(path: Path, header: Any) -> Iterator[Path]:
+    """Give a file that SimpleITK reads as Hounsfield units: the slice's own, or a copy of it.
+
+    SimpleITK inverts MONOCHROME1, which says how to show the numbers and not what they mean, and
+    does not take files without preamble, nor all names.
+    """
+    inverted = header.get("PhotometricInterpretation") == "MONOCHROME1"
+    is_bare = is_bare_dicom(path)
+    if not (inverted or is_bare or readable_name(path) != path.name):
+        yield path
+        return
+    import pydicom
+
+    try:
+        data = pydicom.dcmread(path, force=is_bare)
+        data.PhotometricInterpretation = "MONOCHROME2"
+        if "TransferSyntaxUID" not in data.file_meta:
+            implicit, little = data.original_encoding
+            data.file_meta.TransferSyntaxUID = SYNTAXES[bool(implicit), bool(little)]
+        # What old archives left out
+        data.file_meta.MediaStorageSOPClassUID = data.get("SOPClassUID") or CT_IMAGE
+        data.file_meta.MediaStorageSOPInstanceUID = data.get("SOPInstanceUID") or "2.25.1"
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "slice.dcm"
+            data.save_as(copy, enforce_file_format=True)
+            yield copy
+    except UnreadableFile:
+        raise
+    except Exception as error:  # a broken file fails in pydicom in many ways
+        raise UnreadableFile(f"{path} cannot be read whole ({error})") from error
+
+
+def _without_padding(hu: NDArray[np.generic], header: Any) -> NDArray[np.generic]:
+    """Return a slice whose declared padding below air is air; other padding is left as it is."""
+    declared = header.get("PixelPaddingValue")
+    if declared is None:
+        return hu
+    limit = header.get("PixelPaddingRangeLimit", declared)
+    slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
+    # Some headers declare a signed number as an unsigned one.
+    wraps = 2**16 if header.get("PixelRepresentation") == 1 else 0
+    try:
+        stored = [one - wraps * (one >= 2**15) for one in (int(declared), int(limit))]
+    except (TypeError, ValueError):  # a value that is no number declares nothing
+        return hu
+    ends = sorted(one * slope + intercept for one in stored)
+    padding = (hu >= ends[0]) & (hu <= ends[1]) & (hu < PADDING_HU)
+    return np.where(padding, np.asarray(PADDING_HU, hu.dtype), hu) if padding.any() else hu
