@@ -30,7 +30,7 @@ from ssinfnet.mediation import frames
 from ssinfnet.networks import blocks
 from ssinfnet.patients import clinical
 from ssinfnet.scans import model_folder
-from ssinfnet.storage import artifacts, strict_yaml
+from ssinfnet.storage import artifacts, strict_yaml, untrusted_zip
 from ssinfnet.study import config, paths
 from ssinfnet.training import checkpoints
 
@@ -266,6 +266,13 @@ def unpack(path):
     download.unpack(path, folder)
 
 
+def find_in_zip(path):
+    folder = path.parent / "found"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    untrusted_zip.unpack_zip(path, folder / "in")
+
+
 READERS = {
     "a.nii": (nifti, read_volume),
     "b.nii": (nifti_2, read_volume),
@@ -298,6 +305,7 @@ READERS = {
     "a.json": (record, artifacts.read_json),
     "model.json": (description, lambda path: model_folder.read_description(path.parent)),
     "a.zip": (archive, unpack),
+    "scans.zip": (archive, find_in_zip),
 }
 TEXT_FILES = {".csv", ".yaml", ".txt", ".json"}
 

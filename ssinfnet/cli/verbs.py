@@ -66,7 +66,7 @@ def predict(
         typer.Argument(
             metavar="INPUT",
             help="DICOM folders or files, NIfTI, NRRD or MetaImage volumes, folders of slice "
-            "pictures, pictures, or folders of such",
+            "pictures, pictures, or folders and ZIP archives of such",
         ),
     ],
     model: Annotated[Path, typer.Option(metavar="DIR", help="of `ssinfnet model pack`")],

@@ -20,7 +20,8 @@ that wrote into the folder, told apart by the names and bytes of their files.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from ssinfnet.data.sources import dicom_seg
 from ssinfnet.data.sources.intensities import Declared
 from ssinfnet.data.sources.kinds import map_ending
 from ssinfnet.data.sources.volume_files import write_map
-from ssinfnet.scans import Excluded, Scan, choose_series, find_scans, read_scan
+from ssinfnet.scans import Excluded, Place, Scan, choose_series, find_scans, read_scan
 from ssinfnet.scans.predicted_tables import (
     Written,
     refused_before,
@@ -74,7 +75,7 @@ def predict_into(
     dicom: bool = True,
     declared: Declared | None = None,
     resample: bool = False,
-    series: Iterable[str] = (),
+    series: Sequence[str] = (),
 ) -> Written:
     """Predict scans one by one and write what is seen; go on where an earlier call stopped.
 
@@ -95,7 +96,7 @@ def predict_into(
         How intensities become Hounsfield units, where they are neither these nor 8-bit grey.
     resample : bool
         Put volumes whose axes are not at right angles onto a grid whose axes are.
-    series : iterable of str
+    series : sequence of str
         The CT series that are wanted, see `scans.choose_series`; every axial one by default.
 
     Returns
@@ -111,19 +112,32 @@ def predict_into(
     ValueError
         If the folder's record of our files is none, or if `series` names none.
     """
-    places, excluded = find_scans(inputs)
-    wanted = list(series)
-    places, unchosen = choose_series(places, wanted)
-    excluded += [] if wanted else unchosen
     asked = {"phenotypes": phenotypes, "dicom": dicom}
     # Only where they are asked for: what earlier versions wrote without them is current still.
     asked |= {"declared": declared.settings()} if declared else {}
     asked |= {"resample": True} if resample else {}
+    with tempfile.TemporaryDirectory(prefix="ssinfnet.") as unpacked:
+        places, excluded = find_scans(inputs, Path(unpacked))
+        places, unchosen = choose_series(places, series)
+        done = Written(excluded=excluded, unchosen=unchosen, asked_for=bool(series))
+        _predict_places(folder, places, done, predictor, declared, asked)
+    return done
+
+
+def _predict_places(
+    folder: Path,
+    places: list[Place],
+    done: Written,
+    predictor: Predictor,
+    declared: Declared | None,
+    asked: Mapping[str, Any],
+) -> None:
+    """Predict scans one by one, and note in `done` what was done."""
     written = WrittenFiles.of(folder)
     planned = plan(written, places, predictor, asked)
-    done = Written(excluded=[*excluded, *planned.unreadable], earlier=planned.records,
-                   unchosen=unchosen if wanted else [])  # fmt: skip
-    done.earlier_refused = refused_before(folder, {place.name for place in places}, excluded)
+    done.excluded += planned.unreadable
+    done.earlier = planned.records
+    done.earlier_refused = refused_before(folder, {place.name for place in places}, done.excluded)
     for number, job in enumerate(planned.jobs, start=1):
         progress.say(f"scan {number} of {len(planned.jobs)}: {job.place.name}")
         if job.record:
@@ -132,7 +146,7 @@ def predict_into(
             continue
         before = done.earlier.get(job.place.name)
         try:
-            scan = read_scan(job.place, declared, resample=resample)
+            scan = read_scan(job.place, declared, resample=asked.get("resample", False))
             if made(job.place, predictor, asked) != job.made:
                 raise ValueError("its files have changed since this call began; run it again")
             found = predictor(scan)
@@ -151,7 +165,6 @@ def predict_into(
     with written.replacing([PHENOTYPES]) as staged:
         write_tables(staged, done)
         write_manifest(staged, done, predictor, asked)
-    return done
 
 
 def _write_scan(

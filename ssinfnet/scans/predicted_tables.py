@@ -31,7 +31,8 @@ class Written:
     """What `predict_into` did, and what earlier calls left in the folder."""
 
     excluded: list[Excluded] = field(default_factory=list)
-    unchosen: list[Excluded] = field(default_factory=list)  # series that were not asked for
+    unchosen: list[Excluded] = field(default_factory=list)  # series that are not wanted
+    asked_for: bool = False  # series were, so that the others are no files beside
     kept: int = 0  # scans whose files were current
     # Name of a scan → its record: the scans of this call, and the others in the folder
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -65,7 +66,8 @@ class Written:
     @property
     def status(self) -> int:
         """0 if every file was used, 1 if an input was not, 3 if only files beside were not."""
-        return 1 if self.refused else 3 if self.excluded else 0
+        beside = self.excluded or (self.unchosen and not self.asked_for)
+        return 1 if self.refused else 3 if beside else 0
 
     def json(self, folder: Path) -> str:
         """Return what was done as JSON, for programs.
@@ -84,6 +86,7 @@ class Written:
         current = f", {self.kept} of them current already" if self.kept else ""
         earlier = f", beside {len(self.earlier)} of earlier calls" if self.earlier else ""
         files = len(self.excluded) - len(self.refused)
+        files += 0 if self.asked_for else len(self.unchosen)
         return (
             f"{len(self.rows)} scan(s) in {folder / PREDICTIONS}{current}{earlier}; "
             f"{len(self.refused)} input(s) and {files} file(s) beside not used. "

@@ -7,6 +7,7 @@ their standard deviation tells where members and views disagree (D-63, D-83).
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -150,26 +151,26 @@ def predict(
         model, device=device, batch_size=batch_size, flips=flips,
         mixed_precision=mixed_precision, threshold=threshold, threads=threads,
     )  # fmt: skip
-    places, excluded = find_scans([inputs] if isinstance(inputs, (str, Path)) else inputs)
-    whole = [one for one in excluded if not one.file]
-    if refused is None and whole:
-        raise ValueError(f"{whole[0].input}: {whole[0].reason}")
-    if refused is not None:
-        refused += excluded
-    places, unchosen = choose_series(places, series)
-    if refused is not None:
-        refused += unchosen
-    for place in places:
-        try:
-            scan = read_scan(place, declared)
-        except (OSError, ValueError) as error:
-            if refused is None:
-                raise
-            refused.append(Excluded(place.name, "", str(error)))
-            continue
+    with tempfile.TemporaryDirectory(prefix="ssinfnet.") as unpacked:
+        given = [inputs] if isinstance(inputs, (str, Path)) else inputs
+        places, excluded = find_scans(given, Path(unpacked))
+        whole = [one for one in excluded if not one.file]
+        if refused is None and whole:
+            raise ValueError(f"{whole[0].input}: {whole[0].reason}")
+        places, unchosen = choose_series(places, series)
         if refused is not None:
-            refused += scan.left_out
-        yield predictor(scan)
+            refused += [*excluded, *unchosen]
+        for place in places:
+            try:
+                scan = read_scan(place, declared)
+            except (OSError, ValueError) as error:
+                if refused is None:
+                    raise
+                refused.append(Excluded(place.name, "", str(error)))
+                continue
+            if refused is not None:
+                refused += scan.left_out
+            yield predictor(scan)
 
 
 @dataclass(frozen=True)

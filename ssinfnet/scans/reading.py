@@ -26,6 +26,7 @@ from ssinfnet.data.sources.resampling import upright
 from ssinfnet.data.sources.series import SeriesFacts, unwanted
 from ssinfnet.data.sources.tree import Found, Tree, look_through, relative_name
 from ssinfnet.data.sources.volume_files import Volume, read_volume
+from ssinfnet.storage.untrusted_zip import is_zip, unpack_zip
 from ssinfnet.storage.written_files import without_written
 
 __all__ = ["Excluded", "Place", "Scan", "choose_series", "find_scans", "free_name", "read_scan",
@@ -164,13 +165,22 @@ class Scan:
         )
 
 
-def find_scans(inputs: Iterable[Path | str]) -> tuple[list[Place], list[Excluded]]:
+def find_scans(
+    inputs: Iterable[Path | str], unpacked: Path | None = None
+) -> tuple[list[Place], list[Excluded]]:
     """Find every scan below some paths, by content and whatever the layout (D-100).
 
     A file is a scan. Folders are searched to the bottom: each CT series, each volume, and each
     folder of pictures that has no volume in it or below it, is a scan. A scan is named after its
     file or folder, and after the folder above too where two would share a name. What ssinfnet
     wrote into a folder is never a scan (`written_files`).
+
+    Parameters
+    ----------
+    inputs : iterable of path
+    unpacked : Path or None
+        An empty folder that receives what ZIP archives hold, and must stay while the scans are
+        read; archives are listed and not opened if None.
 
     Returns
     -------
@@ -186,11 +196,19 @@ def find_scans(inputs: Iterable[Path | str]) -> tuple[list[Place], list[Excluded
     for given in inputs:
         path = Path(os.path.abspath(Path(given).expanduser()))  # a link keeps its own name
         tree = _tree(path)
-        excluded += [Excluded(readable_name(path), relative_name(file, path), reason)
-                     for file, reason in tree.unused]  # fmt: skip
-        if not tree.scans:
+        found, archives = list(tree.scans), []
+        for file, reason in tree.unused:
+            if unpacked is not None and is_zip(file):
+                archives.append(file)
+            else:
+                excluded.append(Excluded(readable_name(path), relative_name(file, path), reason))
+        for file in archives:
+            inside, left = _look_into(file, unpacked)
+            found += inside
+            excluded += left
+        if not found and not archives:
             excluded.append(Excluded(readable_name(path), "", _reason_for_none(path)))
-        for one in tree.scans:
+        for one in found:
             its = tuple(os.path.realpath(file) for file in one.files)
             if its in known:
                 excluded.append(Excluded(readable_name(one.path), "", "it is given twice"))
@@ -233,7 +251,26 @@ def choose_series(
                   for place in of_series if place.name in excluded]  # fmt: skip
 
 
+def _look_into(archive: Path, unpacked: Path) -> tuple[list[Found], list[Excluded]]:
+    """Unpack an archive, and return the scans in it and what is not used of it."""
+    name = readable_name(archive)
+    number = len(list(unpacked.iterdir()))
+    # Scans are named after the folders they lie in: the archive's own, and the one above it.
+    folder = unpacked / str(number) / archive.parent.name / archive.stem
+    try:
+        unpack_zip(archive, folder)
+    except UnreadableFile as error:
+        return [], [Excluded(name, "", str(error).replace(f"{archive.parent}/", ""))]
+    tree = look_through(folder) if folder.is_dir() else Tree([], [])
+    left = [Excluded(name, relative_name(file, folder), reason) for file, reason in tree.unused]
+    if not tree.scans:
+        left.append(Excluded(name, "", "it is an archive that holds no scan"))
+    return list(tree.scans), left
+
+
 def _tree(path: Path) -> Tree:
+    if is_zip(path):
+        return Tree([], [(path, "is an archive; unpack it first")])
     if path.is_dir() or (path.is_file() and without_written([path])):
         return look_through(path)
     return Tree([], [])

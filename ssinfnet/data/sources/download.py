@@ -8,7 +8,6 @@ nowhere but in the folder meant for them.
 from __future__ import annotations
 
 import os
-import stat
 import struct
 import zipfile
 import zlib
@@ -19,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from shutil import copyfileobj
 from typing import IO
 
-from ssinfnet.storage import artifacts, strict_yaml
+from ssinfnet.storage import artifacts, strict_yaml, untrusted_zip
 from ssinfnet.work import progress
 
 __all__ = ["DATASETS", "Dataset", "Remote", "download", "unpack"]
@@ -248,17 +247,10 @@ def unpack(file: Path, folder: Path) -> None:
 
 
 def _refuse_unsafe(file: Path, members: list[zipfile.ZipInfo]) -> None:
-    names = [PurePosixPath(member.filename) for member in members]
-    if any(member.header_offset < 0 for member in members):
-        raise zipfile.BadZipFile("a member would begin before the file")
-    for member, name in zip(members, names, strict=True):
-        outside = not name.name or name.is_absolute() or ".." in name.parts
-        outside = outside or "\\" in member.filename
-        if outside or stat.S_ISLNK(member.external_attr >> 16):
-            raise ValueError(f"{file} holds {member.filename!r}, a link or a place outside it")
+    untrusted_zip.refuse_unsafe(file, members)
     if (total := sum(member.file_size for member in members)) > MOST_BYTES:
         raise ValueError(f"{file} would unpack to {total} bytes; at most {MOST_BYTES} are taken")
-    plain = [name.name for name in names]
+    plain = [PurePosixPath(member.filename).name for member in members]
     if len(set(plain)) < len(plain):
         repeated = sorted({name for name in plain if plain.count(name) > 1})
         raise ValueError(f"{file} holds several files of the names {repeated[:5]}")
