@@ -116,7 +116,11 @@ def predict(
         typer.Option(metavar="LOW,HIGH", help="HU that grey values of 0..1, -1..1 or 0..255 span"),
     ] = None,
     resample: Annotated[
-        bool, typer.Option("--resample", help="tilted gantries: predict on a grid at right angles")
+        bool,
+        typer.Option(
+            "--resample",
+            help="tilted gantries and uneven slices: predict on a grid at right angles, evenly",
+        ),
     ] = False,
     series: Annotated[
         list[str] | None,

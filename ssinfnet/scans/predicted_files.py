@@ -95,7 +95,8 @@ def predict_into(
     declared : Declared or None
         How intensities become Hounsfield units, where they are neither these nor 8-bit grey.
     resample : bool
-        Put volumes whose axes are not at right angles onto a grid whose axes are.
+        Put volumes whose axes are not at right angles onto a grid whose axes are, and slices that
+        are not evenly spaced onto even places.
     series : sequence of str
         The CT series that are wanted, see `scans.choose_series`; every axial one by default.
 

@@ -6,33 +6,25 @@ that what is predicted of them goes back onto the input's own grid.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
-from itertools import count
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssinfnet.data import images
 from ssinfnet.data.images import LUNG_WINDOW_HU
-from ssinfnet.data.sources.files import UnreadableFile, in_order, read_picture
+from ssinfnet.data.sources.files import UnreadableFile, read_picture
 from ssinfnet.data.sources.intensities import Declared, labels_fault, units_doubt, units_fault
-from ssinfnet.data.sources.kinds import DICOM, PICTURE, VOLUMES, kind_of, readable_name, stem_of
+from ssinfnet.data.sources.kinds import readable_name
 from ssinfnet.data.sources.resampling import upright
-from ssinfnet.data.sources.series import SeriesFacts, unwanted
-from ssinfnet.data.sources.tree import Found, Tree, look_through, relative_name
+from ssinfnet.data.sources.series import SeriesFacts
 from ssinfnet.data.sources.volume_files import Volume, read_volume
-from ssinfnet.storage.untrusted_zip import is_zip, unpack_zip
-from ssinfnet.storage.written_files import without_written
+from ssinfnet.scans.finding import Excluded, Place
 
-__all__ = ["Excluded", "Place", "Scan", "choose_series", "find_scans", "free_name", "read_scan",
-           "short_name"]  # fmt: skip
+__all__ = ["Scan", "read_scan"]
 
-KINDS = {DICOM: "DICOM", PICTURE: "pictures", **{kind: kind for kind in VOLUMES}}
 MOST_UNEVEN = 2  # of a pixel's sides; a detector's pixels are square
 TILTED = (
     "its axes are not at right angles, as of a tilted gantry: programs built on ITK do not open "
@@ -42,59 +34,6 @@ RESAMPLED = (
     "its axes are not at right angles, as of a tilted gantry: it was resampled, and its maps lie "
     "on the grid of NAME_ct"
 )
-LONGEST_NAME = 180  # bytes; file systems take 255, and endings and temporary names are added
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a scan lies, and the name that its results get.
-
-    Attributes
-    ----------
-    name : str
-    path : Path
-        A file, or the folder that holds all files of the scan.
-    kind : str
-        "DICOM", "NIfTI", "NRRD", "MetaImage" or "pictures"; by content where it is not given.
-    files : tuple of Path
-        Every file that the scan may be read from, but for what ssinfnet wrote there; the folder's
-        where they are not given.
-    series : SeriesFacts or None
-        What the headers of a CT series say.
-    """
-
-    name: str
-    path: Path
-    kind: str = ""
-    files: tuple[Path, ...] = ()
-    series: SeriesFacts | None = None
-
-    def __post_init__(self) -> None:
-        if not self.files:
-            below = look_through(self.path).scans
-            here = [one for one in below if one.path == self.path] or [Found(self.path, DICOM, ())]
-            object.__setattr__(self, "kind", KINDS[here[0].kind])
-            object.__setattr__(self, "files", here[0].files)
-            object.__setattr__(self, "series", here[0].series)
-
-    def pictures(self) -> list[Path]:
-        """Return the slice pictures of the scan in their order; none if it is a volume."""
-        if self.kind != KINDS[PICTURE]:
-            return []
-        return in_order(file for file in self.files if kind_of(file) == PICTURE)
-
-    def file_names(self) -> dict[Path, str]:
-        """Return where each file lies below the scan's folder, as text that can be written."""
-        folder = self.path if self.path.is_dir() else self.path.parent
-        return {file: relative_name(file, folder) for file in self.files}
-
-
-class Excluded(NamedTuple):
-    """An input, or a file of one, that was not used."""
-
-    input: str
-    file: str  # "" where the whole input was not used
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -165,161 +104,6 @@ class Scan:
         )
 
 
-def find_scans(
-    inputs: Iterable[Path | str], unpacked: Path | None = None
-) -> tuple[list[Place], list[Excluded]]:
-    """Find every scan below some paths, by content and whatever the layout (D-100).
-
-    A file is a scan. Folders are searched to the bottom: each CT series, each volume, and each
-    folder of pictures that has no volume in it or below it, is a scan. A scan is named after its
-    file or folder, and after the folder above too where two would share a name. What ssinfnet
-    wrote into a folder is never a scan (`written_files`).
-
-    Parameters
-    ----------
-    inputs : iterable of path
-    unpacked : Path or None
-        An empty folder that receives what ZIP archives hold, and must stay while the scans are
-        read; archives are listed and not opened if None.
-
-    Returns
-    -------
-    places : list of Place
-        In the order of the inputs; names differ.
-    excluded : list of Excluded
-        Paths that do not exist, hold no scan, are results of ssinfnet, or are given twice; and the
-        files below a folder that belong to no scan.
-    """
-    scans: list[Found] = []
-    excluded: list[Excluded] = []
-    known: set[tuple[str, ...]] = set()
-    for given in inputs:
-        path = Path(os.path.abspath(Path(given).expanduser()))  # a link keeps its own name
-        tree = _tree(path)
-        found, archives = list(tree.scans), []
-        for file, reason in tree.unused:
-            if unpacked is not None and is_zip(file):
-                archives.append(file)
-            else:
-                excluded.append(Excluded(readable_name(path), relative_name(file, path), reason))
-        for file in archives:
-            inside, left = _look_into(file, unpacked)
-            found += inside
-            excluded += left
-        if not found and not archives:
-            excluded.append(Excluded(readable_name(path), "", _reason_for_none(path)))
-        for one in found:
-            its = tuple(os.path.realpath(file) for file in one.files)
-            if its in known:
-                excluded.append(Excluded(readable_name(one.path), "", "it is given twice"))
-            else:
-                known.add(its)
-                scans.append(one)
-    pairs = zip(_names(scans), scans, strict=True)
-    places = [Place(name, one.path, KINDS[one.kind], one.files, one.series) for name, one in pairs]
-    return places, excluded
-
-
-def choose_series(
-    places: Sequence[Place], wanted: Iterable[str] = ()
-) -> tuple[list[Place], list[Excluded]]:
-    """Divide scans into those that are wanted and the CT series that are not (D-113).
-
-    Parameters
-    ----------
-    places : sequence of Place
-        Those that are no CT series are all wanted.
-    wanted : iterable of str
-        See `series.unwanted`: patterns of descriptions, UIDs, ``thickest`` or ``thinnest``.
-
-    Returns
-    -------
-    places : list of Place
-    excluded : list of Excluded
-        A row a series that is not wanted.
-
-    Raises
-    ------
-    ValueError
-        If something that is wanted names no series.
-    """
-    of_series = [place for place in places if place.series]
-    reasons = unwanted([place.series for place in of_series], wanted)
-    excluded = {of_series[index].name: why for index, why in reasons.items()}
-    kept = [place for place in places if place.name not in excluded]
-    return kept, [Excluded(place.name, place.series.label(), excluded[place.name])
-                  for place in of_series if place.name in excluded]  # fmt: skip
-
-
-def _look_into(archive: Path, unpacked: Path) -> tuple[list[Found], list[Excluded]]:
-    """Unpack an archive, and return the scans in it and what is not used of it."""
-    name = readable_name(archive)
-    number = len(list(unpacked.iterdir()))
-    # Scans are named after the folders they lie in: the archive's own, and the one above it.
-    folder = unpacked / str(number) / archive.parent.name / archive.stem
-    try:
-        unpack_zip(archive, folder)
-    except UnreadableFile as error:
-        return [], [Excluded(name, "", str(error).replace(f"{archive.parent}/", ""))]
-    tree = look_through(folder) if folder.is_dir() else Tree([], [])
-    left = [Excluded(name, relative_name(file, folder), reason) for file, reason in tree.unused]
-    if not tree.scans:
-        left.append(Excluded(name, "", "it is an archive that holds no scan"))
-    return list(tree.scans), left
-
-
-def _tree(path: Path) -> Tree:
-    if is_zip(path):
-        return Tree([], [(path, "is an archive; unpack it first")])
-    if path.is_dir() or (path.is_file() and without_written([path])):
-        return look_through(path)
-    return Tree([], [])
-
-
-def _reason_for_none(path: Path) -> str:
-    if not path.exists():
-        return "it does not exist"
-    files = [path] if path.is_file() else [one for one in path.rglob("[!.]*") if one.is_file()]
-    if files and not without_written(files):
-        return "it is a result of ssinfnet, no scan"
-    return "it holds no scan" if files else "it is empty"
-
-
-def _names(scans: Sequence[Found]) -> list[str]:
-    """Return a name a scan, with its folder's before it, then a number, where two share one."""
-    stems = ["_".join(filter(None, [stem_of(one.path), one.number])) for one in scans]
-    names: list[str] = []
-    for one, stem in zip(scans, stems, strict=True):
-        above = readable_name(one.path.parent)
-        wanted = short_name(stem if stems.count(stem) == 1 else f"{above}_{stem}")
-        names.append(free_name(wanted, names))
-    return names
-
-
-def free_name(wanted: str, taken: Collection[str], between: str = "_") -> str:
-    """Return a name that is not taken yet: as it is wanted, else with the first number that helps.
-
-    Parameters
-    ----------
-    wanted : str
-    taken : collection of str
-    between : str
-        Stands between name and number.
-    """
-    tried = (f"{wanted}{between}{number}" if number > 1 else wanted for number in count(1))
-    return next(name for name in tried if name not in taken)
-
-
-def short_name(name: str) -> str:
-    """Return a name that leaves room for what is added to it; its hash tells it from others."""
-    content = name.encode()
-    if len(content) <= LONGEST_NAME:
-        return name
-    return (
-        f"{content[: LONGEST_NAME - 9].decode(errors='ignore')}_{sha256(content).hexdigest()[:8]}"
-    )
-
-
 def read_scan(place: Place, declared: Declared | None = None, *, resample: bool = False) -> Scan:
     """Read a scan whole.
 
@@ -329,7 +113,8 @@ def read_scan(place: Place, declared: Declared | None = None, *, resample: bool 
     declared : Declared or None
         How the intensities become Hounsfield units, where they are neither these nor 8-bit grey.
     resample : bool
-        Put a volume whose axes are not at right angles onto a grid whose axes are.
+        Put a volume whose axes are not at right angles onto a grid whose axes are, and slices that
+        are not evenly spaced onto even places.
 
     Raises
     ------
@@ -341,7 +126,8 @@ def read_scan(place: Place, declared: Declared | None = None, *, resample: bool 
     declared = declared or Declared()
     if paths := place.pictures():
         return _pictured(place, paths, declared)
-    name, volume = readable_name(place.path), read_volume(place.path, place.files)
+    name = readable_name(place.path)
+    volume = read_volume(place.path, place.files, even=resample)
     _refuse_flat(name, volume)
     if declared:
         _refuse(name, labels_fault(volume.slices))
@@ -356,8 +142,8 @@ def read_scan(place: Place, declared: Declared | None = None, *, resample: bool 
     doubts += _doubts(volume)
     names = place.file_names()
     left_out = tuple(Excluded(place.name, names[file], why) for file, why in volume.left_out)
-    resampled = resample and volume.is_sheared
-    if resampled:
+    resampled = resample and (volume.is_sheared or bool(volume.resampled))
+    if resample and volume.is_sheared:
         volume = upright(volume)
         doubts = [RESAMPLED if doubt == TILTED else doubt for doubt in doubts]
     return Scan(place.name, place.kind, volume.slices, volume, left_out=left_out,
@@ -369,6 +155,7 @@ def _doubts(volume: Volume) -> list[str]:
     sides = volume.spacing_mm[1:]
     doubts = {
         volume.doubt: True,
+        volume.resampled: True,
         units_doubt(volume.slices): not volume.windowed,
         TILTED: volume.is_sheared,
         f"pixels are {sides[0]:.3g} × {sides[1]:.3g} mm, as of slices that are not axial; the "

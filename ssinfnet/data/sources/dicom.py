@@ -18,6 +18,7 @@ from ssinfnet.data.sources.dicom_pixels import slice_pixels
 from ssinfnet.data.sources.files import UnreadableFile, visible
 from ssinfnet.data.sources.kinds import DICOM, is_bare_dicom, kind_of
 from ssinfnet.data.sources.multiframe import as_slices, frame_headers, is_multiframe
+from ssinfnet.data.sources.slice_line import OFF_LINE, evened, line, off_line
 from ssinfnet.storage import untrusted
 
 __all__ = ["Header", "Series", "is_broken_slice", "read_header", "read_series"]
@@ -27,7 +28,6 @@ NUMBERS = {"Rows": 1, "Columns": 1, "PixelSpacing": 2, "ImageOrientationPatient"
 NEEDED = (*NUMBERS, "SeriesInstanceUID")
 LOCALISER = "is a localiser"
 SAME_MM = 0.01  # positions nearer than this are one position
-OFF_LINE = 0.15  # of the distance of slices; one missing of three bends the line by 0.22
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Series:
         One a slice, in the order of the voxels' third axis.
     thickness_known : bool
         False for a slice that stands alone and does not say how thick it is.
+    evened : str
+        What was done to slices that are not evenly spaced, "" if nothing; there are no files then.
     """
 
     voxels: NDArray[np.generic]
@@ -53,9 +55,10 @@ class Series:
     left_out: tuple[tuple[Path, str], ...]
     files: tuple[Path, ...]
     thickness_known: bool
+    evened: str = ""
 
 
-def read_series(folder: Path, files: Sequence[Path] | None = None) -> Series:
+def read_series(folder: Path, files: Sequence[Path] | None = None, *, even: bool = False) -> Series:
     """Read the one CT series in a folder, or the slice in a file.
 
     Localisers, other modalities, files without pixels and repeated slices are left out and listed.
@@ -66,6 +69,8 @@ def read_series(folder: Path, files: Sequence[Path] | None = None) -> Series:
         Of the series, or a file.
     files : sequence of Path or None
         The files of the folder to look at; all visible ones if None.
+    even : bool
+        Interpolate between slices that are not evenly spaced; they are refused otherwise.
 
     Raises
     ------
@@ -83,7 +88,8 @@ def read_series(folder: Path, files: Sequence[Path] | None = None) -> Series:
         raise UnreadableFile(f"{folder} holds no CT slice ({reasons or 'it is empty'})")
     _refuse_damaged(read)
     if frames := {one.path: (one.data, one.frames) for one in read if one.frames}:
-        return _read_frames(folder, frames, [one.path for one in read if not one.frames])
+        others = [one.path for one in read if not one.frames]
+        return _read_frames(folder, frames, others, even)
     _refuse_mixed(folder, headers)
     first = headers[0][1]
     untrusted.refuse_large_volume(folder, (len(headers), first.Rows, first.Columns), 4)
@@ -104,24 +110,29 @@ def read_series(folder: Path, files: Sequence[Path] | None = None) -> Series:
             continue
         pixels.append(decoded)
         kept.append(index)
-    origin, step = _line(folder, [headers[index] for index in kept], positions[kept])
+    names, places = [headers[index][0].name for index in kept], positions[kept]
+    stack, said = np.stack(pixels), ""
+    if even and off_line(places) > OFF_LINE:
+        stack, places, said = evened(folder, names, places, stack)
+    origin, step = line(folder, names, places)
     return Series(
-        voxels=np.stack(pixels).transpose(2, 1, 0),
+        voxels=stack.transpose(2, 1, 0),
         affine=_affine(headers[0][1], across, origin, step),
         left_out=tuple(left_out),
-        files=tuple(headers[index][0] for index in kept),
+        files=() if said else tuple(headers[index][0] for index in kept),
         thickness_known=step is not None or bool(headers[0][1].get("SliceThickness")),
+        evened=said,
     )
 
 
 def _read_frames(
-    folder: Path, frames: dict[Path, tuple[Any, Sequence[Any]]], others: Sequence[Path]
+    folder: Path, frames: dict[Path, tuple[Any, Sequence[Any]]], others: Sequence[Path], even: bool
 ) -> Series:
     """Read a series that lies in enhanced files, and perhaps in classic ones too."""
     with as_slices(frames) as slices:
         homes = {slice_.parent: path for slice_, path in slices.items()}
         try:
-            series = read_series(folder, [*slices, *others])
+            series = read_series(folder, [*slices, *others], even=even)
         except UnreadableFile as error:
             reason = str(error)
             for home, path in homes.items():
@@ -282,33 +293,6 @@ def _refuse_mixed(folder: Path, headers: Sequence[tuple[Path, Any]]) -> None:
                     f"{path} has {name} {header[name].value}, {first_path.name} "
                     f"{first[name].value}: they are not slices of one volume"
                 )
-
-
-def _line(
-    folder: Path, headers: Sequence[tuple[Path, Any]], positions: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Return where the slices begin, and the way from one to the next, None for a single slice.
-
-    Slices lie on the line that fits all their positions best: headers round each of them, which
-    adds up to a missing slice nowhere, while a slice that is missing bends the line (D-103).
-    """
-    if len(positions) < 2:
-        return positions[0], None
-    number = np.arange(len(positions)) - (len(positions) - 1) / 2
-    middle = positions.mean(axis=0)
-    step = number @ (positions - middle) / (number @ number)
-    off = np.linalg.norm(positions - middle - np.outer(number, step), axis=1)
-    length = float(np.linalg.norm(step))
-    if off.max() > OFF_LINE * length:
-        steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
-        usual = float(np.median(steps))
-        at = int(np.abs(steps - usual).argmax())
-        names = headers[at][0].name, headers[at + 1][0].name
-        raise UnreadableFile(
-            f"{folder} misses a slice between {names[0]} and {names[1]}, or its slices are not "
-            f"evenly spaced: these lie {steps[at]:.2f} mm apart, others {usual:.2f} mm"
-        )
-    return middle + number[0] * step, step
 
 
 def _affine(

@@ -50,7 +50,7 @@ def upright(volume: Volume) -> Volume:
     affine[:3, :3], affine[:3, 3] = grid, origin + grid @ low
     return from_stored(
         voxels, affine, spacing_known=volume.spacing_known, declared=volume.declared,
-        left_out=volume.left_out,
+        left_out=volume.left_out, resampled=volume.resampled,
     )  # fmt: skip
 
 

@@ -68,6 +68,8 @@ class Volume:
         Somebody said how the numbers become Hounsfield units, and they were turned into them.
     doubt : str
         What the file does not say and was taken for granted, "" if nothing.
+    resampled : str
+        How the voxels came off the grid they are stored on, "" if they did not.
     """
 
     slices: NDArray[np.generic]
@@ -80,6 +82,7 @@ class Volume:
     spacing_known: bool = True
     declared: bool = False
     doubt: str = ""
+    resampled: str = ""
 
     @cached_property
     def canonical_affine(self) -> NDArray[np.float64]:
@@ -122,7 +125,7 @@ class Volume:
         return None
 
 
-def read_volume(path: Path, files: Sequence[Path] | None = None) -> Volume:
+def read_volume(path: Path, files: Sequence[Path] | None = None, *, even: bool = False) -> Volume:
     """Read a NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or one DICOM file.
 
     Parameters
@@ -130,6 +133,8 @@ def read_volume(path: Path, files: Sequence[Path] | None = None) -> Volume:
     path : Path
     files : sequence of Path or None
         The files of a DICOM folder to look at; all visible ones if None.
+    even : bool
+        Interpolate between slices of a series that are not evenly spaced.
 
     Raises
     ------
@@ -141,11 +146,11 @@ def read_volume(path: Path, files: Sequence[Path] | None = None) -> Volume:
     if kind not in VOLUMES:
         from ssinfnet.data.sources import dicom
 
-        series = dicom.read_series(path, files)
+        series = dicom.read_series(path, files, even=even)
         _refuse_no_grid(path, series.affine)
         return from_stored(
             series.voxels, series.affine, left_out=series.left_out, files=series.files,
-            spacing_known=series.thickness_known,
+            spacing_known=series.thickness_known, resampled=series.evened,
         )  # fmt: skip
     if kind != NIFTI:
         voxels, affine, known, oriented = untrusted_itk.read_itk(path)
