@@ -35,7 +35,7 @@ ENDINGS = (".nii", ".nii.gz")
 METRE, MICRON = 1, 3  # NIfTI's codes of units of length
 HIGHEST_HU = 30_000  # metal reaches 30,710 in the extended scale; tissue never a percent of a slice
 OVERFLOWN_SHARE = 0.01
-RIGHT_ANGLE = 1e-3  # cosine; readers built on ITK refuse more than rounding
+RIGHT_ANGLE = 9e-5  # cosine; readers built on ITK refuse NIfTI files from 1e-4 on
 TURNED = (
     "its header does not say how its axes lie in the patient; they were taken to run to the left, "
     "back and head, as ITK takes them"
