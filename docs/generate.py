@@ -128,6 +128,9 @@ def _plain_type(annotation: Any, metadata: list[Any]) -> str:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
     if get_origin(annotation) is tuple:
         return f"list of {_plain_type(get_args(annotation)[0], [])}"
+    if get_origin(annotation) is dict:
+        keys, values = (_plain_type(one, []) for one in get_args(annotation))
+        return f"{keys} to {values}"
     word = {int: "whole number", float: "number", str: "text", bool: "true or false"}[annotation]
     return " ".join([word, " and ".join(_bounds(metadata))]).strip()
 

@@ -128,3 +128,29 @@ def _groups(groups: dict[str, dict[str, object]]) -> Dataset:
             setattr(inner, name, value)
         setattr(found, sequence, [inner])
     return found
+
+
+def write_rtstruct(path: Path, regions: dict[str, list[list[tuple[float, float, float]]]]) -> Path:
+    """Write regions, each a list of contours of points in mm to the left, back and head."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.481.3"
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
+    ds.SOPClassUID, ds.Modality = meta.MediaStorageSOPClassUID, "RTSTRUCT"
+    ds.StructureSetROISequence, ds.ROIContourSequence = [], []
+    for number, (name, contours) in enumerate(regions.items(), start=1):
+        roi, drawn = Dataset(), Dataset()
+        roi.ROINumber = drawn.ReferencedROINumber = number
+        roi.ROIName, drawn.ContourSequence = name, []
+        for points in contours:
+            contour = Dataset()
+            contour.ContourGeometricType = "CLOSED_PLANAR"
+            contour.NumberOfContourPoints = len(points)
+            contour.ContourData = [round(float(one), 4) for point in points for one in point]
+            drawn.ContourSequence.append(contour)
+        ds.StructureSetROISequence.append(roi)
+        ds.ROIContourSequence.append(drawn)
+    ds.save_as(path, enforce_file_format=True)
+    return path

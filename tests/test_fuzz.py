@@ -20,11 +20,19 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
 from pydicom.uid import RLELossless
-from scan_files import write_enhanced
+from scan_files import write_enhanced, write_rtstruct, write_series
 from test_volumes import write_slice
 
 import ssinfnet
-from ssinfnet.data.sources import ccii, download, files, ictcf, volume_files
+from ssinfnet.data.sources import (
+    ccii,
+    dicom_seg,
+    download,
+    files,
+    ictcf,
+    mask_files,
+    volume_files,
+)
 from ssinfnet.engine import notebook_runs
 from ssinfnet.mediation import frames
 from ssinfnet.networks import blocks
@@ -155,9 +163,36 @@ def enhanced(path):
     write_enhanced(path, SQUARE[:, None].repeat(32, 1)[:3], packed=path.stem == "packed")
 
 
+def seg(path):
+    series = path.parent.parent / "series"
+    write_series(series)
+    volume = volume_files.read_volume(series)
+    dicom_seg.write_segmentation(path, {"ggo": volume.slices > 0}, volume, "m", "1")
+
+
+def rtstruct(path):
+    square = [(-9, -4, 30), (-6.9, -4, 30), (-6.9, -1.6, 30), (-9, -1.6, 30)]
+    above = [(x, y, 32.5) for x, y, _ in square[1:]]
+    write_rtstruct(path, {"GGO": [square, square[:2]], "consolidation": [above]})
+
+
+def read_drawn_mask(path):
+    affine = np.array([[-0.7, 0, 0, 9], [0, -0.8, 0, 4], [0, 0, 2.5, 30], [0, 0, 0, 1.0]])
+    image = volume_files.from_stored(np.zeros((5, 6, 4), np.int16), affine)
+    mask_files.read_mask(path, image, binary=path.stem == "seg")
+
+
 def picture(path):
     grey = np.random.default_rng(7).integers(0, 255, (24, 20)).astype(np.uint8)
     Image.fromarray(grey).save(path)
+
+
+def deep_picture(path):
+    grey = np.random.default_rng(7).integers(0, 60000, (24, 20)).astype(np.uint16)
+    pages = [Image.fromarray(grey + page) for page in range(3)]
+    packed = {"compression": "tiff_deflate"} if path.stem == "packed" else {}
+    several = {"save_all": True, "append_images": pages[1:]} if path.suffix == ".tif" else {}
+    pages[0].save(path, **several, **packed)
 
 
 def labels(path):
@@ -288,7 +323,12 @@ READERS = {
     "c.dcm": (jpeg_dicom, read_series),
     "enhanced.dcm": (enhanced, read_volume),
     "packed.dcm": (enhanced, read_volume),
+    "seg.dcm": (seg, read_drawn_mask),
+    "rtstruct.dcm": (rtstruct, read_drawn_mask),
     "a.png": (picture, files.read_picture),
+    "deep.png": (deep_picture, files.read_numbers),
+    "a.tif": (deep_picture, files.read_numbers),
+    "packed.tif": (deep_picture, files.read_numbers),
     "b.png": (labels, files.read_labels),
     "a.jpg": (picture, files.read_picture),
     "All_Patients.csv": (clinical_table, read_patients),

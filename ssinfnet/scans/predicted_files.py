@@ -12,10 +12,11 @@
     written_files.json        the files that are ours: nothing else is replaced or removed
 
 Of NRRD and MetaImage volumes the maps are ``.nrrd`` and ``.mha`` (D-115). Of pictures, each of the
-first three is a folder of PNG files under the pictures' own names: masks as labels, probability and
-uncertainty at 16 bits, 65,535 for 1. `records/NAME.json` says what made a scan's files: a scan
-whose record and files are current is not predicted again. The tables have the scans of all calls
-that wrote into the folder, told apart by the names and bytes of their files.
+first three is a folder of PNG files under the pictures' own names, or of TIFF files with their
+pages: masks as labels, probability and uncertainty at 16 bits, 65,535 for 1. `records/NAME.json`
+says what made a scan's files: a scan whose record and files are current is not predicted again. The
+tables have the scans of all calls that wrote into the folder, told apart by the names and bytes of
+their files.
 """
 
 from __future__ import annotations
@@ -250,11 +251,14 @@ def _written(stem: Path, values: NDArray[Any], scan: Scan) -> list[Path]:
         return [write_map(path, stored, scan.volume)]
     if not is_mask:
         values = np.rint(values.astype(np.float32) * DEEPEST).astype(np.uint16)
-    paths = []
-    for name, slice_ in zip(picture_names(scan.pictures), values, strict=True):
+    files, paths = list(dict.fromkeys(scan.pictures)), []
+    for file, name in zip(files, picture_names(files), strict=True):
+        pages = [Image.fromarray(slice_) for slice_, of in zip(values, scan.pictures, strict=True)
+                 if of == file]  # fmt: skip
         path = stem / name
+        several = {"save_all": True, "append_images": pages[1:]} if path.suffix == ".tif" else {}
         with artifacts.replacing(path) as temporary:
-            Image.fromarray(slice_).save(temporary)
+            pages[0].save(temporary, **several)
         paths.append(path)
     return paths
 
@@ -268,7 +272,7 @@ def _draw(path: Path, found: Prediction, predictor: Predictor, row: Mapping[str,
     shown = plots.slices_to_show(np.count_nonzero(lesion, axis=(1, 2)))
     masks = lesion.astype(np.uint8) * 255 if classes is None else classes
     captions = [f"slice {index + 1} of {len(scan)}" for index in shown]
-    if scan.pictures:
+    if scan.pictures and len(set(scan.pictures)) == len(scan):
         captions = [scan.pictures[index].name[:CAPTION] for index in shown]
     figure = plots.plot_prediction(
         [scan.grey(index, found.window_hu) for index in shown],

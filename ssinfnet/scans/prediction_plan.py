@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ssinfnet.data.sources.kinds import VOLUMES, map_ending, readable, readable_name
+from ssinfnet.data.sources.kinds import VOLUMES, is_tiff, map_ending, readable, readable_name
 from ssinfnet.scans import Excluded, Place, free_name, short_name
 from ssinfnet.scans.prediction import Predictor
 from ssinfnet.storage import artifacts
@@ -180,12 +180,16 @@ def _outputs(place: Place, predictor: Predictor, asked: Mapping[str, Any]) -> It
 
 
 def picture_names(pictures: Sequence[Path]) -> list[str]:
-    """Return the names of pictures' masks: a.png, a.jpg, a.1.png and a_1.png are four files."""
+    """Return the names of pictures' masks: a.png, a.jpg, a.1.png and a_1.png are four files.
+
+    Of a TIFF they are TIFF, page by page.
+    """
     names: list[str] = []
     for picture in pictures:
         plain = short_name(readable_name(picture).replace(".", "_"))
         names.append(free_name(plain, names, between="-"))
-    return [f"{name}.png" for name in names]
+    endings = [".tif" if is_tiff(picture) else ".png" for picture in pictures]
+    return [name + ending for name, ending in zip(names, endings, strict=True)]
 
 
 def record_name(scan: str) -> str:

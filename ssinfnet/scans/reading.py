@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ssinfnet.data import images
 from ssinfnet.data.images import LUNG_WINDOW_HU
-from ssinfnet.data.sources.files import UnreadableFile, read_picture
+from ssinfnet.data.sources.files import UnreadableFile, read_numbers
 from ssinfnet.data.sources.intensities import Declared, labels_fault, units_doubt, units_fault
 from ssinfnet.data.sources.kinds import readable_name
 from ssinfnet.data.sources.resampling import upright
@@ -53,7 +53,7 @@ class Scan:
     volume : Volume or None
         With the input's geometry; None of pictures.
     pictures : tuple of Path
-        One a slice; empty of a volume.
+        One a slice, a TIFF once a page; empty of a volume.
     left_out : tuple of Excluded
         Files that are no slice of the scan.
     doubts : tuple of str
@@ -181,16 +181,25 @@ def _refuse_flat(name: str, volume: Volume) -> None:
 
 
 def _pictured(place: Place, paths: Sequence[Path], declared: Declared) -> Scan:
-    decoded = [read_picture(path) for path in paths]
-    for path, slice_ in zip(paths, decoded, strict=True):
-        if slice_.shape != decoded[0].shape:
+    decoded = [read_numbers(path) for path in paths]
+    for path, pages in zip(paths, decoded, strict=True):
+        if pages.shape[1:] != decoded[0].shape[1:] or pages.dtype != decoded[0].dtype:
             raise UnreadableFile(
-                f"{path.name} has {slice_.shape} pixels and {paths[0].name} {decoded[0].shape}; "
-                "put slices of different sizes in folders of their own"
+                f"{path.name} has {pages.shape[1:]} pixels of {pages.dtype} and {paths[0].name} "
+                f"{decoded[0].shape[1:]} of {decoded[0].dtype}; put slices of different sizes or "
+                "depths in folders of their own"
             )
-    slices = np.stack(decoded)
-    _refuse(readable_name(place.path), labels_fault(slices))
-    others = [name for file, name in place.file_names().items() if file not in paths]
-    left_out = tuple(Excluded(place.name, name, "is no picture") for name in others)
-    kept = declared.hounsfield(slices) if declared else slices
-    return Scan(place.name, "pictures", kept, None, tuple(paths), left_out)
+    slices, name = np.concatenate(decoded), readable_name(place.path)
+    _refuse(name, labels_fault(slices))
+    if slices.dtype != np.uint8:
+        _refuse(name, "" if np.isfinite(slices).all() else "some numbers are not finite")
+        _refuse(name, "" if declared else units_fault(slices))
+    names = place.file_names()
+    left_out = tuple(Excluded(place.name, names[file], "is no picture")
+                     for file in names if file not in paths)  # fmt: skip
+    if declared:
+        slices = declared.hounsfield(slices)
+    elif slices.dtype != np.uint8 and 0 <= slices.min() and slices.max() <= 255:
+        slices = np.rint(slices).astype(np.uint8)  # D-40, in wider numbers
+    of_pages = tuple(path for path, pages in zip(paths, decoded, strict=True) for _ in pages)
+    return Scan(place.name, "pictures", slices, None, of_pages, left_out)

@@ -37,6 +37,7 @@ __all__ = [
     "read_json",
     "read_nifti",
     "read_npz",
+    "read_pages",
     "read_parquet",
     "read_picture",
 ]
@@ -45,6 +46,7 @@ MOST_BYTES = 4 * 2**30  # of one decoded volume or file of weights
 MOST_ARRAY_BYTES = 32 * 2**30  # of all arrays in one NPZ: ours hold the maps of a data set
 MOST_PIXELS = 4096**2  # of one slice; scanners go up to 2,048 squared
 MOST_TEXT_BYTES = 256 * 2**20  # of a CSV or JSON file
+MOST_PAGES = 10**4  # of a TIFF
 MOST_CELLS = 2**25  # of a table
 MOST_COLUMNS = 2**12
 MOST_ARRAYS = 10**6  # in one NPZ
@@ -62,26 +64,46 @@ class UnreadableFile(ValueError):
 
 
 def read_picture(path: Path) -> Image.Image:
-    """Return a PNG or JPEG, all its pixels decoded.
+    """Return a PNG, JPEG or TIFF of one page, all its pixels decoded.
 
     Raises
     ------
     UnreadableFile
-        If it is truncated, no such picture, or larger than any slice.
+        If it is truncated, no such picture, larger than any slice, or has several pages.
     """
-    from PIL import Image
+    pages = read_pages(path)
+    if len(pages) > 1:
+        raise UnreadableFile(f"{path} has {len(pages)} pages; expected one picture")
+    return pages[0]
+
+
+def read_pages(path: Path) -> list[Image.Image]:
+    """Return a PNG or JPEG, or each page of a TIFF; otherwise as `read_picture`."""
+    from PIL import Image, ImageSequence
 
     try:
-        refuse_large_slice_file(path)
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise UnreadableFile(f"{path} has {size} bytes; at most {MOST_BYTES} are taken")
         # From memory, since a chunk may claim more bytes than there are, and a file's read makes
         # room for all of them.
         content = io.BytesIO(path.read_bytes())
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(content, formats=("PNG", "JPEG")) as picture:
+            with Image.open(content, formats=("PNG", "JPEG", "TIFF")) as picture:
                 refuse_large_slice(path, picture.height, picture.width)
-                picture.load()
-                return picture
+                if picture.format != "TIFF":
+                    refuse_large_slice_file(path)
+                    picture.load()
+                    return [picture]
+                pages: list[Image.Image] = []
+                for page in ImageSequence.Iterator(picture):
+                    refuse_large_slice(path, page.height, page.width)
+                    refuse_large_volume(path, (len(pages) + 1, page.height, page.width), 4)
+                    if len(pages) == MOST_PAGES:
+                        raise UnreadableFile(f"{path} has more than {MOST_PAGES} pages")
+                    pages.append(page.copy())
+                    pages[-1].format = picture.format
+                return pages
     except UnreadableFile:
         raise
     # Pillow's decoders fail in many ways: OSError, SyntaxError, struct.error, EOFError among them
@@ -191,9 +213,12 @@ def check_dicom(path: Path) -> None:
         start = stream.read(START)
     # Without the four letters pydicom does not look for the syntax that such a file may name.
     is_bare = start[128:132] != b"DICM"
-    syntax = (
-        "" if is_bare else pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
-    )
+    try:
+        syntax = (
+            "" if is_bare else pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
+        )
+    except MemoryError:  # an element claims gigabytes; none of them were touched
+        raise UnreadableFile(f"{path} has a header that claims more bytes than there are") from None
     if syntax == DEFLATED_DICOM or (is_bare and DEFLATED_DICOM.encode() in start):
         raise UnreadableFile(f"{path} is deflated as a whole; unpack it first, as with dcmconv")
 

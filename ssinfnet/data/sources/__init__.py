@@ -31,6 +31,7 @@ ADAPTERS = {
     "ccii": ccii,
     "volumes": volumes,
 }
+CODED = (covid_semiseg.NAME, volumes.NAME)  # whose masks a study may code
 
 
 def list_slices(source: SourceConfig, root: Path) -> Listing:
@@ -48,9 +49,14 @@ def list_slices(source: SourceConfig, root: Path) -> Listing:
     FileNotFoundError
         If neither folder has the source's layout.
     ValueError
-        If a mask holds a foreign label, or no slice is usable.
+        If a mask holds a foreign label, no slice is usable, or the source's masks have one coding
+        and the study another.
     """
     named = {} if source.mask_values is None else {"values": source.mask_values}
+    if source.mask_labels and source.name not in CODED:
+        raise ValueError(f"mask_labels is for {' and '.join(CODED)}; {source.name} has one coding")
+    if source.mask_labels:
+        named["mask_labels"] = source.mask_labels
     return ADAPTERS[source.name].list_slices(folder_of(source, root), **named)
 
 

@@ -8,6 +8,7 @@ excludes that slice and is listed; labels outside the coding stop the run.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssinfnet.data.sources.files import UnreadableFile, pictures, read_labels, read_picture
-from ssinfnet.data.sources.listing import Lister, Listing, class_mask
+from ssinfnet.data.sources.listing import Lister, Listing, class_mask, labels_of
 from ssinfnet.work import progress
 
 __all__ = ["list_slices", "read", "recognises"]
@@ -37,15 +38,21 @@ def recognises(folder: Path) -> bool:
     return (folder / TRAIN / "Imgs").is_dir() or (folder / TEST / "Imgs").is_dir()
 
 
-def list_slices(folder: Path) -> Listing:
+def list_slices(folder: Path, mask_labels: Mapping[str, int] | None = None) -> Listing:
     """List labelled, test and unlabelled slices, decoding each picture once.
+
+    Parameters
+    ----------
+    folder : Path
+    mask_labels : mapping of str → int or None
+        Colours or grey values of class masks → 0 to 3, where they are not these already.
 
     Raises
     ------
     ValueError
         If a mask holds a label outside its coding, or no slice is usable.
     """
-    lister = Lister(NAME, folder)
+    lister = Lister(NAME, folder, mask_labels or {})
     for part, classes, split in ((TRAIN, TRAIN_CLASSES, "train"), (TEST, TEST_CLASSES, "test")):
         lesions = _by_stem(lister, folder / part / "GT")
         labels = _by_stem(lister, folder / classes)
@@ -78,7 +85,10 @@ def _list_labelled(
         return
     try:
         grey = read_picture(image)
-        labels = read_labels(classes) if classes else read_labels(lesion, binary=True)
+        labels = (
+            read_labels(classes, names=lister.mask_labels)
+            if classes else read_labels(lesion, binary=True)
+        )  # fmt: skip
         binary = read_labels(lesion, binary=True) if lesion else labels
     except UnreadableFile as error:
         lister.exclude(image, error)
@@ -135,5 +145,7 @@ def read(folder: Path, row: Any) -> tuple[NDArray[np.float32], NDArray[np.uint8]
     if not row.labelled:
         return grey, None
     binary = Path(row.mask_path).parent not in (TRAIN_CLASSES, TEST_CLASSES)
-    labels = read_labels(folder / row.mask_path, binary=binary)
+    labels = read_labels(
+        folder / row.mask_path, binary=binary, names=None if binary else labels_of(row)
+    )
     return grey, labels if binary else class_mask(labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["UnreadableFile", "binary_labels", "check_labels", "in_order", "pictures",
-           "read_labels", "read_picture", "visible"]  # fmt: skip
+           "read_labels", "read_numbers", "read_picture", "visible"]  # fmt: skip
 
 PICTURES = {".jpg", ".jpeg", ".png"}
 FEW_LABELS = 8  # more are grey values
@@ -65,14 +65,45 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     return _grey(path, untrusted.read_picture(path))
 
 
-def read_labels(path: Path, *, binary: bool = False) -> NDArray[np.uint8]:
-    """Read a label picture: palette indices or grey values, never the palette's colours.
+def read_numbers(path: Path) -> NDArray[np.generic]:
+    """Read the numbers of a picture, page by page: 8-bit grey, or deeper ones as they are stored.
+
+    Returns
+    -------
+    (pages, height, width) array
+        uint8 of a grey 8-bit picture, otherwise of whole or real numbers.
+
+    Raises
+    ------
+    UnreadableFile
+        If it is truncated, no picture, in colour, or its pages differ in size or depth.
+    """
+    pages = [_deep(page) if page.mode[0] in "IF" else _grey(path, page)
+             for page in untrusted.read_pages(path)]  # fmt: skip
+    kinds = {(page.shape, page.dtype) for page in pages}
+    if len(kinds) != 1:
+        raise UnreadableFile(f"{path} has pages of several sizes or depths")
+    return np.stack(pages)
+
+
+def _deep(page: Image.Image) -> NDArray[np.generic]:
+    """Return the numbers of a picture of more than 8 bits."""
+    plain = page.mode in ("I;16", "I", "F")
+    return np.asarray(page if plain else page.convert("I"))
+
+
+def read_labels(
+    path: Path, *, binary: bool = False, names: Mapping[str, int] | None = None
+) -> NDArray[np.uint8]:
+    """Read a label picture: palette indices or grey values, colours only where they are named.
 
     Parameters
     ----------
     path : Path
     binary : bool
         The picture tells lesion from background only, see `binary_labels`.
+    names : mapping of str → int or None
+        The study's `mask_labels`: colours such as ``#ff0000``, or grey values → labels.
 
     Returns
     -------
@@ -87,11 +118,34 @@ def read_labels(path: Path, *, binary: bool = False) -> NDArray[np.uint8]:
         If it holds another label.
     """
     picture = untrusted.read_picture(path)
+    colours = {name.lower(): label for name, label in (names or {}).items() if name[:1] == "#"}
+    if colours:
+        return _named_colours(path, picture, colours)
     pixels = _grey(path, picture, palette=True)
+    if numbers := {int(name): label for name, label in (names or {}).items() if name.isdigit()}:
+        pixels = np.array([numbers.get(grey, grey) for grey in range(256)], np.uint8)[pixels]
     if binary:
         return binary_labels(path, pixels, lossy=picture.format == "JPEG")
     check_labels(path, pixels, {0, GGO, CONSOLIDATION, EFFUSION})
     return pixels
+
+
+def _named_colours(
+    path: Path, picture: Image.Image, colours: Mapping[str, int]
+) -> NDArray[np.uint8]:
+    """Return labels by the colours of pixels; black is background unless it is named (D-120)."""
+    channels = np.asarray(picture.convert("RGB")).astype(np.uint32)
+    codes = channels @ np.array([2**16, 2**8, 1], np.uint32)
+    known = {0: 0} | {int(name[1:], 16): label for name, label in colours.items()}
+    found, counts = np.unique(codes, return_counts=True)
+    if others := [(int(n), f"#{code:06x}") for code, n in zip(found, counts, strict=True)
+                  if int(code) not in known]:  # fmt: skip
+        most = ", ".join(name for _, name in sorted(others, reverse=True)[:5])
+        raise ValueError(
+            f"{path} has {len(others)} colours that mask_labels does not name, such as {most}"
+        )
+    labels = np.array([known[int(code)] for code in found], np.uint8)
+    return labels[np.searchsorted(found, codes)]
 
 
 def binary_labels(

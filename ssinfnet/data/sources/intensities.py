@@ -26,6 +26,7 @@ CORNER_HU = -300  # pictures end in the air around a body, or in one that is cut
 BELOW_LUNG_HU, MOST_EMPTY = -950, 0.2  # … are denser than this, but for a fifth
 SOFT_HU = (-200, 200)  # fat, water, muscle
 LEAST_SOFT = 0.01
+DEEPEST = 65535  # of 16 bits; what spans less than half of it has other ends
 LEAST_GREY = 32  # of 255, that a windowed volume reaches
 
 
@@ -38,7 +39,8 @@ class Declared:
     slope, offset : float or None
         1 and 0 where only the other one is given.
     window_hu : (low, high) or None
-        Grey values span this window: 0 to 1, −1 to 1 or 0 to 255, whichever they fit.
+        Grey values span this window: 0 to 1, −1 to 1, 0 to 255 or 65,535, whichever
+        they fit.
 
     Raises
     ------
@@ -96,11 +98,12 @@ class Declared:
             slope = 1.0 if self.slope is None else self.slope
             return (stored * np.float64(slope) + (self.offset or 0.0)).astype(np.float32)
         low, high = float(np.min(stored)), float(np.max(stored))
-        spans = [span for span in ((0, 1), (-1, 1), (0, 255)) if span[0] <= low and high <= span[1]]
+        known = [(0, 1), (-1, 1), (0, 255)] + [(0, DEEPEST)] * (high > DEEPEST / 2)
+        spans = [span for span in known if span[0] <= low and high <= span[1]]
         if not spans:
             raise ValueError(
-                f"grey values from {low:g} to {high:g} span neither 0 to 1, -1 to 1 nor 0 to 255; "
-                "declare slope and offset instead of a window"
+                f"grey values from {low:g} to {high:g} span neither 0 to 1, -1 to 1, 0 to 255 nor "
+                f"0 to {DEEPEST}; declare slope and offset instead of a window"
             )
         (black, white), (dark, bright) = spans[0], self.window_hu
         share = (stored.astype(np.float32) - black) / (white - black)

@@ -14,15 +14,17 @@ from ssinfnet.storage.untrusted import GZIP, START
 from ssinfnet.storage.untrusted_itk import is_metaimage, is_nrrd
 
 __all__ = ["DICOM", "DICOMDIR", "METAIMAGE", "NIFTI", "NRRD", "PICTURE", "VOLUMES",
-           "is_bare_dicom", "kind_by_name", "kind_of", "map_ending", "readable", "readable_name",
-           "stem_of"]  # fmt: skip
+           "is_bare_dicom", "is_tiff", "kind_by_name", "kind_of", "map_ending", "readable",
+           "readable_name", "stem_of"]  # fmt: skip
 
 DICOM, DICOMDIR, NIFTI, PICTURE = "DICOM", "DICOMDIR", "NIfTI", "picture"
 NRRD, METAIMAGE = "NRRD", "MetaImage"
 VOLUMES = (NIFTI, NRRD, METAIMAGE)  # a file is a volume
 ENDINGS = {".nii": NIFTI, ".nii.gz": NIFTI, ".dcm": DICOM, ".dicom": DICOM, ".ima": DICOM,
            ".nrrd": NRRD, ".seg.nrrd": NRRD, ".nhdr": NRRD, ".mha": METAIMAGE, ".mhd": METAIMAGE,
-           ".png": PICTURE, ".jpg": PICTURE, ".jpeg": PICTURE}  # fmt: skip
+           ".png": PICTURE, ".jpg": PICTURE, ".jpeg": PICTURE, ".tif": PICTURE,
+           ".tiff": PICTURE}  # fmt: skip
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two hold more than 4 GB
 MAP_ENDINGS = {NRRD: ".nrrd", METAIMAGE: ".mha"}
 PREAMBLE = 128  # bytes before DICOM's own four letters
 DIRECTORY = b"1.2.840.10008.1.3.10\0"  # class of a DICOMDIR, among the first elements
@@ -46,6 +48,14 @@ def kind_of(path: Path) -> str:
     return _kind_by_content(start) or kind_by_name(path)
 
 
+def is_tiff(path: Path) -> bool:
+    """Say whether a file begins as a TIFF does, whose pages are slices."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(4) in TIFF
+
+
 def kind_by_name(path: Path) -> str:
     """Return what the ending of a name promises, whatever its case; "" if nothing."""
     name = path.name.lower()
@@ -55,7 +65,7 @@ def kind_by_name(path: Path) -> str:
 def _kind_by_content(start: bytes) -> str:
     if start[PREAMBLE : PREAMBLE + 4] == b"DICM" or _begins_bare(start):
         return DICOMDIR if DIRECTORY in start else DICOM
-    if start.startswith((b"\x89PNG", b"\xff\xd8\xff")):
+    if start.startswith((b"\x89PNG", b"\xff\xd8\xff", *TIFF)):
         return PICTURE
     if is_nrrd(start):
         return NRRD

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from ssinfnet.storage.untrusted import UnreadableFile
 
 __all__ = ["COLUMNS", "EFFUSION", "SPACING", "UNKNOWN_CLASS", "ForeignLabel", "Listing", "Lister",
-           "class_mask"]  # fmt: skip
+           "class_mask", "labels_of"]  # fmt: skip
 
 SHOWN = 20  # faulty masks that an error names; the others are counted
 SPACING = ("spacing_slice_mm", "spacing_row_mm", "spacing_column_mm")
@@ -32,6 +34,7 @@ COLUMNS = {
     "mask_path": "str",  # missing when unlabelled
     "mask_values": "str",  # what 1, 2 and 3 mean in the mask, where sources differ in it
     "lung_path": "str",  # missing when the source has no lung mask
+    "mask_labels": "str",  # JSON of the study's own coding of masks, missing when it has none
     "height": "int64",
     "width": "int64",
     "spacing_slice_mm": "float64",  # NaN when unknown
@@ -79,6 +82,7 @@ class Lister:
 
     source: str
     folder: Path
+    mask_labels: Mapping[str, int] = field(default_factory=dict)  # the study's own coding
     rows: list[dict[str, Any]] = field(default_factory=list)
     excluded: list[dict[str, str]] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
@@ -120,6 +124,7 @@ class Lister:
             classes = UNKNOWN_CLASS not in labels
             row |= {
                 "mask_path": file.relative_to(self.folder).as_posix(),
+                "mask_labels": json.dumps(dict(self.mask_labels)) if self.mask_labels else pd.NA,
                 "lesion_pixels": int(np.isin(labels, (GGO, CONSOLIDATION, UNKNOWN_CLASS)).sum()),
                 "effusion_pixels": int((labels == EFFUSION).sum()),
                 "has_ggo": bool((labels == GGO).any()) if classes else pd.NA,
@@ -148,6 +153,11 @@ class Lister:
         slices = pd.DataFrame(self.rows).reindex(columns=list(COLUMNS)).astype(COLUMNS)
         exclusions = pd.DataFrame(self.excluded, columns=["source", "file", "reason"], dtype="str")
         return Listing(slices, exclusions, self.folder, note)
+
+
+def labels_of(row: Any) -> dict[str, int]:
+    """Return the study's own coding of a row's mask; empty where it has the source's."""
+    return {} if pd.isna(row.mask_labels) else json.loads(row.mask_labels)
 
 
 def _plain(name: str) -> str:

@@ -20,6 +20,7 @@ from ssinfnet.data.sources.kinds import MAP_ENDINGS, NIFTI, VOLUMES, kind_of
 from ssinfnet.storage import artifacts, untrusted, untrusted_itk
 
 __all__ = [
+    "SAME_PLACE",
     "Volume",
     "as_stored",
     "cached_volume",

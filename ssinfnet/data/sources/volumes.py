@@ -6,6 +6,9 @@
     lesions/NAME.nii.gz     optional, where classes are unknown: 1 lesion
     lungs/NAME.nii.gz       optional: the lungs
 
+A mask may also be NRRD, MetaImage, or NAME.dcm: a DICOM-SEG or an RTSTRUCT, whose parts are classes
+by their names (D-119) or by the study's `mask_labels`; all of them are lesion, or lungs, there.
+
 Intensities are Hounsfield units, or 8-bit grey values that were windowed before (D-40). Without
 masks the folder of volumes will do by itself. A fault of one volume excludes that volume, such as
 numbers that are no such intensities (D-104), impossible intensities exclude their slice, and both
@@ -14,13 +17,16 @@ are listed; labels outside the coding stop the run, because they may mean anothe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssinfnet.data.sources.dicom_masks import modality_of
 from ssinfnet.data.sources.files import UnreadableFile, binary_labels, check_labels, visible
 from ssinfnet.data.sources.intensities import units_fault
 from ssinfnet.data.sources.kinds import DICOM, PICTURE, VOLUMES, kind_of, readable, stem_of
@@ -31,9 +37,11 @@ from ssinfnet.data.sources.listing import (
     Lister,
     Listing,
     class_mask,
+    labels_of,
 )
+from ssinfnet.data.sources.mask_files import read_mask
 from ssinfnet.data.sources.tree import Found, look_through
-from ssinfnet.data.sources.volume_files import Volume, cached_volume, grid_fault, read_volume
+from ssinfnet.data.sources.volume_files import Volume, cached_volume, read_volume
 from ssinfnet.work import progress
 
 __all__ = ["holds_volumes", "list_slices", "list_volume", "read", "read_lungs", "recognises"]
@@ -59,23 +67,28 @@ def recognises(folder: Path) -> bool:
     )
 
 
-def list_slices(folder: Path) -> Listing:
+def list_slices(folder: Path, mask_labels: Mapping[str, int] | None = None) -> Listing:
     """List every slice, reading each volume once.
+
+    Parameters
+    ----------
+    folder : Path
+    mask_labels : mapping of str → int or None
+        What parts of masks are called, or numbers in them → 0 to 3; see `mask_files.read_mask`.
 
     Raises
     ------
     ValueError
         If a mask holds a label outside its coding, or no slice is usable.
     """
-    lister = Lister(NAME, folder)
+    lister = Lister(NAME, folder, mask_labels or {})
     images = folder / "images"
     found = _volumes(lister, images if images.is_dir() else folder)
     classes, lesions, lungs = (_volumes(lister, folder / part) for part in PARTS)
     masks = lesions | classes  # the classes where both are there: they say more
     for name, (patient, image) in progress.track(found.items(), "listing volumes"):
         list_volume(
-            lister, image.path, masks[name][1].path if name in masks else None,
-            lungs=lungs[name][1].path if name in lungs else None,
+            lister, image.path, _file(masks.get(name)), lungs=_file(lungs.get(name)),
             patient=lambda index, patient=patient: patient,
             slice_name=lambda index, name=name: f"{name}.{index:03d}",
             binary=name not in classes,
@@ -85,6 +98,14 @@ def list_slices(folder: Path) -> Listing:
         for name in sorted(part.keys() - found.keys()):
             lister.exclude(part[name][1].path, "no image of that name")
     return lister.listing(NOTE)
+
+
+def _file(mask: tuple[str, Found] | None) -> Path | None:
+    """Return the file of a mask, or the folder of one that is a series."""
+    if mask is None:
+        return None
+    found = mask[1]
+    return found.files[0] if len(found.files) == 1 else found.path
 
 
 def holds_volumes(folder: Path) -> bool:
@@ -116,6 +137,8 @@ def _volumes(lister: Lister, folder: Path) -> dict[str, tuple[str, Found]]:
         if _top(file, folder) not in parts:
             lister.exclude(file, reason)
     scans = [one for one in tree.scans if _top(one.path, folder) not in parts]
+    if folder.name in PARTS:
+        scans = [mask for one in scans for mask in _masks(lister, one)]
     tops = [_top(one.path, folder) for one in scans]
     paths = [one.path for one in scans]
     found: dict[str, tuple[str, Found]] = {}
@@ -137,6 +160,18 @@ def _volumes(lister: Lister, folder: Path) -> dict[str, tuple[str, Found]]:
         else:
             found[name] = patient, one
     return found
+
+
+def _masks(lister: Lister, found: Found) -> list[Found]:
+    """Return the masks among what was found: DICOM files that are no CT stand for themselves."""
+    if found.kind != DICOM or found.series:
+        return [found]
+    masks = [file for file in found.files if modality_of(file)]
+    for file in sorted(set(found.files) - set(masks)):
+        lister.exclude(file, "is no mask")
+    home = found.path.parent if found.path.is_file() else found.path
+    alone = len(masks) == 1 and home.parent.name in PARTS
+    return [Found(home if alone else file, DICOM, (file,)) for file in masks]
 
 
 def list_volume(
@@ -175,9 +210,7 @@ def list_volume(
     """
     try:
         volume = read_volume(image, files)
-        labels = read_volume(mask) if mask else None
-        if labels and (fault := grid_fault(volume, labels)):
-            raise UnreadableFile(fault)
+        labels = read_mask(mask, volume, binary=binary, names=lister.mask_labels) if mask else None
     except UnreadableFile as error:
         lister.exclude(image, str(error))
         return
@@ -188,7 +221,7 @@ def list_volume(
         lister.exclude(image, fault)
         return
     try:
-        coded = _coded(mask, labels.slices, binary) if mask and labels else None
+        coded = None if labels is None else _coded(mask, labels, binary)
     except ForeignLabel as error:
         lister.exclude(mask or image, error)
         return
@@ -202,7 +235,7 @@ def list_volume(
             slice_name=slice_name(index),
             image=image,
             size=stored.shape,
-            mask=(mask, coded[index]) if labels else None,
+            mask=None if coded is None else (mask, coded[index]),
             image_index=index,
             lung_path=lung_path,
             **dict(zip(SPACING, volume.spacing_mm, strict=True)),
@@ -214,11 +247,9 @@ def _lung_path(lister: Lister, volume: Volume, lungs: Path | None) -> str | None
     if lungs is None:
         return None
     try:
-        fault = grid_fault(volume, read_volume(lungs), "lung mask")
+        read_mask(lungs, volume, what="lung mask", binary=True)
     except UnreadableFile as error:
-        fault = str(error)
-    if fault:
-        lister.exclude(lungs, fault)
+        lister.exclude(lungs, str(error))
         return None
     return lungs.relative_to(lister.folder).as_posix()
 
@@ -233,14 +264,24 @@ def _coded(path: Path, labels: NDArray[np.generic], binary: bool) -> NDArray[np.
 
 def read(folder: Path, row: Any) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
     """Return one slice in [0, 1] and its mask (0, 1 GGO, 2 consolidation or 255), if labelled."""
-    grey = cached_volume(folder / row.image_path).grey(row.image_index)
+    image = cached_volume(folder / row.image_path)
+    grey = image.grey(row.image_index)
     if not row.labelled:
         return grey, None
-    mask = folder / row.mask_path
-    labels = cached_volume(mask).slices[row.image_index]
-    return grey, class_mask(_coded(mask, labels, Path(row.mask_path).parts[0] == "lesions"))
+    binary = Path(row.mask_path).parts[0] == "lesions"
+    mask, coding = folder / row.mask_path, json.dumps(labels_of(row))
+    labels = _cached_mask(mask, folder / row.image_path, mask.stat().st_mtime_ns, binary, coding)
+    return grey, class_mask(_coded(mask, labels[row.image_index], binary))
 
 
 def read_lungs(folder: Path, row: Any) -> NDArray[np.bool_]:
     """Return one slice's lung mask."""
-    return cached_volume(folder / row.lung_path).slices[row.image_index] > 0
+    lungs, image = folder / row.lung_path, folder / row.image_path
+    return _cached_mask(lungs, image, lungs.stat().st_mtime_ns, True, "{}")[row.image_index] > 0
+
+
+@lru_cache(maxsize=2)  # a mask and the lungs; slices come volume by volume
+def _cached_mask(
+    mask: Path, image: Path, modified_ns: int, binary: bool, coding: str
+) -> NDArray[np.generic]:
+    return read_mask(mask, cached_volume(image), binary=binary, names=json.loads(coding))

@@ -27,6 +27,7 @@ class SourceConfig(Part):
     uncertain_classes: str | None = None  # of whom one-class slices serve stage 1 only (D-72)
     mask_values: tuple[MaskClass, MaskClass, MaskClass] | None = None  # of 1, 2, 3; ccii (D-150)
     slices_per_patient: Positive | None = None  # at most, evenly through the lungs (D-148)
+    mask_labels: dict[str, int] = {}  # what masks say → 0 to 3: colours, names of parts (D-120)
 
     @field_validator("folder")
     @classmethod
@@ -44,6 +45,19 @@ class SourceConfig(Part):
                 f"and consolidation once; got {list(values)} for {self.name}"
             )
         return self
+
+    @field_validator("mask_labels")
+    @classmethod
+    def _labels_are_known(cls, labels: dict[str, int]) -> dict[str, int]:
+        if others := sorted(set(labels.values()) - {0, 1, 2, 3}):
+            raise ValueError(
+                f"mask_labels maps to {others}; expected 0 (nothing), 1 (GGO or lesion), 2 "
+                "(consolidation) and 3 (pleural effusion)"
+            )
+        for name in labels:
+            if name.startswith("#") and not re.fullmatch("#[0-9a-fA-F]{6}", name):
+                raise ValueError(f"mask_labels has {name!r}; a colour is written #ff0000")
+        return labels
 
     @field_validator("patients", "uncertain_classes")
     @classmethod

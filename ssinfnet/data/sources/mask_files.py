@@ -1,0 +1,135 @@
+"""Read a mask of a volume, whatever its format, as labels on the volume's grid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssinfnet.data.sources import dicom_masks
+from ssinfnet.data.sources.files import UnreadableFile
+from ssinfnet.data.sources.kinds import NRRD, VOLUMES, kind_of
+from ssinfnet.data.sources.listing import CONSOLIDATION, EFFUSION, GGO
+from ssinfnet.data.sources.volume_files import SAME_PLACE, Volume, cached_volume, grid_fault
+
+__all__ = ["label_named", "read_mask"]
+
+# What a part is called, its letters alone → its label
+NAMES = {"groundglass": GGO, "ggo": GGO, "consolidation": CONSOLIDATION, "effusion": EFFUSION}
+
+
+def read_mask(
+    path: Path,
+    image: Volume,
+    *,
+    what: str = "mask",
+    binary: bool = False,
+    names: Mapping[str, int] | None = None,
+) -> NDArray[np.generic]:
+    """Return the labels of a mask on the grid of its image.
+
+    Parameters
+    ----------
+    path : Path
+        A volume, a DICOM-SEG or an RTSTRUCT.
+    image : Volume
+    what : str
+        What the mask is called in a message.
+    binary : bool
+        Every part of a DICOM-SEG or RTSTRUCT is meant, whatever its name.
+    names : mapping of str → int or None
+        The study's `mask_labels`: what parts are called, or a number in a volume → its label.
+
+    Returns
+    -------
+    (n, height, width) array
+        Slices as `image.slices` has them.
+
+    Raises
+    ------
+    UnreadableFile
+        If it cannot be read or does not lie on the image.
+    ValueError
+        If a part has a name that means no label, or parts of several labels overlap.
+    """
+    names = names or {}
+    if kind_of(path) in VOLUMES:
+        mask = cached_volume(path)
+        fault = grid_fault(image, mask, what)
+        if fault and kind_of(path) != NRRD:  # others do not cut masks: slices would be missing
+            raise UnreadableFile(fault)
+        stored = _within(image, mask, fault) if fault else mask.slices
+        labels = stored.copy() if names else stored
+        for name, label in names.items():
+            if name.isdigit():
+                labels[stored == int(name)] = label
+        return labels
+    labels = np.zeros(image.slices.shape, np.uint8)
+    for name, part in dicom_masks.read_parts(path, image).items():
+        label = label_named(path, name, names, binary=binary)
+        if label and ((labels > 0) & (labels != label) & part).any():
+            raise ValueError(f"{path} has parts of several labels that overlap, such as {name!r}")
+        labels[part & (label > 0)] = label
+    return labels
+
+
+def label_named(path: Path, name: str, names: Mapping[str, int], *, binary: bool = False) -> int:
+    """Return the label of a part by its name: the study's, else the one that the word means.
+
+    Parameters
+    ----------
+    path : Path
+        Named in the error.
+    name : str
+    names : mapping of str → int
+        Names, or patterns of them, in any case.
+    binary : bool
+        A part that the study does not name is 1.
+
+    Raises
+    ------
+    ValueError
+        If the name means none.
+
+    Examples
+    --------
+    >>> label_named(Path("a.dcm"), "Ground-glass opacity", {})
+    1
+    """
+    for pattern, label in names.items():
+        if fnmatchcase(name.lower(), pattern.lower()):
+            return label
+    letters = re.sub(r"[^a-z]", "", name.lower())
+    known = {label for word, label in NAMES.items() if word in letters}
+    if binary:
+        return 1
+    if len(known) != 1:
+        raise ValueError(
+            f"{path} has a part called {name!r}, which names no class; say what it is in the "
+            f"study, under the source: mask_labels: {{{name!r}: 1}} (1 GGO, 2 consolidation, "
+            "3 pleural effusion, 0 nothing)"
+        )
+    return known.pop()
+
+
+def _within(image: Volume, mask: Volume, fault: str) -> NDArray[np.generic]:
+    """Return the slices of a mask that has whole voxels of a part of the image's grid."""
+    ours = np.linalg.inv(image.canonical_affine) @ mask.canonical_affine
+    shape = np.array(mask.slices.shape[::-1])
+    ends = np.array([[0, 0, 0], shape - 1])
+    places = np.column_stack([ends, np.ones(2)]) @ ours.T
+    low, high = np.rint(places[:, :3]).astype(int)
+    off = max(np.abs(places[:, :3] - [low, high]).max(),
+              np.abs((ours[:3, :3] - np.eye(3)) @ (shape - 1)).max())  # fmt: skip
+    room = image.slices.shape[::-1]
+    inside = (low >= 0).all() and (high < room).all() and (high - low == shape - 1).all()
+    if off > SAME_PLACE or not inside:
+        raise UnreadableFile(fault)
+    canonical = np.zeros(room, mask.slices.dtype)
+    inner = tuple(slice(first, last + 1) for first, last in zip(low, high, strict=True))
+    canonical[inner] = mask.slices.transpose(2, 1, 0)[::-1, ::-1]
+    return canonical[::-1, ::-1].transpose(2, 1, 0)

@@ -1,0 +1,89 @@
+"""Pictures of more than 8 bits, and TIFF files of one page and several; see docs/inputs.md."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from scan_files import HU
+
+from ssinfnet.data.sources.files import UnreadableFile
+from ssinfnet.data.sources.intensities import Declared
+from ssinfnet.scans import Place, find_scans, read_scan
+from ssinfnet.scans.predicted_files import predict_into
+
+pytestmark = pytest.mark.usefixtures("inputs_stay")
+
+LARGE = HU.repeat(8, 1).repeat(8, 2) + np.random.default_rng(1).integers(-9, 9, (4, 48, 40))
+
+
+def write(path, slices, **options):
+    pages = [Image.fromarray(slice_) for slice_ in slices]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    several = {"save_all": True, "append_images": pages[1:]} if len(pages) > 1 else {}
+    pages[0].save(path, **several, **options)
+    return path
+
+
+def read(path, **options):
+    return read_scan(Place("a", path), **options)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.TIFF"])
+def test_sixteen_bits_are_hounsfield_units_as_declared_and_refused_otherwise(tmp_path, name):
+    path = write(tmp_path / name, (LARGE[:1] + 32768).astype(np.uint16))
+    with pytest.raises(UnreadableFile, match="hold no air.*--offset"):
+        read(path)
+    np.testing.assert_array_equal(read(path, declared=Declared(offset=-32768)).slices, LARGE[:1])
+    low, high = int(LARGE[0].min()), int(LARGE[0].max())
+    windowed = ((LARGE[:1] - low) / (high - low) * 65535).round().astype(np.uint16)
+    path = write(tmp_path / f"w{name}", windowed)
+    scan = read(path, declared=Declared(window_hu=(low, high)))
+    np.testing.assert_allclose(scan.slices, LARGE[:1], atol=0.02)
+    with pytest.raises(ValueError, match="nor 0 to 65535"):
+        read(write(tmp_path / f"n{name}", (LARGE[:1] + 4000).astype(np.uint16)),
+             declared=Declared(window_hu=(-1000, 400)))  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate"])
+def test_pages_of_a_tiff_are_slices_in_their_order(tmp_path, kind, compression):
+    path = write(tmp_path / "in" / "a.tif", LARGE.astype(kind), compression=compression)
+    (place,), excluded = find_scans([tmp_path / "in"])
+    assert (place.kind, excluded) == ("pictures", [])
+    scan = read_scan(place)
+    np.testing.assert_array_equal(scan.slices, LARGE)
+    assert scan.pictures == (path,) * 4
+    np.testing.assert_allclose(scan.grey(1, (-1000, 400)), np.clip((LARGE[1] + 1000) / 1400, 0, 1),
+                               atol=1e-6)  # fmt: skip
+
+
+def test_grey_of_eight_bits_is_grey_in_wider_numbers_too(tmp_path):
+    grey = np.random.default_rng(3).integers(0, 256, (1, 40, 32)).astype(np.uint8)
+    plain, wide = (read(write(tmp_path / name, grey.astype(kind)))
+                   for name, kind in (("a.tif", np.uint8), ("b.tif", np.uint16)))  # fmt: skip
+    assert plain.slices.dtype == wide.slices.dtype == np.uint8
+    np.testing.assert_array_equal(plain.slices, wide.slices)
+
+
+def test_pictures_of_several_depths_or_sizes_and_masks_are_refused(tmp_path):
+    write(tmp_path / "a" / "1.tif", LARGE[:1].astype(np.float32))
+    write(tmp_path / "a" / "2.png", (LARGE[:1] % 256).astype(np.uint8))
+    with pytest.raises(UnreadableFile, match="different sizes or depths"):
+        read(tmp_path / "a")
+    write(tmp_path / "m.tif", (LARGE > -500).astype(np.uint16))
+    with pytest.raises(UnreadableFile, match="a mask, no CT"):
+        read(tmp_path / "m.tif")
+    values = LARGE.astype(np.float32)
+    values[0, 0, 0] = np.nan
+    with pytest.raises(UnreadableFile, match="not finite"):
+        read(write(tmp_path / "n.tif", values))
+
+
+def test_masks_of_a_tiff_are_a_tiff_page_by_page(tmp_path, predictor):
+    write(tmp_path / "in" / "a.tif", LARGE.astype(np.float32))
+    done = predict_into(tmp_path / "out", [tmp_path / "in"], predictor)
+    (row,) = done.rows
+    assert (row["kind"], row["slices"], row["height"], row["width"]) == ("pictures", 4, 48, 40)
+    for part, mode in (("classes", "L"), ("lesion", "I;16")):
+        with Image.open(tmp_path / "out" / f"{row['scan']}_{part}" / "a_tif.tif") as stored:
+            assert (stored.n_frames, stored.size, stored.mode) == (4, (40, 48), mode)
+    assert predict_into(tmp_path / "out", [tmp_path / "in"], predictor).kept == 1
