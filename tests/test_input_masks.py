@@ -8,9 +8,11 @@ from PIL import Image
 from scan_files import HU, write_nifti, write_rtstruct, write_series
 
 from ssinfnet.data import sources
-from ssinfnet.data.sources import dicom_seg, volumes
+from ssinfnet.data.sources import dicom_seg, rtstruct, volumes
 from ssinfnet.data.sources.files import read_labels
+from ssinfnet.data.sources.mask_files import read_mask
 from ssinfnet.data.sources.volume_files import read_volume
+from ssinfnet.scans.predicted_files import predict_into
 from ssinfnet.study.config import SourceConfig
 
 pytestmark = pytest.mark.usefixtures("inputs_stay")
@@ -201,3 +203,52 @@ def test_impossible_codings_are_refused(tmp_path, labels, message):
     other = SourceConfig(name="ccii", folder=".", mask_labels={"x": 1})
     with pytest.raises(ValueError, match="mask_labels is for covid_semiseg and volumes"):
         sources.list_slices(other, tmp_path)
+
+
+def ring_and_rest():
+    """Return masks with a hole, an island in it, single pixels, and pixels at each edge."""
+    ring = np.zeros(HU.shape, bool)
+    ring[1] = True
+    ring[1, 1:5, 1:4] = False
+    ring[1, 3, 2] = ring[3, 0, 0] = ring[3, 5, 4] = True
+    return {"ggo": ring, "consolidation": drawn((1, 2, 2), (2, 4, 1), (2, 5, 2), (2, 4, 3))}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_contours_that_are_written_are_the_mask_again(tmp_path, turned):
+    oblique = [0.8, 0.6, 0, 0, 0, -1] if turned else [1, 0, 0, 0, 1, 0]
+    for index, path in enumerate(write_series(tmp_path / "s", ImageOrientationPatient=oblique)):
+        data = pydicom.dcmread(path)
+        step = np.cross(oblique[:3], oblique[3:]) * 2.5 * index
+        data.ImagePositionPatient = (np.array([-9, -4, 30]) + step).round(4).tolist()
+        data.save_as(path)
+    volume = read_volume(tmp_path / "s")
+    masks = ring_and_rest()
+    if turned:
+        masks = {name: np.resize(mask, volume.slices.shape) for name, mask in masks.items()}
+        masks["consolidation"] &= ~masks["ggo"]
+    path = rtstruct.write_structures(tmp_path / "m.dcm", masks, volume, "model", "1")
+    again = rtstruct.write_structures(tmp_path / "n.dcm", masks, volume, "model", "1")
+    assert path.read_bytes() == again.read_bytes()
+    labels = read_mask(path, volume)
+    np.testing.assert_array_equal(labels, masks["ggo"] * 1 + masks["consolidation"] * 2)
+    stored = pydicom.dcmread(path)
+    uids = {pydicom.dcmread(one).SOPInstanceUID for one in (tmp_path / "s").glob("*.dcm")}
+    for region in stored.ROIContourSequence:
+        for contour in region.ContourSequence:
+            assert contour.ContourImageSequence[0].ReferencedSOPInstanceUID in uids
+            assert len(contour.ContourData) == 3 * contour.NumberOfContourPoints
+
+
+def test_an_rtstruct_is_written_where_it_is_asked_for(tmp_path, predictor):
+    write_series(tmp_path / "in" / "s")
+    write_nifti(tmp_path / "in" / "a.nii")
+    out = tmp_path / "out"
+    done = predict_into(out, [tmp_path / "in"], predictor, structures=True)
+    assert done.refused == []
+    stored = pydicom.dcmread(out / "s_rtstruct.dcm")
+    names = [one.ROIName for one in stored.StructureSetROISequence]
+    assert names == ["Ground-glass opacity", "Consolidation"]
+    assert not (out / "a_rtstruct.dcm").exists()
+    predict_into(out, [tmp_path / "in"], predictor)
+    assert not (out / "s_rtstruct.dcm").exists()  # made obsolete by a call that did not ask

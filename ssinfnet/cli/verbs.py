@@ -104,6 +104,9 @@ def predict(
     dicom_seg: Annotated[
         bool, typer.Option(help="write DICOM-SEG of DICOM series (needs highdicom)")
     ] = True,
+    rtstruct: Annotated[
+        bool, typer.Option("--rtstruct", help="write RTSTRUCT of DICOM series, contours")
+    ] = False,
     slope: Annotated[
         float | None,
         typer.Option(metavar="X", help="intensities that are no HU: HU = slope · stored + offset"),
@@ -156,7 +159,7 @@ def predict(
         written = predicted_files.predict_into(
             to, inputs, predictor, phenotypes=phenotypes, dicom=dicom_seg,
             declared=Declared.of(slope, offset, window), resample=resample,
-            series=series or (),
+            series=series or (), structures=rtstruct,
         )  # fmt: skip
     if as_json:
         typer.echo(written.json(to))

@@ -5,6 +5,7 @@
     NAME_ct.nii.gz            of a volume that was resampled, the CT on the grid of its maps
     NAME_uncertainty.nii.gz   standard deviation over members and flips, where there are several
     NAME_seg.dcm              of a DICOM series, the classes as DICOM-SEG
+    NAME_rtstruct.dcm         likewise as contours, where asked for
     NAME_preview.png
     predictions.csv           a row a scan; phenotypes.csv likewise, where asked for
     table_excluded.csv        what was not used, and why
@@ -33,7 +34,7 @@ from PIL import Image
 
 import ssinfnet
 from ssinfnet import plots
-from ssinfnet.data.sources import dicom_seg
+from ssinfnet.data.sources import dicom_seg, rtstruct
 from ssinfnet.data.sources.intensities import Declared
 from ssinfnet.data.sources.kinds import map_ending
 from ssinfnet.data.sources.volume_files import write_map
@@ -77,6 +78,7 @@ def predict_into(
     declared: Declared | None = None,
     resample: bool = False,
     series: Sequence[str] = (),
+    structures: bool = False,
 ) -> Written:
     """Predict scans one by one and write what is seen; go on where an earlier call stopped.
 
@@ -100,6 +102,8 @@ def predict_into(
         are not evenly spaced onto even places.
     series : sequence of str
         The CT series that are wanted, see `scans.choose_series`; every axial one by default.
+    structures : bool
+        Write RTSTRUCT of DICOM series.
 
     Returns
     -------
@@ -118,6 +122,7 @@ def predict_into(
     # Only where they are asked for: what earlier versions wrote without them is current still.
     asked |= {"declared": declared.settings()} if declared else {}
     asked |= {"resample": True} if resample else {}
+    asked |= {"rtstruct": True} if structures else {}
     with tempfile.TemporaryDirectory(prefix="ssinfnet.") as unpacked:
         places, excluded = find_scans(inputs, Path(unpacked))
         places, unchosen = choose_series(places, series)
@@ -178,7 +183,7 @@ def _write_scan(
 ) -> dict[str, Any]:
     """Write the files of one scan, and the record of what made them; return the record."""
     row = dict(found.row)
-    files, why = _write_files(folder, found, predictor, asked["dicom"])
+    files, why = _write_files(folder, found, predictor, asked)
     row["reason"] = "; ".join(reason for reason in (row["reason"], why) if reason)
     files.append(folder / f"{found.name}_preview.png")
     _draw(files[-1], found, predictor, row)
@@ -210,7 +215,7 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_files(
-    folder: Path, found: Prediction, predictor: Predictor, dicom: bool
+    folder: Path, found: Prediction, predictor: Predictor, asked: Mapping[str, Any]
 ) -> tuple[list[Path], str]:
     """Write the maps and masks of a scan; return the files, and why one is missing."""
     maps = {"lesion": found.lesion, "uncertainty": found.uncertainty}
@@ -226,20 +231,22 @@ def _write_files(
         path = folder / f"{found.name}_ct{map_ending(found.scan.kind)}"
         files.append(write_map(path, found.scan.slices, found.scan.volume))
         return files, "no DICOM-SEG: it was resampled" if found.scan.kind == "DICOM" else ""
-    if found.scan.kind != "DICOM" or not dicom:
+    if found.scan.kind != "DICOM":
         return files, ""
     shown = {name: mask for name, mask in found.masks.items()
              if name != "lesion" or found.classes is None}  # fmt: skip
-    path = folder / f"{found.name}_seg.dcm"
-    why = dicom_seg.segmentation_fault(found.scan.volume)
-    if not why:
+    wanted = [("seg", "DICOM-SEG", dicom_seg.write_segmentation)] if asked["dicom"] else []
+    wanted += [("rtstruct", "RTSTRUCT", rtstruct.write_structures)] * bool(asked.get("rtstruct"))
+    faults = []
+    for part, kind, write in wanted:
+        path = folder / f"{found.name}_{part}.dcm"
         try:
-            dicom_seg.write_segmentation(
-                path, shown, found.scan.volume, predictor.model.name, ssinfnet.__version__
-            )
+            write(path, shown, found.scan.volume, predictor.model.name, ssinfnet.__version__)
+            files.append(path)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            why = str(error)  # a series that is out of order in a way that only highdicom minds
-    return (files, f"no DICOM-SEG: {why}") if why else ([*files, path], "")
+            # Such as a series that is out of order in a way that only highdicom minds
+            faults.append(f"no {kind}: {str(error).removeprefix(f'no {kind}: ')}")
+    return files, "; ".join(faults)
 
 
 def _written(stem: Path, values: NDArray[Any], scan: Scan) -> list[Path]:

@@ -175,6 +175,8 @@ def _outputs(place: Place, predictor: Predictor, asked: Mapping[str, Any]) -> It
             yield f"{place.name}_{part}{map_ending(place.kind)}"
     if place.kind == "DICOM" and asked["dicom"]:
         yield f"{place.name}_seg.dcm"
+    if place.kind == "DICOM" and asked.get("rtstruct"):
+        yield f"{place.name}_rtstruct.dcm"
     yield f"{place.name}_preview.png"
     yield record_name(place.name)
 
@@ -201,5 +203,5 @@ def files_of(written: WrittenFiles, scan: str) -> list[str]:
     """Return the maps and masks of a scan that earlier calls wrote; new ones take their place."""
     endings = ("", *map(map_ending, VOLUMES))
     tops = {f"{scan}_{part}{ending}" for part in MAPS for ending in endings}
-    tops.add(f"{scan}_seg.dcm")
+    tops |= {f"{scan}_seg.dcm", f"{scan}_rtstruct.dcm"}
     return [name for name in written.hashes if name.split("/")[0] in tops]

@@ -186,18 +186,23 @@ def _fill(
     if numbers.size > 3 * MOST_POINTS:
         raise UnreadableFile(f"{path} has a contour of {numbers.size // 3} points")
     voxels = _voxels(numbers.reshape(-1, 3) * TO_RAS, image)
-    height = voxels[:, 2]
+    spread = np.ptp(voxels, axis=0)
+    # Of a series that is not axial, slices follow another axis of the patient.
+    across = 2 if spread[2] <= SAME_PLACE else int(spread.argmin())
+    height = voxels[:, across]
     slice_ = round(float(height.mean()))
     if np.abs(height - slice_).max() > SAME_PLACE:
         raise UnreadableFile(f"{path} has a contour of {name!r} that lies on no slice of the image")
-    if not 0 <= slice_ < mask.shape[2]:
+    if not 0 <= slice_ < mask.shape[across]:
         raise UnreadableFile(f"{path} has a contour of {name!r} outside the image")
-    nearest = np.rint(voxels[:, :2]).astype(int)
-    if (nearest < -1).any() or (nearest > mask.shape[:2]).any():
+    plane = np.moveaxis(mask, across, 2)[..., slice_]  # a view
+    flat = np.delete(voxels, across, axis=1)
+    nearest = np.rint(flat).astype(int)
+    if (nearest < -1).any() or (nearest > plane.shape).any():
         raise UnreadableFile(f"{path} has a contour of {name!r} outside the image")
-    if len(voxels) < 3:  # one or two pixels, as programs outline them
-        inside = (nearest >= 0).all(1) & (nearest < mask.shape[:2]).all(1)
-        mask[(*nearest[inside].T, slice_)] = True
+    if len(flat) < 3:  # one or two pixels, as programs outline them
+        inside = (nearest >= 0).all(1) & (nearest < plane.shape).all(1)
+        plane[tuple(nearest[inside].T)] = True
         return
-    columns, rows = polygon(voxels[:, 0], voxels[:, 1], mask.shape[:2])
-    mask[columns, rows, slice_] ^= True
+    filled = polygon(flat[:, 0], flat[:, 1], plane.shape)
+    plane[filled] ^= True

@@ -20,7 +20,8 @@ from ssinfnet.data.sources.kinds import is_bare_dicom
 from ssinfnet.data.sources.volume_files import Volume, as_stored
 from ssinfnet.storage import artifacts
 
-__all__ = ["INSTALL", "available", "segmentation_fault", "write_segmentation"]
+__all__ = ["FINDINGS", "INSTALL", "available", "segmentation_fault", "series_fault",
+           "series_headers", "write_segmentation"]  # fmt: skip
 
 INSTALL = "pip install 'ssinfnet[dicom]'"
 NEEDED = ("StudyInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID", "SOPClassUID")
@@ -43,13 +44,16 @@ def available() -> bool:
 
 def segmentation_fault(like: Volume) -> str:
     """Say why no DICOM-SEG can refer to a volume; an empty text if one can."""
+    return series_fault(like) or ("" if available() else f"highdicom is not installed; {INSTALL}")
+
+
+def series_fault(like: Volume) -> str:
+    """Say why nothing can refer to the slices of a volume; an empty text if something can."""
     if not like.files:
         return "it is no DICOM series"
-    if not available():
-        return f"highdicom is not installed; {INSTALL}"
     if len(set(like.files)) < len(like.files):
         return "its slices are frames of an enhanced file"
-    header = _headers(like)[0]
+    header = series_headers(like)[0]
     missing = [name for name in NEEDED if not header.get(name)]
     return f"its headers lack {', '.join(missing)}" if missing else ""
 
@@ -82,7 +86,7 @@ def write_segmentation(
     # Stored axes are columns, rows, files; frames are wanted file by file.
     stored = [as_stored(mask, like).transpose(2, 1, 0) for mask in masks.values()]
     frames = np.ascontiguousarray(np.stack(stored, axis=-1)).view(np.uint8)
-    headers = _headers(like)
+    headers = series_headers(like)
     # The same masks of the same series are the same instance.
     content = [headers[0].SOPInstanceUID, model, hashlib.sha256(frames).hexdigest()]
     uids = {part: generate_uid(entropy_srcs=[part, *content])
@@ -115,7 +119,7 @@ def write_segmentation(
     return path
 
 
-def _headers(like: Volume) -> list[Any]:
+def series_headers(like: Volume) -> list[Any]:
     """Return the headers of the series, slice by slice, without pixels.
 
     What de-identification has removed, or replaced by words that the standard does not allow, is
