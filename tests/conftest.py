@@ -54,6 +54,7 @@ def inputs_stay(request, monkeypatch, tmp_path):
     import hashlib
 
     from ssinfnet.data import inspection
+    from ssinfnet.data.sources import volumes
     from ssinfnet.scans import predicted_files
     from ssinfnet.storage.written_files import RECORD, WrittenFiles
 
@@ -80,9 +81,10 @@ def inputs_stay(request, monkeypatch, tmp_path):
 
         return checked
 
-    names = ("find_scans", "read_scan", "read_volume", "predict_into", "look_through")
+    names = ("find_scans", "read_scan", "read_volume", "predict_into", "look_through", "read_mask")
     here = [(request.module, name) for name in names if hasattr(request.module, name)]
-    for home, name in [*here, (predicted_files, "predict_into"), (inspection, "inspect")]:
+    here += [(predicted_files, "predict_into"), (inspection, "inspect"), (volumes, "list_slices")]
+    for home, name in here:
         monkeypatch.setattr(home, name, watched(getattr(home, name)))
     return excused
 

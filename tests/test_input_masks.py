@@ -205,6 +205,24 @@ def test_impossible_codings_are_refused(tmp_path, labels, message):
         sources.list_slices(other, tmp_path)
 
 
+def centres(slice_, *pixels):
+    """Draw through the centres of pixels (row, column), in mm."""
+    return [(-9 + 0.7 * column, -4 + 0.8 * row, 30 + 2.5 * slice_) for row, column in pixels]
+
+
+def test_contours_through_the_centres_of_pixels_mean_these_pixels(tmp_path):
+    write_series(tmp_path / "images" / "a")
+    outer = centres(1, (0, 0), (4, 0), (4, 3), (0, 3))
+    around = centres(1, (1, 1), (1, 2), (2, 3), (3, 2), (3, 1), (2, 0))  # a hole of two pixels
+    line = centres(2, (3, 1), (3, 4), (3, 1))
+    write_rtstruct(tmp_path / "classes" / "a.dcm", {"GGO": [outer, around, line]})
+    expected = np.zeros(HU.shape, int)
+    expected[1, :5, :4] = 1
+    expected[1, 2, 1:3] = 0
+    expected[2, 3, 1:5] = 1
+    np.testing.assert_array_equal(masks_of(tmp_path), expected)
+
+
 def ring_and_rest():
     """Return masks with a hole, an island in it, single pixels, and pixels at each edge."""
     ring = np.zeros(HU.shape, bool)

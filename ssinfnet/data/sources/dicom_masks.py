@@ -23,7 +23,7 @@ __all__ = ["MODALITIES", "modality_of", "read_parts"]
 MODALITIES = ("SEG", "RTSTRUCT")
 MOST_BYTES = 2**28  # of a file; contours of a whole chest take a few million
 MOST_POINTS = 10**7
-SAME_SIZE = 0.01  # of a pixel
+SAME_SIZE = ON_LINE = 0.01  # of a pixel
 CLOSED = {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "INTERPOLATED_PLANAR"}
 TO_RAS = np.array([-1.0, -1.0, 1.0])  # DICOM's axes run to the patient's left and back
 
@@ -165,20 +165,29 @@ def _regions(path: Path, data: Any, image: Volume) -> Iterator[tuple[str, NDArra
              for one in data.StructureSetROISequence}  # fmt: skip
     for region in data.get("ROIContourSequence") or ():
         name = names[int(region.ReferencedROINumber)]
-        mask = np.zeros(image.slices.shape[::-1], bool)
+        inside, edge = (np.zeros(image.slices.shape[::-1], bool) for _ in range(2))
         drawn = False
         for contour in region.get("ContourSequence") or ():
             if str(contour.ContourGeometricType) in CLOSED:
-                _fill(path, name, mask, np.array(contour.ContourData, float), image)
+                numbers = np.array(contour.ContourData, float)
+                _fill(path, name, (inside, edge), numbers, image)
                 drawn = True
         if drawn:
-            yield name, mask
+            yield name, inside | edge
 
 
 def _fill(
-    path: Path, name: str, mask: NDArray[np.bool_], numbers: NDArray[np.float64], image: Volume
+    path: Path,
+    name: str,
+    masks: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    numbers: NDArray[np.float64],
+    image: Volume,
 ) -> None:
-    """Invert the pixels whose centres lie in a contour: one within another is a hole (D-119)."""
+    """Invert the pixels whose centres lie in a contour, and note those that lie on it (D-119).
+
+    A contour within another is a hole. Programs that draw through the centres of a region's
+    outermost pixels, round its holes too, mean these pixels.
+    """
     from skimage.draw import polygon
 
     if numbers.size % 3 or not numbers.size or not np.isfinite(numbers).all():
@@ -193,16 +202,33 @@ def _fill(
     slice_ = round(float(height.mean()))
     if np.abs(height - slice_).max() > SAME_PLACE:
         raise UnreadableFile(f"{path} has a contour of {name!r} that lies on no slice of the image")
-    if not 0 <= slice_ < mask.shape[across]:
+    if not 0 <= slice_ < masks[0].shape[across]:
         raise UnreadableFile(f"{path} has a contour of {name!r} outside the image")
-    plane = np.moveaxis(mask, across, 2)[..., slice_]  # a view
+    plane, edge = (np.moveaxis(mask, across, 2)[..., slice_] for mask in masks)  # views
     flat = np.delete(voxels, across, axis=1)
     nearest = np.rint(flat).astype(int)
     if (nearest < -1).any() or (nearest > plane.shape).any():
         raise UnreadableFile(f"{path} has a contour of {name!r} outside the image")
     if len(flat) < 3:  # one or two pixels, as programs outline them
-        inside = (nearest >= 0).all(1) & (nearest < plane.shape).all(1)
-        plane[tuple(nearest[inside].T)] = True
+        here = (nearest >= 0).all(1) & (nearest < plane.shape).all(1)
+        edge[tuple(nearest[here].T)] = True
         return
-    filled = polygon(flat[:, 0], flat[:, 1], plane.shape)
-    plane[filled] ^= True
+    plane[polygon(flat[:, 0], flat[:, 1], plane.shape)] ^= True
+    for first, last in zip(flat, np.roll(flat, -1, axis=0), strict=True):
+        _note_centres(edge, first, last)
+
+
+def _note_centres(
+    edge: NDArray[np.bool_], first: NDArray[np.float64], last: NDArray[np.float64]
+) -> None:
+    """Note the pixels whose centres lie on a line from one centre to another."""
+    from skimage.draw import line
+
+    ends = np.rint([first, last]).astype(int)
+    if np.abs(ends - [first, last]).max() > ON_LINE:
+        return
+    pixels = np.column_stack(line(*ends[0], *ends[1]))
+    way = ends[1] - ends[0]
+    beside = np.abs((pixels - ends[0]) @ [-way[1], way[0]]) == 0
+    here = beside & (pixels >= 0).all(1) & (pixels < edge.shape).all(1)
+    edge[tuple(pixels[here].T)] = True
