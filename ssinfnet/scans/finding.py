@@ -109,13 +109,12 @@ def find_scans(
         found, archives = list(tree.scans), []
         for file, reason in tree.unused:
             if unpacked is not None and is_zip(file):
+                inside, left = _look_into(file, unpacked)
                 archives.append(file)
+                found += inside
+                excluded += left
             else:
                 excluded.append(Excluded(readable_name(path), relative_name(file, path), reason))
-        for file in archives:
-            inside, left = _look_into(file, unpacked)
-            found += inside
-            excluded += left
         if not found and not archives:
             excluded.append(Excluded(readable_name(path), "", _reason_for_none(path)))
         for one in found:
@@ -153,12 +152,12 @@ def choose_series(
     ValueError
         If something that is wanted names no series.
     """
-    of_series = [place for place in places if place.series]
-    reasons = unwanted([place.series for place in of_series], wanted)
-    excluded = {of_series[index].name: why for index, why in reasons.items()}
-    kept = [place for place in places if place.name not in excluded]
-    return kept, [Excluded(place.name, place.series.label(), excluded[place.name])
-                  for place in of_series if place.name in excluded]  # fmt: skip
+    known = [(place, place.series) for place in places if place.series]
+    reasons = unwanted([series for _, series in known], wanted)
+    excluded = [Excluded(known[index][0].name, known[index][1].label(), why)
+                for index, why in reasons.items()]  # fmt: skip
+    names = {one.input for one in excluded}
+    return [place for place in places if place.name not in names], excluded
 
 
 def _look_into(archive: Path, unpacked: Path) -> tuple[list[Found], list[Excluded]]:

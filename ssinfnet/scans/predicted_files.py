@@ -118,7 +118,7 @@ def predict_into(
     ValueError
         If the folder's record of our files is none, or if `series` names none.
     """
-    asked = {"phenotypes": phenotypes, "dicom": dicom}
+    asked: dict[str, Any] = {"phenotypes": phenotypes, "dicom": dicom}
     # Only where they are asked for: what earlier versions wrote without them is current still.
     asked |= {"declared": declared.settings()} if declared else {}
     asked |= {"resample": True} if resample else {}

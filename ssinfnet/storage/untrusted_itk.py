@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -238,7 +238,7 @@ def _refuse_short(path: Path, header: _Header) -> None:
         )
 
 
-def _decoded(path: Path, header: _Header) -> object:
+def _decoded(path: Path, header: _Header) -> Any:
     """Return the SimpleITK image; it must be as large as our reading of the header says."""
     import SimpleITK
 

@@ -6,7 +6,7 @@ JPEG 2000 and RLE among them, and applies each slice's own rescale slope and int
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -126,7 +126,10 @@ def read_series(folder: Path, files: Sequence[Path] | None = None, *, even: bool
 
 
 def _read_frames(
-    folder: Path, frames: dict[Path, tuple[Any, Sequence[Any]]], others: Sequence[Path], even: bool
+    folder: Path,
+    frames: Mapping[Path, tuple[Any, Sequence[Any]]],
+    others: Sequence[Path],
+    even: bool,
 ) -> Series:
     """Read a series that lies in enhanced files, and perhaps in classic ones too."""
     with as_slices(frames) as slices:

@@ -92,7 +92,7 @@ def _segments(path: Path, data: Any, image: Volume) -> Iterator[tuple[str, NDArr
     if int(data.get("NumberOfFrames") or 1) != len(groups):
         raise UnreadableFile(f"{path} has {data.NumberOfFrames} frames and {len(groups)} groups")
     frames = data.pixel_array.reshape(shape)
-    shared = next(iter(data.get("SharedFunctionalGroupsSequence") or ()), {})
+    shared: Any = next(iter(data.get("SharedFunctionalGroupsSequence") or ()), {})
     half = int(data.get("MaximumFractionalValue") or 1) / 2
     masks = {number: np.zeros(image.slices.shape[::-1], bool) for number in names}
     for index, (group, frame) in enumerate(zip(groups, frames, strict=True)):
@@ -105,7 +105,7 @@ def _segments(path: Path, data: Any, image: Volume) -> Iterator[tuple[str, NDArr
 
 
 def _drawn(
-    group: Any, shared: Any, frame: NDArray[np.generic], half: float, names: dict[int, str]
+    group: Any, shared: Any, frame: NDArray[Any], half: float, names: dict[int, str]
 ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     """Yield the segments of a frame: the one it names, or those that a label map holds."""
     for place in (group, shared):
@@ -153,7 +153,7 @@ def _put(
     mask[tuple(nearest.astype(int).T)] = True
 
 
-def _voxels(points: NDArray[np.float64], image: Volume) -> NDArray[np.float64]:
+def _voxels(points: NDArray[Any], image: Volume) -> NDArray[np.float64]:
     """Return where points in mm lie: column, row and slice to the right, front and head."""
     homogeneous = np.column_stack([points, np.ones(len(points))])
     return (homogeneous @ np.linalg.inv(image.canonical_affine).T)[:, :3]

@@ -59,7 +59,7 @@ def frame_headers(path: Path, data: Any) -> list[Any]:
     if len(groups) != number:
         raise UnreadableFile(f"{path} has {number} frames and {len(groups)} functional groups")
     untrusted.refuse_large_volume(path, (number, int(data.Rows), int(data.Columns)), 4)
-    shared = next(iter(data.get("SharedFunctionalGroupsSequence") or ()), {})
+    shared: Any = next(iter(data.get("SharedFunctionalGroupsSequence") or ()), {})
     headers = []
     for group in groups:
         header = pydicom.Dataset()
@@ -136,7 +136,7 @@ def _write(target: Path, data: Any, header: Any, pixels: bytes) -> None:
 
     implicit, little = data.original_encoding
     syntax = data.file_meta.get("TransferSyntaxUID") or SYNTAXES[bool(implicit), bool(little)]
-    meta = pydicom.dataset.FileMetaDataset()
+    meta: Any = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = syntax
     meta.MediaStorageSOPClassUID = CT_IMAGE
     meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = "2.25.1"

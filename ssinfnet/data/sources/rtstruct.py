@@ -55,13 +55,13 @@ def write_structures(
         raise ValueError(f"no RTSTRUCT: {fault}")
     headers = series_headers(like)
     stored = {name: as_stored(mask, like).transpose(2, 1, 0) for name, mask in masks.items()}
-    hashes = [hashlib.sha256(np.ascontiguousarray(mask)).hexdigest() for mask in stored.values()]
+    hashes = [hashlib.sha256(mask.tobytes()).hexdigest() for mask in stored.values()]
     content = [headers[0].SOPInstanceUID, model, *hashes]
-    meta = pydicom.dataset.FileMetaDataset()
+    meta: Any = pydicom.dataset.FileMetaDataset()
     meta.MediaStorageSOPClassUID = RTSTRUCT
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["rtstruct", *content])
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data = pydicom.dataset.FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
+    data: Any = pydicom.dataset.FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
     for name in KEPT:
         setattr(data, name, headers[0].get(name, ""))
     data.SOPClassUID, data.SOPInstanceUID = RTSTRUCT, meta.MediaStorageSOPInstanceUID

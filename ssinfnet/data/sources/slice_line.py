@@ -64,7 +64,7 @@ def off_line(positions: NDArray[np.float64]) -> float:
 
 def _fit(
     positions: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.float64]]:
     number = np.arange(len(positions)) - (len(positions) - 1) / 2
     middle = positions.mean(axis=0)
     return number, middle, number @ (positions - middle) / (number @ number)
