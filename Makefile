@@ -77,6 +77,7 @@ checks: $(INSTALLED) ## store the outputs that nbval compares, after a deliberat
 reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R and lavaan)
 	@command -v Rscript >/dev/null || { echo "Rscript not found; install R and lavaan"; exit 1; }
 	"$(BIN)/python" tests/reference/cohorts.py
+	"$(BIN)/python" tests/reference/ibsi.py
 	Rscript tests/reference/lavaan.R
 
 lab: $(INSTALLED) ## open JupyterLab at a five-minute walk; ARGS="--no-browser --ip 127.0.0.1" goes to it

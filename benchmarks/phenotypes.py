@@ -23,6 +23,7 @@ from scipy.ndimage import gaussian_filter
 from ssinfnet.patients.phenotypes import FAMILIES, FEATURES, measure_mask
 from ssinfnet.patients.phenotypes.catalogue import AREA, TWINS
 from ssinfnet.storage import artifacts
+from ssinfnet.study.config import TextureConfig
 
 SIZES = (500, 5_000, 50_000)  # pixels of a mask
 PIXELS, MASKS, SEED = 512, 12, 1
@@ -64,7 +65,7 @@ def naive() -> Callable[[Pair], object]:
 
 def ours(pair: Pair) -> object:
     """Measure a mask."""
-    return measure_mask(*pair)
+    return measure_mask(*pair, TextureConfig(lower_bound=None))
 
 
 def rate(measure: Callable[[Pair], object], given: list[Pair]) -> float:

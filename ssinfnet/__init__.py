@@ -15,6 +15,7 @@ Slices and patients
     `predict` : a packed model on scans: DICOM, NIfTI, pictures
     `scores` : counts, scores, intervals, paired tests
     `phenotypes`, `severity` : what a lesion looks like; how much of the lung it takes
+    `TextureConfig` : how grey values become phenotypes
 
 Effects
     `mediate`, `fit_paths` : which phenotypes carry an exposure's effect; path models
@@ -39,7 +40,9 @@ __getattr__, __dir__, _names = lazy_loader.attach(
         "networks": ["Coach", "FCN8s", "InfNet", "UNet"],
         "patients": ["phenotypes", "severity"],
         "scans.prediction": ["predict"],
-        "study.config": ["MultiTrainingConfig", "PretextConfig", "TrainingConfig", "load_study"],
+        "study.config": [
+            "MultiTrainingConfig", "PretextConfig", "TextureConfig", "TrainingConfig", "load_study",
+        ],
         "training": ["losses"],
         "training.optimizers": ["Lookahead"],
         "training.pretext": ["pretrain"],

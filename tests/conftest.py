@@ -153,6 +153,15 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def oracles() -> Path:
+    """The folder of images whose results others have published, or a skip that says why."""
+    folder = Path(os.environ.get("SSINFNET_ORACLES", ROOT.parent / "shared" / "oracles"))
+    if not folder.is_dir():
+        pytest.skip(f"no images of IBSI at {folder}; set SSINFNET_ORACLES to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def git():
     """A function that asks git about this checkout; a skip where there is none."""
 

@@ -138,7 +138,10 @@ def test_a_study_without_stage_2_says_nothing_of_it():
 def test_radiomic_items_need_a_clinical_cohort():
     assert answer("clear", "23", known()) == ""
     clinical = config.load_study("smoke")
-    assert "25 of 256 grey values; repeated with 50" in answer("clear", "23", known(study=clinical))
+    assert (
+        "25 of 256 grey values, counted from a fixed bound of 0 (D-123); repeated with 50"
+        in answer("clear", "23", known(study=clinical))
+    )
 
 
 def test_an_unknown_guideline_is_refused():

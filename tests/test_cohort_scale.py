@@ -18,7 +18,7 @@ from ssinfnet.patients.phenotypes import columns, measure_mask
 from ssinfnet.patients.phenotypes.cohort import measure_cohort
 from ssinfnet.patients.volume_severity import volume_severity
 from ssinfnet.storage import artifacts
-from ssinfnet.study.config import PhantomConfig, TrainingConfig, load_study
+from ssinfnet.study.config import PhantomConfig, TextureConfig, TrainingConfig, load_study
 from ssinfnet.study.models import MULTI_MODELS
 from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 from ssinfnet.training import segmentation
@@ -159,7 +159,8 @@ def test_measured_chunks_are_not_measured_again_unless_the_settings_change(
     second, _ = measure_cohort(built, chunks, tmp_path / "out", threshold=0.4)
     assert not written
     pd.testing.assert_frame_equal(first, second)
-    measure_cohort(built, chunks, tmp_path / "out", threshold=0.4, bin_width=10)
+    narrow = TextureConfig(bin_width=10)
+    measure_cohort(built, chunks, tmp_path / "out", threshold=0.4, texture=narrow)
     assert len(written) == 2 * len(chunks)
 
 

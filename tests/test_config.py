@@ -72,6 +72,12 @@ def test_stage_2_that_is_not_trained_need_not_know_flips(tmp_path):
     assert load(tmp_path, f"{MINIMAL}flipped_views: true\n{multi}").flipped_views
 
 
+def test_new_studies_count_levels_from_a_fixed_bound_and_the_paper_as_pyradiomics():
+    bounds = {name: load_study(name).clinical.texture.lower_bound
+              for name in ("demo", "smoke", "paper", "ictcf_cpu")}  # fmt: skip
+    assert bounds == {"demo": 0, "smoke": 0, "paper": None, "ictcf_cpu": None}
+
+
 def test_the_paper_study_changes_no_setting_but_its_starts_seeds_and_rows():
     changed = load_study("paper").model_dump(exclude_unset=True)
     more = {"seeds", "single", "multi", "augmented"}

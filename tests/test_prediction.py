@@ -372,7 +372,9 @@ def test_phenotypes_are_the_means_of_the_slices(chest):
     values = []
     for index in range(len(scan)):
         grey = np.rint(scan.grey(index) * 255).astype(np.uint8)
-        values.append(phenotypes.measure_mask(grey, classes[index] == 2, 25, pixel_mm2).values)
+        values.append(
+            phenotypes.measure_mask(grey, classes[index] == 2, pixel_mm2=pixel_mm2).values
+        )
     expected = np.nanmean(np.array(values), axis=0)
     ours = [found[name] for name in phenotypes.columns(("consolidation",))]
     np.testing.assert_allclose(ours, expected, rtol=1e-9)

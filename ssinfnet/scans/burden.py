@@ -17,6 +17,7 @@ from ssinfnet.data.images import LUNG_WINDOW_HU
 from ssinfnet.patients import ct_score, phenotypes, severity
 from ssinfnet.patients.classical_lungs import find_lungs, lung_fault
 from ssinfnet.scans import Scan
+from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 
 __all__ = ["COLUMNS", "headline", "measure", "measure_phenotypes"]
 
@@ -170,7 +171,7 @@ def _ct_ss(scan: Scan, lesion: NDArray[np.bool_], lungs: NDArray[np.bool_]) -> t
 def measure_phenotypes(
     scan: Scan,
     masks: Masks,
-    bin_width: float = 25,
+    texture: TextureConfig = DEFAULT_TEXTURE,
     window_hu: tuple[float, float] = LUNG_WINDOW_HU,
 ) -> dict[str, Any]:
     """Return the phenotypes of a scan: means over its slices, as of a patient's (J; D-16, D-19).
@@ -179,8 +180,8 @@ def measure_phenotypes(
     ----------
     scan, masks, window_hu
         As for `measure`.
-    bin_width : float
-        Grey values of a level, of 256.
+    texture : TextureConfig
+        How grey values, of 256, are divided into levels.
 
     Returns
     -------
@@ -194,7 +195,7 @@ def measure_phenotypes(
     for index in range(len(scan)):
         image = np.rint(scan.grey(index, window_hu) * 255).astype(np.uint8)
         own = {name: masks[name][index] for name in names}
-        features = phenotypes.measure_slice(image, own, bin_width, pixel_mm2)
+        features = phenotypes.measure_slice(image, own, texture, pixel_mm2)
         measured.append(np.concatenate([features[name].values for name in names]))
     columns = phenotypes.columns(names)
     slices = pd.DataFrame(np.array(measured), columns=columns)

@@ -1,4 +1,4 @@
-r"""The 68 features of a mask, as S table S1 names them, and what each is called in PyRadiomics.
+r"""The 68 features of a mask, as S table S1 names them, and what PyRadiomics and IBSI call each.
 
 Notation: X, grey values of the N pixels of a mask; h(i), share of pixels at grey level i; p(i, j),
 share of neighbouring pairs at levels i and j, with mean μ, p₊(k) of their sum and p₋(k) of their
@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pandas as pd
+
+from ssinfnet.patients.phenotypes import ibsi
 
 __all__ = [
     "AREA",
@@ -97,7 +99,7 @@ FEATURES: tuple[Feature, ...] = (
          r"\sqrt{\frac{1}{N} \sum (X - \bar X)^2}"),
         ("Skewness", "Skewness", "Longer tail to the bright side, or (negative) to the dark.",
          r"\frac{\frac{1}{N} \sum (X - \bar X)^3}{(\frac{1}{N} \sum (X - \bar X)^2)^{3/2}}"),
-        ("Kurtosis", "Kurtosis", "Weight of the tails; 3 for a normal distribution.",
+        ("Kurtosis", "Kurtosis", "Weight of the tails, not excess: 3 for a normal distribution.",
          r"\frac{\frac{1}{N} \sum (X - \bar X)^4}{(\frac{1}{N} \sum (X - \bar X)^2)^2}"),
         ("Variance", "Variance", "Mean square distance from the mean.",
          r"\frac{1}{N} \sum (X - \bar X)^2"),
@@ -238,7 +240,7 @@ def panel_names(name: str) -> dict[str, dict[str, str]]:
 
 
 def table_s1() -> pd.DataFrame:
-    """Return S table S1: family, feature, description, formula, and the name in PyRadiomics."""
+    """Return S table S1: family, feature, description, formula, name in PyRadiomics and in IBSI."""
     return pd.DataFrame(
         {
             "family": FAMILIES[feature.family],
@@ -246,6 +248,7 @@ def table_s1() -> pd.DataFrame:
             "description": feature.description,
             "formula": f"${feature.formula}$",
             "pyradiomics": _in_pyradiomics(feature),
+            "ibsi": ibsi.shown(feature.key),
         }
         for feature in FEATURES
     )

@@ -17,6 +17,7 @@ from ssinfnet.evaluation.maps import class_masks, read_maps
 from ssinfnet.patients.phenotypes.catalogue import CLASSES, columns
 from ssinfnet.patients.phenotypes.extraction import measure_slice
 from ssinfnet.storage import artifacts
+from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 from ssinfnet.work import parent_watch, progress
 
 __all__ = ["measure_cohort"]
@@ -27,7 +28,7 @@ def measure_cohort(
     chunks: Sequence[Path],
     folder: Path,
     *,
-    bin_width: float = 25,
+    texture: TextureConfig = DEFAULT_TEXTURE,
     threshold: float = 0.5,
     workers: int = 1,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -41,8 +42,10 @@ def measure_cohort(
         From `cohort_maps.segment_cohort`.
     folder : Path
         Receives two tables a chunk; those of unchanged chunks and settings are not made again.
-    bin_width, threshold
-        See `measure_slice` and `class_masks`.
+    texture : TextureConfig
+        How grey values are divided into levels.
+    threshold : float
+        See `class_masks`.
     workers : int
         Processes; the result is the same for any number.
 
@@ -54,7 +57,7 @@ def measure_cohort(
         slice_id, class, family and reason of all that is NaN.
     """
     measure = partial(
-        _measure_chunk, cohort=cohort, folder=folder, bin_width=bin_width, threshold=threshold
+        _measure_chunk, cohort=cohort, folder=folder, texture=texture, threshold=threshold
     )
     if workers == 1:
         measured = list(progress.track(map(measure, chunks), "measuring chunks", len(chunks)))
@@ -71,10 +74,10 @@ def measure_cohort(
 
 
 def _measure_chunk(
-    chunk: Path, *, cohort: Cohort, folder: Path, bin_width: float, threshold: float
+    chunk: Path, *, cohort: Cohort, folder: Path, texture: TextureConfig, threshold: float
 ) -> tuple[Path, Path]:
     """Write the two tables of a chunk, unless they are there; return where they are."""
-    settings = {"bin_width": bin_width, "threshold": threshold}
+    settings = {"texture": texture.model_dump(), "threshold": threshold}
     made = artifacts.made_by("phenotypes", settings, [chunk])
     paths = tuple(folder / f"{chunk.stem}_{part}.parquet" for part in ("slices", "reasons"))
     if all(artifacts.is_current(path, made) for path in paths):
@@ -87,7 +90,7 @@ def _measure_chunk(
         measured = measure_slice(
             np.rint(image * 255).astype(np.uint8),
             class_masks(maps[row.slice_id], threshold),
-            bin_width,
+            texture,
             1.0 if np.isnan(pixel_mm2) else pixel_mm2,
         )
         found = np.concatenate([measured[name].values for name in CLASSES])

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ssinfnet.patients.phenotypes import families
 from ssinfnet.patients.phenotypes.catalogue import AREA, FEATURES, TWINS
+from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 
 __all__ = ["ALL", "Measured", "measure_mask", "measure_slice", "patient_means"]
 
@@ -26,7 +27,10 @@ class Measured(NamedTuple):
 
 
 def measure_slice(
-    image: ArrayLike, masks: Mapping[str, ArrayLike], bin_width: float = 25, pixel_mm2: float = 1.0
+    image: ArrayLike,
+    masks: Mapping[str, ArrayLike],
+    texture: TextureConfig = DEFAULT_TEXTURE,
+    pixel_mm2: float = 1.0,
 ) -> dict[str, Measured]:
     """Measure all 68 features (S table S1) of each mask of a slice.
 
@@ -36,38 +40,46 @@ def measure_slice(
     Parameters
     ----------
     image : array, shape (h, w)
-        Grey values; on the 8-bit scale (0 to 255) where `bin_width` is D-16's.
+        Grey values; on the 8-bit scale (0 to 255) where bin width and lower bound are the default.
     masks : mapping
         Name → array of the same shape, true or non-zero within.
-    bin_width : float
-        Grey values of one level; levels are equally spaced from 0, as PyRadiomics has them.
+    texture : TextureConfig
+        How grey values are divided into levels.
     pixel_mm2 : float
         Area of a pixel, which scales TotalEnergy alone.
+
+    Returns
+    -------
+    dict
+        Name → `Measured`. Where a pixel of a mask is darker than the lower bound, all but the area
+        is NaN, with that reason.
 
     Raises
     ------
     ValueError
-        If the image is not two-dimensional, a mask of another shape, or `bin_width` or `pixel_mm2`
-        not above 0.
+        If the image is not two-dimensional, a mask of another shape, or `pixel_mm2` not above 0.
     """
     image = np.asarray(image)
     if image.ndim != 2:
         raise ValueError(f"image must have two axes, got shape {image.shape}; pass one slice")
-    if not (bin_width > 0 and pixel_mm2 > 0):
-        raise ValueError(f"bin_width and pixel_mm2 must be above 0, got {bin_width}, {pixel_mm2}")
+    if not pixel_mm2 > 0:
+        raise ValueError(f"pixel_mm2 must be above 0, got {pixel_mm2}")
     known = np.isfinite(image)
-    levels = _discretised(image, known, bin_width)
+    bins = _whole_bins(image, known, texture)
     measured = {}
     for name, given in masks.items():
         mask = np.asarray(given) != 0
         if mask.shape != image.shape:
             raise ValueError(f"mask {name!r} has shape {mask.shape}, the image {image.shape}")
-        measured[name] = _measure(image, levels, mask, known, pixel_mm2)
+        measured[name] = _measure(image, bins, mask, known, texture, pixel_mm2)
     return measured
 
 
 def measure_mask(
-    image: ArrayLike, mask: ArrayLike, bin_width: float = 25, pixel_mm2: float = 1.0
+    image: ArrayLike,
+    mask: ArrayLike,
+    texture: TextureConfig = DEFAULT_TEXTURE,
+    pixel_mm2: float = 1.0,
 ) -> Measured:
     """Measure all 68 features of one mask; see `measure_slice`.
 
@@ -78,14 +90,15 @@ def measure_mask(
     >>> values[0], reasons
     (np.float64(11.0), {})
     """
-    return measure_slice(image, {"mask": mask}, bin_width, pixel_mm2)["mask"]
+    return measure_slice(image, {"mask": mask}, texture, pixel_mm2)["mask"]
 
 
 def _measure(
     image: NDArray[np.generic],
-    levels: NDArray[np.intc],
+    bins: NDArray[np.intc],
     mask: NDArray[np.bool_],
     known: NDArray[np.bool_],
+    texture: TextureConfig,
     pixel_mm2: float,
 ) -> Measured:
     values = np.full(len(FEATURES), np.nan)
@@ -96,11 +109,15 @@ def _measure(
         return Measured(values, {ALL: "an intensity within the mask is not finite"})
     box = _bounding_box(mask)
     mask = np.ascontiguousarray(mask[box])
-    inside = levels[box][mask]
-    lowest = int(inside.min()) - 1
-    level_counts = np.bincount(inside - lowest)
+    inside = bins[box][mask]
+    darkest = int(inside.min())
+    if texture.lower_bound is not None and darkest < 0:
+        bound = f"the lower bound of {texture.lower_bound:g}"
+        return Measured(values, {ALL: f"an intensity within the mask is below {bound}"})
+    before_first = (darkest if texture.lower_bound is None else 0) - 1  # level 1 is the next bin
+    level_counts = np.bincount(inside - before_first)
     top = level_counts.size - 1
-    levels = np.where(mask, levels[box] - np.intc(lowest), np.intc(0))
+    levels = np.where(mask, bins[box] - np.intc(before_first), np.intc(0))
     found = {
         "firstorder": families.first_order(*_histogram(image[box][mask]), level_counts, pixel_mm2)
     }
@@ -127,13 +144,18 @@ def _measure(
     return Measured(values, reasons)
 
 
-def _discretised(
-    image: NDArray[np.generic], known: NDArray[np.bool_], bin_width: float
+def _whole_bins(
+    image: NDArray[np.generic], known: NDArray[np.bool_], texture: TextureConfig
 ) -> NDArray[np.intc]:
-    """Return how many whole bins from 0 each pixel lies; 0 where it is not finite."""
+    """Return how many whole bins from the lower bound, or from 0, each pixel lies.
+
+    It is 0 where the intensity is not finite.
+    """
+    origin = texture.lower_bound or 0.0
     if image.dtype == np.uint8:  # looking up is far quicker than dividing
-        return np.floor_divide(np.arange(256.0), bin_width).astype(np.intc)[image]
-    return np.floor_divide(np.where(known, image, 0).astype(np.float64), bin_width).astype(np.intc)
+        return np.floor_divide(np.arange(256.0) - origin, texture.bin_width).astype(np.intc)[image]
+    finite = np.where(known, image, origin).astype(np.float64)
+    return np.floor_divide(finite - origin, texture.bin_width).astype(np.intc)
 
 
 def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:

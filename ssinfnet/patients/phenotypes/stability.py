@@ -12,6 +12,7 @@ from scipy import ndimage
 from ssinfnet.data.cohort import Cohort
 from ssinfnet.patients.phenotypes.catalogue import CLASSES, columns
 from ssinfnet.patients.phenotypes.extraction import measure_slice
+from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 
 __all__ = [
     "STABLE",
@@ -36,7 +37,7 @@ def phenotypes_by_mask(
     cohort: Cohort,
     rows: pd.DataFrame,
     predicted: Mapping[str, Mapping[str, NDArray[np.bool_]]],
-    bin_width: float = 25,
+    texture: TextureConfig = DEFAULT_TEXTURE,
 ) -> dict[str, pd.DataFrame]:
     """Measure slices on their annotation, on it eroded and dilated, and on predicted masks.
 
@@ -47,7 +48,8 @@ def phenotypes_by_mask(
         Of the cohort, with annotated classes.
     predicted : mapping
         slice_id → the three masks, see `maps.class_masks`.
-    bin_width : float
+    texture : TextureConfig
+        How grey values are divided into levels.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def phenotypes_by_mask(
                 versions.setdefault(change, {})[name] = changed
         grey = np.rint(image * 255).astype(np.uint8)
         for version, masks in versions.items():
-            measured = measure_slice(grey, masks, bin_width)
+            measured = measure_slice(grey, masks, texture)
             values = np.concatenate([measured[name].values for name in CLASSES])
             found.setdefault(version, {})[row.slice_id] = values
     return {

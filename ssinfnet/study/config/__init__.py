@@ -16,6 +16,7 @@ from ssinfnet.study.config.analysis import (
 )
 from ssinfnet.study.config.data import DataConfig, PhantomConfig, SourceConfig, SplitConfig
 from ssinfnet.study.config.study import Study, load_study
+from ssinfnet.study.config.texture import DEFAULT_TEXTURE, TextureConfig
 from ssinfnet.study.config.training import (
     AugmentationConfig,
     FittingConfig,
@@ -31,6 +32,7 @@ from ssinfnet.study.config.training import (
 )
 
 __all__ = [
+    "DEFAULT_TEXTURE",
     "AugmentationConfig",
     "AugmentedConfig",
     "ClinicalConfig",
@@ -53,6 +55,7 @@ __all__ = [
     "SourceConfig",
     "SplitConfig",
     "Study",
+    "TextureConfig",
     "TrainingConfig",
     "load_study",
 ]

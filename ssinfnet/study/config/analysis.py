@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from ssinfnet.study.config.parts import MultiName, Part, Positive, SingleName, SingleNames
+from ssinfnet.study.config.texture import TextureConfig
 
 __all__ = [
     "AugmentedConfig",
@@ -116,7 +117,7 @@ class ClinicalConfig(Part):
     single_model: SingleName = "ssinfnet"  # whose overall lesion is measured
     multi_model: MultiName = "ssinfnet"  # whose ground glass and consolidation
     threshold: float = Field(default=0.5, gt=0, lt=1)  # probability from which a pixel is lesion
-    bin_width: float = Field(default=25, gt=0)  # grey values of a level, of 256 (D-16)
+    texture: TextureConfig = TextureConfig()
     fitted_on: float = Field(default=0.5, gt=0, lt=1)  # share of patients that fit cut-points
     lung_field: str | None = None  # study whose lung-field network finds the lungs; None: D-51
     workers: Positive = 1  # processes that measure phenotypes
@@ -134,10 +135,13 @@ class ClinicalConfig(Part):
             )
         return tables
 
-    def other_settings(self) -> dict[str, dict[str, float]]:
-        """Return name → bin width and threshold of what is measured besides."""
-        own = {"bin_width": self.bin_width, "threshold": self.threshold}
-        widths = {f"bin_width_{w:g}": own | {"bin_width": w} for w in self.other_bin_widths}
+    def other_settings(self) -> dict[str, dict[str, Any]]:
+        """Return name → texture and threshold of what is measured besides."""
+        own = {"texture": self.texture, "threshold": self.threshold}
+        widths = {
+            f"bin_width_{w:g}": own | {"texture": self.texture.model_copy(update={"bin_width": w})}
+            for w in self.other_bin_widths
+        }
         return widths | {f"threshold_{t:g}": own | {"threshold": t} for t in self.other_thresholds}
 
 
