@@ -89,7 +89,7 @@ rule mediation:
         run=f"{RUNS}/15_mediation.ipynb",
         table=f"{FIGURES}/table_mediators.csv",
     params:
-        settings=settings("clinical", "undertrained", within=("source", "mediation")),
+        settings=settings("clinical", "undertrained", within=("source", "texture", "mediation")),
     threads: threads
     resources:
         study=given,

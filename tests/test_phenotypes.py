@@ -306,6 +306,20 @@ def test_patient_means_leave_nan_slices_out_and_count_the_others():
     assert counts.to_numpy().tolist() == [[2, 1], [2, 0]]
 
 
+def test_slices_weighted_by_area_make_the_mean_of_the_whole_lesion():
+    slices = pd.DataFrame(
+        {"slice_id": list("abcd"), "patient_id": ["p", "p", "p", "q"],
+         "ggo_firstorder_area": [10.0, 30.0, 60.0, 0.0],
+         "ggo_firstorder_mean": [100.0, 140.0, np.nan, np.nan]}
+    )  # fmt: skip
+    names = ["ggo_firstorder_area", "ggo_firstorder_mean"]
+    means, counts = patient_means(slices, names, "area")
+    assert means.loc["p"].tolist() == [100 / 3, (10 * 100 + 30 * 140) / 40]
+    assert np.isnan(means.loc["q", "ggo_firstorder_mean"])
+    assert counts.loc["p"].tolist() == [3, 2]
+    assert patient_means(slices, names)[0].loc["p", "ggo_firstorder_mean"] == 120
+
+
 def test_the_order_of_slices_leaves_patient_means_alone(rng):
     slices = pd.DataFrame({"slice_id": [f"s{i:03d}" for i in range(60)],
                            "patient_id": [f"p{i % 7}" for i in range(60)],

@@ -299,6 +299,25 @@ def test_the_command_line_predicts_and_tells_what_it_could_not_use(packed, tmp_p
     assert "2 of them current already" in good.stdout
 
 
+def test_the_command_line_takes_the_keys_of_a_studys_texture(packed, tmp_path):
+    scans = [write_nifti(tmp_path / "a.nii"), write_pictures(tmp_path / "d")[0].parent]
+    keys = tmp_path / "texture.yaml"
+    keys.write_text("{intensities: hu, lower_bound: -1000, bin_width: 50, families: [glrlm]}\n")
+    command = ("predict", *scans, "--model", packed.model, "-o", tmp_path / "out",
+               "--device", "cpu", "--texture", keys)  # fmt: skip
+    assert run(*command).exit_code == 0
+    measured = pd.read_csv(tmp_path / "out" / predicted_files.PHENOTYPES)
+    assert measured["scan"].tolist() == ["a"]
+    assert "lesion_glrlm_runpercentage" in measured
+    rows = pd.read_csv(tmp_path / "out" / predicted_files.PREDICTIONS).set_index("scan")
+    assert "phenotypes: d has grey values, no HU" in rows.loc["d", "reason"]
+    assert "2 of them current already" in run(*command).stdout
+    keys.write_text("{bin_width: 50}\n")
+    assert "current" not in run(*command).stdout
+    keys.write_text("{bin_widht: 50}\n")
+    assert "bin_widht: unknown key" in run(*command).stderr
+
+
 def test_the_command_line_refuses_in_one_line(packed, tmp_path, inputs):
     result = run("predict", *inputs, "--model", tmp_path, "-o", tmp_path / "out")
     assert result.exit_code == 1

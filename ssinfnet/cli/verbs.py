@@ -101,6 +101,9 @@ def predict(
     phenotypes: Annotated[
         bool, typer.Option("--phenotypes", help="measure the radiomic phenotypes of each scan")
     ] = False,
+    texture: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="what they are: keys of `clinical.texture`")
+    ] = None,
     dicom_seg: Annotated[
         bool, typer.Option(help="write DICOM-SEG of DICOM series (needs highdicom)")
     ] = True,
@@ -157,7 +160,8 @@ def predict(
             mixed_precision=mixed_precision, threshold=threshold, threads=threads,
         )  # fmt: skip
         written = predicted_files.predict_into(
-            to, inputs, predictor, phenotypes=phenotypes, dicom=dicom_seg,
+            to, inputs, predictor, phenotypes=phenotypes or texture is not None, dicom=dicom_seg,
+            texture=config.load_texture(texture) if texture else config.DEFAULT_TEXTURE,
             declared=Declared.of(slope, offset, window), resample=resample,
             series=series or (), structures=rtstruct,
         )  # fmt: skip
@@ -167,7 +171,7 @@ def predict(
         for row in written.rows:
             typer.echo(burden.headline(row))
         if predictor.model.description.training.study.get("undertrained"):
-            typer.echo("undertrained: this model shows that the chain runs, not what can be reached")
+            typer.echo("undertrained: it shows that the chain runs, not what can be reached")
         typer.echo(written.text(to))
     for one in written.refused:
         typer.echo(f"not used: {one.input}: {one.reason}", err=True)

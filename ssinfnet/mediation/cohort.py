@@ -15,10 +15,10 @@ from ssinfnet.mediation.selection import filter_correlated
 from ssinfnet.mediation.sem import NotConvergedError, PathFit, fit_paths
 from ssinfnet.mediation.sensitivity import RHO_COLUMNS, e_value, indirect_at_rho, vanishing_rho
 from ssinfnet.mediation.two_part import two_part_effects
-from ssinfnet.patients.phenotypes import CLASSES, FAMILIES, FEATURES
-from ssinfnet.patients.phenotypes.catalogue import AREA
+from ssinfnet.patients.phenotypes import CLASSES, FEATURES
+from ssinfnet.patients.phenotypes.catalogue import AREA, family_of, features_of
 from ssinfnet.storage import artifacts
-from ssinfnet.study.config import MediationConfig
+from ssinfnet.study.config import DEFAULT_TEXTURE, MediationConfig, TextureConfig
 
 __all__ = [
     "Forest",
@@ -102,19 +102,19 @@ def study_table(patients: pd.DataFrame, folder: Path, setting: str = "") -> pd.D
     return analysis_table(patients, means)
 
 
-def phenotype_names() -> pd.DataFrame:
+def phenotype_names(texture: TextureConfig = DEFAULT_TEXTURE) -> pd.DataFrame:
     """Return class, family and written name of each phenotype, indexed by its column."""
     rows = {
-        f"{name}_{feature.column}": (name, FAMILIES[feature.family], feature.label)
+        f"{name}_{feature.column}": (name, family_of(feature), feature.label)
         for name in CLASSES
-        for feature in FEATURES
+        for feature in features_of(texture)
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["class", "family", "shown"])
 
 
-def written_names() -> dict[str, str]:
+def written_names(texture: TextureConfig = DEFAULT_TEXTURE) -> dict[str, str]:
     """Return column → how figures write it, of phenotypes, exposures and outcomes."""
-    return phenotype_names()["shown"].to_dict() | CLINICAL_NAMES
+    return phenotype_names(texture)["shown"].to_dict() | CLINICAL_NAMES
 
 
 def covariates_of(config: MediationConfig, exposure: str) -> tuple[str, ...]:
@@ -123,10 +123,12 @@ def covariates_of(config: MediationConfig, exposure: str) -> tuple[str, ...]:
     return (*config.covariates, *others)
 
 
-def described(effects: Mediation, stability: pd.DataFrame) -> pd.DataFrame:
+def described(
+    effects: Mediation, stability: pd.DataFrame, texture: TextureConfig = DEFAULT_TEXTURE
+) -> pd.DataFrame:
     """Return the table of all tests with class, family, and whether the phenotype is stable."""
     stable = stability.set_index("phenotype")["stable"]
-    named = effects.table.join(phenotype_names(), on="mediator")
+    named = effects.table.join(phenotype_names(texture), on="mediator")
     named["stable"] = named["mediator"].map(stable).astype("boolean")
     first = ["exposure", "mediator", "class", "family", "shown", "stable"]
     return named[[*first, *named.columns.drop(first)]]
@@ -363,6 +365,6 @@ def rho_curves(rho: pd.DataFrame, effects: pd.DataFrame) -> dict[str, pd.DataFra
         # At ρ = 0 the effect is the estimated one, which sets the scale
         scale = found[row.exposure, row.mediator] / row.rho
         values = indirect_at_rho(scale, 1.0, 1.0, row.rho, grid)
-        name = f"{names[row.exposure]} → {names[row.mediator]}"
+        name = f"{names[row.exposure]} → {names.get(row.mediator, row.mediator)}"
         curves[name] = pd.DataFrame({"rho": grid, "indirect": values})
     return curves

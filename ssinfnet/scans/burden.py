@@ -174,31 +174,53 @@ def measure_phenotypes(
     texture: TextureConfig = DEFAULT_TEXTURE,
     window_hu: tuple[float, float] = LUNG_WINDOW_HU,
 ) -> dict[str, Any]:
-    """Return the phenotypes of a scan: means over its slices, as of a patient's (J; D-16, D-19).
+    """Return the phenotypes of a scan: of its slices, averaged (J; D-16, D-19), or of its volume.
 
     Parameters
     ----------
     scan, masks, window_hu
         As for `measure`.
     texture : TextureConfig
-        How grey values, of 256, are divided into levels.
+        What is measured, and of which intensities.
 
     Returns
     -------
     dict
-        ``scan``, and 68 features of each mask; NaN where no slice has the mask.
+        ``scan``, and the features of each mask; NaN where no slice has the mask.
+
+    Raises
+    ------
+    ValueError
+        If volumes or HU are asked for and the scan has none.
     """
-    spacing = scan.spacing_mm
-    pixel_mm2 = spacing[1] * spacing[2] if spacing else 1.0
+    hu = texture.intensities == "hu"
+    if texture.dimensions == 3 and scan.volume is None:
+        raise ValueError(f"{scan.name} are pictures, no volume to measure in 3 dimensions")
+    if hu and (scan.volume is None or scan.volume.windowed):
+        raise ValueError(f"{scan.name} has grey values, no HU; leave intensities: hu out")
     names = [name for name in phenotypes.CLASSES if name in masks]
-    measured = []
-    for index in range(len(scan)):
-        image = np.rint(scan.grey(index, window_hu) * 255).astype(np.uint8)
-        own = {name: masks[name][index] for name in names}
-        features = phenotypes.measure_slice(image, own, texture, pixel_mm2)
-        measured.append(np.concatenate([features[name].values for name in names]))
-    columns = phenotypes.columns(names)
-    slices = pd.DataFrame(np.array(measured), columns=columns)
-    slices = slices.assign(patient_id=scan.name, slice_id=range(len(scan)))
-    means, _ = phenotypes.patient_means(slices, columns)
+    grey = [scan.slices[index] if hu else _grey_8_bit(scan, index, window_hu)
+            for index in range(len(scan))]  # fmt: skip
+    spacing = scan.spacing_mm
+    if texture.dimensions == 3:
+        own = {name: masks[name] for name in names}
+        measured = [phenotypes.measure_masks(np.stack(grey), own, texture, spacing)]
+    else:
+        in_plane = spacing and spacing[1:]
+        measured = [
+            phenotypes.measure_masks(
+                image, {name: masks[name][index] for name in names}, texture, in_plane
+            )
+            for index, image in enumerate(grey)
+        ]
+    columns = phenotypes.columns(names, texture)
+    values = [np.concatenate([one[name].values for name in names]) for one in measured]
+    table = pd.DataFrame(np.array(values), columns=columns)
+    table = table.assign(patient_id=scan.name, slice_id=range(len(table)))
+    means, _ = phenotypes.patient_means(table, columns, texture.slice_weights)
     return {"scan": scan.name, **means.iloc[0].to_dict()}
+
+
+def _grey_8_bit(scan: Scan, index: int, window_hu: tuple[float, float]) -> NDArray[np.uint8]:
+    """Return a slice as the networks and phenotypes of the lung window read it."""
+    return np.rint(scan.grey(index, window_hu) * 255).astype(np.uint8)

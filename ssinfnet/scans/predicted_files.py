@@ -42,6 +42,7 @@ from ssinfnet.scans import Excluded, Place, Scan, choose_series, find_scans, rea
 from ssinfnet.scans.predicted_tables import (
     Written,
     refused_before,
+    texture_of,
     write_manifest,
     write_tables,
 )
@@ -60,6 +61,7 @@ from ssinfnet.scans.prediction_plan import (
 )
 from ssinfnet.storage import artifacts
 from ssinfnet.storage.written_files import WrittenFiles
+from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 from ssinfnet.work import progress
 
 __all__ = ["EXCLUDED", "MANIFEST", "PHENOTYPES", "PREDICTIONS", "Written", "predict_into"]
@@ -74,6 +76,7 @@ def predict_into(
     predictor: Predictor,
     *,
     phenotypes: bool = False,
+    texture: TextureConfig = DEFAULT_TEXTURE,
     dicom: bool = True,
     declared: Declared | None = None,
     resample: bool = False,
@@ -93,6 +96,8 @@ def predict_into(
     predictor : Predictor
     phenotypes : bool
         Measure them too (a second or two a slice with lesion).
+    texture : TextureConfig
+        What they are, and of which intensities.
     dicom : bool
         Write DICOM-SEG of DICOM series, where highdicom is installed.
     declared : Declared or None
@@ -119,6 +124,7 @@ def predict_into(
         If the folder's record of our files is none, or if `series` names none.
     """
     asked: dict[str, Any] = {"phenotypes": phenotypes, "dicom": dicom}
+    asked |= {"texture": texture.model_dump(mode="json")} if phenotypes else {}
     # Only where they are asked for: what earlier versions wrote without them is current still.
     asked |= {"declared": declared.settings()} if declared else {}
     asked |= {"resample": True} if resample else {}
@@ -184,13 +190,14 @@ def _write_scan(
     """Write the files of one scan, and the record of what made them; return the record."""
     row = dict(found.row)
     files, why = _write_files(folder, found, predictor, asked)
-    row["reason"] = "; ".join(reason for reason in (row["reason"], why) if reason)
+    measured, unmeasured = _phenotypes(found, asked)
+    row["reason"] = "; ".join(reason for reason in (row["reason"], why, unmeasured) if reason)
     files.append(folder / f"{found.name}_preview.png")
     _draw(files[-1], found, predictor, row)
     record = {
         "made": dict(by),
         "row": _plain(row | {"identity": _identity(by["inputs"], found.scan)}),
-        "phenotypes": _plain(found.phenotypes()) if asked["phenotypes"] else None,
+        "phenotypes": measured,
         "left_out": [list(one) for one in found.scan.left_out],
         "files": {path.relative_to(folder).as_posix(): artifacts.sha256(path) for path in files},
     }
@@ -206,6 +213,16 @@ def _identity(inputs: Mapping[str, str], scan: Scan) -> str:
     beside = {one.file for one in scan.left_out}
     hashes = sorted(its for name, its in inputs.items() if name not in beside)
     return hashes[0] if len(hashes) == 1 else sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _phenotypes(found: Prediction, asked: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """Return the row of phenotypes where they are asked for, and why there is none."""
+    if not asked["phenotypes"]:
+        return None, ""
+    try:
+        return _plain(found.phenotypes(texture_of(asked))), ""
+    except ValueError as error:
+        return None, f"phenotypes: {error}"
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from ssinfnet.scans import Excluded, burden
 from ssinfnet.scans.prediction import Predictor
 from ssinfnet.scans.prediction_plan import EXCLUDED, MANIFEST, PHENOTYPES, PREDICTIONS
 from ssinfnet.storage import artifacts
+from ssinfnet.study.config import TextureConfig
 
-__all__ = ["COLUMNS", "Written", "refused_before", "write_manifest", "write_tables"]
+__all__ = ["COLUMNS", "Written", "refused_before", "texture_of", "write_manifest", "write_tables"]
 
 COLUMNS = (burden.COLUMNS[0], "identity", *burden.COLUMNS[1:])
 
@@ -104,6 +105,11 @@ def refused_before(folder: Path, scans: set[str], excluded: list[Excluded]) -> l
     return [row for row in rows if not row.file and row.input not in again]
 
 
+def texture_of(asked: Mapping[str, Any]) -> TextureConfig:
+    """Return what phenotypes were asked for; earlier versions wrote no word of it."""
+    return TextureConfig.model_validate_json(json.dumps(asked.get("texture", {})))
+
+
 def write_tables(folder: Path, done: Written) -> None:
     """Write a row a scan: those of other calls by name, then this call's in its order."""
     records = [*(done.earlier[name] for name in sorted(done.earlier)), *done.records.values()]
@@ -115,10 +121,12 @@ def write_tables(folder: Path, done: Written) -> None:
             list(Excluded._fields),
         ),
     }
-    if phenotypes := [record["phenotypes"] for record in records if record["phenotypes"]]:
-        names = radiomics.columns(radiomics.CLASSES)
-        known = [name for name in names if any(name in row for row in phenotypes)]
-        tables[PHENOTYPES] = phenotypes, ["scan", *known]
+    if measured := [record for record in records if record["phenotypes"]]:
+        rows = [record["phenotypes"] for record in measured]
+        textures = [texture_of(record["made"]["parameters"]) for record in measured]
+        names = [radiomics.columns(radiomics.CLASSES, texture) for texture in textures]
+        known = [name for name in dict.fromkeys(sum(names, [])) if any(name in row for row in rows)]
+        tables[PHENOTYPES] = rows, ["scan", *known]
     for name, (rows, columns) in tables.items():
         table = pd.DataFrame(rows, columns=columns)
         if name == PREDICTIONS:

@@ -33,6 +33,7 @@ from ssinfnet.scans import (
     read_scan,
 )
 from ssinfnet.scans.model_folder import Chain, Model
+from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 from ssinfnet.training import fitting
 from ssinfnet.work import progress
 from ssinfnet.work.threads import use_threads
@@ -85,9 +86,9 @@ class Prediction:
         """Its row of the table, see `burden.measure`; takes a tenth of a second a slice."""
         return burden.measure(self.scan, self.lesion, self.masks, self.window_hu)
 
-    def phenotypes(self) -> dict[str, Any]:
+    def phenotypes(self, texture: TextureConfig = DEFAULT_TEXTURE) -> dict[str, Any]:
         """Return its phenotypes, see `burden.measure_phenotypes`."""
-        return burden.measure_phenotypes(self.scan, self.masks, window_hu=self.window_hu)
+        return burden.measure_phenotypes(self.scan, self.masks, texture, self.window_hu)
 
 
 def predict(

@@ -16,6 +16,7 @@ from ssinfnet.patients.phenotypes.extraction import (
     measure_slice,
     patient_means,
 )
+from ssinfnet.patients.phenotypes.regions import measure_masks, measure_region
 from ssinfnet.patients.phenotypes.stability import phenotypes_by_mask, stability_table
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "columns",
     "measure_cohort",
     "measure_mask",
+    "measure_masks",
+    "measure_region",
     "measure_slice",
     "panel_names",
     "patient_means",

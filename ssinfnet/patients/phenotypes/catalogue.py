@@ -9,20 +9,25 @@ difference to the neighbours' mean; G, highest level, G′, number of levels, A,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from ssinfnet.patients.phenotypes import ibsi
+from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 
 __all__ = [
     "AREA",
     "CLASSES",
     "FAMILIES",
     "FEATURES",
+    "MORE_FAMILIES",
     "TWINS",
     "Feature",
     "columns",
+    "family_of",
+    "features_of",
     "panel_names",
     "table_s1",
 ]
@@ -33,6 +38,11 @@ FAMILIES = {
     "glcm": "Grey-level co-occurrence matrix (GLCM)",
     "gldm": "Grey-level dependence matrix (GLDM)",
     "ngtdm": "Neighbouring grey-tone difference matrix (NGTDM)",
+}
+MORE_FAMILIES = {  # of `TextureConfig.families`, beside those of S table S1
+    "glrlm": "Grey-level run length matrix (GLRLM)",
+    "glszm": "Grey-level size zone matrix (GLSZM)",
+    "shape": "Shape",
 }
 AREA = ("firstorder", "Area")  # no feature of PyRadiomics: the number of pixels
 
@@ -48,13 +58,14 @@ TWINS = {
 
 @dataclass(frozen=True)
 class Feature:
-    """One of the 68."""
+    """One of the 68, or of those that a study measures besides."""
 
-    family: str  # key of FAMILIES, PyRadiomics' own
+    family: str  # key of FAMILIES or MORE_FAMILIES, PyRadiomics' own
     name: str  # PyRadiomics' own, also where it is deprecated there
-    label: str  # as in S table S1
-    description: str
-    formula: str  # LaTeX, in the module's notation
+    label: str  # as in S table S1; of other families IBSI's
+    description: str = ""
+    formula: str = ""  # LaTeX, in the module's notation
+    filter: str = ""  # of `TextureConfig.filters`; empty: the image as it is
 
     @property
     def key(self) -> tuple[str, str]:
@@ -63,8 +74,8 @@ class Feature:
 
     @property
     def column(self) -> str:
-        """The end of a column's name: family and name in lower case."""
-        return f"{self.family}_{self.name}".lower()
+        """The end of a column's name: filter, family and name in lower case."""
+        return f"{self.filter}_{self.family}_{self.name}".lower().lstrip("_")
 
 
 def _family(family: str, *rows: tuple[str, str, str, str]) -> tuple[Feature, ...]:
@@ -219,7 +230,50 @@ FEATURES: tuple[Feature, ...] = (
 )  # fmt: skip
 
 
-def columns(classes: tuple[str, ...] = CLASSES) -> list[str]:
+OUTLINE = (  # PyRadiomics' shape of a slice, of which IBSI has none
+    ("Elongation", "Elongation"), ("MajorAxisLength", "Major axis length"),
+    ("MaximumDiameter", "Maximum diameter"), ("MeshSurface", "Area (mesh)"),
+    ("MinorAxisLength", "Minor axis length"), ("Perimeter", "Perimeter"),
+    ("PerimeterSurfaceRatio", "Perimeter to area ratio"), ("PixelSurface", "Area (pixel counting)"),
+    ("Sphericity", "Sphericity"),
+)  # fmt: skip
+DIAMETERS = (  # of volumes, within planes; not IBSI's
+    ("Maximum2DDiameterSlice", "Maximum diameter within a slice"),
+    ("Maximum2DDiameterColumn", "Maximum diameter within a column"),
+    ("Maximum2DDiameterRow", "Maximum diameter within a row"),
+)
+
+
+def _more(family: str, dimensions: int) -> tuple[Feature, ...]:
+    """Return the features of one of MORE_FAMILIES."""
+    if (family, dimensions) == ("shape", 2):
+        return tuple(Feature(family, *row) for row in OUTLINE)
+    own = [(name, code.name) for (of, name), code in ibsi.CODES.items() if of == family]
+    besides = DIAMETERS if family == "shape" else ()
+    return tuple(Feature(family, *row) for row in (*own, *besides))
+
+
+def features_of(texture: TextureConfig) -> tuple[Feature, ...]:
+    """Return what a configuration measures of each mask, in the order of the table's columns.
+
+    The 68 come first, then other families, then the same of each filtered image but for area and
+    shape.
+    """
+    more = tuple(f for family in texture.families for f in _more(family, texture.dimensions))
+    filtered = [f for f in (*FEATURES, *more) if f.key != AREA and f.family != "shape"]
+    of_filters = (replace(f, filter=name) for name in texture.filters for f in filtered)
+    return (*FEATURES, *more, *of_filters)
+
+
+def family_of(feature: Feature) -> str:
+    """Return the written family of a feature, and its filter."""
+    family = (FAMILIES | MORE_FAMILIES)[feature.family]
+    return f"{family}, {feature.filter}" if feature.filter else family
+
+
+def columns(
+    classes: Sequence[str] = CLASSES, texture: TextureConfig = DEFAULT_TEXTURE
+) -> list[str]:
     """Return the names of the phenotypes of a table: ``ggo_glcm_contrast`` and the like.
 
     Examples
@@ -227,7 +281,7 @@ def columns(classes: tuple[str, ...] = CLASSES) -> list[str]:
     >>> len(columns()), columns()[0]
     (204, 'lesion_firstorder_area')
     """
-    return [f"{name}_{feature.column}" for name in classes for feature in FEATURES]
+    return [f"{name}_{feature.column}" for name in classes for feature in features_of(texture)]
 
 
 def panel_names(name: str) -> dict[str, dict[str, str]]:

@@ -15,7 +15,7 @@ import pandas as pd
 from ssinfnet.data.cohort import Cohort
 from ssinfnet.evaluation.maps import class_masks, read_maps
 from ssinfnet.patients.phenotypes.catalogue import CLASSES, columns
-from ssinfnet.patients.phenotypes.extraction import measure_slice
+from ssinfnet.patients.phenotypes.regions import measure_masks
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 from ssinfnet.work import parent_watch, progress
@@ -32,7 +32,7 @@ def measure_cohort(
     threshold: float = 0.5,
     workers: int = 1,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Measure 68 features of three masks of every slice of some chunks.
+    """Measure the features of three masks of every slice of some chunks.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def measure_cohort(
     folder : Path
         Receives two tables a chunk; those of unchanged chunks and settings are not made again.
     texture : TextureConfig
-        How grey values are divided into levels.
+        What is measured; 204 phenotypes by default, and others where it asks for them.
     threshold : float
         See `class_masks`.
     workers : int
@@ -52,7 +52,7 @@ def measure_cohort(
     Returns
     -------
     slices : DataFrame
-        patient_id, slice_id and 204 phenotypes, one row a slice, in the order of the chunks.
+        patient_id, slice_id and the phenotypes, one row a slice, in the order of the chunks.
     reasons : DataFrame
         slice_id, class, family and reason of all that is NaN.
     """
@@ -77,7 +77,7 @@ def _measure_chunk(
     chunk: Path, *, cohort: Cohort, folder: Path, texture: TextureConfig, threshold: float
 ) -> tuple[Path, Path]:
     """Write the two tables of a chunk, unless they are there; return where they are."""
-    settings = {"texture": texture.model_dump(), "threshold": threshold}
+    settings = {"texture": texture.model_dump(mode="json"), "threshold": threshold}
     made = artifacts.made_by("phenotypes", settings, [chunk])
     paths = tuple(folder / f"{chunk.stem}_{part}.parquet" for part in ("slices", "reasons"))
     if all(artifacts.is_current(path, made) for path in paths):
@@ -86,15 +86,15 @@ def _measure_chunk(
     rows = cohort.slices.set_index("slice_id", drop=False).loc[list(maps)]
     values, reasons = [], []
     for row, image, _ in cohort.read(rows):
-        pixel_mm2 = row.spacing_row_mm * row.spacing_column_mm
-        measured = measure_slice(
+        spacing = (row.spacing_row_mm, row.spacing_column_mm)
+        measured = measure_masks(
             np.rint(image * 255).astype(np.uint8),
             class_masks(maps[row.slice_id], threshold),
             texture,
-            1.0 if np.isnan(pixel_mm2) else pixel_mm2,
+            None if np.isnan(spacing).any() else spacing,
         )
         found = np.concatenate([measured[name].values for name in CLASSES])
-        named = dict(zip(columns(CLASSES), found.tolist(), strict=True))
+        named = dict(zip(columns(CLASSES, texture), found.tolist(), strict=True))
         values.append({"patient_id": row.patient_id, "slice_id": row.slice_id, **named})
         reasons += [(row.slice_id, name, *reason) for name in CLASSES
                     for reason in measured[name].reasons.items()]  # fmt: skip

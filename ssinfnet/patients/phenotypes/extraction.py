@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -173,7 +173,9 @@ def _histogram(values: NDArray[np.generic]) -> tuple[NDArray[np.float64], NDArra
     return tones.astype(np.float64), counts
 
 
-def patient_means(slices: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def patient_means(
+    slices: pd.DataFrame, names: list[str], weights: Literal["equal", "area"] = "equal"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Average phenotypes over each patient's slices; NaN slices do not count (D-19).
 
     Parameters
@@ -182,6 +184,9 @@ def patient_means(slices: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame,
         One row a slice with ``patient_id`` and the phenotypes.
     names : list of str
         The phenotypes.
+    weights : str
+        ``equal``; or ``area``: a slice counts as many times as the mask has pixels there, which
+        makes a mean over the whole lesion. The area itself stays a mean over slices (D-125).
 
     Returns
     -------
@@ -199,5 +204,20 @@ def patient_means(slices: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame,
         twice = sorted(slices.loc[slices["slice_id"].duplicated(), "slice_id"])[:5]
         raise ValueError(f"each slice counts once, got {twice} twice or more")
     # Sorted, so that the order of the slices leaves the sums' rounding alone.
-    grouped = slices.sort_values("slice_id").groupby("patient_id", sort=True)[names]
-    return grouped.mean(), grouped.count()
+    ordered = slices.sort_values("slice_id")
+    grouped = ordered.groupby("patient_id", sort=True)[names]
+    means = grouped.mean()
+    if weights == "area":
+        means = _weighted_by_area(ordered, means)
+    return means, grouped.count()
+
+
+def _weighted_by_area(slices: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
+    """Return the means with slices weighted by the pixels of the mask, but for the area's own."""
+    area_of = {name: f"{name.split('_')[0]}_{'_'.join(AREA)}".lower() for name in means}
+    names = [name for name in means if name != area_of[name]]
+    values = slices[names]
+    areas = slices[[area_of[name] for name in names]].set_axis(names, axis=1).where(values.notna())
+    total, pixels = ((table.groupby(slices["patient_id"], sort=True).sum(min_count=1))
+                     for table in (values * areas, areas))  # fmt: skip
+    return means.assign(**(total / pixels))

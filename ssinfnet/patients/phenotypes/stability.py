@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ssinfnet.data.cohort import Cohort
 from ssinfnet.patients.phenotypes.catalogue import CLASSES, columns
-from ssinfnet.patients.phenotypes.extraction import measure_slice
+from ssinfnet.patients.phenotypes.regions import measure_masks
 from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 
 __all__ = [
@@ -49,12 +49,12 @@ def phenotypes_by_mask(
     predicted : mapping
         slice_id → the three masks, see `maps.class_masks`.
     texture : TextureConfig
-        How grey values are divided into levels.
+        What is measured.
 
     Returns
     -------
     dict
-        ``annotated``, ``eroded``, ``dilated`` and ``predicted`` → 204 phenotypes, indexed by slice.
+        ``annotated``, ``eroded``, ``dilated`` and ``predicted`` → the phenotypes, indexed by slice.
     """
     found: dict[str, dict[str, NDArray[np.float64]]] = {}
     for row, image, mask in cohort.read(rows):
@@ -64,12 +64,14 @@ def phenotypes_by_mask(
             for change, changed in changed_masks(own).items():
                 versions.setdefault(change, {})[name] = changed
         grey = np.rint(image * 255).astype(np.uint8)
+        edges = (row.spacing_row_mm, row.spacing_column_mm)
+        spacing = None if np.isnan(edges).any() else edges
         for version, masks in versions.items():
-            measured = measure_slice(grey, masks, texture)
+            measured = measure_masks(grey, masks, texture, spacing)
             values = np.concatenate([measured[name].values for name in CLASSES])
             found.setdefault(version, {})[row.slice_id] = values
     return {
-        version: pd.DataFrame.from_dict(values, orient="index", columns=columns())
+        version: pd.DataFrame.from_dict(values, orient="index", columns=columns(CLASSES, texture))
         for version, values in found.items()
     }
 

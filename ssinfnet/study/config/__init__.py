@@ -15,7 +15,7 @@ from ssinfnet.study.config.analysis import (
     ScoreConfig,
 )
 from ssinfnet.study.config.data import DataConfig, PhantomConfig, SourceConfig, SplitConfig
-from ssinfnet.study.config.study import Study, load_study
+from ssinfnet.study.config.study import Study, load_study, load_texture
 from ssinfnet.study.config.texture import DEFAULT_TEXTURE, TextureConfig
 from ssinfnet.study.config.training import (
     AugmentationConfig,
@@ -58,4 +58,5 @@ __all__ = [
     "TextureConfig",
     "TrainingConfig",
     "load_study",
+    "load_texture",
 ]

@@ -135,6 +135,17 @@ class ClinicalConfig(Part):
             )
         return tables
 
+    @model_validator(mode="after")
+    def _pictures_have_neither_hu_nor_volume(self) -> Self:
+        if self.texture.intensities == "hu" or self.texture.dimensions == 3:
+            raise ValueError(
+                f"texture asks for HU or volumes, and the patients of {self.source} have 8-bit "
+                "pictures: leave intensities and dimensions out; `ssinfnet predict` takes them"
+            )
+        if self.texture.bins and self.other_bin_widths:
+            raise ValueError("other_bin_widths do not change texture.bins; leave one of them out")
+        return self
+
     def other_settings(self) -> dict[str, dict[str, Any]]:
         """Return name → texture and threshold of what is measured besides."""
         own = {"texture": self.texture, "threshold": self.threshold}

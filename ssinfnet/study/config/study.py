@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -20,9 +21,10 @@ from ssinfnet.study.config.analysis import (
 )
 from ssinfnet.study.config.data import DataConfig, SplitConfig
 from ssinfnet.study.config.parts import Part, Positive
+from ssinfnet.study.config.texture import TextureConfig
 from ssinfnet.study.config.training import LungFieldConfig, MultiConfig, SingleConfig
 
-__all__ = ["Study", "load_study"]
+__all__ = ["Study", "load_study", "load_texture"]
 
 
 class Study(Part):
@@ -202,6 +204,24 @@ def load_study(study: str) -> Study:
         raise ValueError(f"{path} is not a valid study:\n{faults}") from error
     except ValueError as error:  # a number of thousands of digits has no JSON form
         raise ValueError(f"{path} is not a valid study: {error}") from error
+
+
+def load_texture(path: Path) -> TextureConfig:
+    """Read the keys of `clinical.texture` from a YAML file of their own.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not YAML, or has an unknown key, a wrong type or an impossible value.
+    """
+    content = strict_yaml.read(path)
+    try:
+        return TextureConfig.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        faults = "\n".join(f"  {_describe(fault)}" for fault in error.errors())
+        raise ValueError(f"{path} does not hold keys of clinical.texture:\n{faults}") from error
 
 
 def _describe(fault: Any) -> str:
