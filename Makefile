@@ -74,11 +74,12 @@ checks: $(INSTALLED) ## store the outputs that nbval compares, after a deliberat
 		"$(BIN)/python" -m ssinfnet.engine.notebook_runs $$book papermill_runs --store-checks || exit 1; \
 	done
 
-reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R and lavaan)
-	@command -v Rscript >/dev/null || { echo "Rscript not found; install R and lavaan"; exit 1; }
+reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R, lavaan and sva)
+	@command -v Rscript >/dev/null || { echo "Rscript not found; install R, lavaan and sva"; exit 1; }
 	"$(BIN)/python" tests/reference/cohorts.py
 	"$(BIN)/python" tests/reference/ibsi.py
 	Rscript tests/reference/lavaan.R
+	Rscript tests/reference/combat.R
 
 lab: $(INSTALLED) ## open JupyterLab at a five-minute walk; ARGS="--no-browser --ip 127.0.0.1" goes to it
 	cd notebooks && "$(BIN)/jupyter" lab 00_start.ipynb $(ARGS)

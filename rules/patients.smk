@@ -54,7 +54,7 @@ rule phenotypes:
     params:
         settings=settings(
             "clinical", "image_size", "flipped_views", "undertrained",
-            within=("source", "single_model", "multi_model", "threshold", "texture",
+            within=("source", "single_model", "multi_model", "threshold", "texture", "harmonisation",
                     "other_bin_widths", "other_thresholds"),
         ),
     threads: threads

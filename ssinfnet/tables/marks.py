@@ -45,6 +45,7 @@ ITEMS: dict[str, Rule] = {
     "table_v5": GRADES, "table_cut_points": GRADES, "table_severity_auc": GRADES,
     "figure_severity": GRADES, "figure_calibration": GRADES,
     "figure_phenotypes_*": PATIENTS, "table_phenotype_gaps": PATIENTS, "table_stability": PATIENTS,
+    "table_site_effects": PATIENTS,
     "table_mediators": PATIENTS, "table_mediators_*": PATIENTS, "table_mediation_*": PATIENTS,
     "figure_[456]*": PATIENTS, "table_paths_*": PATIENTS, "table_natural_*": PATIENTS,
     "*_rho_*": PATIENTS, "table_repeated_*": PATIENTS,

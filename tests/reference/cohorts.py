@@ -1,4 +1,4 @@
-"""Write the two cohorts that lavaan and ssinfnet both analyse; `make reference` runs it."""
+"""Write the cohorts that R and ssinfnet both analyse; `make reference` runs it."""
 
 from pathlib import Path
 
@@ -41,7 +41,23 @@ def phantom(rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
+def sites(rng: np.random.Generator) -> pd.DataFrame:
+    """Twelve phenotypes of patients at three sites, which shift and scale them, and age's part."""
+    site = rng.choice(["a", "b", "c"], PATIENTS // 4, p=[0.5, 0.3, 0.2])
+    age = rng.normal(50, 15, len(site)) + 8 * (site == "b")
+    male = rng.integers(0, 2, len(site))
+    table = {"site": site, "age": age.round(), "male": male}
+    for number in range(12):
+        shift = dict(zip("abc", rng.normal(0, 1.2, 3), strict=True))
+        scale = dict(zip("abc", rng.uniform(0.6, 1.6, 3), strict=True))
+        noise = rng.normal(size=len(site)) * [scale[one] for one in site]
+        size = 10.0 ** rng.integers(-1, 4)
+        part = (age - 50) / 15 * rng.normal(0, 0.7) + 0.3 * male
+        table[f"f{number}"] = size * (5 + part + [shift[one] for one in site] + noise)
+    return pd.DataFrame(table)
+
+
 if __name__ == "__main__":
-    for cohort in (simulated, phantom):
+    for cohort in (simulated, phantom, sites):
         table = cohort(np.random.default_rng(7))
         table.round(6).to_csv(HERE / f"{cohort.__name__}.csv", index=False)

@@ -11,6 +11,7 @@ from ssinfnet.study.config.analysis import (
     CostConfig,
     CrossValidationConfig,
     ExternalConfig,
+    HarmonisationConfig,
     MediationConfig,
     ScoreConfig,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "DataConfig",
     "ExternalConfig",
     "FittingConfig",
+    "HarmonisationConfig",
     "LungFieldConfig",
     "MediationConfig",
     "MultiConfig",

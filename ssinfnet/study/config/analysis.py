@@ -16,6 +16,7 @@ __all__ = [
     "CostConfig",
     "CrossValidationConfig",
     "ExternalConfig",
+    "HarmonisationConfig",
     "MediationConfig",
     "ScoreConfig",
 ]
@@ -104,6 +105,14 @@ class MediationConfig(Part):
         return self
 
 
+class HarmonisationConfig(Part):
+    """How phenotypes are freed of what their hospital adds: ComBat (D-126)."""
+
+    covariates: tuple[Literal["age", "male", "n_diseases"], ...] = (  # whose part is kept
+        "age", "male", "n_diseases",
+    )  # fmt: skip
+
+
 class ClinicalConfig(Part):
     """The patients whose severity (V) and phenotypes (J) are analysed."""
 
@@ -118,6 +127,7 @@ class ClinicalConfig(Part):
     multi_model: MultiName = "ssinfnet"  # whose ground glass and consolidation
     threshold: float = Field(default=0.5, gt=0, lt=1)  # probability from which a pixel is lesion
     texture: TextureConfig = TextureConfig()
+    harmonisation: HarmonisationConfig | None = None  # over hospitals; None: as measured
     fitted_on: float = Field(default=0.5, gt=0, lt=1)  # share of patients that fit cut-points
     lung_field: str | None = None  # study whose lung-field network finds the lungs; None: D-51
     workers: Positive = 1  # processes that measure phenotypes
