@@ -32,7 +32,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) \
 	$(if $(GPUS),--resources gpu=$(GPUS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce publish test checks reference lab lint docs bench gpu unlock licences audit clean
+.PHONY: help install reproduce publish test checks reference validate lab lint docs bench gpu unlock licences audit clean
 
 help: ## list the verbs
 	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [VERBOSE=1] [GPUS=number of GPUs] [EXECUTOR=slurm JOBS=20]"
@@ -80,6 +80,9 @@ reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R,
 	"$(BIN)/python" tests/reference/ibsi.py
 	Rscript tests/reference/lavaan.R
 	Rscript tests/reference/combat.R
+
+validate: $(INSTALLED) ## write docs/validation.md: ours beside IBSI, PyRadiomics, lavaan and others
+	"$(BIN)/python" docs/validation.py
 
 lab: $(INSTALLED) ## open JupyterLab at a five-minute walk; ARGS="--no-browser --ip 127.0.0.1" goes to it
 	cd notebooks && "$(BIN)/jupyter" lab 00_start.ipynb $(ARGS)

@@ -125,6 +125,7 @@ def report_page(
         bundle=bundle.bundle_name(study.name),
         exclusions=None if exclusions is None else _exclusions(exclusions),
         decisions=_named(known_decisions, items.values()),
+        validation=cells(_validation()),
         checklists=[_checklist(name, known) for name in checklist.GUIDELINES],
         note=tables.MEAN_NOTE,
         assumptions=_assumptions(study),
@@ -183,6 +184,20 @@ def cells(table: pd.DataFrame) -> dict[str, Any]:
         "rows": [[tables.broken(text) for text in row] for row in table.to_numpy()],
         "intervals": tables.has_intervals(table),
     }
+
+
+def _validation() -> pd.DataFrame:
+    """Return what ours was compared with, as docs/validation.py left it."""
+    table = pd.read_csv(Path(__file__).with_name("validation.csv"))
+    return pd.DataFrame(
+        {
+            "compared with": table["compared"],
+            "numbers": table["numbers"].astype(str),
+            "that agree": table["agree"].astype(str),
+            "largest difference": table["largest"].map("{:.1e}".format),
+            "what": table["what"],
+        }
+    )
 
 
 def _slug(title: str) -> str:
