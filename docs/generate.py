@@ -317,7 +317,7 @@ TABLES_FOOT = [
     "Every table stands beside the paper's numbers, with the number of slices behind each mean and "
     "a 95 % interval over patients. Figures are PNG and PDF with the data behind them, tables CSV, "
     "Markdown and LaTeX. `report.html` holds all of them, with what was run, the decisions behind "
-    "each and three reporting checklists.",
+    "each and four reporting checklists.",
     "",
 ]
 

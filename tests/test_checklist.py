@@ -31,7 +31,9 @@ def answer(guideline, item, about):
     return table.loc[item, "answer"]
 
 
-@pytest.mark.parametrize(("guideline", "count"), [("claim", 44), ("clear", 58), ("tripod_ai", 52)])
+@pytest.mark.parametrize(
+    ("guideline", "count"), [("claim", 44), ("clear", 58), ("metrics", 30), ("tripod_ai", 52)]
+)
 def test_all_items_are_there_once_in_order_with_a_known_fact(guideline, count):
     items = checklist.items(guideline)
     assert len(items) == items["item"].nunique() == count
@@ -142,6 +144,24 @@ def test_radiomic_items_need_a_clinical_cohort():
         "25 of 256 grey values, counted from a fixed bound of 0 (D-123); repeated with 50"
         in answer("clear", "23", known(study=clinical))
     )
+
+
+def test_radiomic_items_say_what_a_study_changes():
+    catalogued = {"table_s1": pd.DataFrame({"family": ["First order"] * 68})}
+    study = config.load_study("smoke")
+    about = known(catalogued, study=study)
+    assert answer("clear", "24", about) == "Original slices only; no filter or wavelet."
+    assert answer("clear", "27", about) == "68 of each of three masks, 204 in all."
+    texture = config.TextureConfig(bins=32, resegment=(10, 250), log_mm=(2,), families=("glszm",))
+    clinical = study.clinical.model_copy(
+        update={"texture": texture, "harmonisation": config.HarmonisationConfig()}
+    )
+    changed = known(catalogued, study=study.model_copy(update={"clinical": clinical}))
+    assert answer("clear", "23", changed).startswith("32 levels from each mask's darkest")
+    assert "Laplacian of Gaussian (2 mm)" in answer("clear", "24", changed)
+    assert answer("clear", "27", changed) == "167 of each of three masks, 501 in all."
+    assert "between 10 and 250" in answer("clear", "25", changed)
+    assert "ComBat over hospitals" in answer("metrics", "19", changed)
 
 
 def test_an_unknown_guideline_is_refused():

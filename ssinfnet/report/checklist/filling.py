@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import jinja2
 import pandas as pd
 
 from ssinfnet.report.checklist.known import Known
+from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 from ssinfnet.study.models import model_label
 
 __all__ = ["GUIDELINES", "facts", "filled", "guidelines", "items"]
 
 FOLDER = Path(__file__).parent
-GUIDELINES = ("claim", "clear", "tripod_ai")
+GUIDELINES = ("claim", "clear", "metrics", "tripod_ai")
 
 
 def guidelines() -> pd.DataFrame:
@@ -67,6 +69,8 @@ def facts(known: Known) -> dict[str, str]:
         "study": known.study,
         "clinical": clinical,
         "mediation": clinical and clinical.mediation,
+        "texture": clinical.texture if clinical else DEFAULT_TEXTURE,
+        "families": _families,
         "saved": lambda table: known.read(table) is not None,
     }
     return {
@@ -75,6 +79,13 @@ def facts(known: Known) -> dict[str, str]:
         for name, macro in vars(template.make_module(context)).items()
         if not name.startswith("_")
     }
+
+
+def _families(texture: TextureConfig) -> dict[str, int]:
+    """Count the features of a mask by family."""
+    from ssinfnet.patients.phenotypes.catalogue import family_of, features_of  # PyRadiomics is slow
+
+    return dict(Counter(family_of(feature) for feature in features_of(texture)))
 
 
 @cache
