@@ -30,10 +30,8 @@ from ssinfnet.study.config import Study
 from ssinfnet.study.paths import StudyPaths
 from ssinfnet.work.progress import seconds_text
 
-__all__ = [
-    "PNG_DPI", "cells", "render", "report_page", "saved_file", "saved_hashes",
-    "side_by_side",
-]  # fmt: skip
+__all__ = ["PNG_DPI", "cells", "render", "report_page", "saved_file", "saved_hashes",
+           "side_by_side"]  # fmt: skip
 
 PNG_DPI = 150
 QUALITY = 75  # of pictures on the page, 0 to 100; the saved files are whole

@@ -14,8 +14,8 @@ __all__ = ["DataConfig", "PhantomConfig", "SourceConfig", "SourceName", "SplitCo
 
 # A layout of raw files; each has a module in ssinfnet/data/sources
 SourceName = Literal["medseg", "covid_semiseg", "ictcf", "ccii", "volumes"]
-MaskClass = Literal["lungs", "ggo", "consolidation"]
 Groups = tuple[tuple[str, ...], ...]
+MaskClass = Literal["lungs", "ggo", "consolidation"]
 
 
 class SourceConfig(Part):
