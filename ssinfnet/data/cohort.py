@@ -252,7 +252,7 @@ def build(study: Study, root: Path) -> Cohort:
     exclusions = pd.concat([listing.exclusions for listing in listings.values()])
     slices, uncertain = _without_uncertain_classes(slices, study.data.sources)
     slices, unwanted = _of_wanted_patients(slices, study)
-    folders = {name: listing.folder for name, listing in listings.items()}
+    folders: dict[str, Path] = {name: listing.folder for name, listing in listings.items()}
     slices, thinned = thinning.thin(slices, study.data.sources, folders)
     slices = same_patient.join_patients(slices, study.data.same_patient)
     if study.data.phantom is None:

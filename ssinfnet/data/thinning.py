@@ -44,7 +44,7 @@ def thin(
         Source → how many of its slices those are.
     """
     kept = pd.Series(True, index=slices.index)
-    notes = {}
+    notes: dict[str, str] = {}
     for source in configs:
         most = source.slices_per_patient
         if most is None:

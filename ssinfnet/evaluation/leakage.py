@@ -104,7 +104,8 @@ def _tested(
         folder, test, single_slices(test, paths), flipped_views=study.flipped_views
     )
     for row, _, mask in cohort.read(test):
-        yield row.patient_id, row.slice_id, mask, maps[row.slice_id][0]
+        if mask is not None:  # all are labelled
+            yield row.patient_id, row.slice_id, mask, maps[row.slice_id][0]
 
 
 def seen_before(study: Study, paths: StudyPaths, units: list[str]) -> pd.Series:

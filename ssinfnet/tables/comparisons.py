@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -124,8 +125,8 @@ def leakage_table(
     patient_seen: pd.Series,
     *,
     reference: str,
-    intervals: Mapping[str, int],
-    tests: Mapping[str, int],
+    intervals: Mapping[str, Any],
+    tests: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Say what a network scores by each way of dividing the same slices (D-147).
 
