@@ -22,6 +22,9 @@ FITTED = (
 # Relative to the larger of a number and 1e-3 of its column's largest
 CLOSE, CLOSE_FITTED = 1e-6, 1e-3
 
+# Figures are drawn on the way; here it is their numbers that count
+pytestmark = pytest.mark.filterwarnings("ignore:Tight layout not applied:UserWarning")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
