@@ -65,23 +65,6 @@ class Declared:
     def __bool__(self) -> bool:
         return self != Declared()
 
-    @classmethod
-    def of(cls, slope: float | None, offset: float | None, window: str | None) -> Declared:
-        """Return what the command line says; the window is text such as -1000,400.
-
-        Raises
-        ------
-        ValueError
-            If the window is not two numbers, or the declaration is impossible.
-        """
-        try:
-            window_hu = None if window is None else tuple(map(float, window.split(",")))
-        except ValueError:
-            window_hu = ()
-        if window_hu is not None and len(window_hu) != 2:
-            raise ValueError(f"expected a window such as -1000,400, got {window!r}")
-        return cls(slope, offset, window_hu)
-
     def settings(self) -> dict[str, Any]:
         """Return what was declared, for a record."""
         return {name: value for name, value in vars(self).items() if value is not None}
