@@ -162,7 +162,7 @@ def predict(
         written = predicted_files.predict_into(
             to, inputs, predictor, phenotypes=phenotypes or texture is not None, dicom=dicom_seg,
             texture=config.load_texture(texture) if texture else config.DEFAULT_TEXTURE,
-            declared=Declared.of(slope, offset, window), resample=resample,
+            declared=Declared(slope, offset, parsing.window(window)), resample=resample,
             series=series or (), structures=rtstruct,
         )  # fmt: skip
     if as_json:

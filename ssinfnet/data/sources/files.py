@@ -141,7 +141,7 @@ def _named_colours(
     if others := [(int(n), f"#{code:06x}") for code, n in zip(found, counts, strict=True)
                   if int(code) not in known]:  # fmt: skip
         most = ", ".join(name for _, name in sorted(others, reverse=True)[:5])
-        raise ValueError(
+        raise ForeignLabel(
             f"{path} has {len(others)} colours that mask_labels does not name, such as {most}"
         )
     labels = np.array([known[int(code)] for code in found], np.uint8)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from ssinfnet.data.sources import dicom_masks
 from ssinfnet.data.sources.files import UnreadableFile
 from ssinfnet.data.sources.kinds import NRRD, VOLUMES, kind_of
-from ssinfnet.data.sources.listing import CONSOLIDATION, EFFUSION, GGO
+from ssinfnet.data.sources.listing import CONSOLIDATION, EFFUSION, GGO, ForeignLabel
 from ssinfnet.data.sources.volume_files import SAME_PLACE, Volume, cached_volume, grid_fault
 
 __all__ = ["label_named", "read_mask"]
@@ -53,7 +54,7 @@ def read_mask(
     ------
     UnreadableFile
         If it cannot be read or does not lie on the image.
-    ValueError
+    ForeignLabel
         If a part has a name that means no label, or parts of several labels overlap.
     """
     names = names or {}
@@ -63,18 +64,19 @@ def read_mask(
         if fault and kind_of(path) != NRRD:  # others do not cut masks: slices would be missing
             raise UnreadableFile(fault)
         stored = _within(image, mask, fault) if fault else mask.slices
-        labels = stored.copy() if names else stored
+        labels: NDArray[Any] = stored.copy() if names else stored
         for name, label in names.items():
             if name.isdigit():
                 labels[stored == int(name)] = label
         return labels
-    labels = np.zeros(image.slices.shape, np.uint8)
+    drawn = np.zeros(image.slices.shape, np.uint8)
     for name, part in dicom_masks.read_parts(path, image).items():
         label = label_named(path, name, names, binary=binary)
-        if label and ((labels > 0) & (labels != label) & part).any():
-            raise ValueError(f"{path} has parts of several labels that overlap, such as {name!r}")
-        labels[part & (label > 0)] = label
-    return labels
+        if label and ((drawn > 0) & (drawn != label) & part).any():
+            raise ForeignLabel(f"{path} has parts of several labels that overlap, such as {name!r}")
+        if label:
+            drawn[part] = label
+    return drawn
 
 
 def label_named(path: Path, name: str, names: Mapping[str, int], *, binary: bool = False) -> int:
@@ -92,7 +94,7 @@ def label_named(path: Path, name: str, names: Mapping[str, int], *, binary: bool
 
     Raises
     ------
-    ValueError
+    ForeignLabel
         If the name means none.
 
     Examples
@@ -108,7 +110,7 @@ def label_named(path: Path, name: str, names: Mapping[str, int], *, binary: bool
     if binary:
         return 1
     if len(known) != 1:
-        raise ValueError(
+        raise ForeignLabel(
             f"{path} has a part called {name!r}, which names no class; say what it is in the "
             f"study, under the source: mask_labels: {{{name!r}: 1}} (1 GGO, 2 consolidation, "
             "3 pleural effusion, 0 nothing)"

@@ -211,6 +211,9 @@ def list_volume(
     try:
         volume = read_volume(image, files)
         labels = read_mask(mask, volume, binary=binary, names=lister.mask_labels) if mask else None
+    except ForeignLabel as error:
+        lister.exclude(mask or image, error)
+        return
     except UnreadableFile as error:
         lister.exclude(image, str(error))
         return
