@@ -34,7 +34,7 @@ from ssinfnet.data.sources import (
     volume_files,
 )
 from ssinfnet.engine import notebook_runs
-from ssinfnet.mediation import frames
+from ssinfnet.mediation import patient_files
 from ssinfnet.networks import blocks
 from ssinfnet.patients import clinical
 from ssinfnet.scans import model_folder
@@ -332,7 +332,7 @@ READERS = {
     "b.png": (labels, files.read_labels),
     "a.jpg": (picture, files.read_picture),
     "All_Patients.csv": (clinical_table, read_patients),
-    "own.csv": (patients_table, lambda path: frames.read_patients_table(path, "id")),
+    "own.csv": (patients_table, lambda path: patient_files.read_patients_table(path, "id")),
     "split.csv": (split, ccii._read_split),
     "smoke.yaml": (study, lambda path: config.load_study(str(path))),
     "parameter.txt": (parameter, read_parameter),

@@ -19,7 +19,7 @@ from test_volumes import write_slice
 from ssinfnet.data.sources import download, files, volumes
 from ssinfnet.data.sources.listing import Lister
 from ssinfnet.data.sources.volume_files import read_volume
-from ssinfnet.mediation import frames
+from ssinfnet.mediation import patient_files
 from ssinfnet.networks import blocks
 from ssinfnet.storage import artifacts, untrusted
 from ssinfnet.storage.untrusted import UnreadableFile
@@ -177,20 +177,20 @@ def test_a_table_is_measured_before_it_is_read(tmp_path, monkeypatch):
     for before in ("", "\n", "a,b\n"):  # pandas skips an empty line
         csv.write_text(before + ",".join(f"c{n}" for n in range(5000)))
         with pytest.raises(UnreadableFile, match="5000 columns"):
-            frames.read_patients_table(csv)
+            patient_files.read_patients_table(csv)
     csv.write_text("a,b\n1,2,3\n4,5,6\n")
     with pytest.raises(UnreadableFile, match="cannot be read as CSV.*loss of data"):
-        frames.read_patients_table(csv)
+        patient_files.read_patients_table(csv)
     artifacts.write_table(tmp_path / "a.parquet", pd.DataFrame({"a": range(10)}), {})
     csv.write_text("a\n" + "1\n" * 10)
     monkeypatch.setattr(untrusted, "MOST_CELLS", 9)
     with pytest.raises(UnreadableFile, match="11 rows"):
-        frames.read_patients_table(csv)
+        patient_files.read_patients_table(csv)
     with pytest.raises(ValueError, match="10 rows and 1 columns"):
         artifacts.read_table(tmp_path / "a.parquet")
     monkeypatch.setattr(untrusted, "MOST_TEXT_BYTES", 9)
     with pytest.raises(UnreadableFile, match="more than 9 bytes"):
-        frames.read_patients_table(csv)
+        patient_files.read_patients_table(csv)
 
 
 def test_json_without_end_is_refused(tmp_path):

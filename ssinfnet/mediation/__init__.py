@@ -27,11 +27,7 @@ from ssinfnet.mediation.cohort import (
 from ssinfnet.mediation.columns import KINDS, typed_columns
 from ssinfnet.mediation.effects import ALPHA, FEWEST, mediate
 from ssinfnet.mediation.fit import fit_measures
-from ssinfnet.mediation.frames import (
-    chosen_columns,
-    default_covariates,
-    read_patients_table,
-)
+from ssinfnet.mediation.frames import chosen_columns, default_covariates
 from ssinfnet.mediation.known_truth import (
     PLANTED,
     attenuations,
@@ -43,6 +39,7 @@ from ssinfnet.mediation.known_truth import (
     slice_truth,
 )
 from ssinfnet.mediation.natural import EFFECTS, natural_effects
+from ssinfnet.mediation.patient_files import read_patients_table
 from ssinfnet.mediation.results import Mediation
 from ssinfnet.mediation.selection import correlations, filter_correlated
 from ssinfnet.mediation.sem import NotConvergedError, PathFit, fit_paths

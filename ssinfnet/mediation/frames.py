@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
-from ssinfnet.storage import untrusted
 
 __all__ = [
     "AnalysisFrame",
@@ -24,13 +22,12 @@ __all__ = [
     "default_covariates",
     "kind_of",
     "number_frame",
-    "read_patients_table",
     "refuse_none",
+    "shown_columns",
 ]
 
 Array = NDArray[np.float64]
 
-MISSING_WORDS = ["", "NA", "N/A", "n/a", "NaN", "nan", "#N/A", "NULL", "null", "<NA>"]
 PLACES = ("hospital", "centre", "center", "site")  # columns that say where a patient was seen
 
 
@@ -57,39 +54,6 @@ class AnalysisFrame:
     left_out: pd.DataFrame
 
 
-def read_patients_table(path: Path, patient: str | None = None) -> pd.DataFrame:
-    """Read a CSV of one row a patient.
-
-    Parameters
-    ----------
-    path : Path
-    patient : str, optional
-        Column that names the patients; without one they are numbered from 1.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no CSV in UTF-8, a column occurs twice, or there is no column `patient`.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file; expected a CSV of one row a patient")
-    names = untrusted.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
-    # An id is text, since 1 and 001 are two patients; "None" is a word, as in a list of diseases
-    table = untrusted.read_csv(path, dtype={patient: "str"} if patient else None,
-                              keep_default_na=False, na_values=MISSING_WORDS)  # fmt: skip
-    twice = names[names.duplicated()].unique().tolist()
-    if twice:
-        raise ValueError(f"{path}: columns {twice[:5]} occur more than once; rename or drop one")
-    if patient is None:
-        table.index = pd.RangeIndex(1, len(table) + 1, name="patient")
-        return table
-    if patient not in table:
-        raise ValueError(f"{path} has no column {patient!r}; it has {_shown(table)}")
-    return table.set_index(patient)
-
-
 def chosen_columns(table: pd.DataFrame, patterns: Sequence[str]) -> list[str]:
     """Return the columns that match any of some names or patterns such as ``ggo_*``, in order.
 
@@ -106,7 +70,7 @@ def chosen_columns(table: pd.DataFrame, patterns: Sequence[str]) -> list[str]:
         literal = pattern.replace("[", "[[]")  # a bracket is part of a name, such as "area [mm²]"
         matching = [name for name in names if name == pattern or fnmatchcase(name, literal)]
         if not matching:
-            raise ValueError(f"no column matches {pattern!r}; the table has {_shown(table)}")
+            raise ValueError(f"no column matches {pattern!r}; the table has {shown_columns(table)}")
         chosen |= dict.fromkeys(matching)
     return list(chosen)
 
@@ -194,7 +158,7 @@ def check_names(table: pd.DataFrame, roles: Sequence[str]) -> None:
         raise ValueError(f"columns {twice[:5]} occur more than once; rename or drop one of each")
     missing = [name for name in roles if name not in table]
     if missing:
-        raise ValueError(f"the table lacks columns {missing[:5]}; it has {_shown(table)}")
+        raise ValueError(f"the table lacks columns {missing[:5]}; it has {shown_columns(table)}")
     used_twice = sorted({name for name in roles if roles.count(name) > 1})
     if used_twice:
         raise ValueError(f"columns {used_twice} have two roles; give each one")
@@ -211,7 +175,8 @@ def covariate_columns(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame
     return pd.concat([pd.DataFrame(index=table.index), *parts], axis=1)
 
 
-def _shown(table: pd.DataFrame) -> list[str]:
+def shown_columns(table: pd.DataFrame) -> list[str]:
+    """Return the names of a table's columns as an error lists them, at most twelve."""
     names = list(map(str, table.columns))
     return names if len(names) <= 12 else [*names[:12], f"… {len(names) - 12} more"]
 

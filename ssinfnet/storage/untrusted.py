@@ -34,6 +34,7 @@ __all__ = [
     "refuse_large_slice_file",
     "refuse_large_volume",
     "read_csv",
+    "read_excel",
     "read_json",
     "read_nifti",
     "read_npz",
@@ -224,7 +225,7 @@ def check_dicom(path: Path) -> None:
 
 
 def read_csv(path: Path, **options: Any) -> pd.DataFrame:
-    """Read a CSV by pandas, with its `options`.
+    """Read a CSV by pandas, with its `options`, such as another separator `sep`.
 
     Raises
     ------
@@ -234,7 +235,8 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
     content = _text_of(path)
     rows = content.count(b"\n") + content.count(b"\r")
     # The widest line's, since pandas takes its time over one before it refuses it.
-    columns = max((line.count(b",") for line in content.splitlines()), default=0) + 1
+    mark = options.get("sep", ",").encode()
+    columns = max((line.count(mark) for line in content.splitlines()), default=0) + 1
     if columns > MOST_COLUMNS or rows * columns > MOST_CELLS:
         raise UnreadableFile(
             f"{path} has {columns} columns and {rows} rows; at most {MOST_COLUMNS} columns and "
@@ -249,6 +251,27 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
             )
     except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
         raise UnreadableFile(f"{path} cannot be read as CSV in UTF-8 ({error})") from error
+
+
+def read_excel(path: Path, **options: Any) -> dict[str, pd.DataFrame]:
+    """Read all sheets of an Excel workbook (xlsx) by pandas, with its `options`.
+
+    Raises
+    ------
+    UnreadableFile
+        If it is no such workbook, or too large.
+    """
+    try:
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            members = archive.infolist()
+            _refuse_bomb(path, members)
+        if sum(member.file_size for member in members) > MOST_TEXT_BYTES:
+            raise UnreadableFile(f"{path} unpacks to more than {MOST_TEXT_BYTES} bytes")
+        return pd.read_excel(path, sheet_name=None, engine="openpyxl", **options)
+    except (UnreadableFile, FileNotFoundError):
+        raise
+    except Exception as error:  # zipfile, XML and openpyxl fail in many ways
+        raise UnreadableFile(f"{path} cannot be read as an Excel workbook ({error})") from error
 
 
 def read_json(path: Path) -> Any:

@@ -1,0 +1,131 @@
+"""Read a table of patients from the formats in which people keep one."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from ssinfnet.mediation.frames import shown_columns
+from ssinfnet.storage import untrusted
+
+__all__ = ["FORMATS", "read_patients_table"]
+
+MISSING_WORDS = ["", "NA", "N/A", "n/a", "NaN", "nan", "#N/A", "NULL", "null", "<NA>"]
+SEPARATORS = (",", ";", "\t")
+LONGEST_NAMES = 2**16  # characters of a first line that are looked at; fields end there too
+DECIMAL_COMMA = r"[-+]?\d*,?\d+(?:[eE][-+]?\d+)?"
+
+
+def read_patients_table(
+    path: Path, patient: str | None = None, sheet: str | None = None
+) -> pd.DataFrame:
+    """Read a file of one row a patient: CSV, TSV, Excel (xlsx) or Parquet, by its name's end.
+
+    A text file's separator is the comma, semicolon or tab that its first line has most of. Where it
+    is not the comma, columns of numbers with decimal commas become numbers.
+
+    Parameters
+    ----------
+    path : Path
+    patient : str, optional
+        Column that names the patients; without one they are numbered from 1.
+    sheet : str, optional
+        Of a workbook with several.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is of another format, cannot be read, has several sheets of which none is named, has a
+        column twice, or no column `patient`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file; expected a table of one row a patient")
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
+        raise ValueError(f"{path} ends in {ending!r}; tables are read from {', '.join(FORMATS)}")
+    if sheet is not None and ending not in WORKBOOKS:
+        raise ValueError(f"{path} is no workbook, which alone has sheets; leave out {sheet!r}")
+    names, table = FORMATS[ending](path, patient, sheet)
+    twice = names[names.duplicated()].unique().tolist()
+    if twice:
+        raise ValueError(f"{path}: columns {twice[:5]} occur more than once; rename or drop one")
+    if patient is None:
+        table.index = pd.RangeIndex(1, len(table) + 1, name="patient")
+        return table
+    if patient not in table:
+        raise ValueError(f"{path} has no column {patient!r}; it has {shown_columns(table)}")
+    return table.set_index(patient)
+
+
+def _from_text(
+    path: Path, patient: str | None, sheet: str | None
+) -> tuple[pd.Series, pd.DataFrame]:
+    """Return the names of a text file's columns, as they stand there, and the table."""
+    mark = _separator(path)
+    names = untrusted.read_csv(path, sep=mark, header=None, nrows=1, dtype=str).iloc[0]
+    # An id is text, since 1 and 001 are two patients; "None" is a word, as in a list of diseases
+    table = untrusted.read_csv(path, sep=mark, dtype={patient: "str"} if patient else None,
+                               keep_default_na=False, na_values=MISSING_WORDS)  # fmt: skip
+    if mark == ",":  # there 1,234 is more likely a thousand
+        return names, table
+    return names, table.apply(lambda column: _with_points(column, column.name == patient))
+
+
+def _separator(path: Path) -> str:
+    """Return the separator that the first line of a text file has most of, quoted text apart."""
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
+        while (first := lines.readline(LONGEST_NAMES)) and not first.strip():
+            pass
+    return max(SEPARATORS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+
+
+def _with_points(column: pd.Series, is_id: bool) -> pd.Series:
+    """Return a column of numbers that have decimal commas as numbers; any other as it is."""
+    if is_id or not pd.api.types.is_string_dtype(column.dtype):
+        return column
+    known = column.dropna().str.strip()
+    if not (known.str.fullmatch(DECIMAL_COMMA).all() and known.str.contains(",").any()):
+        return column
+    return known.str.replace(",", ".").astype("float64").reindex(column.index)
+
+
+def _from_workbook(
+    path: Path, patient: str | None, sheet: str | None
+) -> tuple[pd.Series, pd.DataFrame]:
+    options = {"keep_default_na": False, "na_values": MISSING_WORDS}
+    dtype = {patient: "str"} if patient else None
+    sheets = untrusted.read_excel(path, dtype=dtype, **options)
+    filled = [name for name, table in sheets.items() if len(table.columns)]
+    if sheet is None and len(filled) != 1:
+        raise ValueError(f"{path} has {len(filled)} sheets with content, {filled[:8]}; name one")
+    chosen = filled[0] if sheet is None else sheet
+    if chosen not in sheets:
+        raise ValueError(f"{path} has no sheet {sheet!r}; it has {list(sheets)[:8]}")
+    names = untrusted.read_excel(path, header=None, nrows=1, dtype=str)[chosen].iloc[0]
+    return names, sheets[chosen]
+
+
+def _from_parquet(
+    path: Path, patient: str | None, sheet: str | None
+) -> tuple[pd.Series, pd.DataFrame]:
+    table = untrusted.read_parquet(path)
+    if patient is not None and patient in table.index.names:
+        table = table.reset_index()
+    if patient in table:
+        table[patient] = table[patient].astype("str")
+    return pd.Series(table.columns.astype(str)), table
+
+
+Reader = Callable[[Path, str | None, str | None], tuple[pd.Series, pd.DataFrame]]
+
+WORKBOOKS = (".xlsx", ".xlsm")
+FORMATS: dict[str, Reader] = {
+    **dict.fromkeys((".csv", ".tsv", ".txt"), _from_text),
+    **dict.fromkeys(WORKBOOKS, _from_workbook),
+    **dict.fromkeys((".parquet", ".pq"), _from_parquet),
+}
