@@ -74,12 +74,14 @@ checks: $(INSTALLED) ## store the outputs that nbval compares, after a deliberat
 		"$(BIN)/python" -m ssinfnet.engine.notebook_runs $$book papermill_runs --store-checks || exit 1; \
 	done
 
-reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R, lavaan and sva)
-	@command -v Rscript >/dev/null || { echo "Rscript not found; install R, lavaan and sva"; exit 1; }
+reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R with lavaan, mice, sandwich, survey, sva)
+	@command -v Rscript >/dev/null || { echo "Rscript not found; install R, lavaan, mice, sandwich, survey, sva"; exit 1; }
 	"$(BIN)/python" tests/reference/cohorts.py
 	"$(BIN)/python" tests/reference/ibsi.py
 	Rscript tests/reference/lavaan.R
 	Rscript tests/reference/combat.R
+	"$(BIN)/python" tests/reference/made_cohorts.py
+	Rscript tests/reference/statistics.R
 
 validate: $(INSTALLED) ## write docs/validation.md: ours beside IBSI, PyRadiomics, lavaan and others
 	"$(BIN)/python" docs/validation.py
@@ -105,6 +107,7 @@ bench: $(INSTALLED) ## measure, and write the tables of benchmarks/
 	"$(BIN)/python" benchmarks/phenotypes.py
 	"$(BIN)/python" benchmarks/cohort.py
 	"$(BIN)/python" benchmarks/mediation.py
+	"$(BIN)/python" benchmarks/mediators.py
 	"$(BIN)/python" benchmarks/viewer.py
 
 gpu: $(INSTALLED) ## prove and measure everything on this machine's GPU, in nine minutes

@@ -17,7 +17,7 @@ from ssinfnet.mediation import (
     vanishing_rho,
 )
 from ssinfnet.mediation.collinearity import adjustment, independent_columns
-from ssinfnet.mediation.natural import _Data, _drawn_effects
+from ssinfnet.mediation.natural import NaturalData, _drawn_effects
 from ssinfnet.mediation.regressions import slopes, weighted_indirect_effects
 from ssinfnet.mediation.resampling import drawn_weights
 from ssinfnet.study.config import MediationConfig
@@ -273,11 +273,13 @@ def test_a_natural_draw_is_a_fit_of_the_drawn_patients_without_the_constant_dumm
     c, b = ((rare["hospital"] == name).to_numpy(float) for name in "CB")
     x, m, y = (rare[name].to_numpy(float) for name in ("age", "ggo_entropy", "infected"))
     x, m = (x - x.mean()) / x.std(), (m - m.mean()) / m.std()
-    ours = _drawn_effects(_Data(x, m, y, np.column_stack([b, c]), False, "logit"), 0, 1, 1, 0)
-    drawn = _Data(x[rows], m[rows], y[rows], b[rows, None], False, "logit")
+    ours = _drawn_effects(
+        NaturalData(x, m, y, np.column_stack([b, c]), False, "logit"), 0, 1, 1, 1, 0
+    )
+    drawn = NaturalData(x[rows], m[rows], y[rows], b[rows, None], False, "logit")
     monkeypatch.setattr("ssinfnet.mediation.natural.drawn_weights",
                         lambda *_: [np.ones((1, len(rows)))])  # fmt: skip
-    np.testing.assert_allclose(ours, _drawn_effects(drawn, 0, 1, 1, 0), rtol=1e-7)
+    np.testing.assert_allclose(ours, _drawn_effects(drawn, 0, 1, 1, 1, 0), rtol=1e-7)
 
 
 def test_a_patient_alone_in_a_hospital_adds_nothing_to_robust_errors(hospitals):

@@ -1,11 +1,13 @@
 """Which phenotypes carry the effect of an exposure on an outcome (J eq 14 and 15).
 
-One mediator at a time (`mediate`), natural effects on outcomes of their own kind
-(`natural_effects`), what the estimates depend on, the choice among correlated mediators, several at
-once (`fit_paths`), and a phantom's planted effects beside the recovered ones (`known_truth`). None
-of it makes an effect causal: see `ASSUMPTIONS`.
+One mediator at a time (`mediate`), effects on outcomes of any kind (`natural_effects`,
+`closed_form_effects`), what the estimates depend on, the choice among correlated mediators, several
+at once (`fit_paths`), thousands beside each other (`joint_mediators`), all of it of one table
+(`analyse`), and a phantom's planted effects beside the recovered ones (`known_truth`). None of it
+makes an effect causal: see `ASSUMPTIONS`.
 """
 
+from ssinfnet.mediation.closed_form import CLOSED_FORM_EFFECTS, closed_form_effects
 from ssinfnet.mediation.cohort import (
     Forest,
     analysis_table,
@@ -55,6 +57,7 @@ from ssinfnet.mediation.two_part import two_part_effects
 __all__ = [
     "ALPHA",
     "ASSUMPTIONS",
+    "CLOSED_FORM_EFFECTS",
     "EFFECTS",
     "FEWEST",
     "Forest",
@@ -68,6 +71,7 @@ __all__ = [
     "attenuations",
     "chosen_columns",
     "chosen_mediators",
+    "closed_form_effects",
     "correlations",
     "covariates_of",
     "default_covariates",

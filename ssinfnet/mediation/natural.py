@@ -1,40 +1,38 @@
-"""Natural direct and indirect effects on a binary or graded outcome, by their definition.
+"""Natural direct and indirect effects on outcomes and through mediators of any kind, by definition.
 
 Pearl (2001): Y(x, M(x')) is the outcome at exposure x with the mediator as exposure x' would have
-made it. The mediator is normal given exposure and covariates, the outcome logistic or probit, one
-slope for all grades. The average over the mediator is exact for probit and by Gauss-Hermite
-quadrature for logit.
+made it. Given exposure and covariates the mediator is normal, binary or a count; the outcome
+logistic or probit (one slope for all grades), linear or a count.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 from numpy.typing import NDArray
-from scipy.special import expit
 from scipy.stats import norm
-from statsmodels.miscmodels.ordinal_model import OrderedModel
 from statsmodels.tools.numdiff import approx_fprime
 
-from ssinfnet.mediation.collinearity import (
-    adjustment,
-    centred,
-    collinear_reason,
-    independent_columns,
-)
+from ssinfnet.mediation.collinearity import adjustment, centred
 from ssinfnet.mediation.frames import analysis_frame, kind_of
+from ssinfnet.mediation.natural_models import (
+    LINKS,
+    MEDIATORS,
+    Link,
+    MediatorModel,
+    NaturalData,
+    expected_outcomes,
+    fit_models,
+    without_collinear,
+)
+from ssinfnet.mediation.outcome_models import NotFittedError
 from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
 
 __all__ = ["EFFECTS", "natural_effects"]
 
 Array = NDArray[np.float64]
-Link = Literal["logit", "probit"]
 
 EFFECTS = {
     "total_indirect": "E[Y(x1, M(x1))] - E[Y(x1, M(x0))]",
@@ -43,30 +41,8 @@ EFFECTS = {
     "pure_direct": "E[Y(x1, M(x0))] - E[Y(x0, M(x0))]",
     "total": "E[Y(x1, M(x1))] - E[Y(x0, M(x0))]",
     "indirect_risk_ratio": "E[Y(x1, M(x1))] / E[Y(x1, M(x0))]",
+    "proportion_mediated": "total_indirect / total",
 }
-NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
-NODE_WEIGHTS = NODE_WEIGHTS / NODE_WEIGHTS.sum()
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Exposure, mediator, outcome (grades from 0) and covariates of some patients."""
-
-    x: Array
-    m: Array
-    y: Array
-    covariates: Array  # (n, q), without constant
-    interaction: bool
-    link: Link
-
-    def drawn(self, rows: NDArray[np.intp]) -> _Data:
-        return _Data(self.x[rows], self.m[rows], self.y[rows], self.covariates[rows],
-                     self.interaction, self.link)  # fmt: skip
-
-    @property
-    def grades(self) -> int:
-        """Thresholds: 1 for a binary outcome."""
-        return int(self.y.max())
 
 
 def natural_effects(
@@ -76,13 +52,14 @@ def natural_effects(
     mediator: str,
     covariates: Sequence[str] = (),
     *,
-    link: Link = "logit",
+    link: Link | None = None,
+    mediator_model: MediatorModel | None = None,
     contrast: tuple[float, float] | None = None,
     interaction: bool = False,
     draws: int = 1000,
     seed: int = 2021,
 ) -> pd.DataFrame:
-    """Estimate natural effects of one exposure through one mediator on the chance of an outcome.
+    """Estimate natural effects of one exposure through one mediator.
 
     Parameters
     ----------
@@ -90,10 +67,14 @@ def natural_effects(
         One row a patient; those with a missing value are left out.
     exposure, mediator : str
     outcome : str
-        0 and 1, or grades 0, 1, 2 …, of which each reaches its chance at or above a grade.
+        0 and 1, or grades 0, 1, 2 …, of which each reaches its chance at or above a grade; any
+        number for a linear link, counts for poisson.
     covariates : sequence of str
         In both models; effects are averaged over the patients'.
-    link : {"logit", "probit"}
+    link : {"logit", "probit", "linear", "poisson"}, optional
+        Of the outcome; by default logit for 0 and 1 and grades, else linear.
+    mediator_model : {"normal", "logistic", "poisson"}, optional
+        By default logistic for 0 and 1, else normal.
     contrast : (x0, x1), optional
         Exposures compared; by default 0 and 1 of a binary one, else its mean and one standard
         deviation above.
@@ -105,8 +86,9 @@ def natural_effects(
     Returns
     -------
     DataFrame
-        One row a grade and effect of `EFFECTS`: at_least (grade), effect, estimate, se (delta
-        method), low and high (95 %, by it; a risk ratio's on the log scale), drawn_low and
+        One row a grade and effect of `EFFECTS`: at_least (grade; missing for a linear link and
+        counts), effect, estimate, se (delta method), low and high (95 %, by it; a ratio's on the
+        log scale, missing for a linear link, as a mean may be below 0), drawn_low and
         drawn_high (percentiles of the draws), draws (that converged), n, covariates_dropped (see
         `effects.mediate`), and reason where the models did not converge, or exposure or mediator
         follows exactly from the others, and all else is missing.
@@ -114,36 +96,41 @@ def natural_effects(
     Raises
     ------
     ValueError
-        If the outcome is continuous, and as `frames.analysis_frame` raises.
+        If link or model do not fit the values, and as `frames.analysis_frame` raises.
     """
-    if link not in ("logit", "probit"):
-        raise ValueError(f"link must be logit or probit, got {link!r}")
+    for name, given, known in (
+        ("link", link, LINKS),
+        ("mediator_model", mediator_model, MEDIATORS),
+    ):
+        if given not in (None, *known):
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")
     frame = analysis_frame(table, [exposure], outcome, [mediator], covariates)
     values = frame.values.dropna()
-    kind = kind_of(values[outcome])
-    if kind == "continuous":
-        raise ValueError(
-            f"outcome {outcome!r} is neither 0 and 1 nor grades from 0; a {link} model needs one "
-            "of them; the linear model is `mediate`"
-        )
+    link = link or ("linear" if kind_of(values[outcome]) == "continuous" else "logit")
+    binary = kind_of(values[mediator]) == "binary"
+    mediator_model = mediator_model or ("logistic" if binary else "normal")
+    _check(values, outcome, mediator, link, mediator_model)
     low, high = contrast if contrast is not None else _default_contrast(values[exposure])
     # Chances do not depend on units, but whether a fit converges does.
     deviation = pd.DataFrame(centred(values.to_numpy()), values.index, values.columns)
     centre, spread = values.mean(), deviation.std().replace(0, 1)
     scaled = deviation / spread
     low, high = ((x - centre[exposure]) / spread[exposure] for x in (low, high))
-    data = _Data(scaled[exposure].to_numpy(), scaled[mediator].to_numpy(),
-                 values[outcome].to_numpy(), scaled[list(frame.covariates)].to_numpy(),
-                 interaction, link)  # fmt: skip
-    result = _without_numbers(data.grades, len(values))
+    m = scaled if mediator_model == "normal" else values
+    y = scaled if link == "linear" else values
+    data = NaturalData(scaled[exposure].to_numpy(), m[mediator].to_numpy(), y[outcome].to_numpy(),
+                       scaled[list(frame.covariates)].to_numpy(), interaction, link,
+                       mediator_model)  # fmt: skip
+    unit = float(spread[outcome]) if link == "linear" else 1.0
+    result = _without_numbers(data, len(values))
     try:
-        data = _without_collinear(data, (exposure, mediator))
-        parameters, covariance = _fit(data)
-    except _NotFitted as error:
+        data = without_collinear(data, (exposure, mediator))
+        parameters, covariance = fit_models(data)
+    except NotFittedError as error:
         return result.assign(reason=str(error))
 
     def effects(theta: Array) -> Array:
-        return _effects(theta, data, low, high)
+        return _effects(theta, data, low, high, unit)
 
     estimate = effects(parameters)
     gradient = np.atleast_2d(approx_fprime(parameters, effects, centered=True))
@@ -156,18 +143,37 @@ def natural_effects(
     result["low"] = np.where(ratio, estimate / factor, estimate - reach)
     result["high"] = np.where(ratio, estimate * factor, estimate + reach)
     if draws:
-        drawn = _drawn_effects(data, low, high, draws, seed)
+        drawn = _drawn_effects(data, low, high, unit, draws, seed)
         result["drawn_low"], result["drawn_high"] = percentile_interval(drawn)
         result["draws"] = np.isfinite(drawn).sum(axis=0)
     return result.assign(covariates_dropped=adjustment(values, frame.covariates).note, reason="")
 
 
-def _without_numbers(grades: int, n: int) -> pd.DataFrame:
+def _without_numbers(data: NaturalData, n: int) -> pd.DataFrame:
     """Return the rows of a result whose numbers are missing."""
-    rows = [(grade, effect) for grade in range(1, grades + 1) for effect in EFFECTS]
+    rows = [(grade, effect) for grade in range(1, data.grades + 1) for effect in EFFECTS]
     result = pd.DataFrame(rows, columns=["at_least", "effect"]).assign(n=n)
+    if data.link in ("linear", "poisson"):
+        result["at_least"] = np.nan
     result[["estimate", "se", "low", "high", "drawn_low", "drawn_high"]] = np.nan
     return result.assign(draws=0, covariates_dropped="")
+
+
+def _check(
+    values: pd.DataFrame, outcome: str, mediator: str, link: str, mediator_model: str
+) -> None:
+    """Raise ValueError where a model does not fit the values."""
+    counted = {outcome: link == "poisson", mediator: mediator_model == "poisson"}
+    for name, needed in counted.items():
+        if needed and ((values[name] < 0) | (values[name] % 1 != 0)).any():
+            raise ValueError(f"{name!r} must hold counts for a poisson model")
+    if link in ("logit", "probit") and kind_of(values[outcome]) == "continuous":
+        raise ValueError(
+            f"outcome {outcome!r} is neither 0 and 1 nor grades from 0; a {link} model needs one "
+            "of them; the linear model is `mediate`, or the link linear"
+        )
+    if mediator_model == "logistic" and not set(values[mediator]) <= {0.0, 1.0}:
+        raise ValueError(f"mediator {mediator!r} must be 0 and 1 for a logistic model")
 
 
 def _default_contrast(x: pd.Series) -> tuple[float, float]:
@@ -176,106 +182,30 @@ def _default_contrast(x: pd.Series) -> tuple[float, float]:
     return float(x.mean()), float(x.mean() + x.std())
 
 
-class _NotFitted(RuntimeError):
-    """A model that has no finite maximum, or did not reach it."""
-
-
-def _without_collinear(data: _Data, names: tuple[str, str] = ("exposure", "mediator")) -> _Data:
-    """Return data without the covariates that add nothing to those before them.
-
-    Raises
-    ------
-    _NotFitted
-        If exposure, mediator or their product follows from the others.
-    """
-    basis, kept = independent_columns(np.column_stack([np.ones(len(data.x)), data.covariates]))
-    columns = dict(zip(names, (data.x, data.m), strict=True))
-    if data.interaction:
-        columns["their product"] = data.x * data.m
-    if reason := collinear_reason(basis, columns):
-        raise _NotFitted(reason)
-    return replace(data, covariates=data.covariates[:, kept[1:]])
-
-
-def _fit(data: _Data) -> tuple[Array, Array]:
-    """Return the parameters of both models and their covariance.
-
-    Order: mediator's constant, exposure, covariates; its standard deviation; outcome's exposure,
-    mediator, covariates, interaction; then thresholds as statsmodels fits them (the first, and the
-    logarithms of the steps).
-    """
-    n = len(data.x)
-    design = np.column_stack([np.ones(n), data.x, data.covariates])
-    mediator = sm.OLS(data.m, design).fit()
-    spread = float(np.sqrt(mediator.ssr / n))
-    regressors = [data.x, data.m, data.covariates]
-    if data.interaction:
-        regressors.append(data.x * data.m)
-    outcome, its_covariance = _fit_outcome(data, np.column_stack(regressors))
-    parameters = np.concatenate([mediator.params, [spread], outcome])
-    covariance = np.zeros((len(parameters), len(parameters)))
-    q = len(mediator.params)
-    covariance[:q, :q] = mediator.cov_params()
-    covariance[q, q] = spread**2 / (2 * n)
-    covariance[q + 1 :, q + 1 :] = its_covariance
-    return parameters, covariance
-
-
-def _fit_outcome(data: _Data, regressors: Array) -> tuple[Array, Array]:
-    """Return slopes and thresholds with their covariance."""
-    # Statsmodels' own model of grades needs three; a binary outcome is its own.
-    binary = data.grades == 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a fit that fails is told below, by its result
-        try:
-            if binary:
-                model = (sm.Logit if data.link == "logit" else sm.Probit)(
-                    data.y, np.column_stack([regressors, -np.ones(len(data.y))])
-                )
-                fitted = model.fit(disp=0, method="newton", maxiter=50)
-            else:
-                model = OrderedModel(data.y.astype(int), regressors, distr=data.link)
-                fitted = model.fit(disp=0, method="bfgs", maxiter=500, gtol=1e-8)
-            covariance = np.asarray(fitted.cov_params())
-        except (np.linalg.LinAlgError, ValueError) as error:
-            raise _NotFitted(f"the {data.link} model has no finite solution ({error})") from error
-    if not (fitted.mle_retvals["converged"] and np.isfinite(covariance).all()):
-        raise _NotFitted(f"the {data.link} model of the outcome did not converge")
-    return np.asarray(fitted.params), covariance
-
-
-def _effects(theta: Array, data: _Data, low: float, high: float) -> Array:
-    """Return the effects of `EFFECTS`, grade by grade."""
-    chance = {(x, own): _chance(theta, data, x, own) for x in (low, high) for own in (low, high)}
+def _effects(theta: Array, data: NaturalData, low: float, high: float, unit: float) -> Array:
+    """Return the effects of `EFFECTS`, grade by grade; differences in units of the outcome."""
+    chance = {
+        (x, own): expected_outcomes(theta, data, x, own) for x in (low, high) for own in (low, high)
+    }
     at = {
         "total_indirect": chance[high, high] - chance[high, low],
         "pure_indirect": chance[low, high] - chance[low, low],
         "total_direct": chance[high, high] - chance[low, high],
         "pure_direct": chance[high, low] - chance[low, low],
         "total": chance[high, high] - chance[low, low],
-        "indirect_risk_ratio": chance[high, high] / chance[high, low],
     }
+    at = {effect: difference * unit for effect, difference in at.items()}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at["indirect_risk_ratio"] = (
+            np.full(1, np.nan) if data.link == "linear" else chance[high, high] / chance[high, low]
+        )
+        at["proportion_mediated"] = at["total_indirect"] / at["total"]
     return np.stack([at[effect] for effect in EFFECTS], axis=1).ravel()
 
 
-def _chance(theta: Array, data: _Data, x: float, mediators_x: float) -> Array:
-    """Return E[Y(x, M(mediators_x)) >= grade] for each grade, averaged over the patients."""
-    q = data.covariates.shape[1]
-    to_mediator, spread, outcome = theta[: q + 2], theta[q + 2], theta[q + 3 :]
-    mean = to_mediator[0] + to_mediator[1] * mediators_x + data.covariates @ to_mediator[2:]
-    slope = outcome[1] + (outcome[2 + q] * x if data.interaction else 0.0)
-    first = 2 + q + data.interaction
-    thresholds = np.cumsum(np.concatenate([outcome[first : first + 1],
-                                           np.exp(outcome[first + 1 :])]))  # fmt: skip
-    centre = outcome[0] * x + data.covariates @ outcome[2 : 2 + q] + slope * mean
-    centre = centre[:, None] - thresholds
-    if data.link == "probit":
-        return norm.cdf(centre / np.hypot(1, slope * spread)).mean(axis=0)
-    reached = expit(centre[..., None] + slope * spread * NODES) @ NODE_WEIGHTS
-    return reached.mean(axis=0)
-
-
-def _drawn_effects(data: _Data, low: float, high: float, draws: int, seed: int) -> Array:
+def _drawn_effects(
+    data: NaturalData, low: float, high: float, unit: float, draws: int, seed: int
+) -> Array:
     """Return the effects in each draw of patients; NaN where a model did not converge."""
     found = []
     places = np.arange(len(data.x))
@@ -283,12 +213,13 @@ def _drawn_effects(data: _Data, low: float, high: float, draws: int, seed: int) 
         for counted in weights:
             drawn = data.drawn(np.repeat(places, counted.astype(int)))
             effects = np.full(data.grades * len(EFFECTS), np.nan)
-            if set(np.unique(drawn.y)) == set(range(data.grades + 1)):
+            graded = data.link in ("logit", "probit")
+            if not graded or set(np.unique(drawn.y)) == set(range(data.grades + 1)):
                 try:
-                    drawn = _without_collinear(drawn)
-                    parameters, _ = _fit(drawn)
-                    effects = _effects(parameters, drawn, low, high)
-                except _NotFitted:
+                    drawn = without_collinear(drawn)
+                    parameters, _ = fit_models(drawn)
+                    effects = _effects(parameters, drawn, low, high, unit)
+                except NotFittedError:
                     pass  # counted: `draws` says how many are left
             found.append(effects)
     return np.stack(found)

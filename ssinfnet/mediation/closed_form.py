@@ -1,0 +1,254 @@
+"""Effects by two regressions in closed form, for mediators and outcomes of many kinds.
+
+VanderWeele & Vansteelandt (2009, 2010), Valeri & VanderWeele (2013, 2015); of survival VanderWeele
+(2011). All of their formulas are one: with t = θ₂ + θ₃x, the slope of the mediator m in an
+outcome at exposure x, a linear outcome at (x, M(x')) is θ₁x + t·E[M(x')], and any outcome on a
+logarithmic scale θ₁x + log E[exp(t·M(x'))], whose expectation is known of a normal and of a binary
+mediator. Effects are differences of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
+from scipy.stats import norm
+from statsmodels.tools.numdiff import approx_fprime
+
+from ssinfnet.mediation.collinearity import adjustment, collinear_reason
+from ssinfnet.mediation.frames import analysis_frame, kind_of
+from ssinfnet.mediation.outcome_models import (
+    MEDIATOR_MODELS,
+    OUTCOME_MODELS,
+    SURVIVAL,
+    NotFittedError,
+    Regression,
+    fit_regression,
+)
+
+__all__ = ["CLOSED_FORM_EFFECTS", "ClosedForm", "closed_form_effects"]
+
+Array = NDArray[np.float64]
+
+CLOSED_FORM_EFFECTS = ("controlled_direct", "pure_direct", "pure_indirect", "total_direct",
+                       "total_indirect", "total", "proportion_mediated")  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedForm:
+    """Two fitted regressions, and what their effects compare.
+
+    Attributes
+    ----------
+    to_mediator : Regression
+        Constant, exposure, covariates.
+    to_outcome : Regression
+        Constant, exposure, mediator, their product where `interaction`, covariates.
+    mediator_model, outcome_model : str
+        Of `MEDIATOR_MODELS` and `OUTCOME_MODELS`.
+    interaction : bool
+    contrast : (x0, x1)
+        Exposures compared.
+    at_mediator : float
+        Value at which the controlled direct effect holds the mediator.
+    at_covariates : ndarray of float, shape (covariates,)
+        Values at which the effects are taken.
+    """
+
+    to_mediator: Regression
+    to_outcome: Regression
+    mediator_model: str
+    outcome_model: str
+    interaction: bool
+    contrast: tuple[float, float]
+    at_mediator: float
+    at_covariates: Array
+
+    def effects(self) -> pd.DataFrame:
+        """Return the rows of `closed_form_effects`."""
+        q, variance = len(self.to_mediator.slopes), self.to_mediator.variance
+        theta = np.concatenate([self.to_mediator.slopes, [variance], self.to_outcome.slopes])
+        covariance = np.zeros((len(theta), len(theta)))
+        covariance[:q, :q] = self.to_mediator.covariance
+        covariance[q, q] = 2 * variance**2 / self.to_mediator.residual_df
+        covariance[q + 1 :, q + 1 :] = self.to_outcome.covariance
+        estimate = self._effects(theta)
+        gradient = np.atleast_2d(approx_fprime(theta, self._effects, centered=True))
+        se = np.sqrt(np.einsum("ei,ij,ej->e", gradient, covariance, gradient))
+        reach = norm.ppf(0.975) * se
+        found = pd.DataFrame(
+            {"effect": CLOSED_FORM_EFFECTS, "estimate": estimate, "se": se,
+             "p": 2 * norm.sf(np.abs(np.divide(estimate, se, where=se > 0, out=0 * se))),
+             "low": estimate - reach, "high": estimate + reach}
+        )  # fmt: skip
+        if self.outcome_model != "linear":
+            ratios = found["effect"] != "proportion_mediated"
+            for name, source in (("ratio", "estimate"), ("ratio_low", "low"),
+                                 ("ratio_high", "high")):  # fmt: skip
+                found[name] = np.exp(found[source]).where(ratios)
+        return found
+
+    def _effects(self, theta: Array) -> Array:
+        """Return `CLOSED_FORM_EFFECTS`; logarithms of ratios unless the outcome is linear."""
+        q = len(self.to_mediator.slopes)
+        beta, variance, outcome = theta[:q], theta[q], theta[q + 1 :]
+        product = outcome[3] if self.interaction else 0.0
+        low, high = self.contrast
+
+        def at(x: float, mediators_x: float) -> float:
+            mean = beta[0] + beta[1] * mediators_x + beta[2:] @ self.at_covariates
+            slope = outcome[2] + product * x
+            if self.outcome_model == "linear":
+                expected = expit(mean) if self.mediator_model == "logistic" else mean
+                return outcome[1] * x + slope * expected
+            if self.mediator_model == "logistic":
+                return outcome[1] * x + np.logaddexp(0, slope + mean) - np.logaddexp(0, mean)
+            return outcome[1] * x + slope * mean + slope**2 * variance / 2
+
+        controlled = (outcome[1] + product * self.at_mediator) * (high - low)
+        pure_direct = at(high, low) - at(low, low)
+        pure_indirect = at(low, high) - at(low, low)
+        total_direct = at(high, high) - at(low, high)
+        total_indirect = at(high, high) - at(high, low)
+        total = at(high, high) - at(low, low)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mediated = (
+                np.divide(total_indirect, total) if self.outcome_model == "linear"
+                else np.divide(np.exp(pure_direct) * np.expm1(total_indirect), np.expm1(total))
+            )  # fmt: skip
+        return np.array([controlled, pure_direct, pure_indirect, total_direct, total_indirect,
+                         total, mediated])  # fmt: skip
+
+
+def closed_form_effects(
+    table: pd.DataFrame,
+    exposure: str,
+    outcome: str,
+    mediator: str,
+    covariates: Sequence[str] = (),
+    *,
+    mediator_model: str | None = None,
+    outcome_model: str | None = None,
+    interaction: bool = True,
+    contrast: tuple[float, float] | None = None,
+    at_mediator: float | None = None,
+    at_covariates: Sequence[float] | None = None,
+    event: str | None = None,
+    case_control: bool = False,
+) -> pd.DataFrame:
+    """Estimate controlled and natural effects of an exposure through a mediator in closed form.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a patient; those with a missing value are left out.
+    exposure, mediator : str
+    outcome : str
+        Of a survival model the time until event or censoring.
+    covariates : sequence of str
+        In both models.
+    mediator_model : {"linear", "logistic"}, optional
+        By default logistic for 0 and 1, else linear.
+    outcome_model : str, optional
+        linear, logistic (which takes the outcome to be rare), loglinear, poisson,
+        negative_binomial, cox (the event to be rare), exponential or weibull (accelerated failure
+        times). By default logistic for 0 and 1, cox where `event` is given, else linear.
+    interaction : bool
+        Whether the mediator's slope in the outcome depends on the exposure.
+    contrast : (x0, x1), optional
+        Exposures compared; by default 0 and 1.
+    at_mediator : float, optional
+        Where the controlled direct effect holds the mediator; by default its mean, or 0 of 0 and 1.
+    at_covariates : sequence of float, optional
+        Values of the covariates, text by its 0/1 columns, at which effects are taken; by default
+        their means, in a case-control study those of patients without the outcome.
+    event : str, optional
+        Of a survival model: the column that is 1 where the event was seen, else 0.
+    case_control : bool
+        Whether patients were chosen by the outcome: the mediator's model is then fitted on those
+        without it.
+
+    Returns
+    -------
+    DataFrame
+        One row an effect of `CLOSED_FORM_EFFECTS`: effect, estimate, se (delta method), p, low and
+        high (95 %), on the outcome's scale if it is linear, else as logarithms of a ratio, which
+        stands beside as ratio, ratio_low and ratio_high (of odds, risks, rates, hazards or times);
+        n; covariates_dropped; and reason where a model has no solution and all else is missing.
+
+    Raises
+    ------
+    ValueError
+        If a model is unknown or does not fit the values, if `event` and model do not go together,
+        and as `frames.analysis_frame` raises.
+    """
+    names = [*covariates, *[event] * (event is not None)]
+    frame = analysis_frame(table, [exposure], outcome, [mediator], names)
+    values = frame.values.dropna()
+    beside = [name for name in frame.covariates if name != event]
+    mediator_model = mediator_model or _default(values[mediator])
+    outcome_model = outcome_model or ("cox" if event else _default(values[outcome]))
+    _check(values, outcome, mediator, event, mediator_model, outcome_model, case_control)
+    adjusted = adjustment(values, beside)
+    kept = [name for name in beside if name not in adjusted.dropped]
+    empty = pd.DataFrame({"effect": CLOSED_FORM_EFFECTS, "estimate": np.nan, "se": np.nan,
+                          "p": np.nan, "low": np.nan, "high": np.nan, "n": len(values),
+                          "covariates_dropped": adjusted.note})  # fmt: skip
+    x, m, y = (values[name].to_numpy() for name in (exposure, mediator, outcome))
+    z = values[kept].to_numpy()
+    if reason := collinear_reason(adjusted.basis, {exposure: x, mediator: m}):
+        return empty.assign(reason=reason)
+    regressors = [x, m, *[x * m] * interaction, z]
+    controls = y == 0 if case_control else np.ones(len(y), dtype=bool)
+    try:
+        to_mediator = fit_regression(mediator_model, m[controls],
+                                     np.column_stack([x, z])[controls])  # fmt: skip
+        to_outcome = fit_regression(outcome_model, y, np.column_stack(regressors),
+                                    values[event].to_numpy() if event else None)  # fmt: skip
+    except NotFittedError as error:
+        return empty.assign(reason=str(error))
+    held = 0.0 if mediator_model == "logistic" else float(m.mean())
+    chosen = dict(zip(beside, at_covariates if at_covariates is not None
+                      else values.loc[controls, beside].mean(), strict=True))  # fmt: skip
+    fitted = ClosedForm(
+        to_mediator=to_mediator, to_outcome=to_outcome, mediator_model=mediator_model,
+        outcome_model=outcome_model, interaction=interaction,
+        contrast=(0.0, 1.0) if contrast is None else contrast,
+        at_mediator=held if at_mediator is None else at_mediator,
+        at_covariates=np.array([chosen[name] for name in kept], dtype=np.float64),
+    )  # fmt: skip
+    return fitted.effects().assign(n=len(values), covariates_dropped=adjusted.note, reason="")
+
+
+def _default(values: pd.Series) -> str:
+    return "logistic" if kind_of(values) == "binary" else "linear"
+
+
+def _check(
+    values: pd.DataFrame, outcome: str, mediator: str, event: str | None, mediator_model: str,
+    outcome_model: str, case_control: bool,
+) -> None:  # fmt: skip
+    """Raise ValueError where models and values do not go together."""
+    for model, known in ((mediator_model, MEDIATOR_MODELS), (outcome_model, OUTCOME_MODELS)):
+        if model not in known:
+            raise ValueError(f"a model must be one of {', '.join(known)}, got {model!r}")
+    if (event is not None) != (outcome_model in SURVIVAL):
+        raise ValueError(
+            f"the models {', '.join(SURVIVAL)} need a column of events, and no other takes one; "
+            f"got {outcome_model!r} with event {event!r}"
+        )
+    binary = {mediator: mediator_model == "logistic",
+              outcome: outcome_model in ("logistic", "loglinear") or case_control}  # fmt: skip
+    binary |= {} if event is None else {event: True}
+    for name, needed in binary.items():
+        if needed and not set(values[name]) <= {0.0, 1.0}:
+            raise ValueError(f"{name!r} must be 0 and 1 for this model; got others")
+    counts = outcome_model in ("poisson", "negative_binomial")
+    if counts and ((values[outcome] < 0).any() or (values[outcome] % 1 != 0).any()):
+        raise ValueError(f"outcome {outcome!r} must hold counts for a {outcome_model} model")
+    if outcome_model in SURVIVAL and (values[outcome] <= 0).any():
+        raise ValueError(f"outcome {outcome!r} must hold times above 0 for a {outcome_model} model")

@@ -1,0 +1,217 @@
+"""Regressions of a mediator or an outcome by its kind, each with slopes and their covariance."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import statsmodels.api as sm
+from numpy.typing import NDArray
+from statsmodels.duration.hazard_regression import PHReg
+
+__all__ = [
+    "MEDIATOR_MODELS", "OUTCOME_MODELS", "SURVIVAL", "NotFittedError", "Regression",
+    "fit_regression",
+]  # fmt: skip
+
+Array = NDArray[np.float64]
+
+MEDIATOR_MODELS = ("linear", "logistic")
+OUTCOME_MODELS = ("linear", "logistic", "loglinear", "poisson", "negative_binomial", "cox",
+                  "exponential", "weibull")  # fmt: skip
+SURVIVAL = ("cox", "exponential", "weibull")
+ROUNDS, FLAT = 100, 1e-9  # of Newton's method; largest slope of the likelihood a patient
+SMALLEST_STEP = 1e-6  # share of Newton's own
+
+
+class NotFittedError(RuntimeError):
+    """A model that has no finite maximum, or did not reach it."""
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A fitted regression.
+
+    Attributes
+    ----------
+    slopes : ndarray of float, shape (1 + regressors,)
+        The constant first; 0 where the model has none.
+    covariance : ndarray of float, square
+        Of the slopes, by maximum likelihood; by least squares of a linear model.
+    variance : float
+        Of a linear model's residuals, by its degrees of freedom; else 0.
+    residual_df : int
+    """
+
+    slopes: Array
+    covariance: Array
+    variance: float
+    residual_df: int
+
+
+def fit_regression(
+    model: str, response: Array, regressors: Array, event: Array | None = None
+) -> Regression:
+    """Fit a regression with a constant.
+
+    Parameters
+    ----------
+    model : str
+        One of `OUTCOME_MODELS`.
+    response : ndarray of float, shape (n,)
+        Of a survival model the time until event or censoring, above 0.
+    regressors : ndarray of float, shape (n, q)
+        Without the constant; none follows from the others.
+    event : ndarray of float, shape (n,), optional
+        Of a survival model: 1 where the event was seen, 0 where the patient was censored.
+
+    Raises
+    ------
+    NotFittedError
+        If the likelihood has no finite maximum or it was not reached.
+    """
+    # What is fitted does not depend on units, but whether a fit converges does
+    centre, spread = regressors.mean(axis=0), regressors.std(axis=0)
+    scaled = np.column_stack([np.ones(len(response)), (regressors - centre) / spread])
+    back = np.diag(np.append(1.0, 1 / spread))
+    back[0, 1:] = -centre / spread
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a fit that fails is told below, by its result
+        try:
+            found = FITS[model](response, scaled, event)
+        except (np.linalg.LinAlgError, ValueError) as error:
+            raise NotFittedError(f"the {model} model has no finite solution ({error})") from error
+    if not (np.isfinite(found.slopes).all() and np.isfinite(found.covariance).all()):
+        raise NotFittedError(f"the {model} model did not converge")
+    return replace(found, slopes=back @ found.slopes, covariance=back @ found.covariance @ back.T)
+
+
+def _linear(y: Array, design: Array, event: Array | None) -> Regression:
+    fit = sm.OLS(y, design).fit()
+    return Regression(fit.params, fit.cov_params(), float(fit.mse_resid), int(fit.df_resid))
+
+
+def _generalised(family: Callable[[], sm.families.Family]) -> Callable[..., Regression]:
+    def fit(y: Array, design: Array, event: Array | None) -> Regression:
+        found = sm.GLM(y, design, family=family()).fit(maxiter=200, tol=1e-12)
+        if not found.converged or np.abs(found.params).max() > 1e3:
+            raise ValueError("it did not converge")
+        return Regression(found.params, found.cov_params(), 0.0, int(found.df_resid))
+
+    return fit
+
+
+def _negative_binomial(y: Array, design: Array, event: Array | None) -> Regression:
+    start = np.append(sm.GLM(y, design, family=sm.families.Poisson()).fit().params, 0.1)
+    found = sm.NegativeBinomial(y, design).fit(start, method="newton", maxiter=200, disp=0)
+    if not found.mle_retvals["converged"]:
+        raise ValueError("it did not converge")
+    q = design.shape[1]  # the dispersion comes last
+    return Regression(found.params[:q], found.cov_params()[:q, :q], 0.0, len(y) - q - 1)
+
+
+def _cox(y: Array, design: Array, event: Array | None) -> Regression:
+    model = PHReg(y, design[:, 1:], status=event, ties="breslow")
+
+    def likelihood(theta: Array) -> tuple[float, Array, Array]:
+        return model.loglike(theta), model.score(theta), model.hessian(theta)
+
+    slopes, inside = _newton(likelihood, np.zeros(design.shape[1] - 1), len(y))
+    covariance = np.zeros((design.shape[1],) * 2)
+    covariance[1:, 1:] = inside
+    return Regression(np.append(0.0, slopes), covariance, 0.0, len(y) - len(slopes))
+
+
+def _loglinear(y: Array, design: Array, event: Array | None) -> Regression:
+    """Fit log risks, which must stay below 0: scoring by itself steps beyond."""
+    start = sm.GLM(y, design, family=sm.families.Poisson()).fit().params
+    start[0] -= max((design @ start).max() + 0.01, 0.0)
+
+    def likelihood(theta: Array) -> tuple[float, Array, Array]:
+        eta = design @ theta
+        if eta.max() >= 0:
+            return -np.inf, theta, np.eye(len(theta))
+        risk = np.exp(eta)
+        value = float((y * eta + (1 - y) * np.log1p(-risk)).sum())
+        curve = (design.T * ((y - 1) * risk / (1 - risk) ** 2)) @ design
+        return value, design.T @ ((y - risk) / (1 - risk)), curve
+
+    theta, covariance = _newton(likelihood, start, len(y))
+    return Regression(theta, covariance, 0.0, len(y) - len(theta))
+
+
+def _accelerated(free: bool) -> Callable[..., Regression]:
+    """Return the fit of log times with extreme-value errors, their scale free or 1."""
+
+    def fit(y: Array, design: Array, event: Array | None) -> Regression:
+        time, q = np.log(y), design.shape[1]
+        start = np.linalg.lstsq(design, time, rcond=None)[0]
+        scale = [np.log(max((time - design @ start).std(), 1e-3))] if free else []
+
+        def likelihood(theta: Array) -> tuple[float, Array, Array]:
+            return _accelerated_likelihood(theta, time, design, event)
+
+        theta, covariance = _newton(likelihood, np.append(start, scale), len(y))
+        return Regression(theta[:q], covariance[:q, :q], 0.0, len(y) - len(theta))
+
+    return fit
+
+
+def _accelerated_likelihood(
+    theta: Array, time: Array, design: Array, event: Array | None
+) -> tuple[float, Array, Array]:
+    """Return log-likelihood, gradient and Hessian of slopes and, if free, log scale."""
+    q = design.shape[1]
+    log_scale = theta[q] if len(theta) > q else 0.0
+    scale = np.exp(log_scale)
+    z = (time - design @ theta[:q]) / scale
+    with np.errstate(over="ignore"):
+        w = np.exp(z)
+    rest = w - event
+    slope = np.append(design.T @ rest / scale, (w * z - event * (z + 1)).sum())
+    curve = np.empty((q + 1, q + 1))
+    curve[:q, :q] = -(design.T * w) @ design / scale**2
+    curve[:q, q] = curve[q, :q] = -design.T @ (w * z + rest) / scale
+    curve[q, q] = (event * z - w * z**2 - w * z).sum()
+    value = float((event * (z - log_scale) - w).sum())
+    return value, slope[: len(theta)], curve[: len(theta), : len(theta)]
+
+
+def _newton(
+    likelihood: Callable[[Array], tuple[float, Array, Array]], theta: Array, n: int
+) -> tuple[Array, Array]:
+    """Return where a likelihood of n patients is largest, and the covariance there.
+
+    Raises
+    ------
+    ValueError
+        If no maximum is reached.
+    """
+    for _ in range(ROUNDS):
+        value, slope, curve = likelihood(theta)
+        if not (np.isfinite(slope).all() and np.isfinite(curve).all()):
+            break
+        if np.abs(slope).max() < FLAT * n:
+            return theta, np.linalg.inv(-curve)
+        # Away from the maximum the likelihood may curve upwards
+        least = np.linalg.eigvalsh(-curve)[0]
+        damping = max(0.0, SMALLEST_STEP * n - least)
+        step, share = np.linalg.solve(curve - damping * np.eye(len(theta)), slope), 1.0
+        while share > SMALLEST_STEP and not likelihood(theta - share * step)[0] >= value:
+            share /= 2
+        theta = theta - share * step
+    raise ValueError("its likelihood has no maximum that was reached")
+
+
+FITS: dict[str, Callable[..., Regression]] = {
+    "linear": _linear,
+    "logistic": _generalised(sm.families.Binomial),
+    "loglinear": _loglinear,
+    "poisson": _generalised(sm.families.Poisson),
+    "negative_binomial": _negative_binomial,
+    "cox": _cox,
+    "exponential": _accelerated(free=False),
+    "weibull": _accelerated(free=True),
+}
