@@ -30,6 +30,7 @@ from ssinfnet.mediation.columns import KINDS, typed_columns
 from ssinfnet.mediation.effects import ALPHA, FEWEST, mediate
 from ssinfnet.mediation.fit import fit_measures
 from ssinfnet.mediation.frames import chosen_columns, default_covariates
+from ssinfnet.mediation.imputation import imputed_tables, missing_patterns, pooled
 from ssinfnet.mediation.known_truth import (
     PLANTED,
     attenuations,
@@ -81,18 +82,21 @@ __all__ = [
     "fit_measures",
     "fit_paths",
     "forests",
+    "imputed_tables",
     "indirect_at_rho",
     "leave_one_group_out",
     "lesion_shares",
     "mask_agreement",
     "mediate",
     "mediators_by_masks",
+    "missing_patterns",
     "natural_effects",
     "natural_tables",
     "path_models",
     "paths_of",
     "phenotype_names",
     "planted_effects",
+    "pooled",
     "read_patients_table",
     "recovered_effects",
     "repeated",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
@@ -11,10 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
-from statsmodels.stats.multitest import multipletests
 
 from ssinfnet.mediation.collinearity import (
-    COLLINEAR,
     adjustment,
     centred,
     collinear_reason,
@@ -22,6 +20,9 @@ from ssinfnet.mediation.collinearity import (
     unexplained,
 )
 from ssinfnet.mediation.columns import typed_columns
+from ssinfnet.mediation.contrasts import with_contrasts
+from ssinfnet.mediation.decided import Drawing, decided, same_columns
+from ssinfnet.mediation.design import Design, clustered_slopes, sampling_design
 from ssinfnet.mediation.frames import (
     AnalysisFrame,
     analysis_frame,
@@ -30,7 +31,8 @@ from ssinfnet.mediation.frames import (
     kind_of,
     refuse_none,
 )
-from ssinfnet.mediation.regressions import indirect_effects, slopes, weighted_indirect_effects
+from ssinfnet.mediation.imputation import CompletedTables, pooled_rows
+from ssinfnet.mediation.regressions import slopes, weighted_indirect_effects
 from ssinfnet.mediation.resampling import DrawnEffects, drawn_weights, left_out_weights
 from ssinfnet.mediation.results import Mediation
 
@@ -38,12 +40,10 @@ __all__ = ["ALPHA", "FEWEST", "mediate"]
 
 Array = NDArray[np.float64]
 Adjustment = Literal["fdr_bh", "holm"]
-Drawing = tuple[pd.MultiIndex, DrawnEffects]  # pairs of exposure and mediator, and their draws
 
 ALPHA = 0.05
 FEWEST = 20  # patients of either class of a binary outcome (D-19)
 BETAS = ("beta11", "beta21", "beta31", "beta32")
-TESTED = ("beta11", "beta21", "beta32", "indirect")  # D-17
 
 
 def mediate(
@@ -54,8 +54,12 @@ def mediate(
     covariates: Sequence[str] = (),
     *,
     adjust_exposures: bool = False,
+    reference: Mapping[str, str] | None = None,
     kinds: Mapping[str, str] | None = None,
     missing: Sequence[float] | None = None,
+    imputations: int = 0,
+    cluster: str | None = None,
+    weights: str | None = None,
     adjustment: Adjustment = "fdr_bh",
     draws: int = 5000,
     interval: Literal["percentile", "bca"] = "percentile",
@@ -75,13 +79,25 @@ def mediate(
         One row a patient, indexed by patient; all columns below hold numbers.
     exposures, mediators, covariates : sequence of str
         Each pair of exposure and mediator is analysed by itself, beside all covariates, on the
-        patients who have this exposure.
+        patients who have this exposure. One that is a category becomes a contrast of each level
+        against one, ``stage: II against I``, beside its others.
     outcome : str
     adjust_exposures : bool
         Whether the other exposures are covariates too (D-90).
+    reference : mapping of str to str, optional
+        Exposure → the level compared with; by default the most frequent.
     kinds, missing
         What columns are, and which numbers mean a missing value, where `columns.typed_columns` is
         to take them for something else than they look (D-94).
+    imputations : int
+        Tables in which what is missing of exposures, mediators and covariates is imputed, and over
+        which results are pooled (D-132); 0 analyses the patients who have each mediator. Not for
+        textures, which a patient without lesion cannot have (D-19).
+    cluster : str, optional
+        Column, or name of the index, that rows of one patient or site share: errors are by
+        clusters, and the bootstrap draws clusters (D-133).
+    weights : str, optional
+        Column of sampling weights.
     adjustment : {"fdr_bh", "holm"}
         Of p values within each exposure (D-17). Mediators that are the same up to scale count once.
     draws : int
@@ -108,12 +124,13 @@ def mediate(
         p_beta21 and p_beta32); mediator_by_criterion (J: β11, β21 and β32 significant after
         adjustment, and |β11| > |β31|), mediator_by_joint_test; covariates_dropped, which among the
         patients of this mediator do not vary or follow from the covariates before them, separated
-        by commas; and reason, where a pair could not be analysed and all else is missing.
+        by commas; n_imputed and fraction_missing (of information, the larger of β21's and β32's)
+        with imputations; and reason, where a pair could not be analysed and all else is missing.
 
     Raises
     ------
     ValueError
-        See `frames.analysis_frame`.
+        See `frames.analysis_frame`, `design.sampling_design` and `contrasts.with_contrasts`.
     """
     if adjustment not in ("fdr_bh", "holm"):
         raise ValueError(f"adjustment must be fdr_bh or holm, got {adjustment!r}")
@@ -121,43 +138,118 @@ def mediate(
         raise ValueError(f"interval must be bca or percentile, got {interval!r}")
     refuse_none(exposures=exposures, mediators=mediators)
     check_names(table, [*exposures, outcome, *covariates, *mediators])
+    design, patients = sampling_design(table, cluster, weights), table.index
+    _check_patients(patients, design)
+    if design:  # whose rows are found again by their number
+        table = table.set_axis(pd.RangeIndex(len(table)))
+    table, siblings = with_contrasts(table, exposures, kinds or {}, reference or {})
+    named = {x: kind for x, kind in (kinds or {}).items() if x in siblings or x not in exposures}
+    exposures = list(siblings)
     roles = (dict.fromkeys(exposures, "exposure") | {outcome: "outcome"}
              | dict.fromkeys(covariates, "covariate")
              | dict.fromkeys(mediators, "mediator"))  # fmt: skip
-    table, taken = typed_columns(table, roles, kinds, missing)
-    frames = [
-        analysis_frame(table, own, outcome, mediators, [*covariates, *beside])
-        for own, beside in _exposure_groups(table, exposures, adjust_exposures)
-    ]
+    table, taken = typed_columns(table, roles, named, missing)
+    plan = _Plan(outcome, tuple(mediators), tuple(covariates),
+                 _exposure_groups(table, siblings, adjust_exposures),
+                 draws, interval, seed, fewest, design)  # fmt: skip
+    if imputations:
+        completed = CompletedTables.of(table, exposures, outcome, mediators, covariates,
+                                       imputations, seed)  # fmt: skip
+        share = -(-draws // imputations)
+        results = [
+            _analysed(
+                own, replace(plan, covariates=completed.covariates, draws=share, seed=seed + i)
+            )
+            for i, own in enumerate(completed.tables)
+        ]
+        found, drawings = pooled_rows([result[:2] for result in results])
+        found["n_imputed"] = completed.imputed_patients(found)
+        frames = results[0][2]
+    else:
+        found, drawings, frames = _analysed(table, plan)
     kind = kind_of(pd.concat([frame.values[outcome] for frame in frames]))
-    pieces, drawings = [], []
-    for frame in frames:
-        for names, known in complete_groups(frame.values[list(mediators)]):
-            own = replace(frame, values=frame.values[known], mediators=tuple(names))
-            rows, drawing = _group_effects(own, kind, draws, interval, seed, fewest)
-            drawings += [drawing] if drawing else []
-            pieces.append(rows.assign(same_as=rows["mediator"].map(_same_columns(own))))
-    found = pd.concat(pieces, ignore_index=True)
-    order = {pair: i for i, pair in enumerate((x, m) for x in exposures for m in mediators)}
-    place = [order[pair] for pair in zip(found["exposure"], found["mediator"], strict=True)]
-    found = found.iloc[np.argsort(place)].reset_index(drop=True)
     beside = tuple(name for name in frames[0].covariates if name not in exposures)
+    left_out = _left_out(frames, exposures)
+    if design:
+        left_out["patient"] = patients[left_out["patient"].to_numpy(dtype=int)]
     return Mediation(
-        _decided(found, drawings, adjustment, alpha), outcome, kind, beside,
-        adjust_exposures and len(exposures) > 1, adjustment, _left_out(frames, exposures), taken,
+        decided(found, drawings, adjustment, alpha), outcome, kind, beside,
+        adjust_exposures and len(exposures) > 1, adjustment, left_out, taken,
+        _notes(imputations, cluster, weights, design),
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is analysed, and how its draws are made."""
+
+    outcome: str
+    mediators: tuple[str, ...]
+    covariates: tuple[str, ...]
+    groups: list[tuple[list[str], list[str]]]  # exposures analysed together, exposures beside them
+    draws: int
+    interval: str
+    seed: int
+    fewest: int
+    design: Design | None
+
+
+def _check_patients(patients: pd.Index, design: Design | None) -> None:
+    """Raise ValueError where a patient has several rows, and nothing says that they are one's."""
+    if design is None and not patients.is_unique:
+        twice = patients[patients.duplicated()].unique().tolist()
+        raise ValueError(
+            f"patients {twice[:5]} occur more than once; keep one row a patient, or name as "
+            "cluster what their rows share"
+        )
+
+
+def _notes(
+    imputations: int, cluster: str | None, weights: str | None, design: Design | None
+) -> tuple[str, ...]:
+    """Return what is told of imputations, clusters and weights."""
+    notes = [f"pooled over {imputations} imputed tables (D-132)"] if imputations else []
+    if cluster is not None and design is not None:
+        notes.append(f"errors and draws by the {design.number} clusters of {cluster}")
+    return (*notes, *([f"weighted by {weights}"] if weights is not None else []))
+
+
 def _exposure_groups(
-    table: pd.DataFrame, exposures: Sequence[str], adjusted: bool
+    table: pd.DataFrame, siblings: Mapping[str, Sequence[str]], adjusted: bool
 ) -> list[tuple[list[str], list[str]]]:
     """Return exposures that are analysed together, and the exposures beside them.
 
     Those that the same patients have share their draws' sums of products.
     """
     if adjusted:
-        return [([own], [x for x in exposures if x != own]) for own in exposures]
-    return [(names, []) for names, _ in complete_groups(table[list(exposures)])]
+        return [([own], [x for x in siblings if x != own]) for own in siblings]
+    alone = [own for own, others in siblings.items() if not others]
+    together = [(names, []) for names, _ in complete_groups(table[alone])]
+    return together + [([own], list(others)) for own, others in siblings.items() if others]
+
+
+def _analysed(
+    table: pd.DataFrame, plan: _Plan
+) -> tuple[pd.DataFrame, list[Drawing], list[AnalysisFrame]]:
+    """Return the rows of all pairs in order, their draws, and the patients analysed."""
+    frames = [
+        analysis_frame(table, own, plan.outcome, plan.mediators, [*plan.covariates, *beside])
+        for own, beside in plan.groups
+    ]
+    kind = kind_of(pd.concat([frame.values[plan.outcome] for frame in frames]))
+    pieces, drawings = [], []
+    for frame in frames:
+        for names, known in complete_groups(frame.values[list(plan.mediators)]):
+            own = replace(frame, values=frame.values[known], mediators=tuple(names))
+            rows, drawing = _group_effects(own, kind, plan)
+            drawings += [drawing] if drawing else []
+            pieces.append(rows.assign(same_as=rows["mediator"].map(same_columns(own))))
+    found = pd.concat(pieces, ignore_index=True)
+    exposures = [name for own, _ in plan.groups for name in own]
+    order = {pair: i for i, pair in enumerate(product(sorted(exposures, key=list(table).index),
+                                                      plan.mediators))}  # fmt: skip
+    place = [order[pair] for pair in zip(found["exposure"], found["mediator"], strict=True)]
+    return found.iloc[np.argsort(place)].reset_index(drop=True), drawings, frames
 
 
 def _left_out(frames: Sequence[AnalysisFrame], exposures: Sequence[str]) -> pd.DataFrame:
@@ -173,7 +265,7 @@ def _left_out(frames: Sequence[AnalysisFrame], exposures: Sequence[str]) -> pd.D
 
 
 def _group_effects(
-    frame: AnalysisFrame, kind: str, draws: int, interval: str, seed: int, fewest: int
+    frame: AnalysisFrame, kind: str, plan: _Plan
 ) -> tuple[pd.DataFrame, Drawing | None]:
     """Return the rows of mediators that are known for the same patients, and their draws."""
     values, names = frame.values, list(frame.mediators)
@@ -182,7 +274,7 @@ def _group_effects(
     if kind == "binary":
         counted |= {"n_0": int((y == 0).sum()), "n_1": int((y == 1).sum())}
     adjusted = adjustment(values, frame.covariates)
-    of_exposures, of_mediators = _reasons(frame, adjusted.basis, kind, fewest)
+    of_exposures, of_mediators = _reasons(frame, adjusted.basis, kind, plan.fewest)
     rows = []
     for exposure, mediator in product(frame.exposures, names):
         reason = of_exposures[exposure] or of_mediators[mediator]
@@ -195,9 +287,10 @@ def _group_effects(
     if not (exposures and usable):
         return plain.reset_index(), None
     x, m = values[exposures].to_numpy(), values[usable].to_numpy()
-    estimated = [_effects(adjusted.basis, x[:, i], m, y, exposure, usable)
+    design = plan.design.at(values.index.to_numpy()) if plan.design else None
+    estimated = [_effects(adjusted.basis, x[:, i], m, y, exposure, usable, design)
                  for i, exposure in enumerate(exposures)]  # fmt: skip
-    drawn = _drawn(adjusted.basis, x, m, y, draws, interval, seed)
+    drawn = _drawn(adjusted.basis, x, m, y, plan, design)
     index = pd.MultiIndex.from_product([exposures, usable], names=["exposure", "mediator"])
     low, high = drawn.interval()
     tested = pd.DataFrame({"p_indirect": drawn.p(), "indirect_low": low, "indirect_high": high,
@@ -251,10 +344,11 @@ def _shared_reason(frame: AnalysisFrame, basis: Array, kind: str, fewest: int) -
 
 
 def _effects(
-    others: Array, x: Array, m: Array, y: Array, exposure: str, names: list[str]
-) -> pd.DataFrame:
+    others: Array, x: Array, m: Array, y: Array, exposure: str, names: list[str],
+    design: Design | None,
+) -> pd.DataFrame:  # fmt: skip
     """Return estimates, errors, p values and standardised effects of one exposure."""
-    fitted = slopes(others, x, m, y)
+    fitted = clustered_slopes(design, others, x, m, y) if design else slopes(others, x, m, y)
     rows = {}
     for name in BETAS:
         own = fitted[name]
@@ -267,6 +361,7 @@ def _effects(
     with np.errstate(invalid="ignore", divide="ignore"):
         rows["p_sobel"] = 2 * norm.sf(np.abs(rows["indirect"] / rows["indirect_se"]))
     rows["p_joint"] = np.fmax(rows["p_beta21"], rows["p_beta32"])
+    rows["residual_df"] = b.residual_df
     unit = x.std(ddof=1) / y.std(ddof=1)
     for effect in ("direct", "indirect", "total"):
         rows[f"{effect}_standardised"] = rows[effect] * unit
@@ -278,7 +373,7 @@ def _effects(
 
 
 def _drawn(
-    others: Array, x: Array, m: Array, y: Array, draws: int, interval: str, seed: int
+    others: Array, x: Array, m: Array, y: Array, plan: _Plan, design: Design | None
 ) -> DrawnEffects:
     """Return the indirect effects in each draw, exposure by exposure."""
 
@@ -286,74 +381,15 @@ def _drawn(
         found = weighted_indirect_effects(all_weights, others, x, m, y)
         return found.reshape(-1, x.shape[1] * m.shape[1])
 
-    if not draws:
+    if not plan.draws:
         return DrawnEffects.of(np.empty((0, x.shape[1] * m.shape[1])))
-    drawn = collected(drawn_weights(len(y), draws, seed))
-    if interval == "percentile":
+    if design:
+        drawing, left_out = design.drawn(plan.draws, plan.seed), design.left_out()
+        once = design.weights[None]
+    else:
+        drawing = drawn_weights(len(y), plan.draws, plan.seed)
+        left_out, once = left_out_weights(len(y)), np.ones((1, len(y)))
+    drawn = collected(drawing)
+    if plan.interval == "percentile":
         return DrawnEffects.of(drawn)
-    estimate = indirect_effects(others, x, m, y).ravel()
-    return DrawnEffects.corrected(drawn, estimate, collected(left_out_weights(len(y))))
-
-
-def _same_columns(frame: AnalysisFrame) -> dict[str, str]:
-    """Return mediator → the first one that is the same up to scale, sign and offset.
-
-    All patients of the frame have all of its mediators.
-    """
-    names = frame.mediators
-    m = frame.values[list(names)].to_numpy()
-    left = m - m.mean(axis=0) if len(m) else m
-    length = np.sqrt(np.square(left).sum(axis=0))
-    unit = left / np.where(length > 0, length, 1)
-    alike = np.abs(unit.T @ unit) > 1 - COLLINEAR
-    np.fill_diagonal(alike, True)
-    return dict(zip(names, (names[first] for first in alike.argmax(axis=0)), strict=True))
-
-
-def _decided(
-    found: pd.DataFrame, drawings: Sequence[Drawing], adjustment: str, alpha: float
-) -> pd.DataFrame:
-    """Return the rows with adjusted p values and intervals, and the two decisions.
-
-    The column ``same_as`` names the mediator that stands for each in the adjustment.
-    """
-    if not drawings:
-        reasons = found["reason"].unique().tolist()
-        raise ValueError(f"no mediator can be analysed: {reasons[:5]}")
-    for test in (*TESTED, "joint"):
-        found[f"p_{test}_adjusted"] = np.nan
-        for _, own in found.groupby("exposure", sort=False):
-            once = own[own["same_as"] == own["mediator"]]
-            p = once.set_index("mediator")[f"p_{test}"].dropna()
-            if p.empty:
-                continue
-            adjusted = pd.Series(multipletests(p, method=adjustment)[1], index=p.index)
-            found.loc[own.index, f"p_{test}_adjusted"] = own["same_as"].map(adjusted).to_numpy()
-    levels = {exposure: _level(own, adjustment, alpha)
-              for exposure, own in found.groupby("exposure", sort=False)}  # fmt: skip
-    bounds = []
-    for index, drawn in drawings:
-        low, high = drawn.interval(index.get_level_values("exposure").map(levels).to_numpy())
-        bounds.append(pd.DataFrame({"indirect_low_adjusted": low, "indirect_high_adjusted": high},
-                                   index=index))  # fmt: skip
-    found = found.join(pd.concat(bounds), on=["exposure", "mediator"])
-    significant = (found[[f"p_{test}_adjusted" for test in TESTED[:3]]] < alpha).all(axis=1)
-    smaller = found["beta11"].abs() > found["beta31"].abs()
-    found["mediator_by_criterion"] = significant & smaller
-    found["mediator_by_joint_test"] = found["p_joint_adjusted"] < alpha
-    last = ["covariates_dropped", "reason"]
-    return found[[*found.columns.drop([*last, "same_as"]), *last]]
-
-
-def _level(own: pd.DataFrame, adjustment: str, alpha: float) -> float:
-    """Return the level at which intervals of one exposure leave out 0 where adjusted p is small.
-
-    By Benjamini and Hochberg it is that of false coverage among those found (Benjamini & Yekutieli
-    2005); by Holm that of the last step which rejects.
-    """
-    once = own.loc[own["same_as"] == own["mediator"], ["p_indirect", "p_indirect_adjusted"]]
-    once = once.dropna()
-    tests, rejected = max(len(once), 1), int((once["p_indirect_adjusted"] < alpha).sum())
-    if adjustment == "fdr_bh":
-        return 1 - alpha * max(rejected, 1) / tests
-    return 1 - alpha / min(tests, tests - rejected + 1)
+    return DrawnEffects.corrected(drawn, collected([once])[0], collected(left_out))

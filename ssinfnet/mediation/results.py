@@ -36,6 +36,8 @@ class Mediation:
         reason names the exposures for which a patient was left out, unless it is all of them.
     columns : DataFrame
         What each column was taken for, see `columns.typed_columns`.
+    notes : tuple of str
+        Of imputed tables, clusters and weights.
     """
 
     table: pd.DataFrame
@@ -46,6 +48,7 @@ class Mediation:
     adjustment: str
     left_out: pd.DataFrame
     columns: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
     @property
     def model(self) -> str:
@@ -80,7 +83,8 @@ class Mediation:
 
     def _notes(self) -> list[str]:
         missing = self._by_mediator("reason")
-        notes = [f"{number} mediators not analysed: {why}" for why, number in missing.items()]
+        notes = list(self.notes)
+        notes += [f"{number} mediators not analysed: {why}" for why, number in missing.items()]
         notes += [
             f"covariate {names} dropped for {number} mediators: among their patients it does not "
             "vary, or follows from the covariates before it"

@@ -7,19 +7,25 @@ lavaan is ours: measures of fit, defined effects with their errors, and when a f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm
 from semopy import Model
 
 from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
 from ssinfnet.mediation.drawn_paths import drawn_covariances, mediator_slopes, outcome_slopes
+from ssinfnet.mediation.fiml import fit_full_information
 from ssinfnet.mediation.fit import fit_measures
-from ssinfnet.mediation.frames import analysis_frame
-from ssinfnet.mediation.html_tables import html_table
+from ssinfnet.mediation.frames import analysis_frame, covariate_columns, number_frame
+from ssinfnet.mediation.path_fit import (
+    ESTIMATES,
+    PathFit,
+    effects_table,
+    estimates_table,
+    with_own_names,
+)
 from ssinfnet.mediation.path_syntax import Paths, formula_names
 from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
 from ssinfnet.mediation.sandwich import robust_covariance
@@ -29,71 +35,11 @@ __all__ = ["NotConvergedError", "PathFit", "fit_paths"]
 Array = NDArray[np.float64]
 
 FLAT = 1e-5  # largest slope of the likelihood per patient that counts as its maximum
-ESTIMATES = ("lhs", "op", "rhs", "estimate", "se", "z", "p", "se_robust", "p_robust", "se_drawn",
-             "standardised")  # fmt: skip
-REJECTED_P, SMALLEST_CFI = 0.05, 0.95
 SMALLEST_EIGENVALUE = 1e-8  # of the correlation matrix
 
 
 class NotConvergedError(RuntimeError):
     """The likelihood has no maximum that was reached; there are no estimates."""
-
-
-@dataclass(frozen=True)
-class PathFit:
-    """A fitted path model; shows itself in Jupyter.
-
-    Attributes
-    ----------
-    estimates : DataFrame
-        ``lhs``, ``op`` (``~`` slope, ``~~`` residual variance or covariance), ``rhs``,
-        ``estimate``, ``se``, ``z`` and ``p`` of normal residuals, ``se_robust`` and ``p_robust``
-        (lavaan's MLR), ``se_drawn`` (bootstrap, of slopes) and ``standardised``.
-    effects : DataFrame
-        ``exposure``, ``through`` (a mediator, ``all mediators``, ``direct`` or ``total``),
-        ``estimate``, ``se``, ``z``, ``p``, ``se_robust`` and ``p_robust`` as above (delta method),
-        ``low`` and ``high`` (95 %, robust), ``standardised``, ``se_drawn``, ``drawn_low`` and
-        ``drawn_high`` (percentiles of the bootstrap) and ``draws`` that converged.
-    exposures : DataFrame
-        Pearson's r between the exposures, square.
-    measures : Series
-        See `fit_measures`.
-    syntax : str
-        The model in lavaan's words.
-    n : int
-        Patients, all with every variable.
-    left_out : int
-        Patients without one.
-    covariates_dropped : str
-        Covariates that do not vary or follow from those before them, separated by commas.
-    """
-
-    estimates: pd.DataFrame
-    effects: pd.DataFrame
-    exposures: pd.DataFrame
-    measures: pd.Series
-    syntax: str
-    n: int
-    left_out: int
-    covariates_dropped: str
-
-    @property
-    def verdict(self) -> str:
-        """``rejected: CFI …`` where the data contradict the model, else empty.
-
-        The χ² test rejects it at 0.05, and its CFI is below 0.95 (Hu & Bentler 1999).
-        """
-        rejected = self.measures["p"] < REJECTED_P and self.measures["CFI"] < SMALLEST_CFI
-        return f"rejected: CFI {self.measures['CFI']:.2f}" if rejected else ""
-
-    def _repr_html_(self) -> str:
-        found = self.measures
-        head = (
-            f"<p>{self.n} patients, {self.left_out} left out; χ² = {found['chi_square']:.2f}, "
-            f"{found['df']:.0f} df, CFI {found['CFI']:.3f}, RMSEA {found['RMSEA']:.3f}, "
-            f"SRMR {found['SRMR']:.3f}{'; ' + self.verdict if self.verdict else ''}</p>"
-        )
-        return head + html_table(self.effects) + html_table(self.estimates)
 
 
 def fit_paths(
@@ -103,6 +49,7 @@ def fit_paths(
     covariates: Sequence[str] = (),
     *,
     correlated: bool = True,
+    missing: Literal["complete", "fiml"] = "complete",
     draws: int = 1000,
     seed: int = 2021,
 ) -> PathFit:
@@ -111,7 +58,7 @@ def fit_paths(
     Parameters
     ----------
     table : DataFrame
-        One row a patient; those with a missing value are left out and counted.
+        One row a patient; those with a missing value are left out and counted, see `missing`.
     outcome : str
         Numbers; 0 and 1 are modelled linearly, the paper's choice.
     paths : mapping of str to sequence of str
@@ -121,6 +68,10 @@ def fit_paths(
         measures of fit are those of the whole model, in which their slopes are parameters too.
     correlated : bool
         Whether what exposures leave of the mediators may be correlated; eq 15 is silent.
+    missing : {"complete", "fiml"}
+        Patients with all variables, or all whose exposures and covariates are known: what is
+        missing of mediators and outcome then depends on what is known alone (missing at random),
+        errors are those of the observed information, and there is no bootstrap (D-132).
     draws, seed : int
         Of the bootstrap over patients; 0 draws none.
 
@@ -141,9 +92,11 @@ def fit_paths(
     if bare := [mediator for mediator, own in paths.items() if not own]:
         raise ValueError(f"each mediator needs an exposure; {bare} has none")
     exposures = list(dict.fromkeys(x for own in paths.values() for x in own))
+    if missing not in ("complete", "fiml"):
+        raise ValueError(f"missing must be complete or fiml, got {missing!r}")
     frame = analysis_frame(table, exposures, outcome, list(paths), covariates)
-    values = frame.values.dropna()
-    adjusted = adjustment(values, frame.covariates)
+    complete = frame.values.dropna()
+    adjusted = adjustment(complete, frame.covariates)
     kept = [name for name in frame.covariates if name not in adjusted.dropped]
     names = formula_names([outcome, *exposures, *paths, *kept])
     model = Paths(
@@ -152,36 +105,77 @@ def fit_paths(
         tuple(names[z] for z in kept), correlated,
     )  # fmt: skip
     variables = [outcome, *exposures, *paths]
-    data = values[variables].rename(columns=names)
+    data = complete[variables].rename(columns=names)
     rest = pd.DataFrame(unexplained(adjusted.basis, data.to_numpy()), data.index, data.columns)
     _check(data, rest, model, names)
+    if missing == "fiml":
+        numbers = number_frame(table, variables).join(covariate_columns(table, covariates))
+        known = numbers[[*exposures, *kept]].notna().all(axis=1)
+        values = numbers[known]
+        estimates, effects, measures = _by_full_information(
+            model, values[variables].rename(columns=names), values[kept]
+        )
+    else:
+        values = complete
+        estimates, effects, measures = _by_complete_rows(
+            model, data, rest, adjusted.basis, (draws, seed)
+        )
+    shown = {safe: name for name, safe in names.items()}
+    return PathFit(
+        with_own_names(estimates[[*ESTIMATES]], shown), with_own_names(effects, shown),
+        values[exposures].corr(), measures, model.lavaan(), len(values),
+        len(table) - len(values), adjusted.note,
+    )  # fmt: skip
+
+
+def _by_full_information(
+    model: Paths, data: pd.DataFrame, covariates: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    """Return estimates, effects and measures of fit of rows that are partly known."""
+    spread = data.std(ddof=0)
+    beside = (covariates - covariates.mean()) / covariates.std(ddof=0)
+    try:
+        fitted = fit_full_information(model, (data - data.mean()) / spread, beside)
+    except (ValueError, np.linalg.LinAlgError) as error:
+        raise NotConvergedError(f"the path model did not converge: {error}") from error
+    estimates = estimates_table(model, fitted.labels, fitted.covariances, spread, fitted.implied)
+    effects = effects_table(model, fitted.labels, fitted.covariances, spread, fitted.implied)
+    measures = fitted.measures.copy()
+    # The likelihood is of the data as they were
+    units = (data.notna().sum() * np.log(spread))[[*model.mediators, model.outcome]].sum()
+    measures["log_likelihood"] -= units
+    measures[["AIC", "BIC"]] += 2 * units
+    return estimates, effects, measures
+
+
+def _by_complete_rows(
+    model: Paths, data: pd.DataFrame, rest: pd.DataFrame, basis: Array, drawing: tuple[int, int]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    """Return estimates, effects and measures of fit of rows that are known as a whole.
+
+    `rest` is what the basis of constant and covariates leaves of the data.
+    """
     spread = rest.std(ddof=0)
     scaled = rest / spread
     fitted = _fit(model, scaled)
     sample, sigma = _with_covariates(
-        (data - data.mean()) / spread, adjusted.basis, _implied(fitted, list(data.columns))
+        (data - data.mean()) / spread, basis, _implied(fitted, list(data.columns))
     )
     labels = dict(zip(_active(fitted), fitted.param_vals, strict=True))
     classic = pd.DataFrame(np.linalg.inv(fitted.calc_fim()), list(labels), list(labels))
     errors = {"": classic, "_robust": robust_covariance(model, scaled, pd.Series(labels))}
-    shown = {safe: name for name, safe in names.items()}
-    estimates = _estimates(model, labels, errors, spread, sigma)
-    effects = _effects(model, labels, errors, spread, sigma)
-    if draws:
-        slopes = _drawn_slopes(model, adjusted.basis, scaled, draws, seed)
+    estimates = estimates_table(model, labels, errors, spread, sigma)
+    effects = effects_table(model, labels, errors, spread, sigma)
+    if drawing[0]:
+        slopes = _drawn_slopes(model, basis, scaled, *drawing)
         estimates["se_drawn"] = estimates["label"].map(_deviations(slopes)) * estimates["unit"]
         drawn = _drawn_effects(model, slopes, spread)
         effects["se_drawn"] = _deviations(drawn).to_numpy()
         effects["drawn_low"], effects["drawn_high"] = percentile_interval(drawn.to_numpy())
         effects["draws"] = np.isfinite(drawn.to_numpy()).sum(axis=0)
     outside = [name for name in sample if name not in (model.outcome, *model.mediators)]
-    return PathFit(
-        _named(estimates[[*ESTIMATES]], shown),
-        _named(effects, shown),
-        values[exposures].corr(),
-        fit_measures(sample, sigma, len(data), model.parameters(), outside, spread),
-        model.lavaan(), len(data), len(table) - len(data), adjusted.note,
-    )  # fmt: skip
+    measures = fit_measures(sample, sigma, len(data), model.parameters(), outside, spread)
+    return estimates, effects, measures
 
 
 def _with_covariates(
@@ -256,74 +250,9 @@ def _implied(fitted: Model, names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(sigma, index=observed, columns=observed).loc[names, names]
 
 
-def _tested(estimate: Array, errors: Mapping[str, Array]) -> dict[str, Array]:
-    """Return estimates with their classic (named "") and robust (``_robust``) errors and p."""
-    found = {"estimate": estimate}
-    for kind, se in errors.items():
-        z = estimate / se
-        found |= {f"se{kind}": se, f"z{kind}": z, f"p{kind}": 2 * norm.sf(np.abs(z))}
-    return found
-
-
 def _deviations(drawn: pd.DataFrame) -> pd.Series:
     """Return the standard deviation of each column over the draws that are usable."""
     return drawn.replace([np.inf, -np.inf], np.nan).std()
-
-
-def _estimates(
-    model: Paths, labels: Mapping[str, float], errors: Mapping[str, pd.DataFrame],
-    spread: pd.Series, sigma: pd.DataFrame,
-) -> pd.DataFrame:  # fmt: skip
-    """Return slopes, residual variances and covariances on the scale of the table."""
-    implied = np.sqrt(np.diag(sigma.to_numpy()))
-    deviation = dict(zip(sigma.index, implied, strict=True))
-    residual = {a: labels[label] for (a, b), label in model.covariances().items() if a == b}
-    rows = []
-    for (y, x), label in model.slopes().items():
-        unit = spread[y] / spread[x]
-        rows.append((y, "~", x, label, unit, deviation[x] / deviation[y]))
-    for (a, b), label in model.covariances().items():
-        unit = spread[a] * spread[b]
-        by = deviation[a] ** 2 if a == b else np.sqrt(residual[a] * residual[b])
-        rows.append((a, "~~", b, label, unit, 1 / by))
-    table = pd.DataFrame(rows, columns=["lhs", "op", "rhs", "label", "unit", "standard"])
-    found = table["label"].map(labels)
-    se = {kind: np.sqrt(table["label"].map(pd.Series(np.diag(own), own.index))) * table["unit"]
-          for kind, own in errors.items()}  # fmt: skip
-    table = table.assign(**_tested(found * table["unit"], se), se_drawn=np.nan)
-    table["standardised"] = found * table["standard"]
-    return table
-
-
-def _effects(
-    model: Paths, labels: Mapping[str, float], errors: Mapping[str, pd.DataFrame],
-    spread: pd.Series, sigma: pd.DataFrame,
-) -> pd.DataFrame:  # fmt: skip
-    """Return specific, summed, direct and total effects with delta-method errors."""
-    rows, gradients = [], []
-    y_deviation = np.sqrt(sigma.loc[model.outcome, model.outcome])
-    for x, through, products in model.defined():
-        slope = pd.Series(0.0, index=list(model.slopes().values()))
-        for product in products:
-            for label in product:
-                slope[label] += np.prod([labels[other] for other in product if other != label])
-        value = sum(np.prod([labels[label] for label in product]) for product in products)
-        unit = spread[model.outcome] / spread[x]
-        standard = np.sqrt(sigma.loc[x, x]) / y_deviation
-        rows.append((x, through, value * unit, unit, value * standard))
-        gradients.append(slope.to_numpy() * unit)
-    table = pd.DataFrame(rows, columns=["exposure", "through", "estimate", "unit", "standardised"])
-    gradient = np.stack(gradients)
-    own = slope.index
-    se = {kind: np.sqrt(np.einsum("ei,ij,ej->e", gradient, all_of.loc[own, own], gradient))
-          for kind, all_of in errors.items()}  # fmt: skip
-    table = table.assign(**_tested(table["estimate"].to_numpy(), se), draws=0)
-    reach = norm.ppf(0.975) * table["se_robust"]
-    table["low"], table["high"] = table["estimate"] - reach, table["estimate"] + reach
-    table[["se_drawn", "drawn_low", "drawn_high"]] = np.nan
-    return table[["exposure", "through", "estimate", "se", "z", "p", "se_robust", "p_robust",
-                  "low", "high", "standardised", "se_drawn", "drawn_low", "drawn_high",
-                  "draws"]]  # fmt: skip
 
 
 def _drawn_slopes(
@@ -360,9 +289,3 @@ def _drawn_effects(model: Paths, slopes: pd.DataFrame, spread: pd.Series) -> pd.
             for number, (x, _, products) in enumerate(model.defined())
         }
     )
-
-
-def _named(table: pd.DataFrame, shown: Mapping[str, str]) -> pd.DataFrame:
-    """Return the table with the columns' own names."""
-    words = [name for name in ("lhs", "rhs", "exposure", "through") if name in table]
-    return table.assign(**{name: table[name].map(lambda v: shown.get(v, v)) for name in words})

@@ -1,0 +1,151 @@
+"""Patients who are not independent or do not count alike: clusters and sampling weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ssinfnet.mediation.collinearity import COLLINEAR, independent_columns
+from ssinfnet.mediation.frames import number_frame
+from ssinfnet.mediation.regressions import Slopes
+from ssinfnet.mediation.resampling import drawn_weights, left_out_weights
+
+__all__ = ["Design", "clustered_slopes", "sampling_design"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Design:
+    """How some rows were sampled.
+
+    Attributes
+    ----------
+    clusters : ndarray of int, shape (n,)
+        Each row's, numbered from 0.
+    weights : ndarray of float, shape (n,)
+        How many patients each row stands for; 1 without sampling weights.
+    """
+
+    clusters: NDArray[np.intp]
+    weights: Array
+
+    def at(self, rows: NDArray[np.intp]) -> Design:
+        """Return the design of some of its rows, their clusters numbered anew."""
+        return Design(pd.factorize(self.clusters[rows])[0], self.weights[rows])
+
+    @property
+    def number(self) -> int:
+        """How many clusters there are."""
+        return int(self.clusters.max()) + 1 if len(self.clusters) else 0
+
+    def drawn(self, draws: int, seed: int) -> Iterator[Array]:
+        """Yield weights of rows in draws of clusters, as `resampling.drawn_weights` of patients."""
+        for counted in drawn_weights(self.number, draws, seed):
+            yield counted[:, self.clusters] * self.weights
+
+    def left_out(self) -> Iterator[Array]:
+        """Yield weights that leave out one cluster after the other."""
+        for counted in left_out_weights(self.number):
+            yield counted[:, self.clusters] * self.weights
+
+
+def sampling_design(table: pd.DataFrame, cluster: str | None, weights: str | None) -> Design | None:
+    """Return the design that two columns of a table describe, None where there is none.
+
+    Parameters
+    ----------
+    table : DataFrame
+    cluster : str, optional
+        Column, or name of the index, of what rows of one patient or site share.
+    weights : str, optional
+        Column of sampling weights.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, a cluster or weight is not known, or a weight is not above 0.
+    """
+    if cluster is None and weights is None:
+        return None
+    own = table if cluster != table.index.name else table.reset_index()
+    for name in (cluster, weights):
+        if name is not None and name not in own:
+            raise ValueError(f"the table lacks column {name!r} of clusters or weights")
+        if name is not None and own[name].isna().any():
+            raise ValueError(
+                f"{name!r} is not known for {own[name].isna().sum()} rows; drop them or fill it in"
+            )
+    codes = np.arange(len(own)) if cluster is None else pd.factorize(own[cluster])[0]
+    counted = np.ones(len(own))
+    if weights is not None:
+        counted = number_frame(table, [weights])[weights].to_numpy()
+        if (counted <= 0).any():
+            raise ValueError(f"weights {weights!r} must be above 0; got {counted.min():g}")
+    return Design(codes, counted)
+
+
+def clustered_slopes(
+    design: Design, others: Array, exposure: Array, mediators: Array, outcome: Array
+) -> dict[str, Slopes]:
+    """Fit the three regressions of `regressions.slopes` by weights, with errors by clusters.
+
+    Errors are those of Liang & Zeger (1986) with the factor G / (G - 1) · (n - 1) / (n - k) of G
+    clusters and k parameters, which R's ``sandwich`` calls HC1; degrees of freedom are G - 1, or
+    n - k where every row is a cluster.
+
+    Parameters
+    ----------
+    design : Design
+        Of these rows.
+    others, exposure, mediators, outcome : ndarray of float
+        As `regressions.slopes` takes them.
+
+    Returns
+    -------
+    dict
+        ``beta11``, ``beta21``, ``beta31`` and ``beta32`` → `Slopes`, both of whose errors are by
+        clusters.
+    """
+    root = np.sqrt(design.weights)
+    _, taken = independent_columns(others)
+    basis = np.linalg.qr(others[:, taken] * root[:, None])[0]
+    x, y, m = (_left(basis, (values - values.mean(axis=0)).T * root).T
+               for values in (exposure[:, None], outcome[:, None], mediators))  # fmt: skip
+    (n, k), q, codes = m.shape, basis.shape[1], design.clusters
+
+    def errors(estimate: Array, own: Array, rest: Array, parameters: int) -> Slopes:
+        total = np.zeros((design.number, k))
+        np.add.at(total, codes, own * rest)
+        factor = design.number / (design.number - 1) * (n - 1) / (n - parameters)
+        se = np.sqrt(factor * np.square(total).sum(axis=0)) / np.square(own).sum(axis=0)
+        df = n - parameters if design.number == n else design.number - 1
+        return Slopes(estimate, se, se, df)
+
+    def alone(response: Array) -> Slopes:
+        estimate = (x * response).sum(axis=0) / (x * x).sum()
+        return errors(estimate, np.repeat(x, k, axis=1), response - x * estimate, q + 1)
+
+    m_x = m - x * ((x * m).sum(axis=0) / (x * x).sum())
+    x_m = x - m * ((x * m).sum(axis=0) / np.square(m).sum(axis=0))
+    follows = np.square(m_x).sum(axis=0) <= COLLINEAR * np.square(m).sum(axis=0)
+    m_x[:, follows] = x_m[:, follows] = np.nan
+    mediated = (y * m_x).sum(axis=0) / np.square(m_x).sum(axis=0)
+    direct = (y * x_m).sum(axis=0) / np.square(x_m).sum(axis=0)
+    rest = y - x * direct - m * mediated
+    return {
+        "beta11": alone(np.repeat(y, k, axis=1)),
+        "beta21": alone(m),
+        "beta31": errors(direct, x_m, rest, q + 2),
+        "beta32": errors(mediated, m_x, rest, q + 2),
+    }
+
+
+def _left(basis: Array, rows: Array) -> Array:
+    """Return what an orthonormal basis leaves of some rows."""
+    rest = rows - (rows @ basis) @ basis.T
+    return rest - (rest @ basis) @ basis.T

@@ -1,0 +1,158 @@
+"""Missing values: patterns, imputed tables and full information, against R's mice and lavaan."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssinfnet.mediation import (
+    NotConvergedError,
+    fit_paths,
+    imputed_tables,
+    mediate,
+    missing_patterns,
+    pooled,
+)
+
+REFERENCE = Path(__file__).with_name("reference")
+
+
+@pytest.fixture
+def partly():
+    return pd.read_csv(REFERENCE / "partly_known.csv")
+
+
+def lavaans(name, model):
+    table = pd.read_csv(REFERENCE / name)
+    return table[table["model"] == model]
+
+
+PATHS = {
+    "full": ({"m1": ["x1", "x2"], "m2": ["x1", "x2"]}, (), True),
+    "restricted": ({"m1": ["x1"], "m2": ["x1", "x2"]}, (), False),
+    "covariate": ({"m1": ["x1"], "m2": ["x1"]}, ("x2",), True),
+}
+
+
+@pytest.mark.parametrize("model", PATHS)
+def test_full_information_is_lavaans(partly, model):
+    paths, covariates, correlated = PATHS[model]
+    fit = fit_paths(partly, "y", paths, covariates, correlated=correlated, missing="fiml")
+    theirs = lavaans("fiml_estimates.csv", model).set_index(["lhs", "op", "rhs"])
+    ours = fit.estimates.set_index(["lhs", "op", "rhs"])
+    compared = 0
+    for key in ours.index:
+        other = key if key in theirs.index else (key[2], key[1], key[0])
+        row = theirs.loc[other]
+        assert ours.loc[key, "estimate"] == pytest.approx(row["est"], rel=2e-4, abs=1e-5)
+        assert ours.loc[key, "se"] == pytest.approx(row["se"], rel=1e-3)
+        assert ours.loc[key, "se_robust"] == pytest.approx(row["se.mlr"], rel=1e-3)
+        assert ours.loc[key, "standardised"] == pytest.approx(row["std.all"], rel=1e-3, abs=1e-5)
+        compared += 1
+    assert compared >= 8
+    effects = fit.effects.set_index(["exposure", "through"])
+    for mediator in ("m1", "m2"):
+        row = theirs.xs(f"ind_x1_{mediator}", level=0).iloc[0]
+        own = effects.loc["x1", mediator]
+        assert own["estimate"] == pytest.approx(row["est"], rel=2e-4)
+        assert own["se"] == pytest.approx(row["se"], rel=1e-3)
+    measures = lavaans("fiml_fit.csv", model).set_index("measure")["value"]
+    for name, key in (("chi_square", "chisq"), ("df", "df"), ("CFI", "cfi"), ("TLI", "tli"),
+                      ("RMSEA", "rmsea"), ("log_likelihood", "logl"), ("AIC", "aic"),
+                      ("BIC", "bic"), ("parameters", "npar")):  # fmt: skip
+        assert fit.measures[name] == pytest.approx(measures[key], rel=1e-4, abs=1e-4)
+    assert fit.n == len(partly)
+
+
+def test_full_information_of_complete_rows_is_maximum_likelihood(partly):
+    complete = partly.dropna()
+    for model in ("restricted", "covariate"):
+        paths, covariates, correlated = PATHS[model]
+        ours, plain = (
+            fit_paths(complete, "y", paths, covariates, correlated=correlated, missing=missing,
+                      draws=0) for missing in ("fiml", "complete")
+        )  # fmt: skip
+        np.testing.assert_allclose(ours.effects["estimate"], plain.effects["estimate"], rtol=1e-5)
+        np.testing.assert_allclose(ours.effects["se_robust"], plain.effects["se_robust"], rtol=1e-4)
+        assert ours.measures["chi_square"] == pytest.approx(plain.measures["chi_square"], abs=1e-4)
+
+
+def test_what_cannot_be_fitted_by_full_information_is_said(partly):
+    with pytest.raises(ValueError, match="missing must be complete or fiml"):
+        fit_paths(partly, "y", {"m1": ["x1"]}, missing="pairwise")
+    with pytest.raises((ValueError, NotConvergedError)):
+        fit_paths(partly.assign(m2=partly["m1"]), "y", {"m1": ["x1"], "m2": ["x1"]}, missing="fiml")
+
+
+def test_rubins_rules_are_micess():
+    theirs = pd.read_csv(REFERENCE / "pooled.csv").set_index("term").loc["scalar"]
+    ours = pooled([0.41, 0.37, 0.45, 0.52, 0.33],
+                  np.sqrt([0.011, 0.012, 0.010, 0.013, 0.011]), 120 - 4)  # fmt: skip
+    for name, key in (("estimate", "estimate"), ("se", "se"), ("df", "df"),
+                      ("fraction_missing", "fmi")):  # fmt: skip
+        assert ours[name] == pytest.approx(theirs[key], rel=1e-8)
+
+
+def test_effects_over_imputed_tables_are_micess(partly):
+    theirs = pd.read_csv(REFERENCE / "pooled.csv").set_index("term")
+    found = mediate(partly, ["x1"], "y", ["m1", "m2"], ["x2"], imputations=30, draws=0)
+    rows = found.table.set_index("mediator")
+    for mediator in ("m1", "m2"):
+        for beta, term in (("beta21", f"{mediator} ~ x1 + x2"),
+                           ("beta32", f"y ~ x1 + x2 + {mediator}")):  # fmt: skip
+            row = theirs.loc[term]
+            # Both draw what is missing: a tenth of a standard error is what draws differ by
+            assert rows.loc[mediator, beta] == pytest.approx(row["estimate"], abs=0.25 * row["se"])
+            assert rows.loc[mediator, f"{beta}_se"] == pytest.approx(row["se"], rel=0.12)
+    assert rows["n"].tolist() == [partly["y"].notna().sum()] * 2
+    assert rows["n_imputed"].tolist() == [
+        int((partly["y"].notna() & partly[m].isna()).sum()) for m in ("m1", "m2")
+    ]
+    assert ((rows["fraction_missing"] > 0.05) & (rows["fraction_missing"] < 0.6)).all()
+    assert "pooled over 30 imputed tables" in found.text()
+
+
+def test_imputed_tables_keep_what_is_known_and_the_seed_decides(partly):
+    columns = list(partly)
+    first, same, other = (imputed_tables(partly, columns, 2, seed) for seed in (1, 1, 2))
+    known = partly.notna()
+    for table in first:
+        assert table.notna().all(axis=None)
+        pd.testing.assert_frame_equal(table.where(known), partly.where(known))
+    pd.testing.assert_frame_equal(first[1], same[1])
+    missing = ~known["m1"]
+    assert (first[0]["m1"][missing] != first[1]["m1"][missing]).all()
+    assert (first[0]["m1"][missing] != other[0]["m1"][missing]).all()
+    with pytest.raises(ValueError, match="imputations must be at least 1"):
+        imputed_tables(partly, columns, 0, 1)
+    with pytest.raises(ValueError, match="fewer than 3 patients"):
+        imputed_tables(partly.assign(m1=np.nan), columns, 1, 1)
+
+
+def test_a_table_without_missing_values_is_pooled_to_itself(clinic):
+    given = {"draws": 200, "seed": 5}
+    plain = mediate(clinic, ["age"], "severity", ["ggo_area"], ["hospital"], **given).table
+    once = mediate(clinic, ["age"], "severity", ["ggo_area"], ["hospital"], imputations=1, **given)
+    shared = [name for name in plain.select_dtypes("number") if not name.startswith("p_")]
+    np.testing.assert_allclose(once.table[shared], plain[shared], rtol=1e-9)
+    assert once.table["n_imputed"].item() == 0
+
+
+def test_the_draws_of_all_tables_make_interval_and_test(partly):
+    found = mediate(partly, ["x1", "x2"], "y", ["m1", "m2"], imputations=4, draws=400).table
+    assert found["draws"].tolist() == [400] * 4
+    outside = (found["indirect_low"] > 0) | (found["indirect_high"] < 0)
+    assert (outside == (found["p_indirect"] < 0.05)).all()
+    assert (found["indirect_low"] < found["indirect"]).all()
+
+
+def test_patterns_are_counted_and_named(partly):
+    found = missing_patterns(partly, ["x1", "m1", "y"])
+    assert found["patients"].sum() == len(partly)
+    assert found["share"].sum() == pytest.approx(1)
+    assert found.loc[0, "missing"] == "none"
+    both = partly["m1"].isna() & partly["y"].isna()
+    assert found.set_index("missing").loc["m1, y", "patients"] == both.sum()
+    wide = pd.DataFrame(np.nan, index=range(2), columns=[f"c{i}" for i in range(9)])
+    assert missing_patterns(wide, list(wide))["missing"].item().endswith("c5, 3 more")
