@@ -27,10 +27,12 @@ from ssinfnet.mediation.cohort import (
     written_names,
 )
 from ssinfnet.mediation.columns import KINDS, typed_columns
+from ssinfnet.mediation.directions import Directions, mediating_directions
 from ssinfnet.mediation.effects import ALPHA, FEWEST, mediate
 from ssinfnet.mediation.fit import fit_measures
 from ssinfnet.mediation.frames import chosen_columns, default_covariates
 from ssinfnet.mediation.imputation import imputed_tables, missing_patterns, pooled
+from ssinfnet.mediation.joint import composite_q, joint_mediators
 from ssinfnet.mediation.known_truth import (
     PLANTED,
     attenuations,
@@ -41,6 +43,7 @@ from ssinfnet.mediation.known_truth import (
     recovered_effects,
     slice_truth,
 )
+from ssinfnet.mediation.measurement_error import corrected_effects
 from ssinfnet.mediation.natural import EFFECTS, natural_effects
 from ssinfnet.mediation.patient_files import read_patients_table
 from ssinfnet.mediation.results import Mediation
@@ -59,6 +62,7 @@ __all__ = [
     "ALPHA",
     "ASSUMPTIONS",
     "CLOSED_FORM_EFFECTS",
+    "Directions",
     "EFFECTS",
     "FEWEST",
     "Forest",
@@ -73,6 +77,8 @@ __all__ = [
     "chosen_columns",
     "chosen_mediators",
     "closed_form_effects",
+    "composite_q",
+    "corrected_effects",
     "correlations",
     "covariates_of",
     "default_covariates",
@@ -84,10 +90,12 @@ __all__ = [
     "forests",
     "imputed_tables",
     "indirect_at_rho",
+    "joint_mediators",
     "leave_one_group_out",
     "lesion_shares",
     "mask_agreement",
     "mediate",
+    "mediating_directions",
     "mediators_by_masks",
     "missing_patterns",
     "natural_effects",
