@@ -19,7 +19,8 @@ Slices and patients
 
 Effects
     `mediate`, `fit_paths` : which phenotypes carry an exposure's effect; path models
-    `mediation` : natural effects, sensitivity, the whole analysis
+    `mediation` : natural effects, sensitivity, many mediators jointly
+    `analyse`, `write_analysis` : the whole analysis of a table, and its page
 
 Results
     `tables`, `plots` : one function a table, one a figure
@@ -36,7 +37,8 @@ __getattr__, __dir__, _names = lazy_loader.attach(
         "data": ["phantom"],
         "data.cohort": ["Cohort"],
         "inference.arrays": ["segment", "train"],
-        "mediation": ["fit_paths", "mediate"],
+        "mediation": ["analyse", "fit_paths", "mediate"],
+        "report.mediation_page": ["write_analysis"],
         "networks": ["Coach", "FCN8s", "InfNet", "UNet"],
         "patients": ["phenotypes", "severity"],
         "scans.prediction": ["predict"],

@@ -13,7 +13,7 @@ import typer
 from ssinfnet.study import paths
 
 __all__ = [
-    "VERBOSE_VARIABLE", "AsJson", "StudyName", "kinds", "listed", "models_of", "numbers",
+    "VERBOSE_VARIABLE", "AsJson", "StudyName", "listed", "models_of", "named_values", "numbers",
     "refusals", "study_names", "window",
 ]  # fmt: skip
 
@@ -70,8 +70,14 @@ def window(text: str | None) -> tuple[float, float] | None:
     return found[0], found[1]
 
 
-def kinds(named: list[str]) -> dict[str, str]:
-    """Return column → kind of texts such as "stage=category".
+def named_values(named: list[str], option: str, example: str) -> dict[str, str]:
+    """Return column → value of texts such as "stage=category".
+
+    Parameters
+    ----------
+    named : list of str
+    option, example : str
+        What an error says, such as ``--kind`` and "COLUMN=KIND, such as stage=category".
 
     Raises
     ------
@@ -79,7 +85,7 @@ def kinds(named: list[str]) -> dict[str, str]:
         If a text has no equals sign.
     """
     if bare := [one for one in named if "=" not in one]:
-        raise ValueError(f"--kind takes COLUMN=KIND, such as stage=category; got {bare[0]!r}")
+        raise ValueError(f"{option} takes {example}; got {bare[0]!r}")
     return dict(one.rsplit("=", 1) for one in named)
 
 

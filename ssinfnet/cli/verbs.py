@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 import ssinfnet
 from ssinfnet.cli import data_verbs, model_verbs, parsing
+from ssinfnet.cli.mediation import mediate_table
 from ssinfnet.study import config
 from ssinfnet.work import progress
 
@@ -219,88 +220,7 @@ def write_phantom(
         typer.echo(phantom.write_phantom(folder, settings))
 
 
-@app.command("mediate")
-def mediate_table(
-    table: Annotated[Path, typer.Argument(help="CSV of one row a patient")],
-    exposures: Annotated[
-        str,
-        typer.Option(help="columns, separated by commas; one that holds a comma in double quotes"),
-    ],
-    outcome: Annotated[str, typer.Option(help="a column")],
-    mediators: Annotated[str, typer.Option(help="columns or patterns such as 'ggo_*'")],
-    covariates: Annotated[
-        str | None,
-        typer.Option(
-            help="columns; text becomes categories; 'none' for none. By default the hospital, "
-            "centre or site of a table with several",
-            show_default=False,
-        ),
-    ] = None,
-    adjust_exposures: Annotated[
-        bool, typer.Option("--adjust-exposures", help="make the other exposures covariates too")
-    ] = False,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="COLUMN=KIND where a column is something else than said: continuous, count, "
-            "ordinal, binary, category, date or id; may be repeated"
-        ),
-    ] = None,
-    missing: Annotated[
-        str | None,
-        typer.Option(
-            help="numbers that mean a missing value, or 'none'; by default -99, -999 and -9999 of "
-            "columns in which nothing else is negative"
-        ),
-    ] = None,
-    patient: Annotated[str | None, typer.Option(help="column that names the patients")] = None,
-    adjustment: Annotated[
-        Literal["fdr_bh", "holm"], typer.Option(help="of p, within an exposure")
-    ] = "fdr_bh",
-    draws: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 5000,
-    interval: Annotated[
-        Literal["percentile", "bca"],
-        typer.Option(help="bca is too narrow for small tables"),
-    ] = "percentile",
-    seed: Annotated[int, typer.Option(help="of the draws")] = 2021,
-    to: Annotated[
-        Path | None,
-        typer.Option("--to", "-o", metavar="CSV", help="receives every test", show_default=False),
-    ] = None,
-) -> None:
-    """Test which columns carry the effect of exposures on an outcome.
-
-    Prints the mediators; every test goes to TABLE_mediation.csv, or where `--to` says. A file there
-    that ssinfnet did not write is not replaced; what it wrote is listed in written_files.json.
-    """
-    from ssinfnet import mediation
-    from ssinfnet.storage import artifacts
-    from ssinfnet.storage.written_files import WrittenFiles
-
-    to = to or table.with_name(f"{table.stem}_mediation.csv")
-    with parsing.refusals():
-        written = WrittenFiles.of(to.parent)
-        written.refuse_others([to.name])  # before the draws, which take minutes
-        patients = mediation.read_patients_table(table, patient)
-        tested = mediation.chosen_columns(patients, parsing.listed(mediators))
-        beside = (
-            mediation.default_covariates(patients, [*parsing.listed(exposures), outcome, *tested])
-            if covariates is None else parsing.listed(covariates.removeprefix("none"))
-        )  # fmt: skip
-        found = mediation.mediate(
-            patients, parsing.listed(exposures), outcome, tested, beside,
-            adjust_exposures=adjust_exposures, kinds=parsing.kinds(kind or []),
-            missing=None if missing is None else parsing.numbers(
-                missing.removeprefix("none"), float, "--missing takes numbers with commas between"
-            ),
-            adjustment=adjustment, draws=draws, interval=interval, seed=seed,
-        )  # fmt: skip
-    typer.echo(found.text())
-    with parsing.refusals(), written.replacing() as staged:
-        rows = found.table.to_csv(index=False, lineterminator="\n")
-        artifacts.write_text(staged / to.name, rows)
-    typer.echo(to)
-    typer.echo(mediation.ASSUMPTIONS)
+app.command("mediate")(mediate_table)
 
 
 @app.command("compare")

@@ -7,6 +7,7 @@ at once (`fit_paths`), thousands beside each other (`joint_mediators`), all of i
 makes an effect causal: see `ASSUMPTIONS`.
 """
 
+from ssinfnet.mediation.analysis import MediationAnalysis, analyse
 from ssinfnet.mediation.closed_form import CLOSED_FORM_EFFECTS, closed_form_effects
 from ssinfnet.mediation.cohort import (
     Forest,
@@ -69,9 +70,11 @@ __all__ = [
     "KINDS",
     "PLANTED",
     "Mediation",
+    "MediationAnalysis",
     "PAPERS_OUTCOME",
     "NotConvergedError",
     "PathFit",
+    "analyse",
     "analysis_table",
     "attenuations",
     "chosen_columns",

@@ -1,0 +1,173 @@
+"""`ssinfnet mediate`: mediation on a table of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ssinfnet.cli.parsing import listed, named_values, numbers, refusals
+
+__all__ = ["mediate_table"]
+
+
+def mediate_table(
+    table: Annotated[
+        Path, typer.Argument(help="one row a patient: .csv, .tsv, .txt, .xlsx or .parquet")
+    ],
+    exposures: Annotated[
+        str,
+        typer.Option(help="columns, separated by commas; one that holds a comma in double quotes"),
+    ],
+    outcome: Annotated[str, typer.Option(help="a column")],
+    mediators: Annotated[str, typer.Option(help="columns or patterns such as 'ggo_*'")],
+    covariates: Annotated[
+        str | None,
+        typer.Option(
+            help="columns; text becomes categories; 'none' for none. By default the hospital, "
+            "centre or site of a table with several",
+            show_default=False,
+        ),
+    ] = None,
+    adjust_exposures: Annotated[
+        bool, typer.Option("--adjust-exposures", help="make the other exposures covariates too")
+    ] = False,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="EXPOSURE=LEVEL that the other levels of a category are compared with, the most "
+            "frequent by default; may be repeated"
+        ),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="COLUMN=KIND where a column is something else than said: continuous, count, "
+            "ordinal, binary, category, date or id; may be repeated"
+        ),
+    ] = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            help="numbers that mean a missing value, or 'none'; by default -99, -999 and -9999 of "
+            "columns in which nothing else is negative"
+        ),
+    ] = None,
+    imputations: Annotated[
+        int, typer.Option(min=0, help="tables of multiple imputation; 0: patients with all values")
+    ] = 0,
+    cluster: Annotated[
+        str | None, typer.Option(help="column that rows of one patient or site share")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="column of sampling weights")] = None,
+    patient: Annotated[str | None, typer.Option(help="column that names the patients")] = None,
+    sheet: Annotated[str | None, typer.Option(help="of a workbook with several")] = None,
+    interaction: Annotated[
+        bool,
+        typer.Option(
+            "--interaction",
+            help="in the report's natural effects, let a mediator's slope depend on the exposure",
+        ),
+    ] = False,
+    reliability: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="MEDIATOR=SHARE of its variance that is not error, such as an ICC: the report "
+            "corrects its effects; may be repeated"
+        ),
+    ] = None,
+    adjustment: Annotated[
+        Literal["fdr_bh", "holm"], typer.Option(help="of p, within an exposure")
+    ] = "fdr_bh",
+    draws: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 5000,
+    interval: Annotated[
+        Literal["percentile", "bca"],
+        typer.Option(help="bca is too narrow for small tables"),
+    ] = "percentile",
+    seed: Annotated[int, typer.Option(help="of the draws")] = 2021,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", "-o", metavar="CSV", help="receives every test", show_default=False),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="folder for the whole analysis: one page with methods text and AGReMA checklist, "
+            "path model, natural effects, sensitivity, all mediators jointly, figures and tables",
+        ),
+    ] = None,
+) -> None:
+    """Test which columns carry the effect of exposures on an outcome.
+
+    Prints the mediators; every test goes to TABLE_mediation.csv, or where `--to` says. With
+    `--report` the whole analysis goes into a folder. A file there that ssinfnet did not write is
+    not replaced; what it wrote is listed in written_files.json.
+    """
+    from ssinfnet import mediation
+
+    asked: dict[str, Any] = {
+        "adjust_exposures": adjust_exposures, "imputations": imputations, "cluster": cluster,
+        "weights": weights, "adjustment": adjustment, "draws": draws, "interval": interval,
+        "seed": seed,
+    }  # fmt: skip
+    if to is None and report is None:
+        to = table.with_name(f"{table.stem}_mediation.csv")
+    with refusals():
+        asked["kinds"] = named_values(kind or [], "--kind", "COLUMN=KIND, such as stage=category")
+        asked["reference"] = named_values(reference or [], "--reference", "EXPOSURE=LEVEL")
+        if missing is not None:
+            asked["missing"] = numbers(
+                missing.removeprefix("none"), float, "--missing takes numbers with commas between"
+            )
+        shares = named_values(reliability or [], "--reliability", "MEDIATOR=SHARE")
+        _refuse_others(to, report)  # before the draws, which take minutes
+        patients = mediation.read_patients_table(table, patient, sheet)
+        patients.attrs["source"] = table.name
+        tested = mediation.chosen_columns(patients, listed(mediators))
+        beside = (
+            mediation.default_covariates(patients, [*listed(exposures), outcome, *tested])
+            if covariates is None else listed(covariates.removeprefix("none"))
+        )  # fmt: skip
+        given = (patients, listed(exposures), outcome, tested, beside)
+        if report is None:
+            found = mediation.mediate(*given, **asked)
+        else:
+            analysis = mediation.analyse(
+                *given, interaction=interaction,
+                reliability={name: float(share) for name, share in shares.items()}, **asked,
+            )  # fmt: skip
+            found = analysis.effects
+    typer.echo(found.text())
+    with refusals():
+        if to is not None:
+            _write_tests(found, to)
+        if report is not None:
+            from ssinfnet.report import mediation_page
+
+            typer.echo(mediation_page.write_analysis(analysis, report))
+    typer.echo(mediation.ASSUMPTIONS)
+
+
+def _refuse_others(to: Path | None, report: Path | None) -> None:
+    """Raise FileExistsError where a result would replace a file that is not ours."""
+    from ssinfnet.storage.written_files import WrittenFiles
+
+    if to is not None:
+        WrittenFiles.of(to.parent).refuse_others([to.name])
+    if report is not None:
+        from ssinfnet.report import mediation_page
+
+        WrittenFiles.of(report).refuse_others([mediation_page.PAGE])
+
+
+def _write_tests(found: Any, to: Path) -> None:
+    """Write every test as CSV."""
+    from ssinfnet.storage import artifacts
+    from ssinfnet.storage.written_files import WrittenFiles
+
+    with WrittenFiles.of(to.parent).replacing() as staged:
+        rows = found.table.to_csv(index=False, lineterminator="\n")
+        artifacts.write_text(staged / to.name, rows)
+    typer.echo(to)

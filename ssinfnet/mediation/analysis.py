@@ -1,0 +1,322 @@
+"""The whole analysis of a table: single and joint effects, path model, what they depend on.
+
+What single functions of this room answer is asked here in one order, of one table, with the same
+covariates, so that a page can be made of it (`report.mediation_page`). What an analysis cannot be
+made of is said with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ssinfnet.mediation.columns import typed_columns
+from ssinfnet.mediation.contrasts import with_contrasts
+from ssinfnet.mediation.directions import mediating_directions
+from ssinfnet.mediation.effects import mediate
+from ssinfnet.mediation.frames import chosen_columns, default_covariates
+from ssinfnet.mediation.imputation import missing_patterns
+from ssinfnet.mediation.joint import joint_mediators
+from ssinfnet.mediation.measurement_error import check_reliability, corrected_effects
+from ssinfnet.mediation.natural import natural_effects
+from ssinfnet.mediation.path_fit import PathFit
+from ssinfnet.mediation.patient_files import read_patients_table
+from ssinfnet.mediation.results import Mediation
+from ssinfnet.mediation.selection import correlations, filter_correlated
+from ssinfnet.mediation.sem import NotConvergedError, fit_paths
+from ssinfnet.mediation.sensitivity import e_value, indirect_at_rho, vanishing_rho
+
+__all__ = ["MediationAnalysis", "analyse"]
+
+MOST_PATHS = 6  # mediators of a path model
+MOST_PAIRS = 12  # of which natural effects and sensitivity are asked
+FEWEST_DIRECTIONS = 4  # mediators, of which components say less than they do
+INDEPENDENT = "made of independent rows that count alike, which clustered or weighted ones are not"
+NOBODY = "no mediator passes the criterion or the joint test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediationAnalysis:
+    """All that was asked of a table.
+
+    Attributes
+    ----------
+    effects : Mediation
+        Single mediators, see `effects.mediate`.
+    patterns : DataFrame
+        Of missing values, see `imputation.missing_patterns`.
+    chosen : DataFrame
+        Which mediators the filter of correlated ones keeps, see `selection.filter_correlated`.
+    r : DataFrame
+        Correlations of the mediators that pass, square.
+    paths : PathFit or None
+    natural : DataFrame
+        Natural effects of the pairs that pass, with E-values of risk ratios.
+    rho : DataFrame
+        See `sensitivity.vanishing_rho`.
+    curves : dict of str to DataFrame
+        Pair → effect over the correlation of errors, see `sensitivity.indirect_at_rho`.
+    joint : DataFrame
+        See `joint.joint_mediators`, exposure first.
+    directions : DataFrame
+        See `directions.mediating_directions`, exposure first.
+    corrected : DataFrame
+        See `measurement_error.corrected_effects`, exposure first; no rows without reliabilities.
+    reasons : dict of str to str
+        Of these → why there is nothing.
+    asked : dict
+        What was asked: source, rows, exposures, outcome, mediators, covariates and options.
+    """
+
+    effects: Mediation
+    patterns: pd.DataFrame
+    chosen: pd.DataFrame
+    r: pd.DataFrame
+    paths: PathFit | None
+    natural: pd.DataFrame
+    rho: pd.DataFrame
+    curves: dict[str, pd.DataFrame]
+    joint: pd.DataFrame
+    directions: pd.DataFrame
+    corrected: pd.DataFrame
+    reasons: dict[str, str]
+    asked: dict[str, Any]
+
+    def _repr_html_(self) -> str:
+        return self.effects._repr_html_()
+
+
+@dataclass
+class _Table:
+    """A table as the further analyses take it: typed, with contrasts, and its covariates."""
+
+    values: pd.DataFrame
+    outcome: str
+    mediators: list[str]
+    beside: dict[str, list[str]]  # exposure or contrast → covariates
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def of_each(self, name: str, analysis: Any) -> pd.DataFrame:
+        """Return the rows that an analysis gives for each exposure; a refusal is a row's reason."""
+        parts = []
+        for exposure in self.beside:
+            try:
+                own = analysis(exposure)
+            except (ValueError, NotConvergedError) as error:
+                own = pd.DataFrame([{"reason": str(error)}])
+            own = own.drop(columns="exposure", errors="ignore")
+            own.insert(0, "exposure", exposure)
+            parts.append(own)
+        found = pd.concat(parts, ignore_index=True)
+        if list(found) == ["exposure", "reason"]:
+            self.reasons[name] = "; ".join(dict.fromkeys(found["reason"]))
+            return pd.DataFrame()
+        return found
+
+
+def analyse(
+    table: pd.DataFrame | Path | str,
+    exposures: Sequence[str],
+    outcome: str,
+    mediators: Sequence[str],
+    covariates: Sequence[str] | None = None,
+    *,
+    patient: str | None = None,
+    sheet: str | None = None,
+    interaction: bool = False,
+    reliability: Mapping[str, float] | None = None,
+    **options: Any,
+) -> MediationAnalysis:
+    """Analyse a table as a whole.
+
+    Parameters
+    ----------
+    table : DataFrame or path
+        One row a patient; a path as `patient_files.read_patients_table` reads it.
+    exposures, mediators : sequence of str
+        Columns, or patterns such as ``ggo_*``.
+    outcome : str
+    covariates : sequence of str, optional
+        By default the hospital, centre or site of a table with several (D-90).
+    patient, sheet : str, optional
+        Of a path: the column that names the patients, the sheet of a workbook.
+    interaction : bool
+        Whether the mediator's slope in the outcome of natural effects depends on the exposure.
+    reliability : mapping of str to float, optional
+        Mediator → share of its variance that is not error; their effects are corrected.
+    **options
+        Of `effects.mediate`.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As `effects.mediate` and `patient_files.read_patients_table` raise.
+    """
+    source = (table.attrs.get("source", "a table") if isinstance(table, pd.DataFrame)
+              else Path(table).name)  # fmt: skip
+    if not isinstance(table, pd.DataFrame):
+        table = read_patients_table(Path(table), patient, sheet)
+    exposures, mediators = (chosen_columns(table, own) if not isinstance(own, str) else own
+                            for own in (exposures, mediators))  # fmt: skip
+    if covariates is None:
+        covariates = default_covariates(table, [*exposures, outcome, *mediators])
+    check_reliability(reliability or {}, mediators)
+    effects = mediate(table, exposures, outcome, mediators, covariates, **options)
+    own = _typed(table, exposures, outcome, mediators, covariates, options)
+    passing = effects.table[
+        effects.table["mediator_by_criterion"] | effects.table["mediator_by_joint_test"]
+    ].sort_values("p_indirect", kind="stable")
+    independent = options.get("cluster") is None and options.get("weights") is None
+    found = (_further(own, passing, interaction, reliability or {}, options) if independent
+             else _nothing(own, ("chosen", "paths", "natural", "rho", "joint", "directions",
+                                 "corrected"), INDEPENDENT))  # fmt: skip
+    used = [*dict.fromkeys([*exposures, outcome, *covariates, *mediators])]
+    asked = {
+        "source": source, "rows": len(table), "exposures": list(exposures), "outcome": outcome,
+        "mediators": list(mediators), "covariates": list(covariates), "interaction": interaction,
+        "reliability": dict(reliability or {}), **options,
+    }  # fmt: skip
+    return MediationAnalysis(effects=effects, patterns=missing_patterns(table, used),
+                             reasons=own.reasons, asked=asked, **found)  # fmt: skip
+
+
+def _typed(
+    table: pd.DataFrame, exposures: Sequence[str], outcome: str, mediators: Sequence[str],
+    covariates: Sequence[str], options: Mapping[str, Any],
+) -> _Table:  # fmt: skip
+    """Return the table that `effects.mediate` analyses, and what each exposure stands beside."""
+    kinds = options.get("kinds") or {}
+    whole, siblings = with_contrasts(table, exposures, kinds, options.get("reference") or {})
+    kinds = {
+        name: kind for name, kind in kinds.items() if name in siblings or name not in exposures
+    }
+    roles = (dict.fromkeys(siblings, "exposure") | {outcome: "outcome"}
+             | dict.fromkeys(covariates, "covariate")
+             | dict.fromkeys(mediators, "mediator"))  # fmt: skip
+    values, _ = typed_columns(whole, roles, kinds, options.get("missing"))
+    adjusted = options.get("adjust_exposures", False)
+    beside = {x: [*covariates, *([z for z in siblings if z != x] if adjusted else others)]
+              for x, others in siblings.items()}  # fmt: skip
+    return _Table(values, outcome, list(mediators), beside)
+
+
+def _nothing(own: _Table, names: Sequence[str], reason: str) -> dict[str, Any]:
+    """Return empty results, and say why of each."""
+    own.reasons |= dict.fromkeys(names, reason)
+    empty = {name: pd.DataFrame() for name in ("chosen", "r", "natural", "rho", "joint",
+                                               "directions", "corrected")}  # fmt: skip
+    return empty | {"paths": None, "curves": {}}
+
+
+def _further(
+    own: _Table, passing: pd.DataFrame, interaction: bool, reliability: Mapping[str, float],
+    options: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Return what is asked beyond single mediators."""
+    found = _nothing(own, (), "")
+    found |= _joint(own, options)
+    if reliability:
+        found["corrected"] = own.of_each("corrected", lambda x: corrected_effects(
+            own.values, x, own.outcome, reliability, own.beside[x],
+            draws=options.get("draws", 2000), seed=options.get("seed", 2021)))  # fmt: skip
+    else:
+        own.reasons["corrected"] = "no reliability of a mediator was given"
+    if passing.empty:
+        own.reasons |= dict.fromkeys(("chosen", "paths", "natural", "rho"), NOBODY)
+        return found
+    size = passing.groupby("mediator", sort=False)["indirect_standardised"]
+    shared = list(next(iter(own.beside.values()))) if len(own.beside) == 1 else [
+        name for name in next(iter(own.beside.values())) if name not in own.beside]  # fmt: skip
+    found["chosen"] = filter_correlated(own.values, size.apply(lambda e: e.abs().max()),
+                                        covariates=shared)  # fmt: skip
+    found["r"] = correlations(own.values, list(found["chosen"]["mediator"]), shared)
+    kept = found["chosen"].loc[found["chosen"]["kept"], "mediator"].tolist()
+    found["paths"] = _paths(own, passing, kept, shared, options)
+    pairs = list(passing[["exposure", "mediator"]].head(MOST_PAIRS).itertuples(index=False))
+    found["natural"] = pd.concat([_natural(own, *pair, interaction) for pair in pairs],
+                                 ignore_index=True)  # fmt: skip
+    found["rho"] = pd.concat([
+        vanishing_rho(own.values, [x], own.outcome, [m], own.beside[x]) for x, m in pairs
+    ], ignore_index=True)  # fmt: skip
+    standardised = passing.set_index(["exposure", "mediator"])["indirect_standardised"]
+    found["curves"] = _curves(found["rho"], standardised)
+    return found
+
+
+def _joint(own: _Table, options: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Return the joint analysis of all mediators, and their directions."""
+    seed, draws = options.get("seed", 2021), min(options.get("draws", 2000), 2000)
+    found = {"joint": pd.DataFrame(), "directions": pd.DataFrame()}
+    if len(own.mediators) < 2:
+        own.reasons |= dict.fromkeys(found, "there is one mediator")
+        return found
+    found["joint"] = own.of_each("joint", lambda x: joint_mediators(
+        own.values, x, own.outcome, own.mediators, own.beside[x], seed=seed))  # fmt: skip
+    if len(own.mediators) < FEWEST_DIRECTIONS:
+        own.reasons["directions"] = f"there are fewer than {FEWEST_DIRECTIONS} mediators"
+        return found
+    found["directions"] = own.of_each(
+        "directions",
+        lambda x: (
+            mediating_directions(
+                own.values, x, own.outcome, own.mediators, own.beside[x], draws=draws, seed=seed
+            ).effects
+        ),
+    )
+    return found  # fmt: skip
+
+
+def _paths(
+    own: _Table, passing: pd.DataFrame, kept: list[str], shared: list[str],
+    options: Mapping[str, Any],
+) -> PathFit | None:  # fmt: skip
+    """Fit the path model of the mediators that pass, the strongest first."""
+    paths: dict[str, tuple[str, ...]] = {}
+    for row in passing[passing["mediator"].isin(kept)].itertuples():
+        if row.mediator in paths or len(paths) < MOST_PATHS:
+            paths[row.mediator] = (*paths.get(row.mediator, ()), row.exposure)
+    try:
+        return fit_paths(
+            own.values, own.outcome, paths, shared, seed=options.get("seed", 2021),
+            draws=min(options.get("draws", 1000), 1000),
+            missing="fiml" if options.get("imputations") else "complete",
+        )  # fmt: skip
+    except (ValueError, NotConvergedError) as error:
+        own.reasons["paths"] = str(error)
+        return None
+
+
+def _natural(own: _Table, exposure: str, mediator: str, interaction: bool) -> pd.DataFrame:
+    """Return natural effects of a pair by the delta method, E-values beside risk ratios."""
+    try:
+        found = natural_effects(own.values, exposure, own.outcome, mediator, own.beside[exposure],
+                                interaction=interaction, draws=0)  # fmt: skip
+    except ValueError as error:
+        found = pd.DataFrame([{"reason": str(error)}])
+    else:
+        found = found.drop(columns=["drawn_low", "drawn_high", "draws"])
+        ratio = (found["effect"] == "indirect_risk_ratio") & found["estimate"].notna()
+        found[["e_value", "e_value_limit"]] = np.nan
+        if ratio.any():
+            values = found.loc[ratio, ["estimate", "low", "high"]].to_numpy(float).T
+            found.loc[ratio, ["e_value", "e_value_limit"]] = e_value(*values).to_numpy()
+    found.insert(0, "exposure", exposure)
+    found.insert(1, "mediator", mediator)
+    return found
+
+
+def _curves(rho: pd.DataFrame, standardised: pd.Series) -> dict[str, pd.DataFrame]:
+    """Return each pair's standardised effect over the correlation of the errors."""
+    grid = np.linspace(-0.95, 0.95, 191)
+    curves = {}
+    for row in rho[rho["rho"].notna()].itertuples():
+        scale = standardised[row.exposure, row.mediator] / row.rho  # at 0 it is the estimated one
+        curves[f"{row.exposure} → {row.mediator}"] = pd.DataFrame(
+            {"rho": grid, "indirect": indirect_at_rho(scale, 1.0, 1.0, row.rho, grid)}
+        )
+    return curves
