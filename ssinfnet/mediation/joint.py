@@ -3,7 +3,7 @@
 One at a time a phenotype mediates as soon as it is correlated with one that does. Here each is
 judged beside the others, in four steps of the HIMA family (Zhang et al. 2016; Perera et al. 2022):
 mediators that are nearly the same stand for each other; those that vary most with the exposure are
-kept, as many as patients allow; of the rest those that are most correlated with each, and those
+kept, as many as patients allow; of the rest the one that is most correlated with each, and those
 that a lasso finds to predict the outcome, are adjusted for (Belloni, Chernozhukov & Hansen 2014);
 least squares tests those that were kept.
 
@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 FDR = 0.1
 ALIKE = 0.95  # correlation from which mediators stand for each other
 HALF = 0.5  # p above which tests count as null when shares are estimated (Storey 2002)
-NEIGHBOURS = 2  # of each kept mediator that are adjusted for
+NEIGHBOURS = 1  # of each kept mediator that are adjusted for
 FEWEST_FREE = 1 / 3  # of the patients: degrees of freedom that the regression keeps
 PRODUCTS = 20000  # draws of the product of two normal slopes, for its interval
 LASSO_ROUNDS = 3  # in which the residual's spread, which sets the penalty, is estimated anew
