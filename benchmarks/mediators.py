@@ -18,14 +18,8 @@ import pandas as pd
 from ssinfnet.mediation import joint_mediators, mediate
 from ssinfnet.storage import artifacts
 
-GRID = (
-    (100, 200, 40),
-    (300, 200, 40),
-    (800, 200, 40),
-    (300, 2000, 10),
-    (800, 2000, 10),
-    (1500, 2000, 6),
-)  # patients, mediators, cohorts
+GRID = ((100, 200, 20), (300, 200, 40), (800, 200, 10), (300, 2000, 6), (800, 2000, 4),
+        (1500, 2000, 3))  # patients, mediators, cohorts  # fmt: skip
 CARRYING, ONE_SLOPE = 8, 30
 NEIGHBOURS, COMMON = 0.5, 0.3
 COLUMNS = ["patients", "mediators", "method", "cohorts", "power", "false_discovery_rate",

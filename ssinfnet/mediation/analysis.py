@@ -238,7 +238,7 @@ def _further(
     kept = found["chosen"].loc[found["chosen"]["kept"], "mediator"].tolist()
     found["paths"] = _paths(own, passing, kept, shared, options)
     pairs = list(passing[["exposure", "mediator"]].head(MOST_PAIRS).itertuples(index=False))
-    found["natural"] = pd.concat([_natural(own, *pair, interaction) for pair in pairs],
+    found["natural"] = pd.concat([_natural(own, x, m, interaction) for x, m in pairs],
                                  ignore_index=True)  # fmt: skip
     found["rho"] = pd.concat([
         vanishing_rho(own.values, [x], own.outcome, [m], own.beside[x]) for x, m in pairs

@@ -186,7 +186,7 @@ def closed_form_effects(
         If a model is unknown or does not fit the values, if `event` and model do not go together,
         and as `frames.analysis_frame` raises.
     """
-    names = [*covariates, *[event] * (event is not None)]
+    names = [*covariates, *([] if event is None else [event])]
     frame = analysis_frame(table, [exposure], outcome, [mediator], names)
     values = frame.values.dropna()
     beside = [name for name in frame.covariates if name != event]

@@ -87,7 +87,7 @@ def mediating_directions(
         raise ValueError(f"exposure {exposure!r} follows from the covariates among the "
                          f"{len(values)} patients with all mediators")  # fmt: skip
     rest = unexplained(extended(basis, x), values[list(mediators)].to_numpy())
-    usable = np.isfinite(rest).all(axis=0)
+    usable = np.asarray(np.isfinite(rest).all(axis=0))
     if not usable.any():
         raise ValueError("no mediator varies beside exposure and covariates")
     names = [name for name, is_usable in zip(mediators, usable, strict=True) if is_usable]

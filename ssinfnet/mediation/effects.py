@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -224,7 +224,9 @@ def _exposure_groups(
     if adjusted:
         return [([own], [x for x in siblings if x != own]) for own in siblings]
     alone = [own for own, others in siblings.items() if not others]
-    together = [(names, []) for names, _ in complete_groups(table[alone])]
+    together: list[tuple[list[str], list[str]]] = [
+        (names, []) for names, _ in complete_groups(table[alone])
+    ]
     return together + [([own], list(others)) for own, others in siblings.items() if others]
 
 
@@ -318,7 +320,7 @@ def _reasons(
         if not reason
     }
     for label, beside in bases.items():
-        follows = np.isnan(unexplained(beside, m)).all(axis=0)
+        follows = np.asarray(np.isnan(unexplained(beside, m)).all(axis=0))
         of_mediators |= {
             name: of_mediators[name] or f"follows exactly from {label}"
             for name, is_exact in zip(frame.mediators, follows, strict=True)
@@ -349,7 +351,7 @@ def _effects(
 ) -> pd.DataFrame:  # fmt: skip
     """Return estimates, errors, p values and standardised effects of one exposure."""
     fitted = clustered_slopes(design, others, x, m, y) if design else slopes(others, x, m, y)
-    rows = {}
+    rows: dict[str, Any] = {}
     for name in BETAS:
         own = fitted[name]
         rows |= {name: own.estimate, f"{name}_se": own.se, f"{name}_hc3": own.hc3,

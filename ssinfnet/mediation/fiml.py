@@ -288,7 +288,7 @@ def _measures(
 
 def _saturated(patients: _Patients) -> float:
     """Return the log-likelihood of regressions on all fixed columns, any covariance left."""
-    slopes = np.zeros((patients.values.shape[1], patients.fixed.shape[1]))
+    slopes: Array = np.zeros((patients.values.shape[1], patients.fixed.shape[1]))
     left = np.eye(len(slopes))
     before = -np.inf
     for _ in range(ROUNDS):

@@ -173,12 +173,12 @@ def pooled_rows(
     found = tables[0].copy()
     numbers = [name for name in found.select_dtypes("number") if name not in ("n", "n_0", "n_1")]
     found[numbers] = np.mean([own[numbers].to_numpy() for own in tables], axis=0)
-    missing = {}
+    missing: dict[str, Array] = {}
     for beta in BETAS:
         for error in ("se", "hc3"):
-            own = Pooled(*(np.stack([rows[name].to_numpy() for rows in tables])
-                           for name in (beta, f"{beta}_{error}")),
-                         found["residual_df"].to_numpy())  # fmt: skip
+            estimates, errors = (np.stack([rows[name].to_numpy() for rows in tables])
+                                 for name in (beta, f"{beta}_{error}"))  # fmt: skip
+            own = Pooled(estimates, errors, found["residual_df"].to_numpy())
             found[f"{beta}_{error}"] = own.se
             found[f"p_{beta}" if error == "se" else f"p_{beta}_hc3"] = own.p
             missing.setdefault(beta, own.fraction_missing)
@@ -187,17 +187,17 @@ def pooled_rows(
     found["indirect_se"] = np.hypot(a * found["beta32_se"], b * found["beta21_se"])
     found["p_sobel"] = 2 * norm.sf(np.abs(found["indirect"] / found["indirect_se"]))
     found["p_joint"] = np.fmax(found["p_beta21"], found["p_beta32"])
-    drawings = [
+    whole = [
         (own[0][0], DrawnEffects.of(np.concatenate([drawn.ordered for _, drawn in own])))
         for own in zip(*(drawings for _, drawings in results), strict=True)
     ]
-    for index, drawn in drawings:
+    for index, drawn in whole:
         low, high = drawn.interval()
         both = pd.DataFrame({"p_indirect": drawn.p(), "indirect_low": low, "indirect_high": high,
                              "draws": drawn.draws}, index=index)  # fmt: skip
         place = pd.MultiIndex.from_frame(found[["exposure", "mediator"]]).get_indexer(index)
         found.loc[place, list(both)] = both.to_numpy()
-    return found, drawings
+    return found, whole
 
 
 class Pooled:

@@ -8,8 +8,8 @@ that a lasso finds to predict the outcome, are adjusted for (Belloni, Chernozhuk
 least squares tests those that were kept.
 
 A mediator needs both slopes, so that "no mediator" is a composite hypothesis, of which the larger p
-is far from uniform. Its false discovery rate is estimated from the shares of the three ways in
-which a mediator can fail (Dai, Stanford & LeBlanc 2022; the family of DACT, Liu et al. 2022).
+is far from uniform. Its false discovery rate is estimated from the shares of mediators without
+either slope (after Dai, Stanford & LeBlanc 2022; the family of DACT, Liu et al. 2022).
 Mediators are kept by their slope on the exposure alone, so that the outcome's regression is not
 biased by the choice; their p on the exposure are taken given that they were kept.
 """
@@ -225,10 +225,10 @@ def _controls(design: Array, y: Array, rest: Array, most: int) -> NDArray[np.int
 def composite_q(p_alpha: Sequence[float] | Array, p_beta: Sequence[float] | Array) -> Array:
     """Return the false discovery rate at which each mediator is found by its larger p.
 
-    Of m mediators the larger p falls below t by chance with a share of at most t in those without
-    the first slope, or the second, or both, whose shares of m are estimated from the p above a half
-    (Storey 2002; Dai, Stanford & LeBlanc 2022). That those without both fall below t with t² alone
-    is not made use of: slopes of correlated mediators are not independent enough (D-135).
+    The larger p of a mediator without the first slope, or without the second, falls below t by
+    chance with a share of at most t; how many of either there are is estimated from the p above a
+    half (Storey 2002). Those without both are counted twice, where mixtures count them with t²:
+    slopes of correlated mediators are not independent enough for that (D-135).
 
     Parameters
     ----------
@@ -246,11 +246,9 @@ def composite_q(p_alpha: Sequence[float] | Array, p_beta: Sequence[float] | Arra
         return np.empty(0)
     null_first, null_second = (min((np.sum(p > HALF) + 1) / (m * (1 - HALF)), 1.0)
                                for p in (first, second))  # fmt: skip
-    both = np.sum((first > HALF) & (second > HALF)) / (m * (1 - HALF) ** 2)
-    both = min(both, null_first, null_second)
     larger = np.maximum(first, second)
     found = np.searchsorted(np.sort(larger), larger, side="right")
-    rate = m * min(null_first + null_second - both, 1.0) * larger / found
+    rate = m * (null_first + null_second) * larger / found
     order = np.argsort(-larger, kind="stable")
     q = np.empty(m)
     q[order] = np.minimum.accumulate(np.minimum(rate[order], 1.0))

@@ -47,7 +47,7 @@ def corrected_effects(
     exposure, outcome : str
     reliability : mapping of str to float
         Mediator → share of its variance over all patients that is not error, above 0 and at most 1,
-        such as the intraclass correlation of 11_phenotypes between annotated and predicted masks.
+        such as the intraclass correlation of 14_phenotypes between annotated and predicted masks.
     covariates : sequence of str
     draws, seed : int
         Of the bootstrap over patients, which takes the reliability for known; 0 draws none.

@@ -80,7 +80,8 @@ def fit_regression(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a fit that fails is told below, by its result
         try:
-            found = FITS[model](response, scaled, event)
+            seen = np.ones(len(response)) if event is None else event
+            found = FITS[model](response, scaled, seen)
         except (np.linalg.LinAlgError, ValueError) as error:
             raise NotFittedError(f"the {model} model has no finite solution ({error})") from error
     if not (np.isfinite(found.slopes).all() and np.isfinite(found.covariance).all()):
@@ -88,13 +89,13 @@ def fit_regression(
     return replace(found, slopes=back @ found.slopes, covariance=back @ found.covariance @ back.T)
 
 
-def _linear(y: Array, design: Array, event: Array | None) -> Regression:
+def _linear(y: Array, design: Array, event: Array) -> Regression:
     fit = sm.OLS(y, design).fit()
     return Regression(fit.params, fit.cov_params(), float(fit.mse_resid), int(fit.df_resid))
 
 
 def _generalised(family: Callable[[], sm.families.Family]) -> Callable[..., Regression]:
-    def fit(y: Array, design: Array, event: Array | None) -> Regression:
+    def fit(y: Array, design: Array, event: Array) -> Regression:
         found = sm.GLM(y, design, family=family()).fit(maxiter=200, tol=1e-12)
         if not found.converged or np.abs(found.params).max() > 1e3:
             raise ValueError("it did not converge")
@@ -103,7 +104,7 @@ def _generalised(family: Callable[[], sm.families.Family]) -> Callable[..., Regr
     return fit
 
 
-def _negative_binomial(y: Array, design: Array, event: Array | None) -> Regression:
+def _negative_binomial(y: Array, design: Array, event: Array) -> Regression:
     start = np.append(sm.GLM(y, design, family=sm.families.Poisson()).fit().params, 0.1)
     found = sm.NegativeBinomial(y, design).fit(start, method="newton", maxiter=200, disp=0)
     if not found.mle_retvals["converged"]:
@@ -112,7 +113,7 @@ def _negative_binomial(y: Array, design: Array, event: Array | None) -> Regressi
     return Regression(found.params[:q], found.cov_params()[:q, :q], 0.0, len(y) - q - 1)
 
 
-def _cox(y: Array, design: Array, event: Array | None) -> Regression:
+def _cox(y: Array, design: Array, event: Array) -> Regression:
     model = PHReg(y, design[:, 1:], status=event, ties="breslow")
 
     def likelihood(theta: Array) -> tuple[float, Array, Array]:
@@ -124,7 +125,7 @@ def _cox(y: Array, design: Array, event: Array | None) -> Regression:
     return Regression(np.append(0.0, slopes), covariance, 0.0, len(y) - len(slopes))
 
 
-def _loglinear(y: Array, design: Array, event: Array | None) -> Regression:
+def _loglinear(y: Array, design: Array, event: Array) -> Regression:
     """Fit log risks, which must stay below 0: scoring by itself steps beyond."""
     start = sm.GLM(y, design, family=sm.families.Poisson()).fit().params
     start[0] -= max((design @ start).max() + 0.01, 0.0)
@@ -145,7 +146,7 @@ def _loglinear(y: Array, design: Array, event: Array | None) -> Regression:
 def _accelerated(free: bool) -> Callable[..., Regression]:
     """Return the fit of log times with extreme-value errors, their scale free or 1."""
 
-    def fit(y: Array, design: Array, event: Array | None) -> Regression:
+    def fit(y: Array, design: Array, event: Array) -> Regression:
         time, q = np.log(y), design.shape[1]
         start = np.linalg.lstsq(design, time, rcond=None)[0]
         scale = [np.log(max((time - design @ start).std(), 1e-3))] if free else []
@@ -160,7 +161,7 @@ def _accelerated(free: bool) -> Callable[..., Regression]:
 
 
 def _accelerated_likelihood(
-    theta: Array, time: Array, design: Array, event: Array | None
+    theta: Array, time: Array, design: Array, event: Array
 ) -> tuple[float, Array, Array]:
     """Return log-likelihood, gradient and Hessian of slopes and, if free, log scale."""
     q = design.shape[1]
@@ -194,7 +195,7 @@ def _newton(
         if not (np.isfinite(slope).all() and np.isfinite(curve).all()):
             break
         if np.abs(slope).max() < FLAT * n:
-            return theta, np.linalg.inv(-curve)
+            return theta, np.asarray(np.linalg.inv(-curve), dtype=np.float64)
         # Away from the maximum the likelihood may curve upwards
         least = np.linalg.eigvalsh(-curve)[0]
         damping = max(0.0, SMALLEST_STEP * n - least)

@@ -145,11 +145,11 @@ def _tables(analysis: mediation.MediationAnalysis) -> dict[str, pd.DataFrame]:
     return {name: table for name, table in found.items() if len(table)}
 
 
-def _figures(analysis: mediation.MediationAnalysis) -> dict[str, tuple[Figure, str]]:
+def _figures(analysis: mediation.MediationAnalysis) -> dict[str, tuple[Any, str]]:
     """Return name → figure, and what it shows."""
     rows = analysis.effects.table
     rows = rows[rows["indirect_low_adjusted"].notna()]
-    found = {}
+    found: dict[str, tuple[Any, str]] = {}
     for number, exposure in enumerate(dict.fromkeys(rows["exposure"]), 1):
         own = rows[rows["exposure"] == exposure].nsmallest(SHOWN, "p_indirect")
         own = own.assign(family="Mediators", stable=True)
@@ -161,12 +161,13 @@ def _figures(analysis: mediation.MediationAnalysis) -> dict[str, tuple[Figure, s
         found["correlations"] = plots.plot_correlations(analysis.r, {}), "Correlated mediators"
     if analysis.paths is not None:
         fit = analysis.paths
+        measures = f"{fit.n:,} patients; CFI {fit.measures['CFI']:.2f}"
         figure = plots.plot_paths(fit.estimates, fit.exposures, analysis.effects.outcome, {},
-                                  fit.verdict)  # fmt: skip
+                                  fit.verdict, measures)  # fmt: skip
         found["path_model"] = figure, "The path model with standardised estimates"
     if analysis.curves:
-        figure = plots.plot_rho(analysis.curves).figure
-        found["sensitivity"] = figure, "Indirect effects over the correlation of the errors"
+        sensitivity = plots.plot_rho(analysis.curves).figure
+        found["sensitivity"] = sensitivity, "Indirect effects over the correlation of the errors"
     return found
 
 
