@@ -293,7 +293,7 @@ def _saturated(patients: _Patients) -> float:
     before = -np.inf
     for _ in range(ROUNDS):
         filled, spread, likelihood = _expected(slopes, left, patients)
-        slopes = np.linalg.lstsq(patients.fixed, filled, rcond=None)[0].T
+        slopes = np.asarray(np.linalg.lstsq(patients.fixed, filled, rcond=None)[0].T, np.float64)
         rest = filled - patients.fixed @ slopes.T
         left = (rest.T @ rest + spread.sum(axis=0)) / len(rest)
         if likelihood - before < SETTLED:

@@ -30,6 +30,10 @@ HEADS = {
                 "indirect_high_adjusted", "indirect_standardised", "p_indirect_adjusted",
                 "p_joint_adjusted", "direct", "total", "mediator_by_criterion",
                 "mediator_by_joint_test", "reason"],
+    "joint": ["exposure", "mediator", "same_as", "alpha", "p_alpha", "beta", "p_beta", "indirect",
+              "low", "high", "q", "mediates", "reason"],
+    "directions": ["exposure", "mediator", "explained", "n", "indirect", "indirect_low_adjusted",
+                   "indirect_high_adjusted", "p_indirect_adjusted", "largest", "reason"],
 }  # fmt: skip
 ABOUT = {
     "columns": ("What each column was taken for", ""),
@@ -84,8 +88,8 @@ def write_analysis(analysis: mediation.MediationAnalysis, folder: Path | str) ->
         figures = {}
         for name, (figure, text) in _figures(analysis).items():
             with _closing(figure):
-                figure.savefig(staged / f"{name}.pdf")
-                figure.savefig(staged / f"{name}.png", dpi=PNG_DPI)
+                figure.savefig(staged / f"{name}.pdf", bbox_inches="tight")
+                figure.savefig(staged / f"{name}.png", dpi=PNG_DPI, bbox_inches="tight")
             figures[name] = _image(staged / f"{name}.png", text)
         artifacts.write_text(staged / "methods.txt", "\n\n".join(methods_text(analysis)) + "\n")
         artifacts.write_text(staged / PAGE, _page(analysis, found, figures))
