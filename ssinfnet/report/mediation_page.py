@@ -1,6 +1,6 @@
 """One page of a table's whole mediation analysis, and its tables and figures as files.
 
-The page needs no other file, no network and no script, like that of a study.
+The page needs no other file and no network, like that of a study.
 """
 
 from __future__ import annotations
