@@ -77,7 +77,7 @@ def test_a_job_runs_through_slurm_and_leaves_its_notebook(checkout):
 
 def test_a_training_asks_for_what_it_needs_and_if_it_fails_again_for_more_time(checkout):
     notebook = checkout / "notebooks" / "01_lung_field.ipynb"
-    notebook.write_text(notebook.read_text().replace("import torch", "import torch; 1 / 0"))
+    notebook.write_text(notebook.read_text().replace("session = ", "1 / 0; session = "))
     run = submit(checkout, "papermill_runs/smoke_set3/01_lung_field.ipynb", "--retries", "1")
     assert run.returncode != 0
     first, second = (checkout / "slurm" / "asked").read_text().splitlines()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssinfnet.storage import untrusted
+from ssinfnet.storage import untrusted_weights
 
 __all__ = [
     "ConvNorm",
@@ -242,10 +242,10 @@ def read_published(file: str | Path, network: str) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        untrusted.check_safetensors(path)
+        untrusted_weights.check_safetensors(path)
         read = load_file
     else:
-        untrusted.check_torch_file(path)
+        untrusted_weights.check_torch_file(path)
 
         # Tensors alone: whatever else a pickle would build or run is refused.
         # From memory, where a length in a broken file takes no more than the file has.

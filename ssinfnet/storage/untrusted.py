@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
+    "MOST_BYTES",
+    "MOST_HEADER_BYTES",
     "UnreadableFile",
     "check_dicom",
-    "check_safetensors",
-    "check_torch_file",
+    "refuse_bomb",
     "refuse_large_slice",
     "refuse_large_slice_file",
     "refuse_large_volume",
@@ -264,7 +265,7 @@ def read_excel(path: Path, **options: Any) -> dict[str, pd.DataFrame]:
     try:
         with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
             members = archive.infolist()
-            _refuse_bomb(path, members)
+            refuse_bomb(path, members)
         if sum(member.file_size for member in members) > MOST_TEXT_BYTES:
             raise UnreadableFile(f"{path} unpacks to more than {MOST_TEXT_BYTES} bytes")
         return pd.read_excel(path, sheet_name=None, engine="openpyxl", **options)
@@ -309,7 +310,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
             members = archive.infolist()
-            _refuse_bomb(path, members)
+            refuse_bomb(path, members)
             return {
                 member.filename.removesuffix(".npy"): _array(path, archive.read(member))
                 for member in members
@@ -320,7 +321,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         raise UnreadableFile(f"{path} cannot be read as NPZ ({error})") from error
 
 
-def _refuse_bomb(path: Path, members: list[zipfile.ZipInfo]) -> None:
+def refuse_bomb(path: Path, members: list[zipfile.ZipInfo]) -> None:
     """Refuse an archive that unpacks to more than is taken, or than deflate can pack."""
     total = sum(member.file_size for member in members)
     packed = sum(member.compress_size for member in members)
@@ -368,45 +369,3 @@ def read_parquet(path: Path) -> pd.DataFrame:
         raise
     except Exception as error:  # pyarrow has errors of its own, and pandas' metadata are JSON
         raise UnreadableFile(f"{path} cannot be read as Parquet ({error})") from error
-
-
-def check_safetensors(path: Path) -> None:
-    """Refuse a file of weights that is too large, or whose header is.
-
-    Raises
-    ------
-    UnreadableFile
-        In those cases, and where the header would go beyond the file.
-    """
-    size = _refuse_large_weights(path)
-    with path.open("rb") as stream:
-        header = int.from_bytes(stream.read(8), "little")
-    if not 0 < header <= min(MOST_HEADER_BYTES, size - 8):
-        raise UnreadableFile(
-            f"{path} is truncated or no safetensors file (its header: {header} bytes)"
-        )
-
-
-def check_torch_file(path: Path) -> None:
-    """Refuse a ``.pth`` file that is, or would unpack to, more than is taken.
-
-    Raises
-    ------
-    UnreadableFile
-        In those cases.
-    """
-    _refuse_large_weights(path)
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                _refuse_bomb(path, archive.infolist())
-    except UnreadableFile:
-        raise
-    except Exception as error:  # zipfile fails in many ways
-        raise UnreadableFile(f"{path} is no whole file of weights ({error})") from error
-
-
-def _refuse_large_weights(path: Path) -> int:
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise UnreadableFile(f"{path} has {size} bytes; at most {MOST_BYTES} are taken")
-    return size

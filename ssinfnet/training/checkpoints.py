@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ssinfnet.storage import artifacts, untrusted
+from ssinfnet.storage import artifacts, untrusted_weights
 
 __all__ = [
     "Checkpoint",
@@ -77,7 +77,7 @@ def read(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}; run the training that writes it first")
-    untrusted.check_safetensors(path)
+    untrusted_weights.check_safetensors(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as stored:
             metadata = stored.metadata() or {}
