@@ -164,7 +164,7 @@ def public(real_data):
     """The cohort of the public part of data set 1."""
     if not (real_data / "medseg").is_dir():
         pytest.skip(f"no Med-Seg volumes at {real_data / 'medseg'}")
-    return cohort.build(load_study("paper_public_cpu"), real_data)
+    return cohort.build(load_study("paper_public"), real_data)
 
 
 def test_the_real_volumes_are_five_patients(public):
@@ -195,6 +195,17 @@ def test_each_real_split_has_single_slices_and_a_volume_with_both_classes(public
     assert (rows["source"] == "covid_semiseg").sum() >= 9
 
 
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_each_real_split_of_the_small_study_has_both_classes_too(real_data, public, split):
+    small = cohort.build(load_study("paper_public_cpu"), real_data)
+    rows = small.with_classes(split)
+    assert rows["has_ggo"].any()
+    assert rows["has_consolidation"].any()
+    volumes = small.of_split(split).query("source == 'medseg'")
+    assert volumes.groupby("scan_id").size().max() <= 60
+    assert volumes["patient_id"].nunique() == {"train": 3}.get(split, 1)
+
+
 def test_the_real_slices_whose_class_was_guessed_serve_stage_1_only(public):
     lesions = public.slices[public.slices["has_lesion"].fillna(False).astype(bool)]
     unknown = lesions[lesions["has_ggo"].isna()]
@@ -208,4 +219,4 @@ def test_the_real_volumes_2_and_3_are_found_and_refused(real_data, public, tmp_p
     apart = volumes.assign(patient_id=volumes["scan_id"]).reset_index(drop=True)
     separate = cohort.Cohort(apart, public.exclusions, public.folders, public.notes)
     with pytest.raises(ValueError, match="39 of 39 slices of rp_2 recur in rp_3"):
-        preparation.prepare_slices(separate, load_study("paper_public_cpu"), tmp_path, {})
+        preparation.prepare_slices(separate, load_study("paper_public"), tmp_path, {})
