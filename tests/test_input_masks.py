@@ -122,12 +122,26 @@ def test_contours_that_do_not_lie_on_the_image_are_listed(tmp_path, contour, mes
 
 
 def test_a_dicom_seg_of_another_image_is_listed(tmp_path):
-    write_series(tmp_path / "images" / "a")
+    same = {"FrameOfReferenceUID": "1.2.3"}
+    write_series(tmp_path / "images" / "a", **same)
     write_series(tmp_path / "images" / "b")
-    other = write_series(tmp_path / "other", PixelSpacing=[0.4, 0.35])[0].parent
+    other = write_series(tmp_path / "other", PixelSpacing=[0.4, 0.35], **same)[0].parent
     write_seg(tmp_path / "lesions" / "a.dcm", other, {"lesion": GGO})
     listing = volumes.list_slices(tmp_path)
     assert "pixels of another size" in listing.exclusions["reason"].item()
+    assert listing.slices["labelled"].sum() == 0
+
+
+def test_a_dicom_seg_of_another_patient_on_the_same_grid_is_listed(tmp_path):
+    write_series(tmp_path / "images" / "a")
+    write_series(tmp_path / "images" / "b")
+    path = tmp_path / "classes" / "a.dcm"
+    write_seg(path, tmp_path / "images" / "a", {"ggo": GGO})
+    data = pydicom.dcmread(path)
+    data.FrameOfReferenceUID = pydicom.uid.generate_uid()
+    data.save_as(path)
+    listing = volumes.list_slices(tmp_path)
+    assert "is of another patient or visit" in listing.exclusions["reason"].item()
     assert listing.slices["labelled"].sum() == 0
 
 

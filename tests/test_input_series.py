@@ -12,6 +12,7 @@ from scan_files import HU, write_nifti, write_series
 from typer.testing import CliRunner
 
 from ssinfnet.cli import app
+from ssinfnet.data.sources.volume_files import read_volume
 from ssinfnet.scans import choose_series, find_scans
 from ssinfnet.scans.predicted_files import predict_into
 
@@ -127,3 +128,22 @@ def test_a_scan_has_one_identity_whatever_it_is_called_and_lies_beside(tmp_path,
     expected = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
     assert rows["b_s"]["identity"] == rows["c_s"]["identity"] == expected
     assert rows["ct"]["series_uid"] is None
+
+
+def test_a_slice_with_a_dot_in_front_of_its_name_is_a_slice(tmp_path):
+    write_series(tmp_path / "a")
+    files = sorted((tmp_path / "a").iterdir())
+    files[-1].rename(files[-1].with_name(f".{files[-1].name}"))
+    (tmp_path / "a" / f"._{files[0].name}").write_bytes(b"a note of macOS")
+    volume = read_volume(tmp_path / "a")
+    assert len(volume.slices) == len(files)
+    assert volume.left_out == ()
+
+
+def test_a_series_in_a_folder_with_a_latin_1_name_is_read(tmp_path):
+    folder = tmp_path / b"M\xfcller".decode(errors="surrogateescape")
+    write_series(folder)
+    write_series(tmp_path / "plain")
+    np.testing.assert_array_equal(
+        read_volume(folder).slices, read_volume(tmp_path / "plain").slices
+    )

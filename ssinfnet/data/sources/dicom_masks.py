@@ -68,6 +68,7 @@ def read_parts(path: Path, image: Volume) -> dict[str, NDArray[np.bool_]]:
         untrusted.check_dicom(path)
         # From memory, since an element may claim more bytes than there are.
         data = pydicom.dcmread(io.BytesIO(path.read_bytes()))
+        _refuse_another_frame(path, data, image)
         masks = _segments if data.get("Modality") == "SEG" else _regions
         shape = image.slices.shape[::-1]  # columns, rows, slices, as the canonical affine counts
         found: dict[str, NDArray[np.bool_]] = {}
@@ -80,6 +81,25 @@ def read_parts(path: Path, image: Volume) -> dict[str, NDArray[np.bool_]]:
     if not found:
         raise UnreadableFile(f"{path} holds no segment or contour")
     return {name: mask[::-1, ::-1].transpose(2, 1, 0) for name, mask in found.items()}
+
+
+def _refuse_another_frame(path: Path, data: Any, image: Volume) -> None:
+    """Refuse a mask of another patient or visit: grids of one scanner often agree, these do not."""
+    import pydicom
+
+    if not image.files:  # no DICOM series, so nothing to compare
+        return
+    header = pydicom.dcmread(
+        image.files[0], specific_tags=["FrameOfReferenceUID"], stop_before_pixels=True, force=True
+    )
+    its = header.get("FrameOfReferenceUID")
+    referenced = data.get("ReferencedFrameOfReferenceSequence") or ()
+    named = {one.get("FrameOfReferenceUID") for one in (data, *referenced)} - {None, ""}
+    if its and named and its not in named:
+        raise UnreadableFile(
+            f"{path} was drawn in frame of reference {', '.join(sorted(named))}; the image's is "
+            f"{its}, so it is of another patient or visit"
+        )
 
 
 def _segments(path: Path, data: Any, image: Volume) -> Iterator[tuple[str, NDArray[np.bool_]]]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssinfnet.data.sources.files import UnreadableFile
-from ssinfnet.data.sources.kinds import is_bare_dicom, readable_name
+from ssinfnet.data.sources.kinds import is_bare_dicom, readable
 from ssinfnet.data.sources.multiframe import CT_IMAGE, SYNTAXES
 
 __all__ = ["slice_pixels"]
@@ -49,7 +49,7 @@ def _decodable(path: Path, header: Any) -> Iterator[Path]:
     """
     inverted = header.get("PhotometricInterpretation") == "MONOCHROME1"
     is_bare = is_bare_dicom(path)
-    if not (inverted or is_bare or readable_name(path) != path.name):
+    if not (inverted or is_bare or readable(str(path)) != str(path)):
         yield path
         return
     import pydicom

@@ -44,12 +44,20 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
 
 
 def visible(folder: Path) -> list[Path]:
-    """Return what lies in a folder, but for names with a dot in front.
+    """Return what lies in a folder, but for hidden folders and what is certainly no data.
 
-    Those are what a killed run has left half-written (`artifacts.replacing`), or notes of macOS
-    beside every file, under the file's own ending.
+    That is what a killed run has left half-written (`artifacts.replacing`), and the notes of macOS
+    beside every file, under the file's own ending. Any other file counts whatever its name: a slice
+    called ``.012.dcm`` is a slice of its series.
     """
-    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return [path for path in folder.iterdir() if not _is_hidden(path)]
+
+
+def _is_hidden(path: Path) -> bool:
+    if not path.name.startswith("."):
+        return False
+    of_macos = path.name.startswith("._") or path.name == ".DS_Store"
+    return of_macos or ".partial" in path.name or path.is_dir()
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
