@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -236,3 +238,12 @@ def test_mediate_needs_a_file(tmp_path):
     result = run(app, ["mediate", str(tmp_path / "none.csv"), *ASKED])
     assert result.exit_code == 1
     assert "is not a file" in result.stderr
+
+
+def test_the_command_line_loads_no_large_library_before_a_verb_needs_it():
+    code = (
+        "import sys; import ssinfnet.cli; "
+        "print({'torch', 'pandas', 'scipy', 'matplotlib', 'skimage'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -84,13 +84,15 @@ def missing_runs(
     study, name, notebook, parameters
         As for `schedule.read_by`.
     """
-    read = schedule.read_by(study, name, notebook, parameters)
-    return [run for run in read if not _output(run).exists()]
-
-
-def _output(run: schedule.Run) -> Path:
-    notebook, parameters = run
-    return outputs.output_of(load_study(parameters["study"]), notebook, parameters)
+    studies = {name: study}  # each is read once: a report follows a hundred notebooks
+    missing = []
+    for run in schedule.read_by(study, name, notebook, parameters):
+        before, its = run
+        if its["study"] not in studies:
+            studies[its["study"]] = load_study(its["study"])
+        if not outputs.output_of(studies[its["study"]], before, its).exists():
+            missing.append(run)
+    return missing
 
 
 def _what_to_run(missing: Sequence[schedule.Run], notebook: str, study: str) -> str:

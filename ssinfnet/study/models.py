@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "MODEL_NAMES",
@@ -165,6 +167,8 @@ def ablation(trained: Sequence[str]) -> pd.DataFrame:
     """
     if "ssinfnet" not in trained:
         raise ValueError(f"an ablation needs multi.models to name ssinfnet, got {list(trained)}")
+    import pandas as pd  # half of the time that `ssinfnet --help` would take
+
     rows = {name: asdict(MULTI_MODELS[name]) for name in ABLATION if name in trained}
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table[["label", "pretrained", "focal", "lookahead"]].rename_axis("model")
