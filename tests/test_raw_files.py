@@ -61,6 +61,15 @@ def test_hidden_files_are_no_raw_files(raw):
     before = sources.state_of([SOURCE], raw)
     (raw / "scans" / ".DS_Store").write_text("of macOS")
     assert sources.state_of([SOURCE], raw) == before
+    (raw / "scans" / ".git").mkdir()
+    (raw / "scans" / ".git" / "config").write_text("of a tool")
+    assert sources.state_of([SOURCE], raw) == before
+
+
+def test_a_slice_with_a_dot_in_front_of_its_name_is_a_raw_file(raw):
+    before = sources.state_of([SOURCE], raw)
+    (raw / "scans" / ".012.dcm").write_text("a slice")
+    assert sources.state_of([SOURCE], raw) != before
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from ssinfnet.data.sources.files import UnreadableFile, in_order
+from ssinfnet.data.sources.files import UnreadableFile, in_order, visible_below
 from ssinfnet.data.sources.kinds import DICOM, PICTURE, VOLUMES, kind_of, readable_name, stem_of
 from ssinfnet.data.sources.series import SeriesFacts, unwanted
 from ssinfnet.data.sources.tree import Found, Tree, look_through, relative_name
@@ -188,7 +188,7 @@ def _tree(path: Path) -> Tree:
 def _reason_for_none(path: Path) -> str:
     if not path.exists():
         return "it does not exist"
-    files = [path] if path.is_file() else [one for one in path.rglob("[!.]*") if one.is_file()]
+    files = [path] if path.is_file() else list(visible_below(path))
     if files and not without_written(files):
         return "it is a result of ssinfnet, no scan"
     return "it holds no scan" if files else "it is empty"

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssinfnet.data.sources import ccii, covid_semiseg, ictcf, medseg, volumes
+from ssinfnet.data.sources.files import visible_below
 from ssinfnet.data.sources.listing import COLUMNS, SPACING, UNKNOWN_CLASS, Listing
 from ssinfnet.data.sources.medseg import RADIOPAEDIA_CASES
 from ssinfnet.study.config import SourceConfig
@@ -108,11 +109,10 @@ def state_of(sources: Iterable[SourceConfig], root: Path) -> str:
     state = hashlib.sha256()
     for source in sources:
         folder = folder_of(source, root)
-        for path in sorted(folder.rglob("[!.]*")):
-            if path.is_file():
-                seen = path.stat()
-                line = f"{path.relative_to(folder).as_posix()} {seen.st_size} {int(seen.st_mtime)}"
-                state.update(f"{source.name} {line}\n".encode())
+        for path in sorted(visible_below(folder)):
+            seen = path.stat()
+            line = f"{path.relative_to(folder).as_posix()} {seen.st_size} {int(seen.st_mtime)}"
+            state.update(f"{source.name} {line}\n".encode())
     return state.hexdigest()
 
 

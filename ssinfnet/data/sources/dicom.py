@@ -46,6 +46,8 @@ class Series:
         One a slice, in the order of the voxels' third axis.
     thickness_known : bool
         False for a slice that stands alone and does not say how thick it is.
+    frame_uid : str
+        Of the frame of reference, "" if the headers do not say.
     evened : str
         What was done to slices that are not evenly spaced, "" if nothing; there are no files then.
     """
@@ -55,6 +57,7 @@ class Series:
     left_out: tuple[tuple[Path, str], ...]
     files: tuple[Path, ...]
     thickness_known: bool
+    frame_uid: str = ""
     evened: str = ""
 
 
@@ -120,6 +123,7 @@ def read_series(folder: Path, files: Sequence[Path] | None = None, *, even: bool
         affine=_affine(headers[0][1], across, origin, step),
         left_out=tuple(left_out),
         files=() if said else tuple(headers[index][0] for index in kept),
+        frame_uid=str(first.get("FrameOfReferenceUID") or ""),
         thickness_known=step is not None or bool(headers[0][1].get("SliceThickness")),
         evened=said,
     )

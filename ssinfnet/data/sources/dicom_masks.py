@@ -85,20 +85,12 @@ def read_parts(path: Path, image: Volume) -> dict[str, NDArray[np.bool_]]:
 
 def _refuse_another_frame(path: Path, data: Any, image: Volume) -> None:
     """Refuse a mask of another patient or visit: grids of one scanner often agree, these do not."""
-    import pydicom
-
-    if not image.files:  # no DICOM series, so nothing to compare
-        return
-    header = pydicom.dcmread(
-        image.files[0], specific_tags=["FrameOfReferenceUID"], stop_before_pixels=True, force=True
-    )
-    its = header.get("FrameOfReferenceUID")
     referenced = data.get("ReferencedFrameOfReferenceSequence") or ()
     named = {one.get("FrameOfReferenceUID") for one in (data, *referenced)} - {None, ""}
-    if its and named and its not in named:
+    if image.frame_uid and named and image.frame_uid not in named:
         raise UnreadableFile(
             f"{path} was drawn in frame of reference {', '.join(sorted(named))}; the image's is "
-            f"{its}, so it is of another patient or visit"
+            f"{image.frame_uid}, so it is of another patient or visit"
         )
 
 

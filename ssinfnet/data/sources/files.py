@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["UnreadableFile", "binary_labels", "check_labels", "in_order", "pictures",
-           "read_labels", "read_numbers", "read_picture", "visible"]  # fmt: skip
+           "read_labels", "read_numbers", "read_picture", "visible", "visible_below"]  # fmt: skip
 
 PICTURES = {".jpg", ".jpeg", ".png"}
 FEW_LABELS = 8  # more are grey values
@@ -51,6 +52,16 @@ def visible(folder: Path) -> list[Path]:
     called ``.012.dcm`` is a slice of its series.
     """
     return [path for path in folder.iterdir() if not _is_hidden(path)]
+
+
+def visible_below(folder: Path) -> Iterator[Path]:
+    """Yield the `visible` files of a folder and of those below it; links to folders end there."""
+    with suppress(PermissionError):
+        for path in visible(folder):
+            if path.is_file():
+                yield path
+            elif path.is_dir() and not path.is_symlink():
+                yield from visible_below(path)
 
 
 def _is_hidden(path: Path) -> bool:

@@ -69,6 +69,8 @@ class Volume:
         Somebody said how the numbers become Hounsfield units, and they were turned into them.
     doubt : str
         What the file does not say and was taken for granted, "" if nothing.
+    frame_uid : str
+        Of a DICOM series: its frame of reference, which masks drawn on it name too.
     resampled : str
         How the voxels came off the grid they are stored on, "" if they did not.
     """
@@ -83,6 +85,7 @@ class Volume:
     spacing_known: bool = True
     declared: bool = False
     doubt: str = ""
+    frame_uid: str = ""
     resampled: str = ""
 
     @cached_property
@@ -152,6 +155,7 @@ def read_volume(path: Path, files: Sequence[Path] | None = None, *, even: bool =
         return from_stored(
             series.voxels, series.affine, left_out=series.left_out, files=series.files,
             spacing_known=series.thickness_known, resampled=series.evened,
+            frame_uid=series.frame_uid,
         )  # fmt: skip
     if kind != NIFTI:
         voxels, affine, known, oriented = untrusted_itk.read_itk(path)

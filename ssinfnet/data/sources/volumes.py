@@ -27,7 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssinfnet.data.sources.dicom_masks import modality_of
-from ssinfnet.data.sources.files import UnreadableFile, binary_labels, check_labels, visible
+from ssinfnet.data.sources.files import (
+    UnreadableFile,
+    binary_labels,
+    check_labels,
+    visible,
+    visible_below,
+)
 from ssinfnet.data.sources.intensities import units_fault
 from ssinfnet.data.sources.kinds import DICOM, PICTURE, VOLUMES, kind_of, readable, stem_of
 from ssinfnet.data.sources.listing import (
@@ -110,7 +116,7 @@ def _file(mask: tuple[str, Found] | None) -> Path | None:
 
 def holds_volumes(folder: Path) -> bool:
     """Say whether a volume lies in a folder, however far down."""
-    return any(is_volume(file) for file in folder.rglob("[!.]*"))
+    return any(is_volume(file) for file in visible_below(folder))
 
 
 def is_volume(file: Path, *kinds: str) -> bool:
