@@ -24,6 +24,7 @@ __all__ = [
     "extended",
     "independent_columns",
     "independent_in_draws",
+    "left_by",
     "unexplained",
     "whitened",
 ]
@@ -121,12 +122,23 @@ def unexplained(basis: Array, values: Array) -> Array:
         NaN in columns that do not vary, or follow from the basis (`COLLINEAR`).
     """
     deviation = centred(values)
-    remainder = deviation - basis @ (basis.T @ deviation)
-    remainder -= basis @ (basis.T @ remainder)  # again, against rounding
+    remainder = left_by(basis, deviation)
     follows = np.linalg.norm(remainder, axis=0) <= np.sqrt(COLLINEAR) * np.linalg.norm(
         deviation, axis=0
     )
     return np.where(follows, np.nan, remainder)
+
+
+def left_by(basis: Array, columns: Array) -> Array:
+    """Return what an orthonormal basis leaves of some columns, as they are: uncentred, unjudged.
+
+    Parameters
+    ----------
+    basis : ndarray of float, shape (n, rank)
+    columns : ndarray of float, shape (n,) or (n, k)
+    """
+    remainder = columns - basis @ (basis.T @ columns)
+    return remainder - basis @ (basis.T @ remainder)  # again, against rounding
 
 
 def collinear_reason(basis: Array, columns: Mapping[str, Array]) -> str:

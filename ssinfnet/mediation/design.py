@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssinfnet.mediation.collinearity import COLLINEAR, independent_columns
+from ssinfnet.mediation.collinearity import COLLINEAR, independent_columns, left_by
 from ssinfnet.mediation.frames import number_frame
 from ssinfnet.mediation.regressions import Slopes
 from ssinfnet.mediation.resampling import drawn_weights, left_out_weights
@@ -114,7 +114,7 @@ def clustered_slopes(
     root = np.sqrt(design.weights)
     _, taken = independent_columns(others)
     basis = np.linalg.qr(others[:, taken] * root[:, None])[0]
-    x, y, m = (_left(basis, (values - values.mean(axis=0)).T * root).T
+    x, y, m = (left_by(basis, (values - values.mean(axis=0)) * root[:, None])
                for values in (exposure[:, None], outcome[:, None], mediators))  # fmt: skip
     (n, k), q, codes = m.shape, basis.shape[1], design.clusters
 
@@ -143,9 +143,3 @@ def clustered_slopes(
         "beta31": errors(direct, x_m, rest, q + 2),
         "beta32": errors(mediated, m_x, rest, q + 2),
     }
-
-
-def _left(basis: Array, rows: Array) -> Array:
-    """Return what an orthonormal basis leaves of some rows."""
-    rest = rows - (rows @ basis) @ basis.T
-    return rest - (rest @ basis) @ basis.T

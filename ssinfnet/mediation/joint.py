@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from ssinfnet.mediation.collinearity import adjustment, collinear_reason, unexplained
+from ssinfnet.mediation.collinearity import adjustment, collinear_reason, left_by, unexplained
 from ssinfnet.mediation.frames import analysis_frame
 
 __all__ = ["composite_q", "joint_mediators"]
@@ -205,8 +205,7 @@ def _controls(design: Array, y: Array, rest: Array, most: int) -> NDArray[np.int
     from sklearn.linear_model import lasso_path  # a second of imports
 
     basis = np.linalg.qr(design)[0]
-    left_y = y - basis @ (basis.T @ y)
-    left = rest - basis @ (basis.T @ rest)
+    left_y, left = left_by(basis, y), left_by(basis, rest)
     length = np.linalg.norm(left, axis=0)
     usable = length > 1e-6 * np.linalg.norm(rest, axis=0)
     left = np.where(usable, left, 0) / np.where(usable, length, 1) * np.sqrt(len(y))
