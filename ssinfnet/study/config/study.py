@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -25,6 +25,8 @@ from ssinfnet.study.config.texture import TextureConfig
 from ssinfnet.study.config.training import LungFieldConfig, MultiConfig, SingleConfig
 
 __all__ = ["Study", "load_study", "load_texture"]
+
+Config = TypeVar("Config", bound=Part)
 
 
 class Study(Part):
@@ -195,15 +197,7 @@ def load_study(study: str) -> Study:
     >>> load_study("demo").image_size % 32
     0
     """
-    path = paths.study_file(study)
-    content = strict_yaml.read(path)
-    try:
-        return Study.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        faults = "\n".join(f"  {_describe(fault)}" for fault in error.errors())
-        raise ValueError(f"{path} is not a valid study:\n{faults}") from error
-    except ValueError as error:  # a number of thousands of digits has no JSON form
-        raise ValueError(f"{path} is not a valid study: {error}") from error
+    return _checked(Study, paths.study_file(study), "is not a valid study")
 
 
 def load_texture(path: Path) -> TextureConfig:
@@ -216,12 +210,19 @@ def load_texture(path: Path) -> TextureConfig:
     ValueError
         If the file is not YAML, or has an unknown key, a wrong type or an impossible value.
     """
+    return _checked(TextureConfig, path, "does not hold keys of clinical.texture")
+
+
+def _checked(kind: type[Config], path: Path, fault: str) -> Config:
+    """Return what a YAML file says, in JSON's strict types; each wrong key is named."""
     content = strict_yaml.read(path)
     try:
-        return TextureConfig.model_validate_json(json.dumps(content))
+        return kind.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        faults = "\n".join(f"  {_describe(fault)}" for fault in error.errors())
-        raise ValueError(f"{path} does not hold keys of clinical.texture:\n{faults}") from error
+        faults = "\n".join(f"  {_describe(one)}" for one in error.errors())
+        raise ValueError(f"{path} {fault}:\n{faults}") from error
+    except ValueError as error:  # a number of thousands of digits has no JSON form
+        raise ValueError(f"{path} {fault}: {error}") from error
 
 
 def _describe(fault: Any) -> str:
