@@ -11,9 +11,9 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
-from matplotlib.path import Path as PathOfPoints
+from matplotlib.patches import Patch
 
+from ssinfnet.plots.boxes import draw_box, draw_line, write_on_line
 from ssinfnet.plots.style import PAGE, STYLE
 
 __all__ = ["plot_network", "plot_system"]
@@ -45,6 +45,8 @@ PATTERNS = {
     "up.": "Up ",
 }
 PLAIN, END, HEAD = "#DCE9F5", "#F2F2F2", "#F3D9E8"
+EDGE: dict[str, Any] = {"edgecolor": "0.4", "linewidth": 0.7}
+ARROW: dict[str, Any] = {"linewidth": 0.8, "mutation_scale": 6, "zorder": 0}
 WIDTH, HEIGHT = 0.98, 0.4  # of a block's box, inches
 ACROSS, DOWN = 1.2, 0.63  # from one block to the next
 PORT = 0.16  # between lines that leave or reach a box
@@ -124,7 +126,7 @@ def plot_network(drawn: Any, inpainter: Any | None = None) -> Figure:
     ax.set(xlim=(min(columns) - margin, max(columns) + margin), ylim=(DOWN / 2 - height, DOWN / 2))
     ax.axis("off")
     for line in _routes(drawn, boxes):
-        _arrow(ax, line, color="0.4", linewidth=0.8)
+        draw_line(ax, line, color="0.4", **ARROW)
     swapped = {} if inpainter is None else {block.name: block for block in inpainter.blocks}
     for block in drawn.blocks:
         _draw_block(ax, block, boxes[block.name], swapped.get(block.name))
@@ -158,24 +160,24 @@ def plot_system(drawn: Mapping[str, Any]) -> Figure:
     for (column, row), (words, network) in SYSTEM.items():
         size = f"\n{drawn[network].parameters / 1e6:.2f} M" if network else ""
         x, y = _at(column, row)
-        _box(ax, x, y, BOX[1], PLAIN if network else END, BOX[0])
+        draw_box(ax, (x, y), BOX, facecolor=PLAIN if network else END, **EDGE)
         ax.text(x, y, words + size, ha="center", va="center", fontsize=7)
     for start, end in FLOW:
-        _arrow(ax, _between(_at(*start), _at(*end)), color="0.35", linewidth=0.8)
+        draw_line(ax, _between(_at(*start), _at(*end)), color="0.35", **ARROW)
     for start, end, side, words in AROUND:
         (x, y), (x_end, y_end) = _at(*start), _at(*end)
         level = y + side * (BOX[1] / 2 + 0.17)
         corners = [(x, y + side * BOX[1] / 2), (x, level), (x_end, level),
                    (x_end, y_end + side * BOX[1] / 2)]  # fmt: skip
-        _arrow(ax, corners, color=ACCENT, linewidth=0.8)
-        _say(ax, (x + x_end) / 2, level, words)
+        draw_line(ax, corners, color=ACCENT, **ARROW)
+        write_on_line(ax, (x + x_end) / 2, level, words, ACCENT)
     for start, end, words in HANDED_ON:
         (x, y), (x_end, y_end) = _at(*start), _at(*end)
         top, bottom = y - BOX[1] / 2, y_end + BOX[1] / 2
         level = (top + bottom) / 2
-        _arrow(ax, [(x, top), (x, level), (x_end, level), (x_end, bottom)], color=ACCENT,
-               linewidth=0.8)  # fmt: skip
-        _say(ax, (x + x_end) / 2, level, words)
+        draw_line(ax, [(x, top), (x, level), (x_end, level), (x_end, bottom)], color=ACCENT,
+                  **ARROW)  # fmt: skip
+        write_on_line(ax, (x + x_end) / 2, level, words, ACCENT)
     return figure
 
 
@@ -188,11 +190,6 @@ def _between(start: Point, end: Point) -> list[Point]:
     """Return the line between the near sides of two boxes of a row."""
     side = BOX[0] / 2 if end[0] > start[0] else -BOX[0] / 2
     return [(start[0] + side, start[1]), (end[0] - side, end[1])]
-
-
-def _say(ax: Axes, x: float, y: float, words: str) -> None:
-    background = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-    ax.text(x, y, words, fontsize=7, color=ACCENT, ha="center", va="center", bbox=background)
 
 
 def _places(drawn: Any) -> dict[str, Point]:
@@ -209,10 +206,9 @@ def _routes(drawn: Any, boxes: Mapping[str, Point]) -> list[list[Point]]:
     A line falls in its box's column, or right of it where another box is in the way, to the gap
     above its end's row, and runs there to its end.
     """
-    by_target = sorted(drawn.edges, key=lambda edge: (boxes[edge[1]][1], boxes[edge[0]][0]))
     beside, between = Counter[float](), Counter[float]()
     lines = []
-    for start, end in sorted(by_target, key=lambda edge: -boxes[edge[1]][1]):
+    for start, end in sorted(drawn.edges, key=lambda edge: (-boxes[edge[1]][1], boxes[edge[0]][0])):
         x, y = _port(start, [e for s, e in drawn.edges if s == start], end, boxes, below=True)
         x_end, y_end = _port(
             end, [s for s, e in drawn.edges if e == end], start, boxes, below=False
@@ -244,31 +240,14 @@ def _port(
 def _draw_block(ax: Axes, block: Any, place: Point, inpainting: Any | None) -> None:
     end = block.name == "input" or block.name.startswith("output:")
     head = block.head and inpainting is not None
-    _box(ax, *place, HEIGHT, HEAD if head else END if end else PLAIN)
+    colour = HEAD if head else END if end else PLAIN
+    draw_box(ax, place, (WIDTH, HEIGHT), facecolor=colour, **EDGE)
     lines = [_name(block.name), " × ".join(map(str, block.shape))]
     if head:
         lines.append(f"inpainting: {inpainting.shape[0]}")
     elif block.parameters >= 1e4:
         lines.append(f"{block.parameters / 1e6:.2f} M")
     ax.text(*place, "\n".join(lines), ha="center", va="center", fontsize=7, linespacing=1.05)
-
-
-def _box(ax: Axes, x: float, y: float, height: float, colour: str, width: float = WIDTH) -> None:
-    """Draw a box around (x, y)."""
-    box = FancyBboxPatch(
-        (x - width / 2, y - height / 2), width, height,
-        boxstyle="round,pad=0,rounding_size=0.06", facecolor=colour, edgecolor="0.4", lw=0.7,
-    )  # fmt: skip
-    ax.add_patch(box)
-
-
-def _arrow(ax: Axes, points: list[Point], **look: Any) -> None:
-    """Draw straight lines from point to point, with a head at the last."""
-    path = PathOfPoints(points)
-    ax.add_patch(
-        FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=6, shrinkA=0, shrinkB=0,
-                        fill=False, zorder=0, **look)
-    )  # fmt: skip
 
 
 def _name(name: str) -> str:

@@ -13,13 +13,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssinfnet.plots.style import STYLE, plot_reason
-from ssinfnet.tables import p_text
+from ssinfnet.plots.style import PAGE, STYLE, plot_reason
+from ssinfnet.tables import minus_sign, p_text
 
 __all__ = ["plot_correlations", "plot_forest", "plot_power", "plot_rho"]
 
 ROW = 0.17  # inches of one row of a forest
-FOREST_WIDTH = 7.2  # inches, a page's 183 mm
 FOREST_PANEL = (0.235, 0.0, 0.465, 1.0)  # share of the width, of the height
 COLUMNS = (5, 98, 129)  # points from a forest to what is written beside it
 LETTERS = 30  # of a line of a phenotype's name
@@ -64,7 +63,7 @@ def plot_forest(
     families = list(dict.fromkeys(order["family"]))
     headings = {family: textwrap.fill(family, LETTERS) for family in families}
     lines = sum(1 + 0.6 * text.count("\n") for text in (*labels.values(), *headings.values()))
-    figure = plt.figure(figsize=(FOREST_WIDTH, ROW * lines + 1.0), layout="none")
+    figure = plt.figure(figsize=(PAGE, ROW * lines + 1.0), layout="none")
     ax = figure.add_axes(FOREST_PANEL)
     y, ticks = 0.0, {}
     for family, colour in zip(families, FAMILY_COLOURS * len(families), strict=False):
@@ -78,7 +77,7 @@ def plot_forest(
             ax.plot([low, high], [y, y], color=colour, linewidth=1.1)
             ax.plot(middle, y, "s", color=colour, markersize=3.2,
                     markerfacecolor="white" if _unstable(row) else colour)  # fmt: skip
-            _beside(ax, y, 0, f"{middle:.2f} ({low:.2f} to {high:.2f})".replace("-", "−"))
+            _beside(ax, y, 0, minus_sign(f"{middle:.2f} ({low:.2f} to {high:.2f})"))
             small = row.p_indirect_adjusted < SIGNIFICANT
             _beside(ax, y, 1, p_text(row.p_indirect_adjusted), "bold" if small else "normal")
             _beside(ax, y, 2, f"{row.n:,}")
@@ -183,7 +182,7 @@ def plot_rho(curves: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes
     """
     if not curves:
         return plot_reason(f"{NO_MEDIATOR}, so no effect can be followed.", ax)
-    ax = ax if ax is not None else plt.figure(figsize=(7.2, 2.9)).subplots()
+    ax = ax if ax is not None else plt.figure(figsize=(PAGE, 2.9)).subplots()
     by_effect = sorted(curves, key=lambda name: -_without_cause(curves[name]))
     for number, name in enumerate(by_effect):
         largest = number < COLOURS

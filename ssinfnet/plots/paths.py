@@ -13,19 +13,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from matplotlib.path import Path as PathOfPoints
 from matplotlib.transforms import Bbox
 
-from ssinfnet.plots.style import STYLE, plot_reason
+from ssinfnet.plots.boxes import draw_box, draw_line, write_on_line
+from ssinfnet.plots.style import PAGE, STYLE, plot_reason
+from ssinfnet.tables import minus_sign
 
 if TYPE_CHECKING:
     from ssinfnet.mediation import PathFit
 
 __all__ = ["plot_path_model", "plot_paths"]
 
-WIDTH = 7.2  # inches, a page's 183 mm; all lengths here are inches
-MARGIN = 0.08
+MARGIN = 0.08  # all lengths here are inches
 PAD = 0.07  # between a box and its text
 GAP = 0.32  # between the boxes of a column, with room for a loop
 LANE = 0.24  # between direct effects that pass above or below the mediators
@@ -35,6 +34,7 @@ LETTERS = 20  # of a line in a box
 LINE = 125  # letters of a line below the model
 SHARES = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82)  # of an arrow, for its number
 POSITIVE, NEGATIVE, NEUTRAL = "#D55E00", "#0072B2", "#767676"
+ARROW: dict[str, Any] = {"zorder": 2, "mutation_scale": 8}
 NOTE = (
     "Standardised estimates; * p < 0.05, ** p < 0.01, *** p < 0.001 by robust errors. "
     "Loops: share of the variance that the model leaves."
@@ -94,7 +94,7 @@ def plot_paths(
     fit : str
         Written below the model: patients and measures of fit.
     """
-    figure = plt.figure(figsize=(WIDTH, 3.0), layout="none")
+    figure = plt.figure(figsize=(PAGE, 3.0), layout="none")
     ax = figure.add_axes((0, 0, 1, 1))
     slopes = estimates[estimates["op"] == "~"]
     left = list(exposures.index)
@@ -109,8 +109,8 @@ def plot_paths(
     note = _note(estimates, mediators, len(left), fit)
     below = 0.137 * (note.count("\n") + 1) + 0.17 * bool(verdict) + 0.1
     height = _place(boxes, left, mediators, outcome, lanes, below)
-    figure.set_size_inches(WIDTH, height)
-    ax.set(xlim=(0, WIDTH), ylim=(0, height))
+    figure.set_size_inches(PAGE, height)
+    ax.set(xlim=(0, PAGE), ylim=(0, height))
     ax.axis("off")
     for box in boxes.values():
         _draw_box(ax, box)
@@ -208,7 +208,7 @@ def _place(
     bottom = below + LANE * (len(lanes) - lanes_above + 0.5)
     widest = [max((boxes[n].width for n in column), default=0) for column in columns]
     first = MARGIN + LANE * max(len(left) - 1, 1) + widest[0] / 2
-    last = WIDTH - MARGIN - 0.55 - widest[2] / 2
+    last = PAGE - MARGIN - 0.55 - widest[2] / 2
     inner = (first + widest[0] / 2, last - widest[2] / 2)
     for x, column in zip((first, sum(inner) / 2, last), columns, strict=True):
         spare = (tall - sum(boxes[n].height for n in column)) / max(len(column), 1)
@@ -224,7 +224,7 @@ def _look(row: Any) -> tuple[str, str, str, bool]:
     """Return the colour of an estimate's arrow and of its number, its text, and if it counts."""
     stars = "*" * sum(row.p_robust < bound for bound in (0.05, 0.01, 0.001))
     colour = POSITIVE if row.standardised > 0 else NEGATIVE
-    text = f"{row.standardised:.2f}{stars}".replace("-", "−")
+    text = minus_sign(f"{row.standardised:.2f}{stars}")
     return colour, colour if stars else NEUTRAL, text, bool(stars)
 
 
@@ -239,7 +239,7 @@ def _note(estimates: pd.DataFrame, mediators: Sequence[str], exposures: int, fit
     between = (estimates["op"] == "~~") & (estimates["lhs"] != estimates["rhs"])
     values = estimates.loc[between & estimates["lhs"].isin(mediators), "standardised"]
     if len(values):
-        ends = [f"{value:.2f}".replace("-", "−") for value in (values.min(), values.max())]
+        ends = [minus_sign(f"{value:.2f}") for value in (values.min(), values.max())]
         plural = "covariances" if len(values) > 1 else "covariance"
         span = " to ".join(dict.fromkeys(ends))
         said.append(f"Not drawn: {len(values)} {plural} of the mediators' residuals, {span}.")
@@ -247,11 +247,8 @@ def _note(estimates: pd.DataFrame, mediators: Sequence[str], exposures: int, fit
 
 
 def _draw_box(ax: Axes, box: Box) -> None:
-    extent = box.extent()
-    ax.add_patch(
-        FancyBboxPatch(extent.p0, extent.width, extent.height, zorder=4, facecolor="white",
-                       boxstyle="round,pad=0,rounding_size=0.05", linewidth=0.9)
-    )  # fmt: skip
+    size = box.width, box.height
+    draw_box(ax, (box.x, box.y), size, zorder=4, facecolor="white", linewidth=0.9)
     ax.text(box.x, box.y, box.text, ha="center", va="center", fontsize=7, zorder=5)
 
 
@@ -261,7 +258,8 @@ def _loop(ax: Axes, box: Box, variance: float, *, on_top: bool) -> None:
     points = np.array([(-half, 0), (-1.3 * half, LOOP), (1.3 * half, LOOP), (half, 0)])
     middle = (box.x, box.top) if on_top else (box.side(True), box.y)
     path = (points if on_top else points[:, ::-1]) + middle
-    _line(ax, path, "CURVE4", style="<|-|>,head_length=0.25,head_width=0.12", linewidth=0.7)
+    heads = "<|-|>,head_length=0.25,head_width=0.12"
+    draw_line(ax, path, curved=True, style=heads, color="black", linewidth=0.7, **ARROW)
     x, y = (box.x + 0.16, box.top + 0.09) if on_top else (box.side(True) + LOOP, box.y)
     ax.text(x, y, f"{variance:.2f}", fontsize=7, va="center", zorder=5)
 
@@ -272,15 +270,17 @@ def _correlation(ax: Axes, upper: Box, lower: Box, r: float) -> None:
     start, end = (upper.side(False), upper.y), (lower.side(False), lower.y)
     bow = min(bow, x - MARGIN)
     path = np.array([start, (x - bow, upper.y), (x - bow, lower.y), end])
-    _line(ax, path, "CURVE4", style="<|-|>", linewidth=0.8, linestyle=(0, (4, 2)))
-    _number(ax, x - 0.75 * bow, (upper.y + lower.y) / 2, f"{r:.2f}".replace("-", "−"), "black")
+    dashed: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 2))}
+    draw_line(ax, path, curved=True, style="<|-|>", color="black", **dashed, **ARROW)
+    write_on_line(ax, x - 0.75 * bow, (upper.y + lower.y) / 2, minus_sign(f"{r:.2f}"), "black")
 
 
 def _arrows(
     boxes: Mapping[str, Box], through: pd.DataFrame, left: Sequence[str], outcome: str
 ) -> list[tuple[Any, tuple[float, float], tuple[float, float]]]:
     """Return (row, start, end) of each slope; ends share a side of a box in the order of origin."""
-    starts, ends = {}, {}
+    starts: dict[int, tuple[float, float]] = {}
+    ends: dict[int, tuple[float, float]] = {}
     for name, rows in through.groupby("rhs"):
         by_end = sorted(rows.index, key=lambda i: -boxes[through.loc[i, "lhs"]].y)
         starts |= dict(zip(by_end, _along(boxes[name], len(rows), right=True), strict=True))
@@ -303,11 +303,11 @@ def _draw_slopes(
     """Draw arrows between columns; the most significant have the first choice of a place."""
     for row, start, end in sorted(arrows, key=lambda arrow: arrow[0].p_robust):
         colour, ink, text, counts = _look(row)
-        _line(ax, np.array([start, end]), "LINETO", style="-|>", color=colour,
-              linewidth=1.2 if counts else 0.8, alpha=1.0 if counts else 0.35)  # fmt: skip
-        written = _number(ax, *start, text, ink)
+        draw_line(ax, [start, end], **_weight(colour, counts))
+        written = write_on_line(ax, *start, text, ink)
         for share in SHARES:
-            written.set_position([a + share * (b - a) for a, b in zip(start, end, strict=True)])
+            (x, y), (x_end, y_end) = start, end
+            written.set_position((x + share * (x_end - x), y + share * (y_end - y)))
             extent = _extent(ax, written)
             if not any(extent.overlaps(other) for other in taken):
                 break
@@ -321,29 +321,22 @@ def _draw_direct(ax: Axes, start: Box, end: Box, row: Any, y: float, lane: int) 
     x_end = end.x + (0.5 - lane) * PORT
     if lane:  # another exposure stands in the way
         x = start.side(False) - lane * LANE * 0.6
-        out = [(start.side(False), start.y + (PAD if above else -PAD)), (x, start.y)]
-        out[1] = (x, out[0][1])
+        leaves = start.y + (PAD if above else -PAD)
+        out = [(start.side(False), leaves), (x, leaves)]
     else:
         x = start.x - 0.25
         out = [(x, start.top if above else start.bottom)]
-    path = np.array([*out, (x, y), (x_end, y), (x_end, end.top if above else end.bottom)])
-    _line(ax, path, "LINETO", style="-|>", color=colour, linewidth=1.2 if counts else 0.8,
-          alpha=1.0 if counts else 0.35, joinstyle="round")  # fmt: skip
-    _number(ax, (x + x_end) / 2, y, text, ink)
+    path = [*out, (x, y), (x_end, y), (x_end, end.top if above else end.bottom)]
+    draw_line(ax, path, joinstyle="round", **_weight(colour, counts))
+    write_on_line(ax, (x + x_end) / 2, y, text, ink)
 
 
-def _line(ax: Axes, points: Any, kind: str, style: str, color: str = "black", **look: Any) -> None:
-    codes = [PathOfPoints.MOVETO, *[getattr(PathOfPoints, kind)] * (len(points) - 1)]
-    ax.add_patch(
-        FancyArrowPatch(path=PathOfPoints(points, codes), arrowstyle=style, color=color, zorder=2,
-                        mutation_scale=8, fill=False, shrinkA=0, shrinkB=0, **look)
-    )  # fmt: skip
-
-
-def _number(ax: Axes, x: float, y: float, text: str, colour: str) -> Any:
-    background = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-    return ax.text(x, y, text, fontsize=7, color=colour, ha="center", va="center",
-                   bbox=background, zorder=3)  # fmt: skip
+def _weight(colour: str, counts: bool) -> dict[str, Any]:
+    """Return how a slope is drawn: what is not significant is thin and pale."""
+    weight: dict[str, Any] = (
+        {"linewidth": 1.2, "alpha": 1.0} if counts else {"linewidth": 0.8, "alpha": 0.35}
+    )
+    return {"color": colour, **weight, **ARROW}
 
 
 def _extent(ax: Axes, text: Any) -> Bbox:

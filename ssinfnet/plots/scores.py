@@ -18,6 +18,7 @@ from ssinfnet.paper.published import beside_paper
 from ssinfnet.plots.style import HOLLOW, PAGE, STYLE, model_colour
 from ssinfnet.scores import agreement
 from ssinfnet.study.models import model_label
+from ssinfnet.tables import minus_sign
 
 __all__ = ["plot_class_scores", "plot_folds", "plot_places", "plot_roc", "plot_scores",
            "plot_volumes"]  # fmt: skip
@@ -264,7 +265,7 @@ def plot_volumes(volumes: pd.DataFrame) -> Figure:
             biases.append(limits.bias)
         n = scored.loc[scored["class"] == name, "scan_id"].nunique()
         ends = dict.fromkeys(f"{bias:+,.0f}" for bias in (min(biases), max(biases)))
-        bias = " to ".join(ends).replace("-", "−")
+        bias = minus_sign(" to ".join(ends))
         ax.set_title(f"{_class_name(name)}, n = {n} volumes\nmean error {bias} ml", loc="left")
     figure.supxlabel("Mean of true and predicted volume (ml)", fontsize=8.5)
     panels[0].set_ylabel("Predicted − true volume (ml)")

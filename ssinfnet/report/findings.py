@@ -11,7 +11,7 @@ import pandas as pd
 
 from ssinfnet.paper.published import our_rows
 from ssinfnet.study.models import model_label
-from ssinfnet.tables import p_text
+from ssinfnet.tables import minus_sign, p_text
 
 __all__ = [
     "ONE_READING",
@@ -214,7 +214,7 @@ of agreement −90 to 50 ml).
     for name, rows in table.dropna(subset="error_ml_mean").groupby("class", sort=False):
         worst = rows.loc[rows["error_ml_mean"].abs().idxmax()]
         bias, low, high = (worst[f"error_ml_{part}"] for part in ("mean", "low", "high"))
-        limits = f"{low:,.0f} to {high:,.0f}".replace("-", "−")
+        limits = minus_sign(f"{low:,.0f} to {high:,.0f}")
         said.append(
             f"Mean error of the volume of {CLASS_NAMES.get(name, name)} over "
             f"{worst['n_volumes']:,} scans: at most {abs(bias):,.0f} ml too "

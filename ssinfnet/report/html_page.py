@@ -286,7 +286,7 @@ def _texts(values: pd.Series, low: pd.Series, high: pd.Series) -> list[str]:
     shown = tables.display(pd.DataFrame({"mean": values, "low": low, "high": high})).iloc[:, 0]
     counts = low.isna() & (values % 1 == 0)
     return [
-        f"{int(value):,}".replace("-", "−") if whole else text
+        tables.minus_sign(f"{int(value):,}") if whole else text
         for value, whole, text in zip(values, counts, shown, strict=True)
     ]
 

@@ -28,7 +28,16 @@ from ssinfnet.tables.segmentation import (
     split_table,
     volume_table,
 )
-from ssinfnet.tables.text import MEAN_NOTE, broken, display, first_rows, has_intervals, p_text, show
+from ssinfnet.tables.text import (
+    MEAN_NOTE,
+    broken,
+    display,
+    first_rows,
+    has_intervals,
+    minus_sign,
+    p_text,
+    show,
+)
 
 __all__ = [
     "ITEMS",
@@ -51,6 +60,7 @@ __all__ = [
     "mediator_names",
     "moved_table",
     "over_all_sources",
+    "minus_sign",
     "p_text",
     "path_tables",
     "pseudo_label_table",

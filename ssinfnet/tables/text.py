@@ -18,6 +18,7 @@ __all__ = [
     "display",
     "first_rows",
     "has_intervals",
+    "minus_sign",
     "p_text",
     "show",
 ]
@@ -146,6 +147,17 @@ def has_intervals(table: pd.DataFrame) -> bool:
     return bool(table.apply(lambda column: column.str.contains(" ± ")).any(axis=None))
 
 
+def minus_sign(text: str) -> str:
+    """Return numbers in a text with the minus of print, which is as wide as a plus.
+
+    Examples
+    --------
+    >>> minus_sign("-0.20 to 0.10")
+    '−0.20 to 0.10'
+    """
+    return text.replace("-", "−")
+
+
 def p_text(p: float) -> str:
     """Return a p-value as sentences and figures write it.
 
@@ -210,4 +222,4 @@ def _text(value: Any, digits: int, is_p: bool = False, small: bool = False) -> s
         return f"<{10**-digits:.{digits}f}"
     tiny = small and 0 < abs(value) < 10 ** (1 - digits)
     text = f"{value:.2g}" if tiny else f"{value:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+    return text.removeprefix("-") if float(text) == 0 else minus_sign(text)
