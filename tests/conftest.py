@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -245,3 +246,16 @@ def predictor(packed):
     from ssinfnet.scans.prediction import Predictor
 
     return Predictor.of(packed.model, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium without a window; it serves one file of tests, then ends."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not found:
+        pytest.skip("no chromium on this machine; apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,18 +20,6 @@ LONG = "phenotype_" + "of_a_very_long_name_" * 6
 BEYOND = """() => [...document.querySelectorAll("body *")].filter(
     element => element.getBoundingClientRect().right > innerWidth + 1
     && !element.closest(".wide, .drawing, pre")).map(element => element.outerHTML.slice(0, 80))"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if not found:
-        pytest.skip("no chromium on this machine; apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

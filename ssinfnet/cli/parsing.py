@@ -1,4 +1,4 @@
-"""What is typed on the command line, as the library takes it; and how a refusal is said."""
+"""Turn words of the command line into the library's arguments, and refusals into messages."""
 
 from __future__ import annotations
 
