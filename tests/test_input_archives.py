@@ -46,6 +46,15 @@ def test_an_archive_is_looked_through_like_a_folder(tmp_path):
         assert [tuple(one) for one in excluded] == [("p1.ZIP", "README", "is no image")]
 
 
+def test_backslashes_between_folders_are_slashes(tmp_path):
+    content = write_nifti(tmp_path / "ct.nii").read_bytes()
+    archive = tmp_path / "p1.zip"
+    holds(archive, "DICOM\\s1\\ct.nii", content)
+    (place,), excluded = found([archive], tmp_path)
+    assert (place.name, excluded) == ("ct", [])
+    assert place.path.parent.name == "s1"
+
+
 def test_scans_of_flat_archives_have_the_archives_names(tmp_path, predictor):
     for name in ("p1", "p2"):
         packed(write_series(tmp_path / name)[0].parent, tmp_path / "in" / f"{name}.zip")
@@ -65,6 +74,15 @@ def holds(target, name, content=b"x", **facts):
         archive.writestr(member, content)
 
 
+def encrypts(target):
+    """Say of a member that it is encrypted, in its own header and in the directory."""
+    holds(target, "a.nii")
+    content = bytearray(target.read_bytes())
+    for mark, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(mark) + at] |= 1
+    target.write_bytes(content)
+
+
 def claims(target):
     """Say in the directory of an archive that a member unpacks to 4 GB less a byte."""
     holds(target, "a.nii", bytes(1000))
@@ -82,6 +100,9 @@ def claims(target):
         (lambda path: holds(path, "../a.nii"), "a link or a place outside it"),
         (lambda path: holds(path, "/a.nii"), "a link or a place outside it"),
         (lambda path: holds(path, "a.nii", external_attr=0o120777 << 16), "a link or a place"),
+        (lambda path: holds(path, "..\\a.nii"), "a link or a place outside it"),
+        (lambda path: holds(path, "C:\\a.nii"), "a link or a place outside it"),
+        (encrypts, "is encrypted; unpack it with its password first"),
         (claims, "would unpack to 1 files of 4278190079 bytes"),
         (lambda path: holds(path, "notes.txt"), "is an archive that holds no scan"),
     ],

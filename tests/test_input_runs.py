@@ -168,3 +168,33 @@ def test_a_tilted_volume_is_resampled_to_right_angles_where_it_is_asked_for(
             inside += 1
             assert value == pytest.approx(expected, abs=1.2 if kind == "DICOM" else 0.01)
     assert inside > 0.4 * np.prod(ct.GetSize())
+
+
+def test_no_name_is_a_formula_in_a_table(tmp_path, predictor):
+    write_nifti(tmp_path / "in" / "=1+1.nii")
+    write_series(tmp_path / "in" / "s", SeriesDescription="+ contrast")
+    (tmp_path / "in" / "@notes").write_text("x")
+    for _ in range(2):  # what was refused before is read from the table
+        done = predict_into(tmp_path / "out", [tmp_path / "in", tmp_path / "-no"], predictor)
+        table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+        assert table["scan"].tolist() == ["'=1+1", "s"]
+        assert table["series_description"].tolist()[1] == "'+ contrast"
+        left = excluded(tmp_path / "out")
+        assert left["file"].tolist() == ["'@notes", ""]
+        assert left["input"].tolist() == ["in", "'-no"]
+    assert [row["scan"] for row in done.rows] == ["=1+1", "s"]
+
+
+def test_an_output_that_is_a_file_is_said_to_be_one(packed, tmp_path):
+    write_nifti(tmp_path / "a.nii")
+    (tmp_path / "out").write_text("mine")
+    result = run(packed, tmp_path / "a.nii", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "out is a file; expected a folder for the results (-o)" in result.output
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_contours_that_are_asked_for_and_cannot_be_are_said_in_the_row(tmp_path, predictor):
+    write_nifti(tmp_path / "a.nii")
+    (row,) = predict_into(tmp_path / "out", [tmp_path / "a.nii"], predictor, structures=True).rows
+    assert "no RTSTRUCT: it is no DICOM series" in row["reason"]

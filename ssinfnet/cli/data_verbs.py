@@ -21,13 +21,23 @@ def inspect_data(
     source: Annotated[
         SourceName, typer.Option(help="layout of the folder; docs/your_data.md describes each")
     ],
+    mask_label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=LABEL",
+            help="what masks say, as a study's mask_labels: a colour, a number or a part's name, "
+            "and 0 nothing, 1 GGO or lesion, 2 consolidation, 3 effusion; may be repeated",
+            show_default=False,
+        ),
+    ] = None,
     as_json: parsing.AsJson = False,
 ) -> None:
     """Say what a folder holds, what cannot be used, and which slices occur twice."""
     from ssinfnet.data import inspection
 
     with parsing.refusals():
-        found = inspection.inspect(folder, source)
+        labels = parsing.mask_labels(mask_label or [])
+        found = inspection.inspect(folder, source, labels)
         typer.echo(found.json() if as_json else found.text())
 
 

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from ssinfnet.study import paths
 
 __all__ = [
-    "VERBOSE_VARIABLE", "AsJson", "StudyName", "listed", "models_of", "named_values", "numbers",
-    "refusals", "study_names", "window",
+    "VERBOSE_VARIABLE", "AsJson", "StudyName", "listed", "mask_labels", "models_of",
+    "named_values", "numbers", "refusals", "study_names", "window",
 ]  # fmt: skip
 
 VERBOSE_VARIABLE = "SSINFNET_VERBOSE"  # `ssinfnet -v`
@@ -33,8 +34,15 @@ def refusals() -> Iterator[None]:
     except (OSError, ValueError, RuntimeError) as error:
         if VERBOSE_VARIABLE in os.environ:
             raise
-        typer.echo(error, err=True)
+        typer.echo(_said(error), err=True)
         raise typer.Exit(1) from error
+
+
+def _said(error: Exception) -> str:
+    """Return an error's message; of settings that do not fit, the faults alone."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "\n".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
 
 
 def study_names(incomplete: str = "") -> list[str]:
@@ -87,6 +95,21 @@ def named_values(named: list[str], option: str, example: str) -> dict[str, str]:
     if bare := [one for one in named if "=" not in one]:
         raise ValueError(f"{option} takes {example}; got {bare[0]!r}")
     return dict(one.rsplit("=", 1) for one in named)
+
+
+def mask_labels(named: list[str]) -> dict[str, int]:
+    """Return what masks say → label of texts such as "#ff0000=1", as a study's `mask_labels`.
+
+    Raises
+    ------
+    ValueError
+        If a text is none.
+    """
+    asked = "NAME=LABEL, such as #ff0000=1"
+    given = named_values(named, "--mask-label", asked)
+    if other := [f"{name}={label}" for name, label in given.items() if not label.isdigit()]:
+        raise ValueError(f"--mask-label takes {asked}; got {other[0]!r}")
+    return {name: int(label) for name, label in given.items()}
 
 
 def listed(names: str) -> list[str]:

@@ -133,9 +133,9 @@ def predict(
         list[str] | None,
         typer.Option(
             metavar="WHICH",
-            help="CT series of a study or CD: a pattern of the description such as '*lung*', a "
-            "SeriesInstanceUID, thickest or thinnest of each study; may be repeated. Every axial "
-            "one by default",
+            help="CT series of a study or CD: the description or a part of it such as lung, a "
+            "pattern such as 'lung*1.0*', a SeriesInstanceUID, thickest or thinnest of each study; "
+            "may be repeated. Every axial one by default",
             show_default=False,
         ),
     ] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +113,7 @@ class Inspection:
         return f"{listed}\n\nname them as one in a study that reads them, under data:\n  {key}"
 
 
-def inspect(folder: Path, source: str) -> Inspection:
+def inspect(folder: Path, source: str, mask_labels: Mapping[str, int] | None = None) -> Inspection:
     """List a folder of raw data and look for slices that occur under two patients.
 
     Parameters
@@ -120,19 +121,23 @@ def inspect(folder: Path, source: str) -> Inspection:
     folder : Path
     source : str
         Name of its layout, one of `sources.ADAPTERS`.
+    mask_labels : mapping of str → int or None
+        What masks say → 0 to 3, as a study's key of that name.
 
     Raises
     ------
     FileNotFoundError
         If the folder has not that layout.
     ValueError
-        If the layout is unknown, a mask holds a foreign label, or no slice is usable.
+        If the layout is unknown, a mask holds a foreign label, no slice is usable, or
+        `mask_labels` is impossible.
     """
     if source not in sources.ADAPTERS:
         raise ValueError(f"unknown source {source!r}; expected one of {list(sources.ADAPTERS)}")
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
-    listing = sources.list_slices(SourceConfig(name=source, folder="."), folder)
+    settings = SourceConfig(name=source, folder=".", mask_labels=dict(mask_labels or {}))
+    listing = sources.list_slices(settings, folder)
     read = sources.read_slices({source: listing.folder}, listing.slices)
     tracked = progress.track(read, "comparing slices", len(listing.slices))
     thumbnails = duplicates.thumbnail_store(len(listing.slices))

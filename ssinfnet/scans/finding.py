@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
@@ -11,9 +11,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ssinfnet.data.sources.files import UnreadableFile, in_order, visible_below
-from ssinfnet.data.sources.kinds import DICOM, PICTURE, VOLUMES, kind_of, readable_name, stem_of
+from ssinfnet.data.sources.kinds import (
+    DICOM,
+    PICTURE,
+    VOLUMES,
+    kind_if_readable,
+    kind_of,
+    readable_name,
+    stem_of,
+)
 from ssinfnet.data.sources.series import SeriesFacts, unwanted
-from ssinfnet.data.sources.tree import Found, Tree, look_through, relative_name
+from ssinfnet.data.sources.tree import (
+    Found,
+    Tree,
+    look_at_slices,
+    look_through,
+    relative_name,
+    scans_below,
+)
 from ssinfnet.storage.untrusted_zip import is_zip, unpack_zip
 from ssinfnet.storage.written_files import without_written
 
@@ -80,7 +95,8 @@ def find_scans(
 ) -> tuple[list[Place], list[Excluded]]:
     """Find every scan below some paths, by content and whatever the layout (D-100).
 
-    A file is a scan. Folders are searched to the bottom: each CT series, each volume, and each
+    A file is a scan, but DICOM slices of one series and folder that are given one by one are one.
+    Folders are searched to the bottom: each CT series, each volume, and each
     folder of pictures that has no volume in it or below it, is a scan. A scan is named after its
     file or folder, and after the folder above too where two would share a name. What ssinfnet
     wrote into a folder is never a scan (`written_files`).
@@ -103,9 +119,7 @@ def find_scans(
     scans: list[Found] = []
     excluded: list[Excluded] = []
     known: set[tuple[str, ...]] = set()
-    for given in inputs:
-        path = Path(os.path.abspath(Path(given).expanduser()))  # a link keeps its own name
-        tree = _tree(path)
+    for path, tree in _trees(inputs):
         found, archives = list(tree.scans), []
         for file, reason in tree.unused:
             if unpacked is not None and is_zip(file):
@@ -170,18 +184,34 @@ def _look_into(archive: Path, unpacked: Path) -> tuple[list[Found], list[Exclude
         unpack_zip(archive, folder)
     except UnreadableFile as error:
         return [], [Excluded(name, "", str(error).replace(f"{archive.parent}/", ""))]
-    tree = look_through(folder) if folder.is_dir() else Tree([], [])
+    tree = scans_below(folder) if folder.is_dir() else Tree([], [])
     left = [Excluded(name, relative_name(file, folder), reason) for file, reason in tree.unused]
     if not tree.scans:
         left.append(Excluded(name, "", "it is an archive that holds no scan"))
     return list(tree.scans), left
 
 
+def _trees(inputs: Iterable[Path | str]) -> Iterator[tuple[Path, Tree]]:
+    """Yield each input with what lies below it; slices given one by one as their folder, once."""
+    # A link keeps its own name, so links are not followed here
+    paths = [Path(os.path.abspath(Path(given).expanduser())) for given in inputs]
+    slices: dict[Path, list[Path]] = {}
+    for path in dict.fromkeys(paths):
+        if path.is_file() and kind_if_readable(path) == DICOM and without_written([path]):
+            slices.setdefault(path.parent, []).append(path)
+    for path in paths:
+        its = slices.get(path.parent, [])
+        if path not in its or len(its) == 1:
+            yield path, _tree(path)
+        elif path == its[0]:
+            yield path.parent, look_at_slices(its)
+
+
 def _tree(path: Path) -> Tree:
     if is_zip(path):
         return Tree([], [(path, "is an archive; unpack it first")])
     if path.is_dir() or (path.is_file() and without_written([path])):
-        return look_through(path)
+        return scans_below(path)
     return Tree([], [])
 
 

@@ -247,9 +247,10 @@ def _write_files(
     if found.scan.resampled:
         path = folder / f"{found.name}_ct{map_ending(found.scan.kind)}"
         files.append(write_map(path, found.scan.slices, found.scan.volume))
-        return files, "no DICOM-SEG: it was resampled" if found.scan.kind == "DICOM" else ""
+        asked_for = "DICOM-SEG or RTSTRUCT" if asked.get("rtstruct") else "DICOM-SEG"
+        return files, f"no {asked_for}: it was resampled" if found.scan.kind == "DICOM" else ""
     if found.scan.kind != "DICOM":
-        return files, ""
+        return files, "no RTSTRUCT: it is no DICOM series" if asked.get("rtstruct") else ""
     shown = {name: mask for name, mask in found.masks.items()
              if name != "lesion" or found.classes is None}  # fmt: skip
     wanted = [("seg", "DICOM-SEG", dicom_seg.write_segmentation)] if asked["dicom"] else []

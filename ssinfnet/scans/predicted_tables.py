@@ -8,6 +8,7 @@ called (D-114).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from ssinfnet.study.config import TextureConfig
 
 __all__ = ["COLUMNS", "Written", "refused_before", "texture_of", "write_manifest", "write_tables"]
 
+FORMULA = re.compile(r"[=+@\t\r]|-(?![\d.])")  # a text that a spreadsheet would compute
 COLUMNS = (burden.COLUMNS[0], "identity", *burden.COLUMNS[1:])
 
 
@@ -99,7 +101,7 @@ def refused_before(folder: Path, scans: set[str], excluded: list[Excluded]) -> l
     """Return the inputs that earlier calls could not use, but for those of this call."""
     if not (folder / EXCLUDED).is_file():
         return []
-    table = pd.read_csv(folder / EXCLUDED, keep_default_na=False, dtype=str)
+    table = pd.read_csv(folder / EXCLUDED, keep_default_na=False, dtype=str).map(_as_meant)
     rows = [Excluded(*row) for row in table.itertuples(index=False)]
     again = scans | {one.input for one in excluded}
     return [row for row in rows if not row.file and row.input not in again]
@@ -131,7 +133,19 @@ def write_tables(folder: Path, done: Written) -> None:
         table = pd.DataFrame(rows, columns=columns)
         if name == PREDICTIONS:
             table = table.astype({"grade": "Int64", "ct_ss": "Int64"})
-        artifacts.write_text(folder / name, table.to_csv(index=False, lineterminator="\n"))
+        artifacts.write_text(
+            folder / name, table.map(_as_text).to_csv(index=False, lineterminator="\n")
+        )
+
+
+def _as_text(value: Any) -> Any:
+    """Return a value that no spreadsheet takes for a formula: names come from other people."""
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
+
+
+def _as_meant(value: str) -> str:
+    """Return what `_as_text` was given."""
+    return value[1:] if value[:1] == "'" and FORMULA.match(value[1:]) else value
 
 
 def write_manifest(

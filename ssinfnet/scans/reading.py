@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ssinfnet.data import images
 from ssinfnet.data.images import LUNG_WINDOW_HU
+from ssinfnet.data.sources.dicom import LOOKALIKE
 from ssinfnet.data.sources.files import UnreadableFile, read_numbers
 from ssinfnet.data.sources.intensities import Declared, labels_fault, units_doubt, units_fault
 from ssinfnet.data.sources.kinds import readable_name
@@ -25,6 +26,7 @@ from ssinfnet.scans.finding import Excluded, Place
 
 __all__ = ["Scan", "read_scan"]
 
+PIXEL_MM = (0.14, 10)  # of CT; 36 cm on 512 pixels are 0.07 cm each, and 0.0007 m
 MOST_UNEVEN = 2  # of a pixel's sides; a detector's pixels are square
 TILTED = (
     "its axes are not at right angles, as of a tilted gantry: programs built on ITK do not open "
@@ -160,8 +162,26 @@ def _doubts(volume: Volume) -> list[str]:
         TILTED: volume.is_sheared,
         f"pixels are {sides[0]:.3g} × {sides[1]:.3g} mm, as of slices that are not axial; the "
         "model has seen axial ones alone": max(sides) > MOST_UNEVEN * min(sides),
+        f"pixels of {sides[0]:.3g} × {sides[1]:.3g} mm are none of a CT: its header may name "
+        "another unit, and ml is as wrong then": volume.spacing_known
+        and not PIXEL_MM[0] <= min(sides) <= max(sides) <= PIXEL_MM[1],
+        _lookalikes(volume): True,
     }
     return [doubt for doubt, holds in doubts.items() if doubt and holds]
+
+
+def _lookalikes(volume: Volume) -> str:
+    """Say that files among the slices may once have been some, at an end where no gap tells."""
+    names = [readable_name(file) for file, why in volume.left_out if why == LOOKALIKE]
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return (
+        names
+        and (
+            f"{names[0]}{more} has a slice's name and is no DICOM file: if it was a slice, "
+            "the volume is too short"
+        )
+        or ""
+    )
 
 
 def _refuse(name: str, fault: str | None) -> None:

@@ -219,7 +219,8 @@ def _beside(path: Path, name: str) -> str:
     """Return the name of a file in the same folder, refusing any other place."""
     if name and (not re.fullmatch(r"[^/\\%\0]{1,255}", name) or name.split()[0] in ("LIST", "..")):
         raise UnreadableFile(
-            f"{path} has its voxels in {name[:80]!r}; expected one file in the same folder"
+            f"{path} has its voxels in {name[:80]!r}; expected one file in the same folder: save "
+            "the volume as one .nrrd or .mha"
         )
     return name
 

@@ -17,6 +17,7 @@ __all__ = ["is_zip", "refuse_unsafe", "unpack_zip"]
 MOST_BYTES = 16 * 2**30  # of one archive, unpacked: a CD has under one, a DVD under five
 MOST_MEMBERS = 10**5
 CHUNK = 2**20
+ENCRYPTED = 1  # of a member's flags
 # zipfile has an error of its own, and lets those of decoders, passwords and lengths through
 BROKEN = (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, struct.error, LookupError,
           OverflowError, UnicodeDecodeError, OSError, ValueError)  # fmt: skip
@@ -50,8 +51,10 @@ def unpack_zip(file: Path, folder: Path) -> None:
                     f"{file} would unpack to {len(members)} files of {total} bytes; at most "
                     f"{MOST_MEMBERS} files and {most} bytes are taken of an archive of its size"
                 )
+            if any(member.flag_bits & ENCRYPTED for member in members):
+                raise UnreadableFile(f"{file} is encrypted; unpack it with its password first")
             for member in members:
-                target = folder.joinpath(*PurePosixPath(member.filename).parts)
+                target = folder.joinpath(*_place(member).parts)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 # Mode x: two members of one name would replace each other
                 with archive.open(member) as stream, target.open("xb") as written:
@@ -76,8 +79,12 @@ def refuse_unsafe(file: Path, members: Sequence[zipfile.ZipInfo]) -> None:
     if any(member.header_offset < 0 for member in members):
         raise zipfile.BadZipFile("a member would begin before the file")
     for member in members:
-        name = PurePosixPath(member.filename)
+        name = _place(member)
         outside = not name.name or name.is_absolute() or ".." in name.parts
-        outside = outside or "\\" in member.filename
-        if outside or stat.S_ISLNK(member.external_attr >> 16):
+        if outside or ":" in name.parts[0] or stat.S_ISLNK(member.external_attr >> 16):
             raise UnreadableFile(f"{file} holds {member.filename!r}, a link or a place outside it")
+
+
+def _place(member: zipfile.ZipInfo) -> PurePosixPath:
+    """Return where a member lies; some programs on Windows write backslashes between folders."""
+    return PurePosixPath(member.filename.replace("\\", "/"))

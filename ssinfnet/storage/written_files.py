@@ -83,9 +83,14 @@ class WrittenFiles:
         Raises
         ------
         FileExistsError
-            If one is there that the record does not list with its present hash. It names them.
+            If one is there that the record does not list with its present hash, which it names;
+            or if the folder is a file.
         """
         others = [name for name in names if not self._is_free(name)]
+        if others and self.folder.is_file():
+            raise FileExistsError(
+                f"{self.folder} is a file; expected a folder for the results (-o)"
+            )
         if others:
             more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
             raise FileExistsError(

@@ -6,6 +6,7 @@ JPEG 2000 and RLE among them, and applies each slice's own rescale slope and int
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,12 +22,16 @@ from ssinfnet.data.sources.multiframe import as_slices, frame_headers, is_multif
 from ssinfnet.data.sources.slice_line import OFF_LINE, evened, line, off_line
 from ssinfnet.storage import untrusted
 
-__all__ = ["Header", "Series", "is_broken_slice", "read_header", "read_series"]
+__all__ = ["LOOKALIKE", "NO_DICOM", "Header", "Series", "claims_ct", "is_broken_slice",
+           "read_header", "read_series"]  # fmt: skip
 
 NUMBERS = {"Rows": 1, "Columns": 1, "PixelSpacing": 2, "ImageOrientationPatient": 6,
            "ImagePositionPatient": 3, "RescaleSlope": 1, "RescaleIntercept": 1}  # fmt: skip
 NEEDED = (*NUMBERS, "SeriesInstanceUID")
 LOCALISER = "is a localiser"
+NO_DICOM = "is no DICOM file"
+LOOKALIKE = "is no DICOM file, though it has a slice's name"
+SCREEN = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture, of one frame or several
 SAME_MM = 0.01  # positions nearer than this are one position
 
 
@@ -84,12 +89,14 @@ def read_series(folder: Path, files: Sequence[Path] | None = None, *, even: bool
     if files is None:
         files = visible(folder) if folder.is_dir() else [folder]
     read = [read_header(path) for path in sorted(path for path in files if path.is_file())]
-    headers = [(header.path, header.data) for header in read if not header.reason]
-    left_out = [(header.path, header.reason) for header in read if header.reason]
+    slices = [header for header in read if not header.reason]
+    headers = [(header.path, header.data) for header in slices]
+    left_out = [(header.path, LOOKALIKE if _is_lookalike(header, slices) else header.reason)
+                for header in read if header.reason]  # fmt: skip
     if not headers:
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in left_out[:3])
         raise UnreadableFile(f"{folder} holds no CT slice ({reasons or 'it is empty'})")
-    _refuse_damaged(read)
+    _refuse_damaged(read, slices)
     if frames := {one.path: (one.data, one.frames) for one in read if one.frames}:
         others = [one.path for one in read if not one.frames]
         return _read_frames(folder, frames, others, even)
@@ -212,7 +219,7 @@ def read_header(path: Path) -> Header:
         untrusted.refuse_large_slice_file(path)
         return Header(path, data, _header_fault(path, data))
     except pydicom.errors.InvalidDicomError:
-        return Header(path, None, "is no DICOM file")
+        return Header(path, None, NO_DICOM)
     except Exception as error:  # a broken header fails in pydicom in many ways
         return Header(path, data, f"has a header that cannot be read ({error})")
 
@@ -251,9 +258,8 @@ def _frame_fault(path: Path, header: Any) -> str:
     return ""
 
 
-def _refuse_damaged(read: Sequence[Header]) -> None:
+def _refuse_damaged(read: Sequence[Header], slices: Sequence[Header]) -> None:
     """Refuse a series with a broken slice: at either end of it no gap would tell (D-41)."""
-    slices = [header for header in read if not header.reason]
     for header in read:
         if is_broken_slice(header, slices):
             raise UnreadableFile(
@@ -278,6 +284,28 @@ def is_broken_slice(header: Header, slices: Sequence[Header]) -> bool:
     with header.path.open("rb") as stream:
         is_empty = not stream.read(1024).strip(b"\0")
     return is_empty and _ending(header.path) in {_ending(one.path) for one in slices}
+
+
+def claims_ct(header: Header) -> bool:
+    """Say whether a file that is no slice of CT was meant as one: it is refused, not passed over.
+
+    Localisers, and pictures of a screen such as a dose sheet, have modality CT and are no slices.
+    """
+    if not header.reason or header.reason == LOCALISER:
+        return False
+    is_screen = header.text("SOPClassUID").startswith(SCREEN)
+    return header.text("Modality") in ("", "CT") and not is_screen
+
+
+def _is_lookalike(header: Header, slices: Sequence[Header]) -> bool:
+    """Say whether a file that is no DICOM has a slice's name, but for its numbers."""
+    return header.reason == NO_DICOM and _pattern(header.path) in {
+        _pattern(one.path) for one in slices
+    }
+
+
+def _pattern(path: Path) -> str:
+    return re.sub("[0-9a-fA-F]+", "#", path.name)
 
 
 def _ending(path: Path) -> str:

@@ -14,8 +14,8 @@ from ssinfnet.storage.untrusted import GZIP, START
 from ssinfnet.storage.untrusted_itk import is_metaimage, is_nrrd
 
 __all__ = ["DICOM", "DICOMDIR", "METAIMAGE", "NIFTI", "NRRD", "PICTURE", "VOLUMES",
-           "is_bare_dicom", "is_tiff", "kind_by_name", "kind_of", "map_ending", "readable",
-           "readable_name", "stem_of"]  # fmt: skip
+           "is_bare_dicom", "is_tiff", "kind_by_name", "kind_if_readable", "kind_of", "map_ending",
+           "readable", "readable_name", "stem_of"]  # fmt: skip
 
 DICOM, DICOMDIR, NIFTI, PICTURE = "DICOM", "DICOMDIR", "NIfTI", "picture"
 NRRD, METAIMAGE = "NRRD", "MetaImage"
@@ -46,6 +46,14 @@ def kind_of(path: Path) -> str:
     with path.open("rb") as stream:
         start = stream.read(START)
     return _kind_by_content(start) or kind_by_name(path)
+
+
+def kind_if_readable(path: Path) -> str:
+    """Return `kind_of` a file, and "" if it cannot be opened."""
+    try:
+        return kind_of(path)
+    except OSError:
+        return ""
 
 
 def is_tiff(path: Path) -> bool:

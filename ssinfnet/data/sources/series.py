@@ -1,4 +1,4 @@
-"""What a CT series is, by its headers, and which series of a study are wanted.
+"""Describe CT series by their headers, and choose those of a study that are wanted.
 
 A study, or a CD, holds the same chest several times: thick and thin slices, soft and sharp kernels,
 and reformats in other planes. Each may be chosen by its description, its UID or its thickness.
@@ -23,7 +23,7 @@ SHOWN = 8  # series in an error
 
 
 class SeriesFacts(NamedTuple):
-    """What the headers of a series say of it as a whole."""
+    """Plane, thickness, description and UIDs of a CT series, from its headers."""
 
     patient: str
     study_uid: str
@@ -37,7 +37,7 @@ class SeriesFacts(NamedTuple):
 
     @property
     def study(self) -> tuple[str, str]:
-        """What all series of one study have in common."""
+        """The patient and the study, equal in all series of one examination."""
         return self.patient, self.study_uid
 
     def label(self) -> str:
@@ -75,9 +75,10 @@ def unwanted(series: Sequence[SeriesFacts], wanted: Iterable[str] = ()) -> dict[
     ----------
     series : sequence of SeriesFacts
     wanted : iterable of str
-        Each names series: a pattern of the description in any case, such as ``*lung*``; a
-        SeriesInstanceUID; ``thickest`` or ``thinnest``, one axial series a study. None wants every
-        axial series, and others only of a study that has no axial one.
+        Each names series: the description in any case, or a part of it where none is called so;
+        a pattern of the whole, such as ``*lung*1?0``; a SeriesInstanceUID; ``thickest`` or
+        ``thinnest``, one axial series a study. None wants every axial series, and others only of a
+        study that has no axial one.
 
     Returns
     -------
@@ -103,7 +104,7 @@ def unwanted(series: Sequence[SeriesFacts], wanted: Iterable[str] = ()) -> dict[
         if not named:
             there = "; ".join(f"{one.label()}, {one.uid}" for one in series[:SHOWN])
             raise ValueError(
-                f"--series {name} names no series; expected a pattern of the description, a "
+                f"--series {name} names no series; expected a description or a part of it, a "
                 f"SeriesInstanceUID, thickest or thinnest; there are: {there or 'none'}"
             )
         chosen |= named
@@ -112,8 +113,13 @@ def unwanted(series: Sequence[SeriesFacts], wanted: Iterable[str] = ()) -> dict[
 
 
 def _named(series: Sequence[SeriesFacts], name: str) -> set[int]:
-    return {index for index, one in enumerate(series)
-            if name == one.uid or fnmatchcase(one.description.lower(), name.lower())}  # fmt: skip
+    asked = name.strip().lower()
+    descriptions = [one.description.lower() for one in series]
+    pattern = asked.replace("[", "[[]")  # kernels stand in brackets, as in "Thorax [B70f]"
+    whole = {index for index, one in enumerate(series)
+             if name == one.uid or fnmatchcase(descriptions[index], pattern)}  # fmt: skip
+    parts = {index for index, text in enumerate(descriptions) if asked and asked in text}
+    return whole or parts
 
 
 def _extreme(series: Sequence[SeriesFacts], name: str) -> set[int]:

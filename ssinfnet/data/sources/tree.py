@@ -7,14 +7,15 @@ series, a mask in its folder, a README or DICOMDIR beside the folders of patient
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ssinfnet.data.sources import dicom
-from ssinfnet.data.sources.files import in_order, visible
+from ssinfnet.data.sources.files import UnreadableFile, in_order, read_numbers, visible
 from ssinfnet.data.sources.kinds import (
     DICOM,
     DICOMDIR,
@@ -22,6 +23,7 @@ from ssinfnet.data.sources.kinds import (
     NRRD,
     PICTURE,
     VOLUMES,
+    kind_if_readable,
     kind_of,
     readable_name,
 )
@@ -29,8 +31,10 @@ from ssinfnet.data.sources.series import SeriesFacts, facts_of
 from ssinfnet.storage.untrusted_itk import data_file
 from ssinfnet.storage.written_files import without_written
 
-__all__ = ["Found", "Tree", "look_through", "relative_name"]
+__all__ = ["Found", "Tree", "look_at_slices", "look_through", "relative_name",
+           "scans_below"]  # fmt: skip
 
+Folders = dict[Path, dict[str, list[Path]]]  # folder → kind → the files there
 ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tar.gz", ".tgz")
 
 
@@ -56,13 +60,31 @@ def look_through(path: Path) -> Tree:
 
     Slices of one series that lie in several folders are one scan, unless they repeat each other's
     positions: then each folder holds a copy. Pictures are a scan where no series or volume lies in
-    their folder or below it. Hidden files and what ssinfnet wrote are passed over.
+    their folder or below it; in colour, on a disc with a DICOMDIR, they are its viewer's. Where
+    no DICOM file of a folder is a slice of CT they are found together, for they may be masks;
+    `scans_below` is without these. Hidden files and what ssinfnet wrote are passed over.
     """
     if not path.is_dir():
         return Tree([_alone(path)], [])
     unused: list[tuple[Path, str]] = []
     folders = {folder: _sorted_by_kind(files, unused) for folder, files in _walk(path, unused)}
-    series = _series(folders)
+    return _divided(folders, unused)
+
+
+def look_at_slices(files: Sequence[Path]) -> Tree:
+    """Look at DICOM files of one folder that were given one by one, as a shell expands ``*.dcm``.
+
+    Those of one series are one scan, as if the folder held nothing else.
+    """
+    return _without_reports(_divided({files[0].parent: {DICOM: list(files)}}, []))
+
+
+def _divided(folders: Folders, unused: list[tuple[Path, str]]) -> Tree:
+    """Tell scans from what belongs to none, folder by folder."""
+    headers = {file: dicom.read_header(file)
+               for kinds in folders.values() for file in kinds.get(DICOM, [])}  # fmt: skip
+    series = _series(folders, headers)
+    discs = {folder for folder, kinds in folders.items() if DICOMDIR in kinds}
     scans: list[Found] = []
     for folder, kinds in folders.items():
         here = [one for one in series if folder in (one.path, one.path.parent)
@@ -75,7 +97,11 @@ def look_through(path: Path) -> Tree:
         foreign = kinds.get(DICOM, [])
         if among:
             rest = []  # `_series` has put them among the slices
-        elif pictures and not volumes and not _holds_volume(folder, folders, series):
+        elif pictures and not (
+            volumes
+            or _holds_volume(folder, folders, series)
+            or (discs & {folder, *folder.parents} and _is_drawn(pictures[0]))
+        ):
             here.append(Found(folder, PICTURE, (*pictures, *foreign, *rest)))
             rest = []
         elif foreign:
@@ -88,9 +114,41 @@ def look_through(path: Path) -> Tree:
     return Tree(scans, unused)
 
 
+def scans_below(path: Path) -> Tree:
+    """Look through a path for scans alone: folders of reports, localisers and the like are none."""
+    return _without_reports(look_through(path))
+
+
+def _without_reports(tree: Tree) -> Tree:
+    reports = {one.path: reasons for one in tree.scans if (reasons := _reports(one))}
+    return Tree([one for one in tree.scans if one.path not in reports],
+                [*tree.unused, *chain.from_iterable(reports.values())])  # fmt: skip
+
+
+def _reports(found: Found) -> list[tuple[Path, str]]:
+    """Return the files of a folder without a slice of CT, and why they are none.
+
+    None where a file was meant as one: the folder is to be refused then.
+    """
+    if found.kind != DICOM or found.series or not found.path.is_dir():
+        return []
+    headers = [dicom.read_header(file) for file in found.files]
+    meant = (dicom.claims_ct(one) for one in headers if kind_if_readable(one.path) == DICOM)
+    return [] if any(meant) else [(header.path, header.reason) for header in headers]
+
+
+def _is_drawn(picture: Path) -> bool:
+    """Say whether a picture is none of grey slices."""
+    try:
+        read_numbers(picture)
+    except (UnreadableFile, OSError):
+        return True
+    return False
+
+
 def _alone(path: Path) -> Found:
     """Return a file that is given by itself."""
-    kind = _kind(path) or DICOM
+    kind = kind_if_readable(path) or DICOM
     header = dicom.read_header(path) if kind == DICOM and path.is_file() else None
     facts = facts_of([header]) if header and not header.reason else None
     return Found(path, kind, _with_data(path, kind), series=facts)
@@ -107,13 +165,6 @@ def relative_name(file: Path, folder: Path) -> str:
     return readable_name(file.relative_to(folder)) if file.parent == folder else "/".join(
         readable_name(Path(part)) for part in file.relative_to(folder).parts
     )  # fmt: skip
-
-
-def _kind(path: Path) -> str:
-    try:
-        return kind_of(path)
-    except OSError:
-        return ""
 
 
 def _walk(
@@ -152,17 +203,17 @@ def _sorted_by_kind(files: Sequence[Path], unused: list[tuple[Path, str]]) -> di
     return {kind: [file for file in files if file not in taken] for kind, files in kinds.items()}
 
 
-def _series(folders: dict[Path, dict[str, list[Path]]]) -> list[Found]:
+def _series(folders: Folders, headers: Mapping[Path, dicom.Header]) -> list[Found]:
     """Return the CT series, each with what lies among its slices: broken ones must not get lost."""
     slices: dict[tuple[str, ...], dict[Path, list[dicom.Header]]] = {}
     others: dict[Path, list[dicom.Header]] = {}
     for folder, kinds in folders.items():
         for file in kinds.get(DICOM, []):
-            header = dicom.read_header(file)
+            header = headers[file]
             by_folder = others if header.reason else slices.setdefault(header.series, {})
             by_folder.setdefault(folder, []).append(header)
         others.setdefault(folder, []).extend(
-            dicom.Header(file, None, "is no DICOM file")
+            dicom.Header(file, None, dicom.NO_DICOM)
             for kind in ("", DICOMDIR, PICTURE)
             for file in kinds.get(kind, [])
         )
@@ -177,11 +228,12 @@ def _series(folders: dict[Path, dict[str, list[Path]]]) -> list[Found]:
                  if one.path not in listed or dicom.is_broken_slice(one, part)]  # fmt: skip
         listed |= set(among)
         has_neighbours = sum(bool(_homes(one) & set(homes)) for one in parts) > 1
+        by_file = has_neighbours and len(part) == 1  # several slices, or several enhanced files
         found.append(Found(
-            part[0].path if part[0].frames and has_neighbours else Path(os.path.commonpath(homes)),
+            part[0].path if by_file else Path(os.path.commonpath(homes)),
             DICOM,
             tuple(sorted([*(header.path for header in part), *among])),
-            part[0].number if has_neighbours and not part[0].frames else "",
+            part[0].number if has_neighbours and not by_file else "",
             facts_of(part),
         ))  # fmt: skip
     return found
@@ -221,9 +273,7 @@ def _repeat(enhanced: Sequence[dicom.Header]) -> bool:
     return len(set(places)) < len(places)
 
 
-def _holds_volume(
-    folder: Path, folders: dict[Path, dict[str, list[Path]]], series: Sequence[Found]
-) -> bool:
+def _holds_volume(folder: Path, folders: Folders, series: Sequence[Found]) -> bool:
     """Say whether a series or a volume lies below a folder."""
     homes = {file.parent for one in series for file in one.files}
     homes |= {home for home, kinds in folders.items() if any(map(kinds.get, VOLUMES))}
@@ -231,7 +281,7 @@ def _holds_volume(
 
 
 def _reason(file: Path) -> str:
-    kind = _kind(file)
+    kind = kind_if_readable(file)
     if file.name.lower().endswith(ARCHIVES):
         return "is an archive; unpack it first"
     return {DICOMDIR: "is a DICOM directory, no image",
