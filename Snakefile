@@ -77,7 +77,7 @@ def settings(*parts, within=None):
         named = {part: whole[part] for part in (part.format(**wildcards) for part in parts)}
         if within:
             first = next(iter(named))
-            named[first] = {name: named[first][name] for name in within}
+            named[first] = {name: named[first].get(name) for name in within}
         return json.dumps(named)
 
     return chosen

@@ -19,6 +19,12 @@ def severity_files(wildcards):
     return files
 
 
+def cohort_models(wildcards):
+    """The models of stage 1 that segment a cohort: one for its lesions, one for priors."""
+    study = STUDIES[wildcards.study]
+    return [study.multi.prior_model, study.clinical.single_model]
+
+
 rule severity:
     input:
         notebook="notebooks/13_severity.ipynb",
@@ -43,9 +49,7 @@ rule phenotypes:
     input:
         notebook="notebooks/14_phenotypes.ipynb",
         cohort=rules.data_split.output.cohort,
-        single=lambda wildcards: clinical_files(
-            wildcards, [PRIOR_MODEL, STUDIES[wildcards.study].clinical.single_model]
-        ),
+        single=lambda wildcards: clinical_files(wildcards, cohort_models(wildcards)),
         multi=multi_files(lambda study: study.clinical.multi_model, first_seed),
     output:
         run=f"{RUNS}/14_phenotypes.ipynb",

@@ -8,17 +8,24 @@ def reads_prior(wildcards):
 
 def whole_prior(wildcards):
     """Predictions of the whole network that gives a fold and seed its priors."""
+    study = STUDIES[wildcards.study]
+    return stage_1(study, study.multi.prior_model, wildcards.fold, wildcards.seed)
+
+
+def labelling_network(wildcards):
+    """Predictions of the network that labels slices for Semi-Inf-Net."""
     return stage_1(STUDIES[wildcards.study], PRIOR_MODEL, wildcards.fold, wildcards.seed)
 
 
 def prior_files(wildcards):
     """Stage 1's predictions of all slices: of the whole network and of the cross-fitted ones."""
-    left_out = rules.cross_fitting.output.predictions
+    study, left_out = STUDIES[wildcards.study], rules.cross_fitting.output.predictions
+    of = {"study": study.name, "model": study.multi.prior_model, "seed": wildcards.seed}
     return {
         "prior": whole_prior(wildcards),
         "priors": [
-            left_out.format(study=wildcards.study, fold=fold, seed=wildcards.seed, part=part)
-            for fold, part in STUDIES[wildcards.study].cross_fitted(int(wildcards.fold))
+            left_out.format(fold=fold, part=part, **of)
+            for fold, part in study.cross_fitted(int(wildcards.fold))
         ],
     }
 
@@ -83,7 +90,7 @@ rule pretraining:
         run=f"{RUNS}/03_pretraining.{{stage}}.fold{{fold}}.seed{{seed}}.ipynb",
         table=f"{FIGURES}/table_pretraining_{{stage}}_fold{{fold}}_seed{{seed}}.csv",
     params:
-        settings=settings("{stage}", "image_size", "threads", within=("network", "pretext")),
+        settings=settings("{stage}", "image_size", "threads", within=("network", "pretrained_network", "pretext")),
     threads: threads
     resources:
         **OF_A_TRAINING,
@@ -97,7 +104,7 @@ rule pseudo_labels:
         cohort=rules.data_split.output.cohort,
         images=rules.data_split.output.images,
         masks=rules.data_split.output.masks,
-        first=whole_prior,
+        first=labelling_network,
     output:
         run=f"{RUNS}/04_pseudo_labels.fold{{fold}}.seed{{seed}}.ipynb",
         table=f"{FIGURES}/table_pseudo_labels_fold{{fold}}_seed{{seed}}.csv",
@@ -135,13 +142,14 @@ rule single_segmentation:
 
 rule cross_fitting:
     input:
+        unpack(lambda wildcards: started_files(wildcards, "single", SINGLE_MODELS[wildcards.model])),
         notebook="notebooks/05_single_segmentation.ipynb",
         cohort=rules.data_split.output.cohort,
         images=rules.data_split.output.images,
         masks=rules.data_split.output.masks,
     output:
-        run=f"{RUNS}/05_single_segmentation.{PRIOR_MODEL}.fold{{fold}}.seed{{seed}}.part{{part}}.ipynb",
-        predictions=f"{SINGLE}/{PRIOR_MODEL}/fold{{fold}}/seed{{seed}}/part{{part}}/predictions.npz",
+        run=f"{RUNS}/05_single_segmentation.{{model}}.fold{{fold}}.seed{{seed}}.part{{part}}.ipynb",
+        predictions=f"{SINGLE}/{{model}}/fold{{fold}}/seed{{seed}}/part{{part}}/predictions.npz",
     params:
         settings=settings(
             "single", "image_size", "threads", "flipped_views", within=("network", "training")
@@ -151,7 +159,7 @@ rule cross_fitting:
     resources:
         **OF_A_TRAINING,
     shell:
-        RUN + AT_SEED + " -p model {PRIOR_MODEL} -p part {wildcards.part}"
+        RUN + AT_SEED + " -p model {wildcards.model} -p part {wildcards.part}"
 
 
 rule multi_segmentation:

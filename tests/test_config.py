@@ -67,6 +67,24 @@ def test_impossible_values_of_stage_2_and_pretraining_are_refused(tmp_path, text
         load(tmp_path, MINIMAL + text + "\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("multi: {prior_model: semi_infnet}", "starts from labels that sinfnet gave"),
+        ("multi: {prior_model: mine}", "prior_model"),
+        ("single: {models: [ssinfnet_lite]}", "ssinfnet_lite start from inpainting"),
+        (
+            "single: {pretrained_network: infnet_lite}",
+            "start from inpainting by infnet,",
+        ),
+        ("multi: {prior_model: ssinfnet_lite}", "single.pretrained_network is infnet"),
+    ],
+)
+def test_priors_and_pretrained_networks_must_agree(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path, MINIMAL + text + "\n")
+
+
 def test_stage_2_that_is_not_trained_need_not_know_flips(tmp_path):
     multi = "multi: {models: [], oracle_models: [], training: {augmentation: {flip_vertical: 0}}}\n"
     assert load(tmp_path, f"{MINIMAL}flipped_views: true\n{multi}").flipped_views

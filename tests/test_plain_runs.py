@@ -75,6 +75,29 @@ def test_a_study_without_ssinfnet_runs_no_ablation():
     assert "11_ablation" not in [book for book, _ in schedule.runs_of(alone, "smoke")]
 
 
+def test_what_another_prior_needs_runs_before_stage_2():
+    smoke = load_study("smoke")
+    multi = smoke.multi.model_copy(
+        update={"prior_model": "ssinfnet_lite", "models": ("sinfnet",), "oracle_models": ()}
+    )
+    single = smoke.single.model_copy(
+        update={"models": ("sinfnet_lite",), "pretrained_network": "infnet_lite"}
+    )
+    lite = smoke.model_copy(update={
+        "multi": multi, "single": single, "clinical": None, "external": (),
+        "augmented": smoke.augmented.model_copy(update={"single_models": (), "multi_models": ()}),
+        "cross_validation":
+            smoke.cross_validation.model_copy(update={"single_models": (), "multi_models": ()}),
+    })  # fmt: skip
+    runs = list(schedule.runs_of(lite, "smoke"))
+    trained = [(book[:2], at.get("model") or at.get("stage"), at.get("part", 0))
+               for book, at in runs if book[:2] in ("03", "05", "06")]  # fmt: skip
+    assert trained == [
+        ("03", "single", 0), ("05", "sinfnet_lite", 0), ("05", "ssinfnet_lite", 0),
+        ("05", "ssinfnet_lite", 1), ("05", "ssinfnet_lite", 2), ("06", "sinfnet", 0),
+    ]  # fmt: skip
+
+
 def test_only_a_phantoms_cohort_has_a_known_truth():
     knowing = {"demo": True, "smoke": True, "ictcf_cpu": False, "smoke_set3": False}
     for name, known in knowing.items():

@@ -69,6 +69,33 @@ def test_a_pretrained_model_starts_from_all_but_the_heads(opened):
     assert f"{len(trained.transfer.loaded)} pretrained tensors" in repr(trained)
 
 
+def test_the_lite_network_is_pretrained_and_gives_priors_where_a_study_says_so(opened):
+    study, paths = opened
+    paths = replace(paths, study="lite_priors")
+    cohort.Cohort.load(opened[1].cohort).save(paths.cohort, {})
+    for name in ("images.npy", "masks.npy", "prepared.json"):
+        (paths.cohort / name).write_bytes((opened[1].cohort / name).read_bytes())
+    phases = study.single.pretext.phases[:1]
+    size = study.single.network.model_copy(update={"lite_weights": None})
+    single = study.single.model_copy(update={
+        "pretrained_network": "infnet_lite", "network": size,
+        "pretext": study.single.pretext.model_copy(update={"phases": phases}),
+    })  # fmt: skip
+    multi = study.multi.model_copy(update={"prior_model": "ssinfnet_lite"})
+    study = study.model_copy(update={"single": single, "multi": multi})
+    stages.pretrain_stage(study, paths, "single")
+    with pytest.raises(FileNotFoundError, match="ssinfnet_lite"):
+        stages.train_multi(study, paths, "sinfnet")
+    for part in (0, 1, 2):
+        trained = stages.train_single(study, paths, "ssinfnet_lite", part=part)
+        inference.predict_held_out(study, paths, trained, {})
+        heads = {name.rpartition(".")[0] for name in trained.transfer.left_as_they_were}
+        assert all(networks.is_head(trained.network, f"{name}.") for name in heads)
+        assert any(name.startswith("backbone.") for name in trained.transfer.loaded)
+    priors = stages.train_multi(study, paths, "sinfnet").train.priors
+    assert len(priors.unique()) > 2  # probabilities, no masks
+
+
 def test_an_oracle_reads_the_true_lesion(opened):
     study, paths = opened
     trained = stages.train_multi(study, paths, "sinfnet", prior="ground_truth")

@@ -65,7 +65,7 @@ def multi_slices(
         return slices
     maps = prior_maps(
         rows, prior, paths, fold=fold, seed=seed, cross_fitted=study.cross_fitted(fold),
-        size=study.image_size,
+        size=study.image_size, model=study.multi.prior_model,
     )  # fmt: skip
     return replace(slices, priors=SliceSet.of(maps).images)
 
@@ -108,6 +108,7 @@ def prior_maps(
     seed: int,
     cross_fitted: Sequence[tuple[int, int]],
     size: int,
+    model: str = PRIOR_MODEL,
 ) -> NDArray[np.uint8]:
     """Return stage 1's lesion probability of some slices, times 255, as stage 2 reads it (D-12).
 
@@ -127,6 +128,8 @@ def prior_maps(
         The trainings that left training patients out, `Study.cross_fitted`.
     size : int
         Side of the prepared slices in pixels.
+    model : str
+        Of stage 1, whose probability is read.
 
     Returns
     -------
@@ -144,8 +147,8 @@ def prior_maps(
     if kind != "predicted":
         raise ValueError(f"a prior is 'predicted' or 'ground_truth', got {kind!r}")
     training_rows = rows["split"] == "train"
-    whole = paths.single(PRIOR_MODEL, fold, seed)
-    lefts = [paths.single(PRIOR_MODEL, its, seed, part) for its, part in cross_fitted]
+    whole = paths.single(model, fold, seed)
+    lefts = [paths.single(model, its, seed, part) for its, part in cross_fitted]
     maps: dict[str, NDArray[np.float16]] = {}
     for wanted, folders in ((~training_rows, [whole]), (training_rows, lefts)):
         names = set(rows.loc[wanted, "slice_id"])
@@ -159,7 +162,7 @@ def prior_maps(
     if missing:
         raise ValueError(
             f"{len(missing)} slices have no prior, such as {missing[:3]}; the cohort has changed "
-            f"since {PRIOR_MODEL} was trained, run 05_single_segmentation again"
+            f"since {model} was trained, run 05_single_segmentation again"
         )
     return at_network_size([maps[name] for name in rows["slice_id"]], size)
 

@@ -13,7 +13,7 @@ import pandas as pd
 from ssinfnet.storage import artifacts
 from ssinfnet.study import schedule
 from ssinfnet.study.config import Study, load_study
-from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS, model_label
+from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS, model_label
 from ssinfnet.study.paths import LEARNING, StudyPaths
 
 __all__ = [
@@ -276,7 +276,7 @@ def _built_on(training: Training, study: Study) -> Iterator[tuple[str, Training]
     if training.prior == "predicted":
         for fold, part in [(training.fold, 0), *study.cross_fitted(training.fold)]:
             of = {**at, "fold": fold, "part": part}
-            yield "reads priors of", Training(**of, stage="single", model=PRIOR_MODEL)
+            yield "reads priors of", Training(**of, stage="single", model=study.multi.prior_model)
 
 
 def _uses(training: Training, study: Study) -> dict[str, Any]:
@@ -285,7 +285,8 @@ def _uses(training: Training, study: Study) -> dict[str, Any]:
     main: Sequence[str] = getattr(models, "models", models) or ()
     plain = not (oracle or training.part or training.fold) and training.seed == study.seeds[0]
     behind = set() if clinical is None else {
-        ("single", PRIOR_MODEL), ("single", clinical.single_model), ("multi", clinical.multi_model)
+        ("single", study.multi.prior_model), ("single", clinical.single_model),
+        ("multi", clinical.multi_model),
     }  # fmt: skip
     graded = () if clinical is None else clinical.severity_models
     return {

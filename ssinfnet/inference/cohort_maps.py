@@ -38,6 +38,7 @@ def segment_cohort(
     image_size: int,
     single_model: str,
     multi_model: str,
+    prior_model: str = PRIOR_MODEL,
     flipped_views: bool = False,
     fold: int = 0,
     seed: int = 1,
@@ -56,7 +57,9 @@ def segment_cohort(
     image_size : int
         Of the study, in pixels.
     single_model, multi_model : str
-        Whose lesion and whose classes; the prior of stage 2 is `PRIOR_MODEL`'s.
+        Whose lesion and whose classes.
+    prior_model : str
+        Of stage 1, whose probability stage 2 reads.
     flipped_views : bool
         Of the study, as for `inference.predict`.
     fold, seed : int
@@ -69,7 +72,7 @@ def segment_cohort(
         The chunks, in the order of `rows`; see `maps.read_maps`.
     """
     stages = {"single": paths.single(single_model, fold, seed),
-              "prior": paths.single(PRIOR_MODEL, fold, seed),
+              "prior": paths.single(prior_model, fold, seed),
               "multi": paths.multi(multi_model, fold, seed)}  # fmt: skip
     # The networks by their bytes: trained anew, they make all chunks anew.
     weights = {name: artifacts.sha256(folder / fitting.WEIGHTS) for name, folder in stages.items()}

@@ -19,7 +19,7 @@ from ssinfnet.data.slice_sets import multi_slices, prior_maps, single_slices
 from ssinfnet.inference.slices import judged_batches, load, predict_rows
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import Study
-from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL
+from ssinfnet.study.models import MULTI_MODELS
 from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 from ssinfnet.training import fitting, segmentation
 from ssinfnet.training.stages import Trained
@@ -98,7 +98,8 @@ def predict_elsewhere(
         )
     source, into = replace(paths, study=other.name), paths.tested_on(other.name)
     held_out = Cohort.load(source.cohort)
-    needed = [PRIOR_MODEL] if any(MULTI_MODELS[model].prior for model in multi_models) else []
+    prior = study.multi.prior_model
+    needed = [prior] if any(MULTI_MODELS[model].prior for model in multi_models) else []
     made = artifacts.made_by(study.name, {"tested_on": other.name})
     seen = partial(predict_rows, flipped_views=study.flipped_views)
     for seed in study.seeds:
@@ -113,7 +114,7 @@ def predict_elsewhere(
             given = slices
             if MULTI_MODELS[model].prior:
                 priors = prior_maps(rows, "predicted", into, fold=0, seed=seed, cross_fitted=[],
-                                    size=other.image_size)  # fmt: skip
+                                    size=other.image_size, model=prior)  # fmt: skip
                 given = replace(slices, priors=SliceSet.of(priors).images)
             maps = seen(paths.multi(model, 0, seed), rows, given)
             artifacts.write_arrays(into.multi(model, 0, seed) / PREDICTIONS, maps, made)

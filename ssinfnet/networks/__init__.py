@@ -109,7 +109,10 @@ def build_multi(
 
 
 def build_inpainter(
-    stage: str, width: float = 1.0, imagenet_weights: str | None = None
+    stage: str,
+    width: float = 1.0,
+    imagenet_weights: str | None = None,
+    network: str = "infnet",
 ) -> nn.Module:
     """Build the network that inpainting pretrains: that of the stage, with linear heads.
 
@@ -119,6 +122,8 @@ def build_inpainter(
         Inf-Net, which restores the slice, or the U-Net of stage 2, which restores slice and prior.
     width, imagenet_weights
         As for `build_single`.
+    network : {"infnet", "infnet_lite"}
+        Of stage 1.
 
     Raises
     ------
@@ -126,7 +131,7 @@ def build_inpainter(
         If there is no such stage.
     """
     if stage == "single":
-        return swap_heads(build_single("infnet", width, imagenet_weights), 3)
+        return swap_heads(build_single(network, width, imagenet_weights), 3)
     if stage == "multi":
         return swap_heads(build_multi("unet", True, width), 6)
     raise ValueError(f"a stage is 'single' or 'multi', got {stage!r}")

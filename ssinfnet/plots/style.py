@@ -38,8 +38,9 @@ MODEL_COLOURS = {
     "fcn8s": "#CC79A7",
     "sinfnet": "#0072B2",
     "ssinfnet": "#009E73",
-    "sinfnet_lite": "#56B4E9",  # of stage 1 alone
-    "semi_infnet": "#D55E00",  # of stage 1 alone
+    "sinfnet_lite": "#56B4E9",  # of stage 1 alone, as the next two
+    "ssinfnet_lite": "#CC79A7",
+    "semi_infnet": "#D55E00",
     "ssinfnet_no_focal_no_lookahead": "#56B4E9",
     "ssinfnet_no_lookahead": "#D55E00",
     "ssinfnet_no_focal": "#000000",

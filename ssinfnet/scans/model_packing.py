@@ -18,7 +18,7 @@ from ssinfnet.scans import model_folder
 from ssinfnet.scans.model_folder import CARD, DESCRIPTION, Description, Member, WeightsFile
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import Study
-from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
+from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 from ssinfnet.training import fitting
 from ssinfnet.training.checkpoints import read as read_checkpoint
@@ -127,8 +127,8 @@ def _member(
     """Copy the weights of one fold and seed; return what they are."""
     trainings = {"single": (paths.single(single, fold, seed), study.single, SINGLE_MODELS)}
     if multi:
-        if MULTI_MODELS[multi].prior and single != PRIOR_MODEL:
-            prior = paths.single(PRIOR_MODEL, fold, seed)
+        if MULTI_MODELS[multi].prior and single != study.multi.prior_model:
+            prior = paths.single(study.multi.prior_model, fold, seed)
             trainings["prior"] = prior, study.single, SINGLE_MODELS
         trainings["multi"] = paths.multi(multi, fold, seed), study.multi, MULTI_MODELS
     files = {}

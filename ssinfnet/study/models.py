@@ -59,6 +59,9 @@ SINGLE_MODELS = {
     "sinfnet_lite": SingleModel(  # beside the paper's models (D-171)
         "SInfNet-Lite", "single_sinfnet_lite", network="infnet_lite"
     ),
+    "ssinfnet_lite": SingleModel(
+        "SSInfNet-Lite", "single_ssinfnet_lite", network="infnet_lite", pretrained=True
+    ),
     "semi_infnet": SingleModel("Semi-Inf-Net", "single_semi_infnet", pseudo_labels=True),
     "sinfnet_cutout20": SingleModel("SInfNet + cutout 0.2", "single_sinfnet+aug0.2", cutout=0.2),
     "sinfnet_cutout40": SingleModel("SInfNet + cutout 0.4", "single_sinfnet+aug0.4", cutout=0.4),

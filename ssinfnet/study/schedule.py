@@ -172,7 +172,7 @@ def _of_patients(study: Study, name: str, *, phenotypes: bool) -> Iterator[Run]:
     at = {"study": name, "fold": 0, "seed": study.seeds[0]}
     if phenotypes:
         multi = [(clinical.multi_model, "predicted")]
-        yield from _trainings(study, (PRIOR_MODEL, clinical.single_model), multi, at)
+        yield from _trainings(study, (study.multi.prior_model, clinical.single_model), multi, at)
         return
     yield from _trainings(study, sorted({PRIOR_MODEL, *clinical.severity_models}), [], at)
     if PRIOR_MODEL in validated.single_models:
@@ -216,11 +216,14 @@ def _trainings(
     reading = any(MULTI_MODELS[model].prior and prior == "predicted" for model, prior in multi)
     started = any(MULTI_MODELS[model].pretrained for model, _ in multi)
     priors = reading or started  # stage 2's pretraining reads priors too
-    if any(SINGLE_MODELS[model].pretrained for model in single):
+    started_prior = priors and SINGLE_MODELS[study.multi.prior_model].pretrained
+    if started_prior or any(SINGLE_MODELS[model].pretrained for model in single):
         yield "03_pretraining", {**at, "stage": "single"}
     semi = [model for model in single if SINGLE_MODELS[model].pseudo_labels]
     others = [model for model in single if model not in semi]
-    for model in dict.fromkeys((*others, *([PRIOR_MODEL] if priors or semi else []))):
+    prior = study.multi.prior_model
+    needed = [*([prior] if priors else []), *([PRIOR_MODEL] if semi else [])]
+    for model in dict.fromkeys((*others, *needed)):
         yield "05_single_segmentation", {**at, "model": model}
     if semi:
         yield "04_pseudo_labels", at
@@ -228,7 +231,9 @@ def _trainings(
         yield "05_single_segmentation", {**at, "model": model}
     for fold, part in study.cross_fitted(at["fold"]) if priors else ():
         left_out = {**at, "fold": fold, "part": part}
-        yield "05_single_segmentation", {**left_out, "model": PRIOR_MODEL}
+        if SINGLE_MODELS[prior].pretrained:
+            yield "03_pretraining", {**at, "fold": fold, "stage": "single"}
+        yield "05_single_segmentation", {**left_out, "model": prior}
     if started:
         yield "03_pretraining", {**at, "stage": "multi"}
     for model, prior in multi:

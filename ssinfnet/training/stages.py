@@ -240,8 +240,9 @@ def pretrain_stage(
         for split in ("train", "validation")
     )
     size, channels = config.network, 3 if stage == "single" else 6
-    weights = paths.published_weights(size.imagenet_weights)
-    network = networks.seeded(seed, networks.build_inpainter, stage, size.width, weights)
+    kind = study.single.pretrained_network
+    weights = paths.published_weights(_imagenet(size, kind)) if stage == "single" else None
+    network = networks.seeded(seed, networks.build_inpainter, stage, size.width, weights, kind)
     coach = networks.seeded(seed, networks.Coach, channels, size.width)
     run = Run(stage=stage, study=study.name, width=size.width, fold=fold, seed=seed)
     folder = paths.pretraining(stage, fold, seed)

@@ -23,6 +23,7 @@ from ssinfnet.study.config.data import DataConfig, SplitConfig
 from ssinfnet.study.config.parts import Part, Positive
 from ssinfnet.study.config.texture import TextureConfig
 from ssinfnet.study.config.training import LungFieldConfig, MultiConfig, SingleConfig
+from ssinfnet.study.models import SINGLE_MODELS
 
 __all__ = ["Study", "load_study", "load_texture"]
 
@@ -68,6 +69,20 @@ class Study(Part):
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise ValueError(f"seeds must be different numbers of at least 0, got {list(seeds)}")
         return seeds
+
+    @model_validator(mode="after")
+    def _pretrained_models_have_the_network_that_is_pretrained(self) -> Study:
+        named = [*self.single.models, *self.augmented.single_models, self.multi.prior_model,
+                 *self.cross_validation.single_models]  # fmt: skip
+        network = self.single.pretrained_network
+        pretrained = [name for name in dict.fromkeys(named) if SINGLE_MODELS[name].pretrained]
+        others = [name for name in pretrained if SINGLE_MODELS[name].network != network]
+        if others:
+            raise ValueError(
+                f"{', '.join(others)} start from inpainting by {SINGLE_MODELS[others[0]].network}, "
+                f"and single.pretrained_network is {network}; a study pretrains one of the two"
+            )
+        return self
 
     @model_validator(mode="after")
     def _phantom_holds_slices(self) -> Study:

@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ssinfnet.study.config.parts import MultiNames, Part, Positive, Share, SingleNames
+from ssinfnet.study.config.parts import (
+    MultiNames,
+    Part,
+    Positive,
+    Share,
+    SingleName,
+    SingleNames,
+)
+from ssinfnet.study.models import PRIOR_MODEL, SINGLE_MODELS
 
 __all__ = [
     "AugmentationConfig",
@@ -139,7 +147,7 @@ class NetworkConfig(Part):
 
     width: float = Field(default=1.0, gt=0, le=1)  # multiplies every channel count; 1 = published
     imagenet_weights: str | None = None  # local file for the backbone; None starts at random
-    lite_weights: str | None = "installed"  # the same of sinfnet_lite; "installed": extra lite
+    lite_weights: str | None = "installed"  # the same of the lite networks; "installed": extra lite
 
 
 class PhaseConfig(Part):
@@ -198,6 +206,7 @@ class SingleConfig(Part):
     )
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
+    pretrained_network: Literal["infnet", "infnet_lite"] = "infnet"  # that inpainting pretrains
     pretext: PretextConfig = PretextConfig()
     pseudo_labels: PseudoLabelConfig = PseudoLabelConfig()
 
@@ -212,10 +221,21 @@ class MultiConfig(Part):
     oracle_models: MultiNames = (  # with true priors, V table IV
         "sinfnet", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet", "ssinfnet_cutout40",
     )  # fmt: skip
+    prior_model: SingleName = PRIOR_MODEL  # of stage 1, whose maps are priors (D-173)
     prior_parts: int = Field(default=3, ge=2)  # K of the cross-fitting (D-12)
     network: NetworkConfig = NetworkConfig()
     training: MultiTrainingConfig = MultiTrainingConfig()
     pretext: PretextConfig = PretextConfig()
+
+    @field_validator("prior_model")
+    @classmethod
+    def _prior_has_a_start_of_its_own(cls, model: str) -> str:
+        if SINGLE_MODELS[model].pseudo_labels:
+            raise ValueError(
+                f"prior_model {model} starts from labels that {PRIOR_MODEL} gave, which saw the "
+                "patients that a cross-fitted network must not have seen"
+            )
+        return model
 
     @model_validator(mode="after")
     def _oracles_are_beside_models(self) -> Self:
