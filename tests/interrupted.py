@@ -53,18 +53,22 @@ def checkout(root: Path, finished: Path | None = None) -> Path:
     return root
 
 
-def snakemake(root: Path, *arguments: str) -> subprocess.Popen:
-    """Start Snakemake in a process group of its own, as a terminal does."""
-    environment = os.environ | {
+def environment(root: Path) -> dict[str, str]:
+    """Return the environment of a run in a project folder."""
+    return os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(paths.project_root()),
         "SSINFNET_ROOT": str(root),
     }
+
+
+def snakemake(root: Path, *arguments: str) -> subprocess.Popen:
+    """Start Snakemake in a process group of its own, as a terminal does."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", "study=smoke"]
     with (root / "snakemake.log").open("a") as log:
         return subprocess.Popen(
             [*command, "--rerun-incomplete", *arguments],
-            cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True,
+            cwd=root, env=environment(root), stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
 
 

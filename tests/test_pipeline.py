@@ -11,7 +11,6 @@ import interrupted
 import pandas as pd
 import pytest
 
-from ssinfnet.engine import plain_runs
 from ssinfnet.storage import artifacts
 from ssinfnet.study import schedule
 from ssinfnet.study.config import load_study
@@ -276,10 +275,18 @@ def test_the_plain_runs_are_those_of_the_snakefile(text, tmp_path):
     assert ("class_results" in jobs) == (text is None)
 
 
-def test_the_whole_study_run_again_gives_the_same_tables(executed, tmp_path):
+def test_the_whole_study_run_again_in_one_process_gives_the_same_tables(executed, tmp_path):
     root = interrupted.checkout(tmp_path / "again")
-    interrupted.finish(root)
+    again = subprocess.run(
+        [sys.executable, "-m", "ssinfnet.cli", "train", "smoke"],
+        cwd=root, env=interrupted.environment(root), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr[-3000:]
     assert interrupted.different(root, PLACES.root) == []
+    tables = [{path.name for path in (folder / "figures" / "smoke").glob("*.csv")}
+              for folder in (root, PLACES.root)]  # fmt: skip
+    assert tables[0] == tables[1]
+    assert "figures have been opened" not in again.stderr
 
 
 def test_a_run_killed_three_times_goes_on_to_the_same_tables(executed, tmp_path):
@@ -299,10 +306,3 @@ def test_a_run_killed_three_times_goes_on_to_the_same_tables(executed, tmp_path)
     assert "finished" not in met
     assert interrupted.different(root, PLACES.root) == []
     assert not list(root.rglob(".*.partial*"))
-
-
-def test_a_notebook_that_trains_runs_plainly_too(executed):
-    path = PLACES.root / "notebooks" / "05_single_segmentation.ipynb"
-    left = plain_runs.run_notebook(path, {"study": "smoke", "model": "unet"})
-    held_out = left["trained"].cohort.of_split("validation", "test")
-    assert set(left["predictions"]) == set(held_out["slice_id"])

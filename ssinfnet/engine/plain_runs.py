@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -55,6 +56,8 @@ def run_study(
             shown = ", ".join(f"{key}={value}" for key, value in parameters.items())
             progress.say(f"[{number}/{len(runs)}] {notebook} {shown}")
             run_notebook(paths.notebook_file(notebook), parameters)
+            if "matplotlib.pyplot" in sys.modules:  # which holds every figure until it is closed
+                sys.modules["matplotlib.pyplot"].close("all")
 
 
 def runs_wanted(study: Study, name: str, only: Sequence[str] = ()) -> list[Run]:
