@@ -1,4 +1,4 @@
-"""`ssinfnet model …`: pack trained networks, check packed ones."""
+"""`ssinfnet model …`: pack trained networks, show, check and export packed ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Trained models: pack them, check them.")
+app = typer.Typer(no_args_is_help=True, help="Trained models: pack, show, check, export them.")
 
 
 @app.command("pack")
@@ -51,6 +51,40 @@ def pack_model(
             folds=parsing.numbers(folds), seeds=parsing.numbers(seeds) or None,
         )  # fmt: skip
         typer.echo(model_folder.verify(packed))
+
+
+@app.command("export")
+def export_model(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="of `ssinfnet model pack`")],
+    to: Annotated[Path, typer.Option("--to", "-o", metavar="ONNX", help="file to make")],
+    flips: Annotated[
+        bool | None,
+        typer.Option(
+            help="average over four flipped views; as the model's study did", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Write a model as one ONNX file, for programs without PyTorch, and compare the two.
+
+    The file takes grey slices at the network's size and gives probabilities; its metadata say how
+    slices are windowed and resized. Needs the extra `onnx`.
+    """
+    from ssinfnet.scans import exporting
+
+    with parsing.refusals():
+        off = exporting.export_onnx(folder, to, flips=flips)
+        typer.echo(f"{to}; probabilities differ from PyTorch's by at most {off:.1g}")
+
+
+@app.command("info")
+def show_model(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="of `ssinfnet model pack`")],
+) -> None:
+    """Show a model's card: what it is for, its data, licence, scores and limits."""
+    from ssinfnet.scans import model_folder
+
+    with parsing.refusals():
+        typer.echo(model_folder.load(folder).card())
 
 
 @app.command("verify")

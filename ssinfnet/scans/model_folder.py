@@ -192,6 +192,10 @@ class Model:
         """Say whether there is a second stage."""
         return self.description.members[0].multi is not None
 
+    def card(self) -> str:
+        """Return what the model says of itself to people: use, data, scores, limits."""
+        return (self.folder / CARD).read_text(encoding="utf-8")
+
 
 def read_description(folder: Path) -> Description:
     """Read `model.json`, every key checked.
