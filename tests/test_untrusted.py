@@ -231,7 +231,7 @@ def test_nothing_of_ours_unpickles():
     assert code.count("torch.load(") == code.count("weights_only=True)") == 1
 
 
-@pytest.mark.parametrize("name", ["../a.nii", "/a.nii", "a\\b.nii", ".", "x/.."])
+@pytest.mark.parametrize("name", ["../a.nii", "/a.nii", "..\\a.nii", "C:\\a.nii", ".", "x/.."])
 def test_members_of_an_archive_stay_in_its_folder(tmp_path, name):
     write_zip(tmp_path / "a.zip", {name: b"x"})
     with pytest.raises(ValueError, match=r"a\.zip holds .* a place outside"):

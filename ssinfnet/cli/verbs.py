@@ -66,6 +66,7 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="INPUT",
+            readable=False,  # one that cannot be read must not end the others
             help="DICOM folders or files, NIfTI, NRRD or MetaImage volumes, folders of slice "
             "pictures, pictures, or folders and ZIP archives of such",
         ),

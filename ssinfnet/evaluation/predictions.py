@@ -203,8 +203,15 @@ def predicted_masks(
     paths : StudyPaths
     rows : DataFrame
         Of the study's own cohort, validation or test.
+
+    Raises
+    ------
+    ValueError
+        If the study has no ``clinical``.
     """
     chosen, seed = study.clinical, study.seeds[0]
+    if chosen is None:
+        raise ValueError(f"study {study.name!r} measures no phenotypes: it has no clinical")
     lesions = read_predictions(paths.single(chosen.single_model, 0, seed))
     classes = read_predictions(paths.multi(chosen.multi_model, 0, seed))
     found = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ class Segmenter(nn.Module):
             model without a second stage.
         """
         lesions, classes = [], []
-        for member, reads_prior in zip(self.members, self.reads_prior, strict=True):
+        members: Iterable[Any] = self.members
+        for member, reads_prior in zip(members, self.reads_prior, strict=True):
             lesion = self._views(member["single"], network_input(grey))
             lesions.append(lesion)
             if "multi" not in member:
@@ -144,7 +146,7 @@ def export_onnx(folder: Path | str, path: Path, *, flips: bool | None = None) ->
     names = ["lesion", "classes"][: 1 + model.tells_classes()]
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # torch's own, about its internals
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             segmenter, (slices[1:],), input_names=["grey"], output_names=names, opset_version=OPSET,
             dynamic_shapes={"grey": {0: torch.export.Dim("slices", min=1)}}, dynamo=True,
             verbose=False,

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
+from ssinfnet.data.sources.dicom_headers import unopened
 from ssinfnet.data.sources.files import UnreadableFile, in_order, visible_below
 from ssinfnet.data.sources.kinds import (
     DICOM,
@@ -22,6 +23,7 @@ from ssinfnet.data.sources.kinds import (
 )
 from ssinfnet.data.sources.series import SeriesFacts, unwanted
 from ssinfnet.data.sources.tree import (
+    ARCHIVES,
     Found,
     Tree,
     look_at_slices,
@@ -54,6 +56,8 @@ class Place:
         where they are not given.
     series : SeriesFacts or None
         What the headers of a CT series say.
+    doubt : str
+        Whether slices of it seem to lie elsewhere, "" if not.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Place:
     kind: str = ""
     files: tuple[Path, ...] = ()
     series: SeriesFacts | None = None
+    doubt: str = ""
 
     def __post_init__(self) -> None:
         if not self.files:
@@ -69,6 +74,7 @@ class Place:
             object.__setattr__(self, "kind", KINDS[here[0].kind])
             object.__setattr__(self, "files", here[0].files)
             object.__setattr__(self, "series", here[0].series)
+            object.__setattr__(self, "doubt", here[0].doubt)
 
     def pictures(self) -> list[Path]:
         """Return the slice pictures of the scan in their order; none if it is a volume."""
@@ -139,7 +145,8 @@ def find_scans(
                 known.add(its)
                 scans.append(one)
     pairs = zip(_names(scans), scans, strict=True)
-    places = [Place(name, one.path, KINDS[one.kind], one.files, one.series) for name, one in pairs]
+    places = [Place(name, one.path, KINDS[one.kind], one.files, one.series, one.doubt)
+              for name, one in pairs]  # fmt: skip
     return places, excluded
 
 
@@ -194,7 +201,7 @@ def _look_into(archive: Path, unpacked: Path) -> tuple[list[Found], list[Exclude
 def _trees(inputs: Iterable[Path | str]) -> Iterator[tuple[Path, Tree]]:
     """Yield each input with what lies below it; slices given one by one as their folder, once."""
     # A link keeps its own name, so links are not followed here
-    paths = [Path(os.path.abspath(Path(given).expanduser())) for given in inputs]
+    paths = [Path(os.path.abspath(_at_home(Path(given)))) for given in inputs]
     slices: dict[Path, list[Path]] = {}
     for path in dict.fromkeys(paths):
         if path.is_file() and kind_if_readable(path) == DICOM and without_written([path]):
@@ -207,10 +214,16 @@ def _trees(inputs: Iterable[Path | str]) -> Iterator[tuple[Path, Tree]]:
             yield path.parent, look_at_slices(its)
 
 
+def _at_home(path: Path) -> Path:
+    """Return a path whose ``~`` is the user's folder; a file may begin with that letter, too."""
+    return path.expanduser() if path.parts[:1] == ("~",) else path
+
+
 def _tree(path: Path) -> Tree:
     if is_zip(path):
         return Tree([], [(path, "is an archive; unpack it first")])
-    if path.is_dir() or (path.is_file() and without_written([path])):
+    known = path.is_file() and (kind_if_readable(path) or unopened(path))
+    if path.is_dir() or (known and without_written([path])):
         return scans_below(path)
     return Tree([], [])
 
@@ -218,6 +231,15 @@ def _tree(path: Path) -> Tree:
 def _reason_for_none(path: Path) -> str:
     if not path.exists():
         return "it does not exist"
+    if not (path.is_file() or path.is_dir()):
+        return "it is no file and no folder"
+    if path.is_file() and not kind_if_readable(path):
+        packed = path.name.lower().endswith(ARCHIVES)
+        return (
+            "it is an archive; unpack it first"
+            if packed
+            else "it is no DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG or TIFF file"
+        )
     files = [path] if path.is_file() else list(visible_below(path))
     if files and not without_written(files):
         return "it is a result of ssinfnet, no scan"

@@ -23,6 +23,7 @@ their files.
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -57,6 +58,7 @@ from ssinfnet.scans.prediction_plan import (
     picture_names,
     plan,
     record_name,
+    records_in,
     without_folders,
 )
 from ssinfnet.storage import artifacts
@@ -150,7 +152,8 @@ def _predict_places(
     planned = plan(written, places, predictor, asked)
     done.excluded += planned.unreadable
     done.earlier = planned.records
-    done.earlier_refused = refused_before(folder, {place.name for place in places}, done.excluded)
+    names = {place.name for place in places}
+    done.earlier_refused = refused_before(folder, names, done.excluded)
     for number, job in enumerate(planned.jobs, start=1):
         progress.say(f"scan {number} of {len(planned.jobs)}: {job.place.name}")
         if job.record:
@@ -166,6 +169,7 @@ def _predict_places(
             with written.replacing(files_of(written, job.place.name)) as staged:
                 record = _write_scan(staged, found, predictor, job.made, asked)
                 done.add(job.place.name, record)
+                _notice_others(folder, names, done)
                 write_tables(staged, done)  # each time, so that a killed run leaves what it has
         except FileExistsError:  # somebody else's file is in the way: nothing is to be replaced
             raise
@@ -176,8 +180,16 @@ def _predict_places(
             reason = without_folders(reason, job.place)
             done.excluded.append(Excluded(job.place.name, "", reason))
     with written.replacing([PHENOTYPES]) as staged:
+        _notice_others(folder, names, done)
         write_tables(staged, done)
         write_manifest(staged, done, predictor, asked)
+
+
+def _notice_others(folder: Path, names: set[str], done: Written) -> None:
+    """Take in what another process has written into the folder meanwhile."""
+    others = records_in(WrittenFiles.of(folder))
+    done.earlier |= {name: record for name, record in others.items() if name not in done.records}
+    done.earlier_refused = refused_before(folder, names, done.excluded)
 
 
 def _write_scan(
@@ -196,7 +208,14 @@ def _write_scan(
     _draw(files[-1], found, predictor, row)
     record = {
         "made": dict(by),
-        "row": _plain(row | {"identity": _identity(by["inputs"], found.scan)}),
+        "row": _plain(
+            row
+            | {
+                "identity": _identity(by["inputs"], found.scan),
+                "model": predictor.model.name,
+                "threshold": found.threshold,
+            }
+        ),
         "phenotypes": measured,
         "left_out": [list(one) for one in found.scan.left_out],
         "files": {path.relative_to(folder).as_posix(): artifacts.sha256(path) for path in files},
@@ -308,7 +327,8 @@ def _draw(path: Path, found: Prediction, predictor: Predictor, row: Mapping[str,
         uncertainty=None if found.uncertainty is None else [found.uncertainty[i] for i in shown],
         pixel_mm=None if scan.spacing_mm is None else scan.spacing_mm[1:],
     )
-    with plots.style(), artifacts.replacing(path) as temporary:
+    with plots.style(), artifacts.replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in other scripts
         figure.savefig(temporary, metadata={"Software": None})
     plt.close(figure)
 

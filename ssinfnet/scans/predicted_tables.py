@@ -26,7 +26,7 @@ from ssinfnet.study.config import TextureConfig
 __all__ = ["COLUMNS", "Written", "refused_before", "texture_of", "write_manifest", "write_tables"]
 
 FORMULA = re.compile(r"[=+@\t\r]|-(?![\d.])")  # a text that a spreadsheet would compute
-COLUMNS = (burden.COLUMNS[0], "identity", *burden.COLUMNS[1:])
+COLUMNS = (burden.COLUMNS[0], "identity", *burden.COLUMNS[1:], "model", "threshold")
 
 
 @dataclass

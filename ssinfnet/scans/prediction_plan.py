@@ -19,7 +19,7 @@ from ssinfnet.storage.written_files import WrittenFiles
 from ssinfnet.work import progress
 
 __all__ = ["EXCLUDED", "MANIFEST", "PHENOTYPES", "PREDICTIONS", "Job", "Plan", "files_of", "made",
-           "picture_names", "plan", "record_name", "without_folders"]  # fmt: skip
+           "picture_names", "plan", "record_name", "records_in", "without_folders"]  # fmt: skip
 
 PREDICTIONS, PHENOTYPES = "predictions.csv", "phenotypes.csv"
 EXCLUDED, MANIFEST, RECORDS = "table_excluded.csv", "manifest.json", "records"
@@ -69,7 +69,7 @@ def plan(
     FileExistsError
         If a file that is not ours, or was changed since, would be replaced or removed.
     """
-    made_plan = Plan(records=_records(written))
+    made_plan = Plan(records=records_in(written))
     reserved = {place.name for place in places}
     used: set[str] = set()
     for place in progress.track(places, "hashing scans"):
@@ -105,7 +105,7 @@ def without_folders(reason: str, place: Place) -> str:
     return readable(reason.replace(f"{place.path}/", "").replace(f"{place.path.parent}/", ""))
 
 
-def _records(written: WrittenFiles) -> dict[str, dict[str, Any]]:
+def records_in(written: WrittenFiles) -> dict[str, dict[str, Any]]:
     """Return what made each scan in the folder, by the scan's name; edited records are not ours."""
     names = [name for name in sorted(written.hashes) if name.startswith(f"{RECORDS}/")]
     return {

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ssinfnet.data import images
 from ssinfnet.data.images import LUNG_WINDOW_HU
-from ssinfnet.data.sources.dicom import LOOKALIKE
+from ssinfnet.data.sources.dicom_headers import LOOKALIKE
 from ssinfnet.data.sources.files import UnreadableFile, read_numbers
 from ssinfnet.data.sources.intensities import Declared, labels_fault, units_doubt, units_fault
 from ssinfnet.data.sources.kinds import readable_name
@@ -141,7 +141,7 @@ def read_scan(place: Place, declared: Declared | None = None, *, resample: bool 
     fault = units_fault(volume.slices)
     _refuse(name, "" if declared else fault)
     doubts = [f"as declared {fault}"] if fault else []
-    doubts += _doubts(volume)
+    doubts += [*([place.doubt] if place.doubt else []), *_doubts(volume)]
     names = place.file_names()
     left_out = tuple(Excluded(place.name, names[file], why) for file, why in volume.left_out)
     resampled = resample and (volume.is_sheared or bool(volume.resampled))

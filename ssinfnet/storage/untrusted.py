@@ -11,19 +11,17 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import logging
 import math
 import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 __all__ = [
     "MOST_BYTES",
@@ -34,21 +32,19 @@ __all__ = [
     "refuse_large_slice",
     "refuse_large_slice_file",
     "refuse_large_volume",
+    "nifti_header",
     "read_csv",
     "read_excel",
     "read_json",
     "read_nifti",
     "read_npz",
-    "read_pages",
     "read_parquet",
-    "read_picture",
 ]
 
 MOST_BYTES = 4 * 2**30  # of one decoded volume or file of weights
 MOST_ARRAY_BYTES = 32 * 2**30  # of all arrays in one NPZ: ours hold the maps of a data set
 MOST_PIXELS = 4096**2  # of one slice; scanners go up to 2,048 squared
 MOST_TEXT_BYTES = 256 * 2**20  # of a CSV or JSON file
-MOST_PAGES = 10**4  # of a TIFF
 MOST_CELLS = 2**25  # of a table
 MOST_COLUMNS = 2**12
 MOST_ARRAYS = 10**6  # in one NPZ
@@ -63,54 +59,6 @@ DEFLATED_DICOM = "1.2.840.10008.1.2.1.99"
 
 class UnreadableFile(ValueError):
     """The file is truncated, too large or not what its name says."""
-
-
-def read_picture(path: Path) -> Image.Image:
-    """Return a PNG, JPEG or TIFF of one page, all its pixels decoded.
-
-    Raises
-    ------
-    UnreadableFile
-        If it is truncated, no such picture, larger than any slice, or has several pages.
-    """
-    pages = read_pages(path)
-    if len(pages) > 1:
-        raise UnreadableFile(f"{path} has {len(pages)} pages; expected one picture")
-    return pages[0]
-
-
-def read_pages(path: Path) -> list[Image.Image]:
-    """Return a PNG or JPEG, or each page of a TIFF; otherwise as `read_picture`."""
-    from PIL import Image, ImageSequence
-
-    try:
-        if (size := path.stat().st_size) > MOST_BYTES:
-            raise UnreadableFile(f"{path} has {size} bytes; at most {MOST_BYTES} are taken")
-        # From memory, since a chunk may claim more bytes than there are, and a file's read makes
-        # room for all of them.
-        content = io.BytesIO(path.read_bytes())
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(content, formats=("PNG", "JPEG", "TIFF")) as picture:
-                refuse_large_slice(path, picture.height, picture.width)
-                if picture.format != "TIFF":
-                    refuse_large_slice_file(path)
-                    picture.load()
-                    return [picture]
-                pages: list[Image.Image] = []
-                for page in ImageSequence.Iterator(picture):
-                    refuse_large_slice(path, page.height, page.width)
-                    refuse_large_volume(path, (len(pages) + 1, page.height, page.width), 4)
-                    if len(pages) == MOST_PAGES:
-                        raise UnreadableFile(f"{path} has more than {MOST_PAGES} pages")
-                    pages.append(page.copy())
-                    pages[-1].format = picture.format
-                return pages
-    except UnreadableFile:
-        raise
-    # Pillow's decoders fail in many ways: OSError, SyntaxError, struct.error, EOFError among them
-    except Exception as error:
-        raise UnreadableFile(f"{path} is truncated or no picture ({error})") from error
 
 
 def refuse_large_slice_file(path: Path) -> None:
@@ -145,6 +93,7 @@ def read_nifti(path: Path) -> Any:
     """
     import nibabel
 
+    logging.getLogger("nibabel.global").setLevel(logging.ERROR)  # what it puts right, we say
     try:
         with path.open("rb") as stream:
             packed = stream.read(2) == GZIP  # names lie, in both directions
@@ -167,6 +116,16 @@ def read_nifti(path: Path) -> Any:
         raise UnreadableFile(f"{path} is truncated or no NIfTI file ({error})") from error
     except Exception as error:  # a broken header fails in nibabel in many ways
         raise UnreadableFile(f"{path} has a header that cannot be read ({error})") from error
+
+
+def nifti_header(path: Path) -> Any:
+    """Return the header of a NIfTI file that can be read, as it is stored: nothing is put right."""
+    with path.open("rb") as stream:
+        packed = stream.read(2) == GZIP
+    with gzip.open(path) if packed else path.open("rb") as stream:
+        start = stream.read(max(NIFTI_HEADERS))
+    kind = _nifti_kind(path, start).header_class
+    return kind(start[: kind.sizeof_hdr], check=False)
 
 
 def _nifti_kind(path: Path, start: bytes) -> Any:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ssinfnet.storage.untrusted import DEFLATE, UnreadableFile, refuse_large_volume
 
-__all__ = ["ItkImage", "data_file", "is_metaimage", "is_nrrd", "read_itk"]
+__all__ = ["ItkImage", "data_file", "is_metaimage", "is_nrrd", "read_itk", "segment_names"]
 
 MOST_HEADER_BYTES = 2**20
 BYTES = {
@@ -68,6 +68,7 @@ class _Header(NamedTuple):
     packed: bool
     data: str  # name of another file; "" if the voxels follow the header
     length: int  # of the header, in bytes
+    skips: bool  # the other file has a header of its own that is passed over
     spacing_known: bool
     oriented: bool
 
@@ -89,6 +90,23 @@ def data_file(path: Path) -> Path | None:
     except (UnreadableFile, OSError):
         return None
     return path.with_name(name) if name else None
+
+
+def segment_names(path: Path) -> dict[int, str]:
+    """Return value → name of the segments that an NRRD file of 3D Slicer names; none of others."""
+    with path.open("rb") as stream:
+        start = stream.read(MOST_HEADER_BYTES)
+    if not is_nrrd(start):
+        return {}
+    end = re.search(rb"\r?\n\r?\n", start)
+    text = start[: end.start() if end else None].decode("utf-8", errors="replace")
+    told = dict(re.findall(r"^Segment(\d+_(?:Name|LabelValue)):=(.*?)\r?$", text, re.MULTILINE))
+    return {
+        int(value): told[name]
+        for key, value in told.items()
+        if key.endswith("_LabelValue") and value.isdigit()
+        and (name := key.replace("LabelValue", "Name")) in told
+    }  # fmt: skip
 
 
 def read_itk(path: Path) -> ItkImage:
@@ -142,6 +160,7 @@ def _nrrd_header(path: Path, start: bytes) -> _Header:
     if not data and not end:
         raise UnreadableFile(f"{path} is truncated: its header does not end")
     placed = "space directions" in fields
+    unknown = "nan" in fields.get("spacings", "").lower()
     units = set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {"mm", ""}
     return _Header(
         format="NRRD",
@@ -150,7 +169,8 @@ def _nrrd_header(path: Path, start: bytes) -> _Header:
         packed=_is_packed(path, fields.get("encoding", "")),
         data=_beside(path, data),
         length=end.end() if end else len(start),
-        spacing_known=(placed or "spacings" in fields) and not units,
+        skips=bool({"byte skip", "byteskip", "line skip", "lineskip"} & fields.keys()),
+        spacing_known=(placed or "spacings" in fields) and not units and not unknown,
         oriented=placed and "space" in fields,
     )
 
@@ -172,6 +192,7 @@ def _meta_header(path: Path, start: bytes) -> _Header:
         packed=_is_packed(path, fields.get("compresseddata", "")),
         data="" if data.lower() == "local" else _beside(path, data),
         length=end.end(),
+        skips="headersize" in fields,
         spacing_known=bool({"elementspacing", "elementsize"} & fields.keys()),
         oriented=bool({"transformmatrix", "orientation", "rotation"} & fields.keys()),
     )
@@ -217,6 +238,7 @@ def _is_packed(path: Path, encoding: str) -> bool:
 
 def _beside(path: Path, name: str) -> str:
     """Return the name of a file in the same folder, refusing any other place."""
+    name = name.removeprefix("./")
     if name and (not re.fullmatch(r"[^/\\%\0]{1,255}", name) or name.split()[0] in ("LIST", "..")):
         raise UnreadableFile(
             f"{path} has its voxels in {name[:80]!r}; expected one file in the same folder: save "
@@ -233,6 +255,11 @@ def _refuse_short(path: Path, header: _Header) -> None:
         have = path.with_name(header.data).stat().st_size
     else:
         have = path.stat().st_size - header.length
+    if header.data and not header.packed and not header.skips and have > need:
+        raise UnreadableFile(
+            f"{path} names {need} bytes of voxels, {header.data} holds {have}: where they begin is "
+            "not known; save the volume as one .nrrd or .mha"
+        )
     if have * (DEFLATE if header.packed else 1) < need:
         raise UnreadableFile(
             f"{path} is truncated: its header names {need} bytes of voxels, there are {have}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from shutil import copyfileobj
@@ -78,10 +80,13 @@ def refuse_unsafe(file: Path, members: Sequence[zipfile.ZipInfo]) -> None:
     """
     if any(member.header_offset < 0 for member in members):
         raise zipfile.BadZipFile("a member would begin before the file")
-    for member in members:
-        name = _place(member)
+    counts = Counter(map(_place, members))
+    if twice := [str(name) for name, count in counts.items() if count > 1]:
+        raise UnreadableFile(f"{file} holds {twice[0]!r} twice; unpack it first, and choose one")
+    for member, name in zip(members, counts, strict=True):
         outside = not name.name or name.is_absolute() or ".." in name.parts
-        if outside or ":" in name.parts[0] or stat.S_ISLNK(member.external_attr >> 16):
+        outside = outside or bool(re.match("[A-Za-z]:", name.parts[0]))
+        if outside or stat.S_ISLNK(member.external_attr >> 16):
             raise UnreadableFile(f"{file} holds {member.filename!r}, a link or a place outside it")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,7 @@ SINGLE_MODELS = {
     ),
 }  # fmt: skip
 
-PRIOR_MODEL = "sinfnet"  # whose probability maps stage 2 reads (J, M; D-12)
+PRIOR_MODEL: Literal["sinfnet"] = "sinfnet"  # whose probability maps stage 2 reads (J, M; D-12)
 
 MULTI_MODELS = {
     "unet": MultiModel("U-Net", "multi_unet", prior=False),

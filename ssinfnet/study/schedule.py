@@ -221,7 +221,7 @@ def _trainings(
         yield "03_pretraining", {**at, "stage": "single"}
     semi = [model for model in single if SINGLE_MODELS[model].pseudo_labels]
     others = [model for model in single if model not in semi]
-    prior = study.multi.prior_model
+    prior: str = study.multi.prior_model
     needed = [*([prior] if priors else []), *([PRIOR_MODEL] if semi else [])]
     for model in dict.fromkeys((*others, *needed)):
         yield "05_single_segmentation", {**at, "model": model}

@@ -20,7 +20,7 @@ from PIL import Image
 from ssinfnet.data.phantom.lesions import CONSOLIDATION, GROUND_GLASS
 from ssinfnet.data.phantom.slices import CTSlice
 from ssinfnet.data.sources.ictcf import patient_id_of
-from ssinfnet.storage import artifacts, untrusted
+from ssinfnet.storage import artifacts, untrusted, untrusted_pictures
 
 __all__ = [
     "TRUTH",
@@ -107,7 +107,7 @@ def write_truth(folder: Path, picture: str, ct: CTSlice) -> Path:
 
 def read_truth(folder: Path, picture: str) -> TrueMasks:
     """Return the exact masks of one slice, as `write_truth` takes folder and picture."""
-    label = np.asarray(untrusted.read_picture(_truth_path(folder, picture)))
+    label = np.asarray(untrusted_pictures.read_picture(_truth_path(folder, picture)))
     return TrueMasks(
         lung=label >= LUNG,
         lesion=label >= ITS_GROUND_GLASS,

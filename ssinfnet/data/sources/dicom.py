@@ -6,32 +6,31 @@ JPEG 2000 and RLE among them, and applies each slice's own rescale slope and int
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssinfnet.data.sources.dicom_headers import (
+    LOOKALIKE,
+    Header,
+    directions,
+    is_broken_slice,
+    is_lookalike,
+    read_header,
+)
 from ssinfnet.data.sources.dicom_pixels import slice_pixels
 from ssinfnet.data.sources.files import UnreadableFile, visible
-from ssinfnet.data.sources.kinds import DICOM, is_bare_dicom, kind_of
-from ssinfnet.data.sources.multiframe import as_slices, frame_headers, is_multiframe
+from ssinfnet.data.sources.multiframe import as_slices
 from ssinfnet.data.sources.slice_line import OFF_LINE, evened, line, off_line
 from ssinfnet.storage import untrusted
 
-__all__ = ["LOOKALIKE", "NO_DICOM", "Header", "Series", "claims_ct", "is_broken_slice",
-           "read_header", "read_series"]  # fmt: skip
+__all__ = ["Series", "read_series"]
 
-NUMBERS = {"Rows": 1, "Columns": 1, "PixelSpacing": 2, "ImageOrientationPatient": 6,
-           "ImagePositionPatient": 3, "RescaleSlope": 1, "RescaleIntercept": 1}  # fmt: skip
-NEEDED = (*NUMBERS, "SeriesInstanceUID")
-LOCALISER = "is a localiser"
-NO_DICOM = "is no DICOM file"
-LOOKALIKE = "is no DICOM file, though it has a slice's name"
-SCREEN = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture, of one frame or several
+MADE_ALIKE = ("FrameOfReferenceUID", "ConvolutionKernel", "SliceThickness")
 SAME_MM = 0.01  # positions nearer than this are one position
 
 
@@ -55,6 +54,8 @@ class Series:
         Of the frame of reference, "" if the headers do not say.
     evened : str
         What was done to slices that are not evenly spaced, "" if nothing; there are no files then.
+    doubt : str
+        In what the slices differ, "" if in nothing that tells reconstructions apart.
     """
 
     voxels: NDArray[np.generic]
@@ -64,6 +65,7 @@ class Series:
     thickness_known: bool
     frame_uid: str = ""
     evened: str = ""
+    doubt: str = ""
 
 
 def read_series(folder: Path, files: Sequence[Path] | None = None, *, even: bool = False) -> Series:
@@ -88,10 +90,10 @@ def read_series(folder: Path, files: Sequence[Path] | None = None, *, even: bool
     """
     if files is None:
         files = visible(folder) if folder.is_dir() else [folder]
-    read = [read_header(path) for path in sorted(path for path in files if path.is_file())]
+    read = [read_header(path) for path in sorted(files) if path.is_file() or path.is_symlink()]
     slices = [header for header in read if not header.reason]
     headers = [(header.path, header.data) for header in slices]
-    left_out = [(header.path, LOOKALIKE if _is_lookalike(header, slices) else header.reason)
+    left_out = [(header.path, LOOKALIKE if is_lookalike(header, slices) else header.reason)
                 for header in read if header.reason]  # fmt: skip
     if not headers:
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in left_out[:3])
@@ -104,7 +106,7 @@ def read_series(folder: Path, files: Sequence[Path] | None = None, *, even: bool
     first = headers[0][1]
     untrusted.refuse_large_volume(folder, (len(headers), first.Rows, first.Columns), 4)
     positions = np.array([header.ImagePositionPatient for _, header in headers], dtype=float)
-    across = np.array(headers[0][1].ImageOrientationPatient, dtype=float).reshape(2, 3)
+    across = directions(first)
     height = positions @ np.cross(*across)
     order = np.argsort(height, kind="stable").tolist()
     pixels: list[NDArray[np.generic]] = []
@@ -133,6 +135,7 @@ def read_series(folder: Path, files: Sequence[Path] | None = None, *, even: bool
         frame_uid=str(first.get("FrameOfReferenceUID") or ""),
         thickness_known=step is not None or bool(headers[0][1].get("SliceThickness")),
         evened=said,
+        doubt=_doubt([headers[index][1] for index in kept]),
     )
 
 
@@ -143,6 +146,7 @@ def _read_frames(
     even: bool,
 ) -> Series:
     """Read a series that lies in enhanced files, and perhaps in classic ones too."""
+    _refuse_missing_parts(folder, [data for data, _ in frames.values()])
     with as_slices(frames) as slices:
         homes = {slice_.parent: path for slice_, path in slices.items()}
         try:
@@ -157,104 +161,27 @@ def _read_frames(
     return replace(series, files=tuple(slices.get(file, file) for file in series.files))
 
 
-class Header(NamedTuple):
-    """The header of a file, and why the file is no slice of CT, "" if it is one."""
-
-    path: Path
-    data: Any
-    reason: str
-    frames: tuple[Any, ...] = ()  # of an enhanced file: the headers of its slices
-
-    def text(self, name: str) -> str:
-        """Return a value as text; "" if it is absent or broken."""
-        try:
-            return str(self.data.get(name) or "")
-        except Exception:  # a broken value fails in pydicom in many ways
-            return ""
-
-    @property
-    def series(self) -> tuple[str, ...]:
-        """The identifiers that all slices of one series have in common."""
-        names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
-        return tuple(self.text(name) for name in names)
-
-    @property
-    def positions(self) -> NDArray[np.float64]:
-        """Where the first pixel of each slice lies, (n, 3), in mm to the left, back and head."""
-        slices = self.frames or (self.data,)
-        return np.array([one.ImagePositionPatient for one in slices], dtype=float)
-
-    @property
-    def normal(self) -> NDArray[np.float64]:
-        """The direction across the slices, of length 1, on the axes of `positions`."""
-        across = self._first.ImageOrientationPatient
-        return np.cross(*np.array(across, dtype=float).reshape(2, 3))
-
-    @property
-    def thickness_mm(self) -> float:
-        """How thick a slice is; NaN if the header does not say."""
-        return float(self._first.get("SliceThickness") or "nan")
-
-    @property
-    def _first(self) -> Any:
-        return self.frames[0] if self.frames else self.data
-
-    @property
-    def number(self) -> str:
-        """The number of the series, "" if the header has none."""
-        return self.text("SeriesNumber")
+def _refuse_missing_parts(folder: Path, files: Sequence[Any]) -> None:
+    """Refuse a volume that is divided into files of which some are not there."""
+    parts: dict[str, list[Any]] = {}
+    for data in files:
+        if data.get("ConcatenationUID"):
+            parts.setdefault(str(data.ConcatenationUID), []).append(data)
+    for its in parts.values():
+        total = int(its[0].get("InConcatenationTotalNumber") or 0)
+        if total > len(its):
+            raise UnreadableFile(f"{folder} holds {len(its)} of the {total} files of a volume")
 
 
-def read_header(path: Path) -> Header:
-    """Read a file's header, and say why it is no slice of CT; whatever is wrong is a reason."""
-    import pydicom
-
-    data = None
-    try:
-        untrusted.check_dicom(path)
-        # Pixels stay in the file; that they are there can be seen all the same.
-        data = pydicom.dcmread(path, defer_size=1024, force=is_bare_dicom(path))
-        if is_multiframe(data):
-            return _read_enhanced_header(path, data)
-        untrusted.refuse_large_slice_file(path)
-        return Header(path, data, _header_fault(path, data))
-    except pydicom.errors.InvalidDicomError:
-        return Header(path, None, NO_DICOM)
-    except Exception as error:  # a broken header fails in pydicom in many ways
-        return Header(path, data, f"has a header that cannot be read ({error})")
-
-
-def _read_enhanced_header(path: Path, data: Any) -> Header:
-    frames = frame_headers(path, data)
-    for number, frame in enumerate(frames, start=1):
-        if fault := _frame_fault(path, frame) if "PixelData" in data else "has no pixels":
-            return Header(path, data, f"frame {number} {fault}")
-    return Header(path, data, "", tuple(frames))
-
-
-def _header_fault(path: Path, header: Any) -> str:
-    if "PixelData" not in header:
-        return f"has no pixels (modality {header.get('Modality')})"
-    return _frame_fault(path, header)
-
-
-def _frame_fault(path: Path, header: Any) -> str:
-    modality = header.get("Modality")
-    kinds = [str(kind).upper() for kind in header.get("ImageType") or ()]
-    if modality != "CT":
-        return f"has modality {modality}; expected CT"
-    if "LOCALIZER" in kinds:
-        return LOCALISER
-    missing = [name for name in NEEDED if header.get(name) is None]
-    if missing:
-        return f"lacks {', '.join(missing)}"
-    optional = {"SliceThickness": 1} if header.get("SliceThickness") else {}
-    for name, count in (NUMBERS | optional).items():
-        numbers = np.array(header[name].value, dtype=float)
-        if numbers.size != count or not np.isfinite(numbers).all():
-            return f"has {name} {header[name].value}; expected {count} numbers"
-    frames = int(header.get("NumberOfFrames") or 1)
-    untrusted.refuse_large_slice(path, int(header.Rows), int(header.Columns), frames)
+def _doubt(headers: Sequence[Any]) -> str:
+    """Say in what the slices of a series differ, as two reconstructions do that lie as one."""
+    for name in MADE_ALIKE:
+        values = list(dict.fromkeys(str(header.get(name) or "") for header in headers))
+        if len(values) > 1:
+            return (
+                f"its slices differ in {name} ({', '.join(values[:3])}): two reconstructions "
+                "may lie as one series"
+            )
     return ""
 
 
@@ -266,51 +193,6 @@ def _refuse_damaged(read: Sequence[Header], slices: Sequence[Header]) -> None:
                 f"{header.path} {header.reason}: it seems to be a broken slice of the series, "
                 "which would be shorter without it; mend it, or take it away if it is none"
             )
-
-
-def is_broken_slice(header: Header, slices: Sequence[Header]) -> bool:
-    """Say whether a file that is no slice of CT seems to be a broken one of a series.
-
-    It is if it is a CT image of that series, no localiser, or if its header ends before it says
-    what it is and its name, its first letters or its emptiness are those of a slice.
-    """
-    if not header.reason or header.reason == LOCALISER:
-        return False
-    if modality := header.text("Modality"):
-        own = {one.text("SeriesInstanceUID") for one in slices}
-        return modality == "CT" and header.text("SeriesInstanceUID") in {"", *own}
-    if kind_of(header.path) == DICOM:
-        return True
-    with header.path.open("rb") as stream:
-        is_empty = not stream.read(1024).strip(b"\0")
-    return is_empty and _ending(header.path) in {_ending(one.path) for one in slices}
-
-
-def claims_ct(header: Header) -> bool:
-    """Say whether a file that is no slice of CT was meant as one: it is refused, not passed over.
-
-    Localisers, and pictures of a screen such as a dose sheet, have modality CT and are no slices.
-    """
-    if not header.reason or header.reason == LOCALISER:
-        return False
-    is_screen = header.text("SOPClassUID").startswith(SCREEN)
-    return header.text("Modality") in ("", "CT") and not is_screen
-
-
-def _is_lookalike(header: Header, slices: Sequence[Header]) -> bool:
-    """Say whether a file that is no DICOM has a slice's name, but for its numbers."""
-    return header.reason == NO_DICOM and _pattern(header.path) in {
-        _pattern(one.path) for one in slices
-    }
-
-
-def _pattern(path: Path) -> str:
-    return re.sub("[0-9a-fA-F]+", "#", path.name)
-
-
-def _ending(path: Path) -> str:
-    """Return the ending of a file's name; digits are none, as in a UID."""
-    return "" if path.suffix[1:].isdigit() else path.suffix.lower()
 
 
 def _refuse_mixed(folder: Path, headers: Sequence[tuple[Path, Any]]) -> None:

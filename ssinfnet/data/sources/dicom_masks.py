@@ -24,6 +24,8 @@ MODALITIES = ("SEG", "RTSTRUCT")
 MOST_BYTES = 2**28  # of a file; contours of a whole chest take a few million
 MOST_POINTS = 10**7
 SAME_SIZE = ON_LINE = 0.01  # of a pixel
+FEWEST_GAPS, MOST_GAPS = 2, 0.5  # between slices with lesion; share of them that are alike
+TOUCHING = 2  # pixels
 CLOSED = {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "INTERPOLATED_PLANAR"}
 TO_RAS = np.array([-1.0, -1.0, 1.0])  # DICOM's axes run to the patient's left and back
 
@@ -103,6 +105,7 @@ def _segments(path: Path, data: Any, image: Volume) -> Iterator[tuple[str, NDArr
     untrusted.refuse_large_volume(path, shape, 4)
     if int(data.get("NumberOfFrames") or 1) != len(groups):
         raise UnreadableFile(f"{path} has {data.NumberOfFrames} frames and {len(groups)} groups")
+    names.pop(0, None)  # the background of a label map
     frames = data.pixel_array.reshape(shape)
     shared: Any = next(iter(data.get("SharedFunctionalGroupsSequence") or ()), {})
     half = int(data.get("MaximumFractionalValue") or 1) / 2
@@ -112,6 +115,7 @@ def _segments(path: Path, data: Any, image: Volume) -> Iterator[tuple[str, NDArr
         for number, drawn in _drawn(group, shared, frame, half, names):
             if drawn.any():
                 _put(path, f"frame {index + 1}", masks[number], drawn, place, image)
+    _refuse_thicker_slices(path, np.any(list(masks.values()), axis=0))
     for number, mask in masks.items():
         yield names[number], mask
 
@@ -176,16 +180,35 @@ def _regions(path: Path, data: Any, image: Volume) -> Iterator[tuple[str, NDArra
     names = {int(one.ROINumber): str(one.get("ROIName") or f"region {one.ROINumber}")
              for one in data.StructureSetROISequence}  # fmt: skip
     for region in data.get("ROIContourSequence") or ():
-        name = names[int(region.ReferencedROINumber)]
+        number = int(region.ReferencedROINumber)
+        if number not in names:
+            raise UnreadableFile(f"{path} has contours of a region {number} that it does not list")
         inside, edge = (np.zeros(image.slices.shape[::-1], bool) for _ in range(2))
-        drawn = False
+        drawn: set[bytes] = set()
         for contour in region.get("ContourSequence") or ():
-            if str(contour.ContourGeometricType) in CLOSED:
-                numbers = np.array(contour.ContourData, float)
-                _fill(path, name, (inside, edge), numbers, image)
-                drawn = True
+            kind = str(contour.ContourGeometricType)
+            if kind.startswith("OPEN"):
+                raise UnreadableFile(
+                    f"{path} has an open contour of {names[number]!r}, which encloses nothing; "
+                    "close it, or remove it"
+                )
+            numbers = np.array(contour.ContourData, float)
+            if kind in CLOSED and numbers.tobytes() not in drawn:  # drawn twice it is drawn once
+                _fill(path, names[number], (inside, edge), numbers, image)
+                drawn.add(numbers.tobytes())
         if drawn:
-            yield name, inside | edge
+            _refuse_thicker_slices(path, inside | edge)
+            yield names[number], inside | edge
+
+
+def _refuse_thicker_slices(path: Path, mask: NDArray[np.bool_]) -> None:
+    """Refuse a mask on every second slice, or every third: those between would be healthy."""
+    gaps = np.diff(np.flatnonzero(mask.any(axis=(0, 1))))
+    if len(gaps) >= FEWEST_GAPS and gaps.min() > 1 and (gaps == gaps.min()).mean() > MOST_GAPS:
+        raise UnreadableFile(
+            f"{path} is drawn on one of {gaps.min()} slices of the image, as of thicker slices; "
+            "draw it on this image, or resample it"
+        )
 
 
 def _fill(
@@ -225,9 +248,30 @@ def _fill(
         here = (nearest >= 0).all(1) & (nearest < plane.shape).all(1)
         edge[tuple(nearest[here].T)] = True
         return
-    plane[polygon(flat[:, 0], flat[:, 1], plane.shape)] ^= True
+    filled = np.zeros(plane.shape, bool)
+    filled[polygon(flat[:, 0], flat[:, 1], plane.shape)] = True
+    if _cross(plane & ~edge, filled):
+        raise UnreadableFile(
+            f"{path} has contours of {name!r} that cross each other in a slice; join them"
+        )
+    plane ^= filled
     for first, last in zip(flat, np.roll(flat, -1, axis=0), strict=True):
         _note_centres(edge, first, last)
+
+
+def _cross(before: NDArray[np.bool_], filled: NDArray[np.bool_]) -> bool:
+    """Say whether a filled contour lies neither beside, within nor around what was filled before.
+
+    A pixel or two of overlap are a matter of where centres lie on a shared line.
+    """
+    from skimage.measure import label
+
+    if not (both := before & filled).any():
+        return False
+    outside = np.count_nonzero(filled & ~before)
+    regions = label(before, connectivity=1)
+    left = np.count_nonzero(np.isin(regions, np.unique(regions[both])) & before & ~filled)
+    return bool(min(outside, left, np.count_nonzero(both)) > TOUCHING)
 
 
 def _note_centres(

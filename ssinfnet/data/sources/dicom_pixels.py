@@ -31,13 +31,19 @@ def slice_pixels(path: Path, header: Any, shape: tuple[int, int]) -> NDArray[np.
         try:
             decoded = SimpleITK.GetArrayFromImage(reader.Execute())
         except RuntimeError as error:
-            last = str(error).strip().splitlines()[-1]
-            raise UnreadableFile(f"{path} has pixels that cannot be decoded ({last})") from error
+            raise UnreadableFile(
+                f"{path} has pixels that cannot be decoded (transfer syntax {_syntax(header)})"
+            ) from error
     if decoded.shape != (1, *shape):
         raise UnreadableFile(
             f"{path} holds {decoded.shape} pixels; expected one grey slice of {shape}"
         )
     return _without_padding(decoded[0], header)
+
+
+def _syntax(header: Any) -> str:
+    uid = header.file_meta.get("TransferSyntaxUID", "none")
+    return str(getattr(uid, "name", uid))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from ssinfnet.data.sources.listing import (
     UNKNOWN_CLASS,
     ForeignLabel,
 )
-from ssinfnet.storage import untrusted
+from ssinfnet.storage import untrusted_pictures
 from ssinfnet.storage.untrusted import UnreadableFile
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     UnreadableFile
         If it is truncated, no picture, or in colour.
     """
-    return _grey(path, untrusted.read_picture(path))
+    return _grey(path, untrusted_pictures.read_picture(path))
 
 
 def read_numbers(path: Path) -> NDArray[np.generic]:
@@ -98,7 +98,7 @@ def read_numbers(path: Path) -> NDArray[np.generic]:
         If it is truncated, no picture, in colour, or its pages differ in size or depth.
     """
     pages = [_deep(page) if page.mode[0] in "IF" else _grey(path, page)
-             for page in untrusted.read_pages(path)]  # fmt: skip
+             for page in untrusted_pictures.read_pages(path)]  # fmt: skip
     kinds = {(page.shape, page.dtype) for page in pages}
     if len(kinds) != 1:
         raise UnreadableFile(f"{path} has pages of several sizes or depths")
@@ -136,7 +136,7 @@ def read_labels(
     ForeignLabel
         If it holds another label.
     """
-    picture = untrusted.read_picture(path)
+    picture = _opaque(untrusted_pictures.read_picture(path))
     colours = {name.lower(): label for name, label in (names or {}).items() if name[:1] == "#"}
     if colours:
         return _named_colours(path, picture, colours)
@@ -147,6 +147,20 @@ def read_labels(
         return binary_labels(path, pixels, lossy=picture.format == "JPEG")
     check_labels(path, pixels, {0, GGO, CONSOLIDATION, EFFUSION})
     return pixels
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """Return a mask without transparency: what cannot be seen of it is background."""
+    if picture.mode not in ("RGBA", "LA"):
+        return picture
+    from PIL import Image
+
+    plain = picture.convert(picture.mode[:-1])
+    seen = picture.getchannel("A").point(lambda alpha: 255 * (alpha > 127))
+    opaque = Image.new(plain.mode, plain.size)
+    opaque.paste(plain, mask=seen)
+    opaque.format = picture.format
+    return opaque
 
 
 def _named_colours(

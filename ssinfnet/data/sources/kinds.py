@@ -27,7 +27,7 @@ ENDINGS = {".nii": NIFTI, ".nii.gz": NIFTI, ".dcm": DICOM, ".dicom": DICOM, ".im
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two hold more than 4 GB
 MAP_ENDINGS = {NRRD: ".nrrd", METAIMAGE: ".mha"}
 PREAMBLE = 128  # bytes before DICOM's own four letters
-DIRECTORY = b"1.2.840.10008.1.3.10\0"  # class of a DICOMDIR, among the first elements
+DIRECTORY = b"1.2.840.10008.1.3.10"  # class of a DICOMDIR, among the first elements
 VALUES = {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"IS", b"LO", b"OB", b"PN", b"SH",
           b"ST", b"TM", b"UI", b"UL", b"US"}  # fmt: skip
 

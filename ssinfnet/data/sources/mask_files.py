@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ssinfnet.data.sources.files import UnreadableFile
 from ssinfnet.data.sources.kinds import NRRD, VOLUMES, kind_of
 from ssinfnet.data.sources.listing import CONSOLIDATION, EFFUSION, GGO, ForeignLabel
 from ssinfnet.data.sources.volume_files import SAME_PLACE, Volume, cached_volume, grid_fault
+from ssinfnet.storage import untrusted_itk
 
 __all__ = ["label_named", "read_mask"]
 
@@ -43,7 +45,8 @@ def read_mask(
     binary : bool
         Every part of a DICOM-SEG or RTSTRUCT is meant, whatever its name.
     names : mapping of str → int or None
-        The study's `mask_labels`: what parts are called, or a number in a volume → its label.
+        The study's `mask_labels`: what parts are called, or a number in a volume → its label. The
+        names of a ``.seg.nrrd`` file's segments tell as those of other files do.
 
     Returns
     -------
@@ -64,10 +67,10 @@ def read_mask(
         if fault and kind_of(path) != NRRD:  # others do not cut masks: slices would be missing
             raise UnreadableFile(fault)
         stored = _within(image, mask, fault) if fault else mask.slices
-        labels: NDArray[Any] = stored.copy() if names else stored
-        for name, label in names.items():
-            if name.isdigit():
-                labels[stored == int(name)] = label
+        told = _named_values(path, names, binary=binary)
+        labels: NDArray[Any] = stored.copy() if told else stored
+        for value, label in told.items():
+            labels[stored == value] = label
         return labels
     drawn = np.zeros(image.slices.shape, np.uint8)
     for name, part in dicom_masks.read_parts(path, image).items():
@@ -77,6 +80,18 @@ def read_mask(
         if label:
             drawn[part] = label
     return drawn
+
+
+def _named_values(path: Path, names: Mapping[str, int], *, binary: bool) -> dict[int, int]:
+    """Return which numbers in a volume mean which label: by the study, or by segments' names.
+
+    A segment whose name tells nothing keeps its number.
+    """
+    told = {}
+    for value, name in untrusted_itk.segment_names(path).items():
+        with suppress(ForeignLabel):
+            told[value] = label_named(path, name, names, binary=binary)
+    return told | {int(name): label for name, label in names.items() if name.isdigit()}
 
 
 def label_named(path: Path, name: str, names: Mapping[str, int], *, binary: bool = False) -> int:

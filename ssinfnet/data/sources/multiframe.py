@@ -16,7 +16,7 @@ from typing import Any
 from ssinfnet.storage import untrusted
 from ssinfnet.storage.untrusted import UnreadableFile
 
-__all__ = ["CT_IMAGE", "SYNTAXES", "as_slices", "frame_headers", "is_multiframe"]
+__all__ = ["CT_IMAGE", "SYNTAXES", "UNPACKED", "as_slices", "frame_headers", "is_multiframe"]
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED = {f"{CT_IMAGE}.1", f"{CT_IMAGE}.2"}  # Enhanced CT, and Legacy Converted Enhanced CT

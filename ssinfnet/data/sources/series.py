@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssinfnet.data.sources.dicom import Header
+from ssinfnet.data.sources.dicom_headers import Header
 
 __all__ = ["SeriesFacts", "facts_of", "unwanted"]
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ssinfnet.data.sources import dicom
+from ssinfnet.data.sources import dicom_headers
+from ssinfnet.data.sources.dicom_headers import Header
 from ssinfnet.data.sources.files import UnreadableFile, in_order, read_numbers, visible
 from ssinfnet.data.sources.kinds import (
     DICOM,
@@ -23,6 +24,7 @@ from ssinfnet.data.sources.kinds import (
     NRRD,
     PICTURE,
     VOLUMES,
+    kind_by_name,
     kind_if_readable,
     kind_of,
     readable_name,
@@ -31,11 +33,13 @@ from ssinfnet.data.sources.series import SeriesFacts, facts_of
 from ssinfnet.storage.untrusted_itk import data_file
 from ssinfnet.storage.written_files import without_written
 
-__all__ = ["Found", "Tree", "look_at_slices", "look_through", "relative_name",
+__all__ = ["ARCHIVES", "Found", "Tree", "look_at_slices", "look_through", "relative_name",
            "scans_below"]  # fmt: skip
 
+UNOPENED = "unopened"  # a kind of file of which nothing is known but its name
+FEWEST_SINGLE = 3  # series of one slice, from which one may have been torn apart
 Folders = dict[Path, dict[str, list[Path]]]  # folder → kind → the files there
-ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tar.gz", ".tgz")
+ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".gz", ".bz2", ".xz")
 
 
 class Found(NamedTuple):
@@ -46,6 +50,7 @@ class Found(NamedTuple):
     files: tuple[Path, ...]  # what it is read from, with what lies among the slices
     number: str = ""  # of the series, where its folder holds several
     series: SeriesFacts | None = None  # of a CT series
+    doubt: str = ""  # whether slices of it lie elsewhere
 
 
 class Tree(NamedTuple):
@@ -81,7 +86,7 @@ def look_at_slices(files: Sequence[Path]) -> Tree:
 
 def _divided(folders: Folders, unused: list[tuple[Path, str]]) -> Tree:
     """Tell scans from what belongs to none, folder by folder."""
-    headers = {file: dicom.read_header(file)
+    headers = {file: dicom_headers.read_header(file)
                for kinds in folders.values() for file in kinds.get(DICOM, [])}  # fmt: skip
     series = _series(folders, headers)
     discs = {folder for folder, kinds in folders.items() if DICOMDIR in kinds}
@@ -93,7 +98,10 @@ def _divided(folders: Folders, unused: list[tuple[Path, str]]) -> Tree:
         volumes = [Found(file, kind, _with_data(file, kind))
                    for kind in VOLUMES for file in kinds.get(kind, [])]  # fmt: skip
         pictures = in_order(kinds.get(PICTURE, []))
-        rest = [file for kind in ("", DICOMDIR) for file in kinds.get(kind, [])]
+        rest = [file for kind in ("", DICOMDIR, UNOPENED) for file in kinds.get(kind, [])]
+        claimed = [file for file in kinds.get(UNOPENED, []) if kind_by_name(file) in VOLUMES]
+        volumes += [Found(file, kind_by_name(file), (file,)) for file in claimed]
+        rest = [file for file in rest if file not in claimed]
         foreign = kinds.get(DICOM, [])
         if among:
             rest = []  # `_series` has put them among the slices
@@ -132,8 +140,8 @@ def _reports(found: Found) -> list[tuple[Path, str]]:
     """
     if found.kind != DICOM or found.series or not found.path.is_dir():
         return []
-    headers = [dicom.read_header(file) for file in found.files]
-    meant = (dicom.claims_ct(one) for one in headers if kind_if_readable(one.path) == DICOM)
+    headers = [dicom_headers.read_header(file) for file in found.files]
+    meant = (dicom_headers.claims_ct(one) for one in headers if kind_if_readable(one.path) == DICOM)
     return [] if any(meant) else [(header.path, header.reason) for header in headers]
 
 
@@ -149,7 +157,7 @@ def _is_drawn(picture: Path) -> bool:
 def _alone(path: Path) -> Found:
     """Return a file that is given by itself."""
     kind = kind_if_readable(path) or DICOM
-    header = dicom.read_header(path) if kind == DICOM and path.is_file() else None
+    header = dicom_headers.read_header(path) if kind == DICOM and path.is_file() else None
     facts = facts_of([header]) if header and not header.reason else None
     return Found(path, kind, _with_data(path, kind), series=facts)
 
@@ -190,33 +198,33 @@ def _walk(
 def _sorted_by_kind(files: Sequence[Path], unused: list[tuple[Path, str]]) -> dict[str, list[Path]]:
     kinds: dict[str, list[Path]] = {}
     for file in files:
-        if not file.is_file():
-            reason = "is a link to nothing" if file.is_symlink() else "is no file"
-            unused.append((file, reason))
+        if not (file.is_file() or file.is_symlink()):
+            unused.append((file, "is no file"))
             continue
         try:
             kinds.setdefault(kind_of(file), []).append(file)
-        except OSError as error:
-            unused.append((file, f"cannot be opened ({error.strerror})"))
+        except OSError:
+            kinds.setdefault(UNOPENED, []).append(file)
     taken = {other for kind in (NRRD, METAIMAGE) for file in kinds.get(kind, [])
              for other in _with_data(file, kind)[1:]}  # fmt: skip
     return {kind: [file for file in files if file not in taken] for kind, files in kinds.items()}
 
 
-def _series(folders: Folders, headers: Mapping[Path, dicom.Header]) -> list[Found]:
+def _series(folders: Folders, headers: Mapping[Path, Header]) -> list[Found]:
     """Return the CT series, each with what lies among its slices: broken ones must not get lost."""
-    slices: dict[tuple[str, ...], dict[Path, list[dicom.Header]]] = {}
-    others: dict[Path, list[dicom.Header]] = {}
+    slices: dict[tuple[str, ...], dict[Path, list[Header]]] = {}
+    others: dict[Path, list[Header]] = {}
     for folder, kinds in folders.items():
         for file in kinds.get(DICOM, []):
             header = headers[file]
             by_folder = others if header.reason else slices.setdefault(header.series, {})
             by_folder.setdefault(folder, []).append(header)
         others.setdefault(folder, []).extend(
-            dicom.Header(file, None, dicom.NO_DICOM)
+            Header(file, None, dicom_headers.NO_DICOM)
             for kind in ("", DICOMDIR, PICTURE)
             for file in kinds.get(kind, [])
         )
+        others[folder] += [dicom_headers.read_header(file) for file in kinds.get(UNOPENED, [])]
     found: list[Found] = []
     listed: set[Path] = set()
     parts = [part for by_folder in slices.values() for part in _parts(by_folder)]
@@ -225,7 +233,7 @@ def _series(folders: Folders, headers: Mapping[Path, dicom.Header]) -> list[Foun
         # Whose slice a broken file is may not be told: each series must be refused. A stranger is
         # listed once.
         among = [one.path for home in homes for one in others[home]
-                 if one.path not in listed or dicom.is_broken_slice(one, part)]  # fmt: skip
+                 if one.path not in listed or dicom_headers.is_broken_slice(one, part)]  # fmt: skip
         listed |= set(among)
         has_neighbours = sum(bool(_homes(one) & set(homes)) for one in parts) > 1
         by_file = has_neighbours and len(part) == 1  # several slices, or several enhanced files
@@ -235,37 +243,66 @@ def _series(folders: Folders, headers: Mapping[Path, dicom.Header]) -> list[Foun
             tuple(sorted([*(header.path for header in part), *among])),
             part[0].number if has_neighbours and not by_file else "",
             facts_of(part),
+            _doubt(part, parts),
         ))  # fmt: skip
     return found
 
 
-def _homes(part: Sequence[dicom.Header]) -> set[Path]:
+def _doubt(part: Sequence[Header], parts: Sequence[Sequence[Header]]) -> str:
+    """Say whether slices of a series seem to lie in another scan: identifiers may be wrong."""
+    first, own = part[0], _places(part)
+    same = [one for one in parts if one[0].series[2] == first.series[2] and one is not part]
+    if any(one[0].series != first.series for one in same):
+        return (
+            "other slices of its SeriesInstanceUID name another patient or study: it may be a part "
+            "of a series"
+        )
+    if whole := next((one for one in same if own < _places(one)), None):
+        return f"it holds {len(own)} of the {len(_places(whole))} slices that a copy of it has"
+    single = [one for one in parts if one[0].series[:2] == first.series[:2]
+              and len(_places(one)) == 1]  # fmt: skip
+    if part in single and len(single) >= FEWEST_SINGLE:
+        return (
+            f"its study has {len(single)} series of one slice each: one series may have been given "
+            "a SeriesInstanceUID a slice"
+        )
+    return ""
+
+
+def _places(headers: Sequence[Header]) -> set[tuple[float, ...]]:
+    """Return where slices lie, in mm."""
+    return {tuple(place) for header in headers for place in np.round(header.positions, 2)}
+
+
+def _homes(part: Sequence[Header]) -> set[Path]:
     return {header.path.parent for header in part}
 
 
-def _parts(by_folder: dict[Path, list[dicom.Header]]) -> list[list[dicom.Header]]:
+def _parts(by_folder: dict[Path, list[Header]]) -> list[list[Header]]:
     """Join the slices of a series from all folders, but for copies: they repeat its positions.
 
-    Enhanced files that repeat each other's are volumes of their own, as of several points in time.
+    Folders of which each has slices that the other lacks are no copies, though some slices are in
+    both. Enhanced files that repeat each other's are volumes of their own, as of several points in
+    time.
     """
-    positions = [{tuple(place) for header in headers for place in np.round(header.positions, 2)}
-                 for headers in by_folder.values()]  # fmt: skip
+    positions = [_places(headers) for headers in by_folder.values()]
     enhanced = [one for headers in by_folder.values() for one in headers if one.frames]
     if len(enhanced) > 1 and _repeat(enhanced):
         rest = {folder: [one for one in headers if not one.frames]
                 for folder, headers in by_folder.items()}  # fmt: skip
         rest = {folder: headers for folder, headers in rest.items() if headers}
         return [*([one] for one in enhanced), *(_parts(rest) if rest else [])]
-    if len(set().union(*positions)) == sum(len(one) for one in positions):
+    crossing = any(a & b and a - b and b - a for a, b in combinations(positions, 2))
+    if crossing or len(set().union(*positions)) == sum(len(one) for one in positions):
         return [[header for headers in by_folder.values() for header in headers]]
     common = os.path.commonpath(by_folder)
-    copies: dict[tuple[str, ...], dict[Path, list[dicom.Header]]] = {}
+    copies: dict[tuple[str, ...], dict[Path, list[Header]]] = {}
     for folder, headers in by_folder.items():
         copies.setdefault(folder.relative_to(common).parts[:1], {})[folder] = headers
     return [part for copy in copies.values() for part in _parts(copy)]
 
 
-def _repeat(enhanced: Sequence[dicom.Header]) -> bool:
+def _repeat(enhanced: Sequence[Header]) -> bool:
     """Say whether two files hold a slice at one position."""
     places = [
         tuple(place) for one in enhanced for place in np.round(np.unique(one.positions, axis=0), 2)
@@ -282,6 +319,8 @@ def _holds_volume(folder: Path, folders: Folders, series: Sequence[Found]) -> bo
 
 def _reason(file: Path) -> str:
     kind = kind_if_readable(file)
+    if header := dicom_headers.unopened(file):
+        return header
     if file.name.lower().endswith(ARCHIVES):
         return "is an archive; unpack it first"
     return {DICOMDIR: "is a DICOM directory, no image",

@@ -41,6 +41,11 @@ TURNED = (
     "its header does not say how its axes lie in the patient; they were taken to run to the left, "
     "back and head, as ITK takes them"
 )
+UNCODED = (
+    "its header does not say how its axes lie in the patient (both codes are 0); they were taken "
+    "to run to the left, front and head, as nibabel takes them"
+)
+SAME_FORM = 0.01  # share of a voxel's size by which two forms may differ
 SAME_PLACE = 0.25  # of a voxel, by which a mask may be off: it still covers the same voxels
 
 
@@ -155,7 +160,7 @@ def read_volume(path: Path, files: Sequence[Path] | None = None, *, even: bool =
         return from_stored(
             series.voxels, series.affine, left_out=series.left_out, files=series.files,
             spacing_known=series.thickness_known, resampled=series.evened,
-            frame_uid=series.frame_uid,
+            frame_uid=series.frame_uid, doubt=series.doubt,
         )  # fmt: skip
     if kind != NIFTI:
         voxels, affine, known, oriented = untrusted_itk.read_itk(path)
@@ -166,10 +171,28 @@ def read_volume(path: Path, files: Sequence[Path] | None = None, *, even: bool =
     with np.errstate(over="ignore", invalid="ignore"):  # `Volume.fault` finds what has overflown
         voxels = np.asanyarray(image.dataobj).reshape(shape)
     _refuse_no_grid(path, image.affine)
+    header = untrusted.nifti_header(path)
     # The code itself, since nibabel raises on one that it does not know.
-    in_mm = int(image.header["xyzt_units"]) % 8 not in (METRE, MICRON)
+    in_mm = int(header["xyzt_units"]) % 8 not in (METRE, MICRON)
     known = in_mm and len(image.shape) > 2  # a slice that stands alone has no thickness
-    return from_stored(voxels, image.affine, header=image.header, spacing_known=known)
+    known &= bool(header["sform_code"]) or bool((header["pixdim"][1:4] > 0).all())
+    return from_stored(
+        voxels, image.affine, header=image.header, spacing_known=known, doubt=_nifti_doubt(header)
+    )
+
+
+def _nifti_doubt(header: Any) -> str:
+    """Say what a NIfTI header leaves open about where its voxels lie, "" if nothing."""
+    if not (header["qform_code"] or header["sform_code"]):
+        return UNCODED
+    if not (header["qform_code"] and header["sform_code"]):
+        return ""
+    forms = [header.get_sform()[:3, :3], header.get_qform()[:3, :3]]
+    ours, others = (np.linalg.norm(form, axis=0) for form in forms)
+    if np.allclose(ours, others, rtol=SAME_FORM):
+        return ""
+    first, second = (" × ".join(f"{size:.3g}" for size in own) for own in (ours, others))
+    return f"its sform says that voxels are {first} mm, its qform {second} mm; the sform was taken"
 
 
 def _three_sizes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -39,6 +39,7 @@ from ssinfnet.data.sources.kinds import DICOM, PICTURE, VOLUMES, kind_of, readab
 from ssinfnet.data.sources.listing import (
     EFFUSION,
     SPACING,
+    UNKNOWN_CLASS,
     ForeignLabel,
     Lister,
     Listing,
@@ -54,6 +55,7 @@ __all__ = ["holds_volumes", "list_slices", "list_volume", "read", "read_lungs", 
 
 NAME = "volumes"
 PARTS = ("classes", "lesions", "lungs")  # folders of masks
+LOBES = 5  # of both lungs
 NOTE = "Each volume counts as one patient."
 
 
@@ -92,6 +94,8 @@ def list_slices(folder: Path, mask_labels: Mapping[str, int] | None = None) -> L
     found = _volumes(lister, images if images.is_dir() else folder)
     classes, lesions, lungs = (_volumes(lister, folder / part) for part in PARTS)
     masks = lesions | classes  # the classes where both are there: they say more
+    for name in sorted(lesions.keys() & classes.keys()):
+        lister.exclude(lesions[name][1].path, "its mask in classes says more")
     for name, (patient, image) in progress.track(found.items(), "listing volumes"):
         list_volume(
             lister, image.path, _file(masks.get(name)), lungs=_file(lungs.get(name)),
@@ -256,11 +260,22 @@ def _lung_path(lister: Lister, volume: Volume, lungs: Path | None) -> str | None
     if lungs is None:
         return None
     try:
-        read_mask(lungs, volume, what="lung mask", binary=True)
+        _refuse_no_lungs(lungs, read_mask(lungs, volume, what="lung mask", binary=True))
     except UnreadableFile as error:
         lister.exclude(lungs, str(error))
         return None
     return lungs.relative_to(lister.folder).as_posix()
+
+
+def _refuse_no_lungs(path: Path, labels: NDArray[np.generic]) -> None:
+    """Refuse a lung mask that holds other things: lungs are 1, or the lobes 1 to 5."""
+    found = np.unique(labels)
+    lobes = np.isin(found, range(LOBES + 1)).all()
+    if not (lobes or np.isin(found, (0, UNKNOWN_CLASS)).all()):
+        raise UnreadableFile(
+            f"{path.name} holds {found[:8].tolist()}; a lung mask has 0 and 1, 0 and 255, or the "
+            f"lobes as 1 to {LOBES}"
+        )
 
 
 def _coded(path: Path, labels: NDArray[np.generic], binary: bool) -> NDArray[np.uint8]:
