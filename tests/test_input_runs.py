@@ -1,6 +1,9 @@
 """Whole runs of `ssinfnet predict` over folders with odd inputs; see docs/inputs.md."""
 
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel
@@ -198,3 +201,19 @@ def test_contours_that_are_asked_for_and_cannot_be_are_said_in_the_row(tmp_path,
     write_nifti(tmp_path / "a.nii")
     (row,) = predict_into(tmp_path / "out", [tmp_path / "a.nii"], predictor, structures=True).rows
     assert "no RTSTRUCT: it is no DICOM series" in row["reason"]
+
+
+def test_what_a_killed_call_left_half_written_is_removed_by_the_next(tmp_path, predictor):
+    write_nifti(tmp_path / "a.nii")
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                           capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
+    names = {
+        f".written.{platform.node()}.x1.{ended}.partial": False,
+        f".written.{platform.node()}.x2.{os.getpid()}.partial": True,  # at work
+        f".written.elsewhere.x3.{ended}.partial": True,  # a process of another machine
+        f".mine.{ended}.partial": True,
+    }
+    for name in names:
+        (tmp_path / "out" / name).mkdir(parents=True)
+    predict_into(tmp_path / "out", [tmp_path / "a.nii"], predictor)
+    assert {name: (tmp_path / "out" / name).exists() for name in names} == names

@@ -98,13 +98,19 @@ def replacing_folder(folder: Path, *, anew: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path) -> list[Path]:
+def remove_leftovers(folder: Path, pattern: str = "**/.*.partial*") -> list[Path]:
     """Remove what killed processes of this machine have left half-written below a folder.
 
     Readers never see it, since its names begin with a dot; it only takes space.
+
+    Parameters
+    ----------
+    folder : Path
+    pattern : str
+        Of the files and folders to look at.
     """
     left = []
-    for path in sorted(folder.rglob(".*.partial*")):
+    for path in sorted(folder.glob(pattern)):
         writer = re.fullmatch(r"\..+\.(\d+)\.partial(\.\w+)?", path.name)
         if writer and not _is_alive(int(writer[1])):
             if path.is_dir():

@@ -7,7 +7,9 @@ has other bytes now, belongs to somebody else.
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -122,7 +124,11 @@ class WrittenFiles:
             As `refuse_others`; no file is replaced then.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=".written.", suffix=".partial", dir=self.folder))
+        # Machines may share a folder, and each knows its own processes alone.
+        ours = f".written.{platform.node()}."
+        artifacts.remove_leftovers(self.folder, f"{glob.escape(ours)}*.partial")
+        suffix = f".{os.getpid()}.partial"
+        staged = Path(tempfile.mkdtemp(prefix=ours, suffix=suffix, dir=self.folder))
         try:
             yield staged
             self._put_in_place(staged, obsolete)
