@@ -7,6 +7,7 @@ series, a mask in its folder, a README or DICOMDIR beside the folders of patient
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, combinations
 from pathlib import Path
@@ -90,11 +91,17 @@ def _divided(folders: Folders, unused: list[tuple[Path, str]]) -> Tree:
                for kinds in folders.values() for file in kinds.get(DICOM, [])}  # fmt: skip
     series = _series(folders, headers)
     discs = {folder for folder, kinds in folders.items() if DICOMDIR in kinds}
+    holding = {file.parent for one in series for file in one.files}
+    with_volumes = holding | {
+        home for home, kinds in folders.items() if any(map(kinds.get, VOLUMES))
+    }
+    above_volumes = {folder for home in with_volumes for folder in home.parents}
+    by_home: dict[Path, list[Found]] = {}
+    for one in series:
+        by_home.setdefault(one.path if one.path in folders else one.path.parent, []).append(one)
     scans: list[Found] = []
     for folder, kinds in folders.items():
-        here = [one for one in series if folder in (one.path, one.path.parent)
-                and (one.path == folder or one.path in one.files)]  # fmt: skip
-        among = any(folder in {file.parent for file in one.files} for one in series)
+        here = by_home.get(folder, [])
         volumes = [Found(file, kind, _with_data(file, kind))
                    for kind in VOLUMES for file in kinds.get(kind, [])]  # fmt: skip
         pictures = in_order(kinds.get(PICTURE, []))
@@ -103,11 +110,11 @@ def _divided(folders: Folders, unused: list[tuple[Path, str]]) -> Tree:
         volumes += [Found(file, kind_by_name(file), (file,)) for file in claimed]
         rest = [file for file in rest if file not in claimed]
         foreign = kinds.get(DICOM, [])
-        if among:
+        if folder in holding:
             rest = []  # `_series` has put them among the slices
         elif pictures and not (
             volumes
-            or _holds_volume(folder, folders, series)
+            or folder in above_volumes
             or (discs & {folder, *folder.parents} and _is_drawn(pictures[0]))
         ):
             here.append(Found(folder, PICTURE, (*pictures, *foreign, *rest)))
@@ -228,14 +235,15 @@ def _series(folders: Folders, headers: Mapping[Path, Header]) -> list[Found]:
     found: list[Found] = []
     listed: set[Path] = set()
     parts = [part for by_folder in slices.values() for part in _parts(by_folder)]
-    for part in parts:
+    sharing = Counter(home for part in parts for home in _homes(part))
+    for part, doubt in zip(parts, _doubts(parts), strict=True):
         homes = sorted(_homes(part))
         # Whose slice a broken file is may not be told: each series must be refused. A stranger is
         # listed once.
         among = [one.path for home in homes for one in others[home]
                  if one.path not in listed or dicom_headers.is_broken_slice(one, part)]  # fmt: skip
         listed |= set(among)
-        has_neighbours = sum(bool(_homes(one) & set(homes)) for one in parts) > 1
+        has_neighbours = any(sharing[home] > 1 for home in homes)
         by_file = has_neighbours and len(part) == 1  # several slices, or several enhanced files
         found.append(Found(
             part[0].path if by_file else Path(os.path.commonpath(homes)),
@@ -243,28 +251,43 @@ def _series(folders: Folders, headers: Mapping[Path, Header]) -> list[Found]:
             tuple(sorted([*(header.path for header in part), *among])),
             part[0].number if has_neighbours and not by_file else "",
             facts_of(part),
-            _doubt(part, parts),
+            doubt,
         ))  # fmt: skip
     return found
 
 
-def _doubt(part: Sequence[Header], parts: Sequence[Sequence[Header]]) -> str:
-    """Say whether slices of a series seem to lie in another scan: identifiers may be wrong."""
-    first, own = part[0], _places(part)
-    same = [one for one in parts if one[0].series[2] == first.series[2] and one is not part]
-    if any(one[0].series != first.series for one in same):
+class _Part(NamedTuple):
+    """A series, or a part of one, for what other parts tell of it."""
+
+    series: tuple[str, ...]  # patient, study, SeriesInstanceUID
+    places: set[tuple[float, ...]]
+
+
+def _doubts(parts: Sequence[Sequence[Header]]) -> list[str]:
+    """Say of which series slices seem to lie in another scan: identifiers may be wrong."""
+    known = [_Part(part[0].series, _places(part)) for part in parts]
+    by_uid: dict[str, list[_Part]] = {}
+    for one in known:
+        by_uid.setdefault(one.series[2], []).append(one)
+    single = Counter(one.series[:2] for one in known if len(one.places) == 1)
+    return [_doubt(one, by_uid[one.series[2]], single[one.series[:2]]) for one in known]
+
+
+def _doubt(part: _Part, same: Sequence[_Part], single: int) -> str:
+    """Say it of one; `same` have its SeriesInstanceUID, `single` of its study have one slice."""
+    if any(one.series != part.series for one in same):
         return (
             "other slices of its SeriesInstanceUID name another patient or study: it may be a part "
             "of a series"
         )
-    if whole := next((one for one in same if own < _places(one)), None):
-        return f"it holds {len(own)} of the {len(_places(whole))} slices that a copy of it has"
-    single = [one for one in parts if one[0].series[:2] == first.series[:2]
-              and len(_places(one)) == 1]  # fmt: skip
-    if part in single and len(single) >= FEWEST_SINGLE:
+    if whole := next((one for one in same if part.places < one.places), None):
         return (
-            f"its study has {len(single)} series of one slice each: one series may have been given "
-            "a SeriesInstanceUID a slice"
+            f"it holds {len(part.places)} of the {len(whole.places)} slices that a copy of it has"
+        )
+    if len(part.places) == 1 and single >= FEWEST_SINGLE:
+        return (
+            f"its study has {single} series of one slice each: one series may have been given a "
+            "SeriesInstanceUID a slice"
         )
     return ""
 
@@ -308,13 +331,6 @@ def _repeat(enhanced: Sequence[Header]) -> bool:
         tuple(place) for one in enhanced for place in np.round(np.unique(one.positions, axis=0), 2)
     ]
     return len(set(places)) < len(places)
-
-
-def _holds_volume(folder: Path, folders: Folders, series: Sequence[Found]) -> bool:
-    """Say whether a series or a volume lies below a folder."""
-    homes = {file.parent for one in series for file in one.files}
-    homes |= {home for home, kinds in folders.items() if any(map(kinds.get, VOLUMES))}
-    return any(folder in home.parents for home in homes)
 
 
 def _reason(file: Path) -> str:
