@@ -71,7 +71,7 @@ def test_what_receives_results_is_named_alike_everywhere():
         for option in command_of(verb).params
         if {"-o", "--output", "--to"} & set(option.opts)
     }
-    assert len(named) == 5
+    assert len(named) == 6
     assert all(opts == ["--to", "-o"] for opts in named.values()), named
 
 
@@ -156,6 +156,23 @@ def test_mediate_writes_every_test_and_says_which_mediate(tmp_path):
     assert "ggo_area" in result.stdout
     assert "linear probability model of a binary outcome" in result.stdout
     assert "nothing unmeasured" in result.stdout
+
+
+def test_mediate_prints_every_test_as_json(tmp_path):
+    patients_csv(tmp_path / "own.csv")
+    asked = ["mediate", str(tmp_path / "own.csv"), *ASKED, "--patient", "id"]
+    table = tmp_path / "tests.csv"
+    result = run(app, [*asked, "--json", "--to", str(table)])
+    told = json.loads(result.stdout)
+    written = pd.read_csv(table)
+    assert [row["mediator"] for row in told["tests"]] == written["mediator"].tolist()
+    assert [row["indirect"] for row in told["tests"]] == pytest.approx(written["indirect"].tolist())
+    assert told["outcome"] == "severe"
+    assert str(table) in result.stderr
+    assert {"columns", "left_out", "notes", "model"} <= told.keys()
+    table.unlink()
+    assert json.loads(run(app, [*asked, "--json"]).stdout) == told
+    assert [path.suffix for path in tmp_path.glob("*.csv")] == [".csv"]
 
 
 @pytest.mark.parametrize(

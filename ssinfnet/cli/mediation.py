@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ssinfnet.cli.parsing import listed, named_values, numbers, refusals
+from ssinfnet.cli.parsing import AsJson, listed, named_values, numbers, refusals
 
 __all__ = ["mediate_table"]
 
@@ -98,12 +98,13 @@ def mediate_table(
             "path model, natural effects, sensitivity, all mediators jointly, figures and tables",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Test which columns carry the effect of exposures on an outcome.
 
-    Prints the mediators; every test goes to TABLE_mediation.csv, or where `--to` says. With
-    `--report` the whole analysis goes into a folder. A file there that ssinfnet did not write is
-    not replaced; what it wrote is listed in written_files.json.
+    Prints the mediators; every test goes to TABLE_mediation.csv, or where `--to` says, unless
+    `--json` prints them. With `--report` the whole analysis goes into a folder. A file there that
+    ssinfnet did not write is not replaced; what it wrote is listed in written_files.json.
     """
     from ssinfnet import mediation
 
@@ -112,7 +113,7 @@ def mediate_table(
         "weights": weights, "adjustment": adjustment, "draws": draws, "interval": interval,
         "seed": seed,
     }  # fmt: skip
-    if to is None and report is None:
+    if to is None and report is None and not as_json:
         to = table.with_name(f"{table.stem}_mediation.csv")
     with refusals():
         asked["kinds"] = named_values(kind or [], "--kind", "COLUMN=KIND, such as stage=category")
@@ -139,15 +140,15 @@ def mediate_table(
                 reliability={name: float(share) for name, share in shares.items()}, **asked,
             )  # fmt: skip
             found = analysis.effects
-    typer.echo(found.text())
+    typer.echo(found.json() if as_json else found.text())
     with refusals():
         if to is not None:
-            _write_tests(found, to)
+            typer.echo(_write_tests(found, to), err=as_json)
         if report is not None:
             from ssinfnet.report import mediation_page
 
-            typer.echo(mediation_page.write_analysis(analysis, report))
-    typer.echo(mediation.ASSUMPTIONS)
+            typer.echo(mediation_page.write_analysis(analysis, report), err=as_json)
+    typer.echo(mediation.ASSUMPTIONS, err=as_json)
 
 
 def _refuse_others(to: Path | None, report: Path | None) -> None:
@@ -162,12 +163,12 @@ def _refuse_others(to: Path | None, report: Path | None) -> None:
         WrittenFiles.of(report).refuse_others([mediation_page.PAGE])
 
 
-def _write_tests(found: Any, to: Path) -> None:
-    """Write every test as CSV."""
+def _write_tests(found: Any, to: Path) -> Path:
+    """Write every test as CSV; return the file."""
     from ssinfnet.storage import artifacts
     from ssinfnet.storage.written_files import WrittenFiles
 
     with WrittenFiles.of(to.parent).replacing() as staged:
         rows = found.table.to_csv(index=False, lineterminator="\n")
         artifacts.write_text(staged / to.name, rows)
-    typer.echo(to)
+    return to

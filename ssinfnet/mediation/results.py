@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from dataclasses import dataclass
 
 import pandas as pd
@@ -71,6 +72,21 @@ class Mediation:
         table = shown.to_string(index=False, float_format="{:.3g}".format) if len(shown) else ""
         parts = (*columns_text(self.columns), self._headline(), table, *self._notes())
         return "\n".join(part for part in parts if part)
+
+    def json(self) -> str:
+        """Return the result as JSON, for programs.
+
+        It has ``outcome``, ``model``, ``covariates`` and ``adjustment``; ``columns``, a row a
+        column with what it was taken for; ``tests``, every row of `table`; ``left_out``, a row a
+        patient; and ``notes``. What is not known is null.
+        """
+        tables = {"columns": self.columns, "tests": self.table, "left_out": self.left_out}
+        rows = {name: json.loads(table.to_json(orient="records", double_precision=15))
+                for name, table in tables.items()}  # fmt: skip
+        about = {"outcome": self.outcome, "model": self.model, "covariates": list(self.covariates),
+                 "exposures_adjusted": self.exposures_adjusted,
+                 "adjustment": self.adjustment}  # fmt: skip
+        return json.dumps({**about, **rows, "notes": self._notes()}, indent=2, ensure_ascii=False)
 
     def _repr_html_(self) -> str:
         pairs = self._mediating().sort_values("p_indirect_adjusted", kind="stable")
