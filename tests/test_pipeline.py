@@ -14,7 +14,7 @@ import pytest
 from ssinfnet.storage import artifacts
 from ssinfnet.study import schedule
 from ssinfnet.study.config import load_study
-from ssinfnet.study.paths import PREDICTIONS, StudyPaths
+from ssinfnet.study.paths import DATA_VARIABLE, PREDICTIONS, StudyPaths
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # a whole study is one fixture
 PLACES = StudyPaths.of("smoke")
@@ -23,6 +23,7 @@ SET_3 = StudyPaths.of("smoke_set3")
 
 def snakemake(*arguments: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment.pop(DATA_VARIABLE, None)  # where the real data of other tests lie
     return subprocess.run(
         [
             sys.executable, "-m", "snakemake", "--cores", "2", "--config", "study=smoke",

@@ -104,7 +104,7 @@ def test_hounsfield_units_are_windowed_as_asked_and_eight_bits_are_not(tmp_path)
     ("name", "make", "message"),
     [
         ("a.nii.gz", lambda p: p.write_bytes(b"\x1f\x8b" + b"0" * 99), "truncated or no NIfTI"),
-        ("a.png", lambda p: p.write_bytes(b"\x89PNG"), "truncated or no picture"),
+        ("a.png", lambda p: p.write_bytes(b"\x89PNG"), "is no PNG, JPEG or TIFF"),
         ("a.dcm", lambda p: p.write_text("no"), "is no DICOM file"),
         ("a.nii", lambda p: write_nifti(p, np.full((2, 3, 4), 90000)), "slice 0: intensities from"),
         ("a.nii", lambda p: write_nifti(p, np.full((1, 2, 2), np.nan)), "4 intensities are NaN"),
