@@ -37,13 +37,14 @@ LABELS = np.arange(4 * 5 * 6).reshape(4, 5, 6).repeat(8, 1).repeat(8, 2)
         (CHEST + 1024, "hold no air"),
         (np.where(CHEST < -900, -2000, CHEST) + 1024, "% of the voxels exceed 600"),
         (CHEST * -1 - 1048, "look inverted"),
+        (CHEST * 10, "below -1100, where nothing is"),
         ((CHEST > -500) * 1, "2 values, .*: a mask"),
         ((CHEST > -500) * 255, "2 values, .*: a mask"),
         (LABELS, "120 labels in areas"),
         (CHEST * 0 + 7, "from 7 to 7 are normalised"),
     ],
-    ids=["0 to 1", "-1 to 1", "z-scores", "+1024", "+1024 padded", "inverted", "mask", "mask 255",
-         "labels", "blank"],
+    ids=["0 to 1", "-1 to 1", "z-scores", "+1024", "+1024 padded", "inverted", "×10", "mask",
+         "mask 255", "labels", "blank"],
 )  # fmt: skip
 @pytest.mark.parametrize("series", [False, True])
 def test_numbers_that_are_no_hounsfield_units_are_refused(tmp_path, values, message, series):

@@ -193,6 +193,13 @@ def test_an_nrrd_with_a_spacing_that_is_no_number_has_no_millilitres(tmp_path):
     assert not read_volume(tmp_path / "a.nrrd").spacing_known
 
 
+def test_a_space_of_an_nrrd_that_names_no_side_of_a_patient_is_said(tmp_path):
+    head = "NRRD0004\ntype: short\ndimension: 3\nspace: 3D-right-handed\nsizes: 5 6 4\n"
+    head += "space directions: (0.7,0,0) (0,0.8,0) (0,0,2.5)\nendian: little\nencoding: raw\n\n"
+    (tmp_path / "a.nrrd").write_bytes(head.encode() + HU.astype("<i2").tobytes())
+    assert "does not say how its axes lie" in read_volume(tmp_path / "a.nrrd").doubt
+
+
 @pytest.mark.parametrize("more", [b"", b"x" * 512])
 def test_a_file_of_voxels_longer_than_its_header_says_is_refused(tmp_path, more):
     head = "ObjectType = Image\nNDims = 3\nDimSize = 5 6 4\nElementSpacing = 1 1 1\n"

@@ -36,6 +36,9 @@ BYTES = {
 }  # fmt: skip
 META_KEYS = re.compile(rb"^\s*(ObjectType|ObjectSubType|NDims|Comment|ID|Name)\s*=", re.IGNORECASE)
 IO = {"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}
+# NRRD's spaces that say where a patient's sides are; "3D-right-handed" does not
+ANATOMICAL = re.compile(r"(left|right)-(anterior|posterior)-(superior|inferior)|[LR][AP][SI]",
+                        re.IGNORECASE)  # fmt: skip
 PACKED = {"gzip", "gz", "true"}  # NRRD's encodings and MetaImage's CompressedData
 PLAIN = {"raw", "false", ""}
 
@@ -171,7 +174,7 @@ def _nrrd_header(path: Path, start: bytes) -> _Header:
         length=end.end() if end else len(start),
         skips=bool({"byte skip", "byteskip", "line skip", "lineskip"} & fields.keys()),
         spacing_known=(placed or "spacings" in fields) and not units and not unknown,
-        oriented=placed and "space" in fields,
+        oriented=placed and bool(ANATOMICAL.match(fields.get("space", ""))),
     )
 
 

@@ -24,6 +24,8 @@ DENSE_HU = 600  # cortical bone and metal alone lie above …
 MOST_DENSE = 0.15  # … in a few percent of a chest
 CORNER_HU = -300  # pictures end in the air around a body, or in one that is cut, whose lungs …
 BELOW_LUNG_HU, MOST_EMPTY = -950, 0.2  # … are denser than this, but for a fifth
+BELOW_AIR_HU, MOST_DEEP = -1100, 0.05  # noise in air; padding is one number, blurred at its edge
+PADDINGS = (-2000, -2048, -3024)
 SOFT_HU = (-200, 200)  # fat, water, muscle
 LEAST_SOFT = 0.01
 DEEPEST = 65535  # of 16 bits; what spans less than half of it has other ends
@@ -117,6 +119,12 @@ def units_fault(slices: NDArray[Any]) -> str:
     corners = seen[:, [[0], [-1]], [[0, -1]]]
     if np.median(corners) > CORNER_HU and (seen < BELOW_LUNG_HU).mean() > MOST_EMPTY:
         return f"{span} look inverted: air around a body that is empty; {declare}"
+    deep = float(((seen < BELOW_AIR_HU) & (seen > seen.min()) & ~np.isin(seen, PADDINGS)).mean())
+    if deep > MOST_DEEP:
+        return (
+            f"{span}, {deep:.0%} of them below {BELOW_AIR_HU}, where nothing is: no Hounsfield "
+            f"units, as if they were multiplied; {declare}"
+        )
     dense = float((seen > DENSE_HU).mean())
     if dense > MOST_DENSE:
         return (
