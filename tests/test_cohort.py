@@ -57,6 +57,21 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order_of_rows():
     assert (splits.assign_splits(slices, SplitConfig(seed=1)) != first).any()
 
 
+def test_patients_who_are_named_test_and_the_others_are_divided():
+    slices = table([20, 20, 9, 1, 1, 1, 1, 1, 1, 1])
+    slices["scan_id"] = slices["patient_id"]
+    slices.loc[slices["patient_id"] == "p001", "patient_id"] = "p000"  # two scans of one
+    slices.loc[slices["patient_id"] == "p009", "source_split"] = "test"
+    for own, tested in ((False, {"p000"}), (True, {"p000", "p009"})):
+        config = SplitConfig(test_patients=("p001",), own_test_set=own)
+        split = splits.assign_splits(slices, config)
+        assert set(slices.loc[split == "test", "patient_id"]) == tested
+        assert {"train", "validation"} <= set(split)
+        assert split.groupby(slices["patient_id"]).nunique().max() == 1
+    with pytest.raises(ValueError, match=r"names \['rp_9'\], of whom no labelled slice is known"):
+        splits.assign_splits(slices, SplitConfig(test_patients=("rp_9", "p000")))
+
+
 def test_a_sources_own_test_set_is_kept():
     slices = table([1] * 20)
     slices["source_split"] = ["train"] * 12 + ["test"] * 8

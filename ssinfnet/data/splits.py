@@ -28,12 +28,13 @@ def assign_splits(slices: pd.DataFrame, config: SplitConfig) -> pd.Series:
         With patient_id, labelled, has_lesion, source_split.
     config : SplitConfig
         With `own_test_set`, the source's test slices are the test set, and if it has a validation
-        set, that is kept too.
+        set, that is kept too. `test_patients` are the test set, or join it; the rest is divided
+        into train and validation.
 
     Raises
     ------
     ValueError
-        If a split would be empty.
+        If a split would be empty, or no labelled slice is of a patient that is named.
     """
     split = pd.Series("unlabelled", index=slices.index, dtype="str")
     to_divide = slices["labelled"].astype(bool)
@@ -43,6 +44,11 @@ def assign_splits(slices: pd.DataFrame, config: SplitConfig) -> pd.Series:
         split[own] = slices.loc[own, "source_split"]
         to_divide &= ~own
         shares = {name: share for name, share in shares.items() if name not in {*split, "test"}}
+    if config.test_patients:
+        named = to_divide & _belong_to(slices, config.test_patients)
+        split[named] = "test"
+        to_divide &= ~named
+        shares.pop("test", None)
     rest = slices[to_divide]
     split[to_divide] = rest["patient_id"].map(_divide(rest, shares, config))
     counts = split.value_counts()
@@ -55,6 +61,18 @@ def assign_splits(slices: pd.DataFrame, config: SplitConfig) -> pd.Series:
             + "; add labelled patients or change the study's split"
         )
     return split
+
+
+def _belong_to(slices: pd.DataFrame, names: Sequence[str]) -> pd.Series:
+    """Say which slices are of patients that are named, by the study's or the sources' names."""
+    named = slices["patient_id"].isin(names) | slices["scan_id"].isin(names)
+    labelled = slices[slices["labelled"].astype(bool)]
+    missing = set(names) - {*labelled["patient_id"], *labelled["scan_id"]}
+    if missing:
+        raise ValueError(
+            f"split.test_patients names {sorted(missing)}, of whom no labelled slice is known"
+        )
+    return slices["patient_id"].isin(slices.loc[named, "patient_id"])
 
 
 def assign_folds(slices: pd.DataFrame, config: SplitConfig) -> pd.Series:

@@ -115,6 +115,7 @@ class SplitConfig(Part):
     validation: float = Field(default=1.0, gt=0)  # J fig 2
     test: float = Field(default=1.0, gt=0)  # J fig 2
     own_test_set: bool = False  # keep the source's test set, divide the rest train : validation
+    test_patients: tuple[str, ...] = ()  # test whatever the shares, by the sources' names
     each_source: bool = False  # divide each source by itself, so that every split has all of them
     seed: int = 2021  # of the division; no source states one
     refuse_near_duplicates: bool = False  # True: near-duplicates across splits stop the run
