@@ -1,5 +1,7 @@
 """Intensities of any kind: Hounsfield units, grey of a window, or refused; see docs/inputs.md."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,7 +39,7 @@ LABELS = np.arange(4 * 5 * 6).reshape(4, 5, 6).repeat(8, 1).repeat(8, 2)
         (CHEST + 1024, "hold no air"),
         (np.where(CHEST < -900, -2000, CHEST) + 1024, "% of the voxels exceed 600"),
         (CHEST * -1 - 1048, "look inverted"),
-        (CHEST * 10, "below -1100, where nothing is"),
+        (CHEST * 10, "below -1500, where nothing is"),
         ((CHEST > -500) * 1, "2 values, .*: a mask"),
         ((CHEST > -500) * 255, "2 values, .*: a mask"),
         (LABELS, "120 labels in areas"),
@@ -68,6 +70,13 @@ def test_hounsfield_units_and_eight_bits_are_read(tmp_path):
         scan = read(write_nifti(tmp_path / f"{name}.nii", values.astype(np.float32)))
         np.testing.assert_array_equal(scan.slices, values)
         assert scan.doubts == ()
+    for values, doubt in (
+        (CHEST.clip(-600, 400), "nothing lies below -600"),
+        (CHEST + 200, "nothing lies below -8"),
+        (WINDOWED * 100, "from 0 to .* were taken for grey of 0 to 255"),
+    ):
+        scan = read(write_nifti(tmp_path / "odd.nii", values.astype(np.float32)))
+        assert re.search(doubt, scan.doubts[0])
     lungs = read(write_nifti(tmp_path / "lungs.nii", np.minimum(CHEST, -300)))
     assert "0.0% of the voxels are soft tissue" in lungs.doubts[0]
 

@@ -76,6 +76,45 @@ def test_two_reconstructions_in_one_series_are_said(tmp_path):
     assert "differ in ConvolutionKernel (B30f, B70f)" in doubts(tmp_path / "s")
 
 
+@pytest.mark.parametrize(
+    ("values", "doubt"),
+    [
+        ({"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "MIP"]}, "projections of thinner ones"),
+        ({"ImagesInAcquisition": 20}, "name 20 images, of which 4 are here"),
+        ({"ImagesInAcquisition": 4}, ""),
+    ],
+)
+def test_projections_and_slices_that_headers_count_in_vain_are_said(tmp_path, values, doubt):
+    write_series(tmp_path / "s", **values)
+    said = read_volume(tmp_path / "s").doubt
+    assert doubt in said if doubt else said == ""
+
+
+def test_a_series_that_goes_on_in_another_one_is_said(tmp_path):
+    kept = {"StudyInstanceUID": "1.2", "FrameOfReferenceUID": "1.3"}
+    for path in write_series(tmp_path / "whole", TALL, **kept):
+        data = pydicom.dcmread(path)
+        if data.InstanceNumber == len(TALL):
+            data.SeriesInstanceUID = "1.9"
+            data.save_as(path)
+    places, _ = find_scans([tmp_path / "whole"])
+    assert [place.doubt for place in places] == [
+        "another series of its study goes on where it ends: they may be one"
+    ] * 2
+    write_series(tmp_path / "two" / "a", TALL, **kept)
+    write_series(tmp_path / "two" / "b", TALL, **kept)  # the same place again
+    assert [place.doubt for place in find_scans([tmp_path / "two"])[0]] == ["", ""]
+
+
+def test_an_enhanced_ct_that_cannot_be_read_is_an_input_that_is_refused(tmp_path, predictor):
+    write_enhanced(tmp_path / "in" / "a.dcm")
+    write_enhanced(tmp_path / "in" / "e.dcm", NumberOfFrames=3)
+    done = predict_into(tmp_path / "out", [tmp_path / "in"], predictor)
+    assert len(done.rows) == 1
+    assert [(one.input, one.file) for one in done.excluded] == [("e", "")]
+    assert "3 frames and 4 functional groups" in done.excluded[0].reason
+
+
 def test_a_part_of_a_divided_enhanced_ct_is_refused(tmp_path):
     path = write_enhanced(tmp_path / "IM1", ConcatenationUID="1.2.3", InConcatenationTotalNumber=2)
     with pytest.raises(UnreadableFile, match="holds 1 of the 2 files of a volume"):
@@ -120,6 +159,7 @@ def test_a_volume_that_cannot_be_opened_is_an_input_that_is_refused(tmp_path, pr
     done = predict_into(tmp_path / "out", [tmp_path / "in"], predictor)
     assert [row["scan"] for row in done.rows] == ["a"]
     assert [(one.input, one.file) for one in done.excluded] == [("b", "")]
+    assert done.excluded[0].reason == "b.nii cannot be opened (it is a link to nothing)"
     assert done.status == 1
 
 

@@ -38,12 +38,24 @@ def test_what_is_transparent_in_a_mask_is_background(tmp_path):
 )  # fmt: skip
 def test_a_lung_mask_holds_lungs_or_their_lobes(tmp_path, values, taken):
     write_nifti(tmp_path / "images" / "a.nii")
-    lungs = np.resize(np.array(values, float), HU.shape)
+    lungs = np.zeros(HU.shape)
+    lungs[:, 1:5, 1:4] = np.resize(np.array(values, float), (4, 4, 3))
     write_nifti(tmp_path / "lungs" / "a.nii", lungs)
     listing = volumes.list_slices(tmp_path)
     assert listing.slices["lung_path"].notna().all() == taken
     reasons = listing.exclusions["reason"].tolist()
     assert not reasons if taken else "a lung mask has 0 and 1" in reasons[0]
+
+
+@pytest.mark.parametrize(("marked", "reason"), [(False, "is empty"), (True, "edge of the image")])
+def test_a_lung_mask_that_is_empty_or_inverted_is_listed(tmp_path, marked, reason):
+    write_nifti(tmp_path / "images" / "a.nii")
+    lungs = np.full(HU.shape, marked)
+    lungs[:, 1:5, 1:4] = False
+    write_nifti(tmp_path / "lungs" / "a.nii", lungs * 1)
+    listing = volumes.list_slices(tmp_path)
+    assert listing.slices["lung_path"].isna().all()
+    assert reason in listing.exclusions["reason"].item()
 
 
 def test_a_lesion_mask_beside_classes_is_listed(tmp_path):

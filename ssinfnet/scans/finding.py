@@ -138,7 +138,8 @@ def find_scans(
         if not found and not archives:
             excluded.append(Excluded(readable_name(path), "", _reason_for_none(path)))
         for one in found:
-            its = tuple(os.path.realpath(file) for file in one.files)
+            its = tuple(os.path.realpath(file) if file.exists() else str(file)
+                        for file in one.files)  # fmt: skip
             if its in known:
                 excluded.append(Excluded(readable_name(one.path), "", "it is given twice"))
             else:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ssinfnet.data.sources.dicom_headers import unopened
 from ssinfnet.data.sources.kinds import VOLUMES, is_tiff, map_ending, readable, readable_name
 from ssinfnet.scans import Excluded, Place, free_name, short_name
 from ssinfnet.scans.prediction import Predictor
@@ -76,7 +77,8 @@ def plan(
         try:
             by = made(place, predictor, asked)
         except OSError as error:
-            reason = without_folders(str(error), place)
+            why = next(filter(None, map(unopened, place.files)), str(error))
+            reason = without_folders(f"{readable_name(place.path)} {why}", place)
             made_plan.unreadable.append(Excluded(place.name, "", reason))
             continue
         name = _known_name(place, by["inputs"], made_plan.records, used)

@@ -17,7 +17,13 @@ from ssinfnet.data import images
 from ssinfnet.data.images import LUNG_WINDOW_HU
 from ssinfnet.data.sources.dicom_headers import LOOKALIKE
 from ssinfnet.data.sources.files import UnreadableFile, read_numbers
-from ssinfnet.data.sources.intensities import Declared, labels_fault, units_doubt, units_fault
+from ssinfnet.data.sources.intensities import (
+    Declared,
+    grey_doubt,
+    labels_fault,
+    units_doubt,
+    units_fault,
+)
 from ssinfnet.data.sources.kinds import readable_name
 from ssinfnet.data.sources.resampling import upright
 from ssinfnet.data.sources.series import SeriesFacts
@@ -159,6 +165,7 @@ def _doubts(volume: Volume) -> list[str]:
         volume.doubt: True,
         volume.resampled: True,
         units_doubt(volume.slices): not volume.windowed,
+        grey_doubt(volume.slices): volume.windowed,
         TILTED: volume.is_sheared,
         f"pixels are {sides[0]:.3g} × {sides[1]:.3g} mm, as of slices that are not axial; the "
         "model has seen axial ones alone": max(sides) > MOST_UNEVEN * min(sides),

@@ -30,6 +30,7 @@ from ssinfnet.storage import untrusted
 
 __all__ = ["Series", "read_series"]
 
+PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE"}
 MADE_ALIKE = ("FrameOfReferenceUID", "ConvolutionKernel", "SliceThickness")
 SAME_MM = 0.01  # positions nearer than this are one position
 
@@ -182,6 +183,12 @@ def _doubt(headers: Sequence[Any]) -> str:
                 f"its slices differ in {name} ({', '.join(values[:3])}): two reconstructions "
                 "may lie as one series"
             )
+    kinds = {str(kind).upper() for header in headers for kind in header.get("ImageType") or ()}
+    if projected := sorted(kinds & PROJECTIONS):
+        return f"its slices are projections of thinner ones ({projected[0]}), no plain CT"
+    named = max(int(header.get("ImagesInAcquisition") or 0) for header in headers)
+    if named > len(headers):
+        return f"its headers name {named} images, of which {len(headers)} are here"
     return ""
 
 

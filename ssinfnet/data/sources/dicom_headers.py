@@ -15,8 +15,8 @@ from ssinfnet.data.sources.kinds import DICOM, is_bare_dicom, kind_of
 from ssinfnet.data.sources.multiframe import UNPACKED, frame_headers, is_multiframe
 from ssinfnet.storage import untrusted
 
-__all__ = ["LOOKALIKE", "NO_DICOM", "UNOPENED", "Header", "claims_ct", "directions",
-           "is_broken_slice", "is_lookalike", "read_header", "unopened"]  # fmt: skip
+__all__ = ["LOOKALIKE", "NO_DICOM", "UNOPENED", "Header", "claims_ct", "claims_volume",
+           "directions", "is_broken_slice", "is_lookalike", "read_header", "unopened"]  # fmt: skip
 
 NUMBERS = {"Rows": 1, "Columns": 1, "PixelSpacing": 2, "ImageOrientationPatient": 6,
            "ImagePositionPatient": 3, "RescaleSlope": 1, "RescaleIntercept": 1}  # fmt: skip
@@ -197,6 +197,11 @@ def claims_ct(header: Header) -> bool:
         return False
     is_screen = header.text("SOPClassUID").startswith(SCREEN)
     return header.text("Modality") in ("", "CT") and not is_screen
+
+
+def claims_volume(header: Header) -> bool:
+    """Say whether a file that cannot be read was meant as a volume of its own, an enhanced CT."""
+    return bool(header.reason) and header.data is not None and is_multiframe(header.data)
 
 
 def is_lookalike(header: Header, slices: Sequence[Header]) -> bool:

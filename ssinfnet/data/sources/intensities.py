@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Declared", "labels_fault", "units_doubt", "units_fault"]
+__all__ = ["Declared", "grey_doubt", "labels_fault", "units_doubt", "units_fault"]
 
 LOOKED_AT = 16  # slices; the extremes are those of all
 FEW_LEVELS = 8  # of a mask; a CT slice has hundreds
@@ -24,11 +24,16 @@ DENSE_HU = 600  # cortical bone and metal alone lie above …
 MOST_DENSE = 0.15  # … in a few percent of a chest
 CORNER_HU = -300  # pictures end in the air around a body, or in one that is cut, whose lungs …
 BELOW_LUNG_HU, MOST_EMPTY = -950, 0.2  # … are denser than this, but for a fifth
-BELOW_AIR_HU, MOST_DEEP = -1100, 0.05  # noise in air; padding is one number, blurred at its edge
+BELOW_AIR_HU, MOST_DEEP = (
+    -1500,
+    0.05,
+)  # noise in air ends above; padding is one number, blurred at its edge
 PADDINGS = (-2000, -2048, -3024)
 SOFT_HU = (-200, 200)  # fat, water, muscle
 LEAST_SOFT = 0.01
 DEEPEST = 65535  # of 16 bits; what spans less than half of it has other ends
+LUNG_HU = -900  # a chest has voxels below it: air, or lungs
+LEAST_BRIGHT = 128  # of 255, that soft tissue reaches in a window of lungs
 LEAST_GREY = 32  # of 255, that a windowed volume reaches
 
 
@@ -156,10 +161,22 @@ def labels_fault(slices: NDArray[Any]) -> str:
 def units_doubt(slices: NDArray[Any]) -> str:
     """Say what is odd about a volume in Hounsfield units that is read all the same."""
     seen = _some(slices)
+    if (low := float(slices.min())) > LUNG_HU:
+        return (
+            f"nothing lies below {low:.4g}: numbers, and the lungs with them, were cut or shifted"
+        )
     soft = float(((seen >= SOFT_HU[0]) & (seen <= SOFT_HU[1])).mean())
     if soft < LEAST_SOFT:
         return f"{soft:.1%} of the voxels are soft tissue ({SOFT_HU[0]} to {SOFT_HU[1]} HU)"
     return ""
+
+
+def grey_doubt(slices: NDArray[Any]) -> str:
+    """Say that numbers from 0 to 255 may be others than 8-bit grey, "" if they seem to be that."""
+    high = float(slices.max())
+    if high >= LEAST_BRIGHT:
+        return ""
+    return f"numbers from {slices.min():.4g} to {high:.4g} were taken for grey of 0 to 255"
 
 
 def _some(slices: NDArray[Any]) -> NDArray[Any]:

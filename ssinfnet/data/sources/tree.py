@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,7 @@ __all__ = ["ARCHIVES", "Found", "Tree", "look_at_slices", "look_through", "relat
            "scans_below"]  # fmt: skip
 
 UNOPENED = "unopened"  # a kind of file of which nothing is known but its name
+NEXT = 0.1  # of a step, by which a series may miss the place where another goes on
 FEWEST_SINGLE = 3  # series of one slice, from which one may have been torn apart
 Folders = dict[Path, dict[str, list[Path]]]  # folder → kind → the files there
 ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".gz", ".bz2", ".xz")
@@ -110,6 +111,8 @@ def _divided(folders: Folders, unused: list[tuple[Path, str]]) -> Tree:
         volumes += [Found(file, kind_by_name(file), (file,)) for file in claimed]
         rest = [file for file in rest if file not in claimed]
         foreign = kinds.get(DICOM, [])
+        broken = [file for file in foreign if dicom_headers.claims_volume(headers[file])]
+        here += [Found(file, DICOM, (file,)) for file in broken if folder in holding]
         if folder in holding:
             rest = []  # `_series` has put them among the slices
         elif pictures and not (
@@ -231,6 +234,7 @@ def _series(folders: Folders, headers: Mapping[Path, Header]) -> list[Found]:
             for kind in ("", DICOMDIR, PICTURE)
             for file in kinds.get(kind, [])
         )
+        others[folder] = [one for one in others[folder] if not dicom_headers.claims_volume(one)]
         others[folder] += [dicom_headers.read_header(file) for file in kinds.get(UNOPENED, [])]
     found: list[Found] = []
     listed: set[Path] = set()
@@ -261,16 +265,46 @@ class _Part(NamedTuple):
 
     series: tuple[str, ...]  # patient, study, SeriesInstanceUID
     places: set[tuple[float, ...]]
+    grid: tuple[Any, ...]  # what slices of one volume have in common
+    ends: tuple[float, float]  # lowest and highest slice, mm along the slices' normal
+    step: float  # from slice to slice; NaN of one slice
 
 
 def _doubts(parts: Sequence[Sequence[Header]]) -> list[str]:
     """Say of which series slices seem to lie in another scan: identifiers may be wrong."""
-    known = [_Part(part[0].series, _places(part)) for part in parts]
+    known = [_part(part) for part in parts]
     by_uid: dict[str, list[_Part]] = {}
     for one in known:
         by_uid.setdefault(one.series[2], []).append(one)
     single = Counter(one.series[:2] for one in known if len(one.places) == 1)
-    return [_doubt(one, by_uid[one.series[2]], single[one.series[:2]]) for one in known]
+    by_study: dict[tuple[Any, ...], list[_Part]] = {}
+    for one in known:
+        by_study.setdefault((*one.series[:2], *one.grid), []).append(one)
+    return [
+        _doubt(one, by_uid[one.series[2]], single[one.series[:2]])
+        or _continued(one, by_study[(*one.series[:2], *one.grid)])
+        for one in known
+    ]
+
+
+def _part(headers: Sequence[Header]) -> _Part:
+    first = headers[0]
+    heights = np.unique(np.round([place @ first.normal for one in headers
+                                  for place in one.positions], 2))  # fmt: skip
+    grid = (first.text("FrameOfReferenceUID"), first.text("Rows"), first.text("Columns"),
+            *np.round(first.normal, 3).tolist())  # fmt: skip
+    step = float(np.median(np.diff(heights))) if len(heights) > 1 else float("nan")
+    return _Part(first.series, _places(headers), grid, (heights[0], heights[-1]), step)
+
+
+def _continued(part: _Part, beside: Sequence[_Part]) -> str:
+    """Say that another series of the study goes on where one ends."""
+    for one in beside:
+        step = np.nanmax([part.step, one.step, 0.0])
+        gaps = (one.ends[0] - part.ends[1], part.ends[0] - one.ends[1])
+        if one is not part and step and any(abs(gap - step) < NEXT * step for gap in gaps):
+            return "another series of its study goes on where it ends: they may be one"
+    return ""
 
 
 def _doubt(part: _Part, same: Sequence[_Part], single: int) -> str:

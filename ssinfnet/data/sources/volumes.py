@@ -56,6 +56,7 @@ __all__ = ["holds_volumes", "list_slices", "list_volume", "read", "read_lungs", 
 NAME = "volumes"
 PARTS = ("classes", "lesions", "lungs")  # folders of masks
 LOBES = 5  # of both lungs
+MOST_BORDER = 0.5  # of the pixels at the edges of slices that lungs may reach, cut closely
 NOTE = "Each volume counts as one patient."
 
 
@@ -275,6 +276,14 @@ def _refuse_no_lungs(path: Path, labels: NDArray[np.generic]) -> None:
         raise UnreadableFile(
             f"{path.name} holds {found[:8].tolist()}; a lung mask has 0 and 1, 0 and 255, or the "
             f"lobes as 1 to {LOBES}"
+        )
+    if not labels.any():
+        raise UnreadableFile(f"{path.name} is empty: no lung is marked in it")
+    border = np.ones(labels.shape[1:], bool)
+    border[1:-1, 1:-1] = False
+    if (labels[:, border] > 0).mean() > MOST_BORDER:
+        raise UnreadableFile(
+            f"{path.name} marks the edge of the image: it seems to be everything but the lungs"
         )
 
 
