@@ -24,7 +24,9 @@ def med(tmp_path, rng):
     nifti(folder / "tr_mask.nii.gz", mask[..., :2])
     nifti(folder / "rp_im" / "1.nii.gz", hu[..., 2:])
     nifti(folder / "rp_msk" / "1.nii.gz", mask[..., 2:])
-    nifti(folder / "rp_lung_msk" / "1.nii.gz", np.ones((8, 6, 3), np.uint8))
+    lungs = np.zeros((8, 6, 3), np.uint8)
+    lungs[1:7, 1:5] = 1
+    nifti(folder / "rp_lung_msk" / "1.nii.gz", lungs)
     return folder, hu, mask
 
 
