@@ -128,6 +128,11 @@ def test_the_background_of_a_label_map_is_no_lesion(tmp_path, series):
     parts = dicom_masks.read_parts(tmp_path / "m.dcm", series)
     assert list(parts) == ["Lesion"]
     assert parts["Lesion"].sum() == lesion.sum()
+    data = pydicom.dcmread(tmp_path / "m.dcm")
+    data.SegmentSequence = data.SegmentSequence[:1]  # the background alone
+    data.save_as(tmp_path / "m.dcm")
+    with pytest.raises(UnreadableFile, match="holds no segment or contour"):
+        dicom_masks.read_parts(tmp_path / "m.dcm", series)
 
 
 def test_segments_of_an_nrrd_mean_what_their_names_say(tmp_path):

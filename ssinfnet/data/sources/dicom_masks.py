@@ -115,7 +115,8 @@ def _segments(path: Path, data: Any, image: Volume) -> Iterator[tuple[str, NDArr
         for number, drawn in _drawn(group, shared, frame, half, names):
             if drawn.any():
                 _put(path, f"frame {index + 1}", masks[number], drawn, place, image)
-    _refuse_thicker_slices(path, np.any(list(masks.values()), axis=0))
+    if masks:
+        _refuse_thicker_slices(path, np.any(list(masks.values()), axis=0))
     for number, mask in masks.items():
         yield names[number], mask
 
