@@ -60,16 +60,6 @@ def test_the_defaults_of_stage_2_are_the_papers_settings(tmp_path):
             "multi.training does not",
         ),
         ("augmented: {single_models: []}", "name some of both"),
-    ],
-)
-def test_impossible_values_of_stage_2_and_pretraining_are_refused(tmp_path, text, message):
-    with pytest.raises(ValueError, match=message):
-        load(tmp_path, MINIMAL + text + "\n")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
         ("multi: {prior_model: semi_infnet}", "starts from labels that sinfnet gave"),
         ("multi: {prior_model: mine}", "prior_model"),
         ("single: {models: [ssinfnet_lite]}", "ssinfnet_lite start from inpainting"),
@@ -80,7 +70,7 @@ def test_impossible_values_of_stage_2_and_pretraining_are_refused(tmp_path, text
         ("multi: {prior_model: ssinfnet_lite}", "single.pretrained_network is infnet"),
     ],
 )
-def test_priors_and_pretrained_networks_must_agree(tmp_path, text, message):
+def test_impossible_values_of_stage_2_and_pretraining_are_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         load(tmp_path, MINIMAL + text + "\n")
 
