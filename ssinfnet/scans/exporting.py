@@ -133,10 +133,9 @@ def export_onnx(folder: Path | str, path: Path, *, flips: bool | None = None) ->
         raise FileExistsError(f"{path} is there already; give another name, or move it away")
     model = load(folder)
     if flips is None:
-        flips = bool(model.description.training.study.get("flipped_views", False))
+        flips = model.flipped_views
     segmenter = Segmenter(model.chains, flips=flips).eval()
-    size = model.description.image_size
-    slices = _noise(size)
+    slices = _noise(model.description.image_size)
     try:
         import onnx
         import onnxruntime  # noqa: F401

@@ -192,6 +192,11 @@ class Model:
         """Say whether there is a second stage."""
         return self.description.members[0].multi is not None
 
+    @property
+    def flipped_views(self) -> bool:
+        """Whether its study averaged over flipped views."""
+        return bool(self.description.training.study.get("flipped_views", False))
+
     def card(self) -> str:
         """Return what the model says of itself to people: use, data, scores, limits."""
         return (self.folder / CARD).read_text(encoding="utf-8")

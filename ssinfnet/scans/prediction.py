@@ -212,7 +212,7 @@ class Predictor:
             raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
         model = model if isinstance(model, Model) else model_folder.load(model)
         if flips is None:
-            flips = model.description.training.study.get("flipped_views", False)
+            flips = model.flipped_views
         for chain in model.chains:
             for trained in (chain.single, chain.prior, chain.multi):
                 if trained:
