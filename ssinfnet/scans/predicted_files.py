@@ -151,9 +151,8 @@ def _predict_places(
     written = WrittenFiles.of(folder)
     planned = plan(written, places, predictor, asked)
     done.excluded += planned.unreadable
-    done.earlier = planned.records
+    done.earlier, done.noticed = planned.records, dict(written.hashes)
     names = {place.name for place in places}
-    done.earlier_refused = refused_before(folder, names, done.excluded)
     for number, job in enumerate(planned.jobs, start=1):
         progress.say(f"scan {number} of {len(planned.jobs)}: {job.place.name}")
         if job.record:
@@ -187,7 +186,10 @@ def _predict_places(
 
 def _notice_others(folder: Path, names: set[str], done: Written) -> None:
     """Take in what another process has written into the folder meanwhile."""
-    others = records_in(WrittenFiles.of(folder))
+    written = WrittenFiles.of(folder)
+    new = {name: its for name, its in written.hashes.items() if done.noticed.get(name) != its}
+    done.noticed |= new
+    others = records_in(WrittenFiles(folder, new))  # not those of a thousand scans at each
     done.earlier |= {name: record for name, record in others.items() if name not in done.records}
     done.earlier_refused = refused_before(folder, names, done.excluded)
 

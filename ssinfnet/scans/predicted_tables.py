@@ -41,6 +41,8 @@ class Written:
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     earlier: dict[str, dict[str, Any]] = field(default_factory=dict)
     earlier_refused: list[Excluded] = field(default_factory=list)
+    # Our files in the folder → their hashes when records were last read
+    noticed: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, name: str, record: dict[str, Any]) -> None:
         """Note that a scan's files are there."""
