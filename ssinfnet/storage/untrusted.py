@@ -95,8 +95,7 @@ def read_nifti(path: Path) -> Any:
 
     logging.getLogger("nibabel.global").setLevel(logging.ERROR)  # what it puts right, we say
     try:
-        with path.open("rb") as stream:
-            packed = stream.read(2) == GZIP  # names lie, in both directions
+        packed = _is_packed(path)
         with gzip.open(path) if packed else path.open("rb") as stream:
             start = stream.read(max(NIFTI_HEADERS))
             kind = _nifti_kind(path, start)
@@ -120,12 +119,19 @@ def read_nifti(path: Path) -> Any:
 
 def nifti_header(path: Path) -> Any:
     """Return the header of a NIfTI file that can be read, as it is stored: nothing is put right."""
-    with path.open("rb") as stream:
-        packed = stream.read(2) == GZIP
-    with gzip.open(path) if packed else path.open("rb") as stream:
+    with gzip.open(path) if _is_packed(path) else path.open("rb") as stream:
         start = stream.read(max(NIFTI_HEADERS))
-    kind = _nifti_kind(path, start).header_class
-    return kind(start[: kind.sizeof_hdr], check=False)
+    return _stored_header(_nifti_kind(path, start).header_class, start)
+
+
+def _is_packed(path: Path) -> bool:
+    """Say whether a file is packed by gzip; names lie, in both directions."""
+    with path.open("rb") as stream:
+        return stream.read(2) == GZIP
+
+
+def _stored_header(header_class: Any, start: bytes) -> Any:
+    return header_class(start[: header_class.sizeof_hdr], check=False)
 
 
 def _nifti_kind(path: Path, start: bytes) -> Any:
@@ -139,7 +145,7 @@ def _nifti_kind(path: Path, start: bytes) -> Any:
 
 def _nifti_bytes(path: Path, header_class: Any, start: bytes) -> int:
     """Return how many bytes a file needs, by its header."""
-    header = header_class(start[: header_class.sizeof_hdr], check=False)
+    header = _stored_header(header_class, start)
     shape = tuple(int(size) for size in header.get_data_shape())
     stored = header.get_data_dtype()
     if stored.kind not in "iuf" or stored.itemsize > 8:

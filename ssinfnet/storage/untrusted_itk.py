@@ -34,6 +34,7 @@ BYTES = {
     **dict.fromkeys(("double", "met_double", "int64", "int64_t", "uint64", "uint64_t", "longlong",
                      "ulonglong", "met_long_long", "met_ulong_long"), 8),
 }  # fmt: skip
+NRRD_END = re.compile(rb"\r?\n\r?\n")  # an empty line ends its header
 META_KEYS = re.compile(rb"^\s*(ObjectType|ObjectSubType|NDims|Comment|ID|Name)\s*=", re.IGNORECASE)
 IO = {"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}
 # NRRD's spaces that say where a patient's sides are; "3D-right-handed" does not
@@ -97,11 +98,10 @@ def data_file(path: Path) -> Path | None:
 
 def segment_names(path: Path) -> dict[int, str]:
     """Return value → name of the segments that an NRRD file of 3D Slicer names; none of others."""
-    with path.open("rb") as stream:
-        start = stream.read(MOST_HEADER_BYTES)
+    start = _start(path)
     if not is_nrrd(start):
         return {}
-    end = re.search(rb"\r?\n\r?\n", start)
+    end = NRRD_END.search(start)
     text = start[: end.start() if end else None].decode("utf-8", errors="replace")
     told = dict(re.findall(r"^Segment(\d+_(?:Name|LabelValue)):=(.*?)\r?$", text, re.MULTILINE))
     return {
@@ -144,9 +144,14 @@ def read_itk(path: Path) -> ItkImage:
     return ItkImage(voxels, ours, header.spacing_known, header.oriented)
 
 
-def _header(path: Path) -> _Header:
+def _start(path: Path) -> bytes:
+    """Return as much of a file as its header may take."""
     with path.open("rb") as stream:
-        start = stream.read(MOST_HEADER_BYTES)
+        return stream.read(MOST_HEADER_BYTES)
+
+
+def _header(path: Path) -> _Header:
+    start = _start(path)
     if is_nrrd(start):
         return _nrrd_header(path, start)
     if is_metaimage(start):
@@ -155,7 +160,7 @@ def _header(path: Path) -> _Header:
 
 
 def _nrrd_header(path: Path, start: bytes) -> _Header:
-    end = re.search(rb"\r?\n\r?\n", start)
+    end = NRRD_END.search(start)
     text = start[: end.start() if end else None].decode("latin-1")
     fields = _fields(path, (line for line in text.splitlines()[1:] if ":=" not in line), ":")
     sizes = _numbers(path, "sizes", fields.get("sizes", ""))

@@ -24,10 +24,7 @@ DENSE_HU = 600  # cortical bone and metal alone lie above …
 MOST_DENSE = 0.15  # … in a few percent of a chest
 CORNER_HU = -300  # pictures end in the air around a body, or in one that is cut, whose lungs …
 BELOW_LUNG_HU, MOST_EMPTY = -950, 0.2  # … are denser than this, but for a fifth
-BELOW_AIR_HU, MOST_DEEP = (
-    -1500,
-    0.05,
-)  # noise in air ends above; padding is one number, blurred at its edge
+BELOW_AIR_HU, MOST_DEEP = -1500, 0.05  # noise in air ends above; padding blurs at its edges alone
 PADDINGS = (-2000, -2048, -3024)
 SOFT_HU = (-200, 200)  # fat, water, muscle
 LEAST_SOFT = 0.01

@@ -61,13 +61,15 @@ def read_mask(
         If a part has a name that means no label, or parts of several labels overlap.
     """
     names = names or {}
-    if kind_of(path) in VOLUMES:
+    kind = kind_of(path)
+    if kind in VOLUMES:
         mask = cached_volume(path)
         fault = grid_fault(image, mask, what)
-        if fault and kind_of(path) != NRRD:  # others do not cut masks: slices would be missing
+        if fault and kind != NRRD:  # others do not cut masks: slices would be missing
             raise UnreadableFile(fault)
         stored = _within(image, mask, fault) if fault else mask.slices
-        told = _named_values(path, names, binary=binary)
+        segments = untrusted_itk.segment_names(path) if kind == NRRD else {}
+        told = _named_values(path, segments, names, binary=binary)
         labels: NDArray[Any] = stored.copy() if told else stored
         for value, label in told.items():
             labels[stored == value] = label
@@ -82,13 +84,15 @@ def read_mask(
     return drawn
 
 
-def _named_values(path: Path, names: Mapping[str, int], *, binary: bool) -> dict[int, int]:
+def _named_values(
+    path: Path, segments: Mapping[int, str], names: Mapping[str, int], *, binary: bool
+) -> dict[int, int]:
     """Return which numbers in a volume mean which label: by the study, or by segments' names.
 
     A segment whose name tells nothing keeps its number.
     """
     told = {}
-    for value, name in untrusted_itk.segment_names(path).items():
+    for value, name in segments.items():
         with suppress(ForeignLabel):
             told[value] = label_named(path, name, names, binary=binary)
     return told | {int(name): label for name, label in names.items() if name.isdigit()}

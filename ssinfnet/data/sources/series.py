@@ -11,10 +11,11 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ssinfnet.data.sources.dicom_headers import Header
 
-__all__ = ["SeriesFacts", "facts_of", "unwanted"]
+__all__ = ["SeriesFacts", "facts_of", "heights_of", "unwanted"]
 
 PLANES = ("sagittal", "coronal", "axial")  # by the axis of the patient that slices follow
 EXTREMES = {"thickest": max, "thinnest": min}
@@ -50,8 +51,7 @@ def facts_of(slices: Sequence[Header]) -> SeriesFacts:
     """Return the facts of a series from the headers of its slices."""
     first = slices[0]
     patient, study, uid = first.series
-    normal = first.normal
-    heights = np.unique(np.round(np.concatenate([one.positions for one in slices]) @ normal, 2))
+    heights = heights_of(slices)
     thickness = first.thickness_mm
     if np.isnan(thickness) and len(heights) > 1:
         thickness = float(np.median(np.diff(heights)))
@@ -61,11 +61,17 @@ def facts_of(slices: Sequence[Header]) -> SeriesFacts:
         uid=uid,
         number=first.number,
         description=first.text("SeriesDescription").strip(),
-        plane=PLANES[int(np.abs(normal).argmax())],
+        plane=PLANES[int(np.abs(first.normal).argmax())],
         slices=len(heights),
         thickness_mm=thickness,
         span_mm=float(heights[-1] - heights[0]),
     )
+
+
+def heights_of(slices: Sequence[Header]) -> NDArray[np.float64]:
+    """Return where the slices of a series lie along their normal, in mm, each place once."""
+    places = np.concatenate([one.positions for one in slices])
+    return np.unique(np.round(places @ slices[0].normal, 2))
 
 
 def unwanted(series: Sequence[SeriesFacts], wanted: Iterable[str] = ()) -> dict[int, str]:

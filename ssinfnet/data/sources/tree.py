@@ -30,14 +30,14 @@ from ssinfnet.data.sources.kinds import (
     kind_of,
     readable_name,
 )
-from ssinfnet.data.sources.series import SeriesFacts, facts_of
+from ssinfnet.data.sources.series import SeriesFacts, facts_of, heights_of
 from ssinfnet.storage.untrusted_itk import data_file
 from ssinfnet.storage.written_files import without_written
 
 __all__ = ["ARCHIVES", "Found", "Tree", "look_at_slices", "look_through", "relative_name",
            "scans_below"]  # fmt: skip
 
-UNOPENED = "unopened"  # a kind of file of which nothing is known but its name
+UNKNOWN = "unknown"  # a kind of file that cannot be opened: nothing is known but its name
 NEXT = 0.1  # of a step, by which a series may miss the place where another goes on
 FEWEST_SINGLE = 3  # series of one slice, from which one may have been torn apart
 Folders = dict[Path, dict[str, list[Path]]]  # folder → kind → the files there
@@ -60,6 +60,7 @@ class Tree(NamedTuple):
 
     scans: list[Found]
     unused: list[tuple[Path, str]]  # files that belong to no scan, and why
+    headers: Mapping[Path, Header] = {}  # of the DICOM files that were looked at
 
 
 def look_through(path: Path) -> Tree:
@@ -106,14 +107,14 @@ def _divided(folders: Folders, unused: list[tuple[Path, str]]) -> Tree:
         volumes = [Found(file, kind, _with_data(file, kind))
                    for kind in VOLUMES for file in kinds.get(kind, [])]  # fmt: skip
         pictures = in_order(kinds.get(PICTURE, []))
-        rest = [file for kind in ("", DICOMDIR, UNOPENED) for file in kinds.get(kind, [])]
-        claimed = [file for file in kinds.get(UNOPENED, []) if kind_by_name(file) in VOLUMES]
+        rest = [file for kind in ("", DICOMDIR, UNKNOWN) for file in kinds.get(kind, [])]
+        claimed = [file for file in kinds.get(UNKNOWN, []) if kind_by_name(file) in VOLUMES]
         volumes += [Found(file, kind_by_name(file), (file,)) for file in claimed]
         rest = [file for file in rest if file not in claimed]
         foreign = kinds.get(DICOM, [])
-        broken = [file for file in foreign if dicom_headers.claims_volume(headers[file])]
-        here += [Found(file, DICOM, (file,)) for file in broken if folder in holding]
         if folder in holding:
+            here += [Found(file, DICOM, (file,)) for file in foreign
+                     if dicom_headers.claims_volume(headers[file])]  # fmt: skip
             rest = []  # `_series` has put them among the slices
         elif pictures and not (
             volumes
@@ -129,7 +130,7 @@ def _divided(folders: Folders, unused: list[tuple[Path, str]]) -> Tree:
             rest += pictures
         scans += [*here, *volumes]
         unused += [(file, _reason(file)) for file in rest]
-    return Tree(scans, unused)
+    return Tree(scans, unused, headers)
 
 
 def scans_below(path: Path) -> Tree:
@@ -138,19 +139,19 @@ def scans_below(path: Path) -> Tree:
 
 
 def _without_reports(tree: Tree) -> Tree:
-    reports = {one.path: reasons for one in tree.scans if (reasons := _reports(one))}
+    reports = {one.path: reasons for one in tree.scans if (reasons := _reports(one, tree.headers))}
     return Tree([one for one in tree.scans if one.path not in reports],
                 [*tree.unused, *chain.from_iterable(reports.values())])  # fmt: skip
 
 
-def _reports(found: Found) -> list[tuple[Path, str]]:
+def _reports(found: Found, known: Mapping[Path, Header]) -> list[tuple[Path, str]]:
     """Return the files of a folder without a slice of CT, and why they are none.
 
     None where a file was meant as one: the folder is to be refused then.
     """
     if found.kind != DICOM or found.series or not found.path.is_dir():
         return []
-    headers = [dicom_headers.read_header(file) for file in found.files]
+    headers = [known.get(file) or dicom_headers.read_header(file) for file in found.files]
     meant = (dicom_headers.claims_ct(one) for one in headers if kind_if_readable(one.path) == DICOM)
     return [] if any(meant) else [(header.path, header.reason) for header in headers]
 
@@ -193,7 +194,7 @@ def _walk(
     try:
         found = sorted(visible(folder))
     except OSError as error:
-        unused.append((folder, f"cannot be opened ({error.strerror})"))
+        unused.append((folder, f"{dicom_headers.UNOPENED} ({error.strerror})"))
         return
     files = [one for one in found if not one.is_dir()]
     yield folder, without_written(files)
@@ -214,7 +215,7 @@ def _sorted_by_kind(files: Sequence[Path], unused: list[tuple[Path, str]]) -> di
         try:
             kinds.setdefault(kind_of(file), []).append(file)
         except OSError:
-            kinds.setdefault(UNOPENED, []).append(file)
+            kinds.setdefault(UNKNOWN, []).append(file)
     taken = {other for kind in (NRRD, METAIMAGE) for file in kinds.get(kind, [])
              for other in _with_data(file, kind)[1:]}  # fmt: skip
     return {kind: [file for file in files if file not in taken] for kind, files in kinds.items()}
@@ -227,15 +228,16 @@ def _series(folders: Folders, headers: Mapping[Path, Header]) -> list[Found]:
     for folder, kinds in folders.items():
         for file in kinds.get(DICOM, []):
             header = headers[file]
-            by_folder = others if header.reason else slices.setdefault(header.series, {})
-            by_folder.setdefault(folder, []).append(header)
+            if not header.reason:
+                slices.setdefault(header.series, {}).setdefault(folder, []).append(header)
+            elif not dicom_headers.claims_volume(header):
+                others.setdefault(folder, []).append(header)
         others.setdefault(folder, []).extend(
             Header(file, None, dicom_headers.NO_DICOM)
             for kind in ("", DICOMDIR, PICTURE)
             for file in kinds.get(kind, [])
         )
-        others[folder] = [one for one in others[folder] if not dicom_headers.claims_volume(one)]
-        others[folder] += [dicom_headers.read_header(file) for file in kinds.get(UNOPENED, [])]
+        others[folder] += [dicom_headers.read_header(file) for file in kinds.get(UNKNOWN, [])]
     found: list[Found] = []
     listed: set[Path] = set()
     parts = [part for by_folder in slices.values() for part in _parts(by_folder)]
@@ -289,8 +291,7 @@ def _doubts(parts: Sequence[Sequence[Header]]) -> list[str]:
 
 def _part(headers: Sequence[Header]) -> _Part:
     first = headers[0]
-    heights = np.unique(np.round([place @ first.normal for one in headers
-                                  for place in one.positions], 2))  # fmt: skip
+    heights = heights_of(headers)
     grid = (first.text("FrameOfReferenceUID"), first.text("Rows"), first.text("Columns"),
             *np.round(first.normal, 3).tolist())  # fmt: skip
     step = float(np.median(np.diff(heights))) if len(heights) > 1 else float("nan")
