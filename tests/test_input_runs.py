@@ -32,6 +32,16 @@ def run(packed, *arguments):
     )
 
 
+def test_an_empty_name_is_not_the_current_folder(packed, tmp_path, monkeypatch):
+    write_nifti(tmp_path / "a.nii")
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["", "-o", "out"], ["a.nii", "-o", ""]):
+        result = run(packed, *arguments)
+        assert result.exit_code == 2
+        assert "variable that is not set" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nii"]
+
+
 def test_one_bad_input_does_not_end_the_others(tmp_path, predictor):
     given, out = tmp_path / "in", tmp_path / "out"
     turned = np.array([[0.7, 0, 0, 0], [0, 0, 2.5, 0], [0, 0.8, 0, 0], [0, 0, 0, 1.0]])

@@ -106,6 +106,22 @@ def test_a_series_that_goes_on_in_another_one_is_said(tmp_path):
     assert [place.doubt for place in find_scans([tmp_path / "two"])[0]] == ["", ""]
 
 
+@pytest.mark.parametrize(
+    ("acquisitions", "doubt"),
+    [
+        ([1, 2, 1, 2], "its slices are of 2 acquisitions that overlap: it may hold several scans"),
+        ([1, 1, 2, 2], ""),  # one after the other, as a table steps
+        ([1, 2, 3, 4], ""),
+    ],
+)
+def test_acquisitions_of_one_place_in_a_series_are_said(tmp_path, acquisitions, doubt):
+    def number(index, data):
+        data.AcquisitionNumber = acquisitions[index]
+
+    each(write_series(tmp_path / "s"), number)
+    assert doubts(tmp_path / "s") == doubt
+
+
 def test_an_enhanced_ct_that_cannot_be_read_is_an_input_that_is_refused(tmp_path, predictor):
     write_enhanced(tmp_path / "in" / "a.dcm")
     write_enhanced(tmp_path / "in" / "e.dcm", NumberOfFrames=3)

@@ -297,8 +297,15 @@ def test_packed_or_not_is_told_by_content_and_endings_in_any_case(tmp_path):
         np.testing.assert_array_equal(read_scan(place).slices, HU)
 
 
+def test_names_that_differ_in_case_alone_are_told_apart(tmp_path):
+    write_nifti(tmp_path / "a" / "CT.nii")
+    write_nifti(tmp_path / "b" / "ct.nii")
+    assert {place.name for place in find_scans([tmp_path])[0]} == {"a_CT", "b_ct"}
+
+
 def test_no_two_pictures_share_an_output(tmp_path):
     paths = [tmp_path / name for name in ("a.1.png", "a_1.png", "a.png", "a.jpg", "a_1_png-2.jpg")]
     assert picture_names(paths)[:2] == ["a_1_png.png", "a_1_png-2.png"]
     assert len(set(picture_names(paths))) == 5
+    assert picture_names([tmp_path / "A.png", tmp_path / "a.png"]) == ["A_png.png", "a_png-2.png"]
     assert len(os.fsencode(picture_names([tmp_path / ("ü" * 120 + ".png")])[0])) < 200

@@ -149,6 +149,9 @@ def test_masks_of_pictures_have_their_names_and_pixels(tmp_path, predictor):
         with Image.open(tmp_path / "out" / "d_lesion" / f"{name}.png") as picture:
             assert (picture.mode, picture.size) == ("I;16", (48, 64))
             np.testing.assert_allclose(np.asarray(picture) / 65535, found.lesion[index], atol=1e-5)
+    record = artifacts.read_json(tmp_path / "out" / "records" / "d.json")
+    assert record["pictures"] == {name: f"{name.replace('.', '_')}.png" for name in
+                                  ("slice2.png", "slice10.jpg", "slice11.png")}  # fmt: skip
 
 
 def test_a_model_of_one_stage_writes_its_lesion(packed, tmp_path):

@@ -6,6 +6,7 @@ import csv
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from ssinfnet.study import paths
 
 __all__ = [
     "VERBOSE_VARIABLE", "AsJson", "StudyName", "listed", "mask_labels", "models_of",
-    "named_values", "numbers", "refusals", "study_names", "window",
+    "named_values", "numbers", "path", "refusals", "study_names", "window",
 ]  # fmt: skip
 
 VERBOSE_VARIABLE = "SSINFNET_VERBOSE"  # `ssinfnet -v`
@@ -59,6 +60,21 @@ def models_of(stage: Mapping[str, Any]) -> Callable[[str], list[str]]:
         `SINGLE_MODELS` or `MULTI_MODELS`.
     """
     return lambda incomplete: [name for name in stage if name.startswith(incomplete)]
+
+
+def path(text: str) -> Path:
+    """Return a path, but not of an empty text: that would be the current folder.
+
+    Raises
+    ------
+    BadParameter
+        If the text is empty.
+    """
+    if not text:
+        raise typer.BadParameter(
+            "expected a file or folder, got nothing, as of a shell's variable that is not set"
+        )
+    return Path(text)
 
 
 def window(text: str | None) -> tuple[float, float] | None:

@@ -66,13 +66,16 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="INPUT",
-            readable=False,  # one that cannot be read must not end the others
+            parser=parsing.path,  # one that cannot be read must not end the others
             help="DICOM folders or files, NIfTI, NRRD or MetaImage volumes, folders of slice "
             "pictures, pictures, or folders and ZIP archives of such",
         ),
     ],
     model: Annotated[Path, typer.Option(metavar="DIR", help="of `ssinfnet model pack`")],
-    to: Annotated[Path, typer.Option("--to", "-o", metavar="OUT", help="receives the results")],
+    to: Annotated[
+        Path,
+        typer.Option("--to", "-o", metavar="OUT", parser=parsing.path, help="receives the results"),
+    ],
     device: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 or mps; CUDA where there is one"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -250,26 +251,32 @@ def _reason_for_none(path: Path) -> str:
 def _names(scans: Sequence[Found]) -> list[str]:
     """Return a name a scan, with its folder's before it, then a number, where two share one."""
     stems = ["_".join(filter(None, [stem_of(one.path), one.number])) for one in scans]
+    counts = Counter(stem.casefold() for stem in stems)
     names: list[str] = []
+    taken: set[str] = set()
     for one, stem in zip(scans, stems, strict=True):
         above = readable_name(one.path.parent)
-        wanted = short_name(stem if stems.count(stem) == 1 else f"{above}_{stem}")
-        names.append(free_name(wanted, names))
+        wanted = short_name(stem if counts[stem.casefold()] == 1 else f"{above}_{stem}")
+        names.append(free_name(wanted, taken))
+        taken.add(names[-1].casefold())
     return names
 
 
 def free_name(wanted: str, taken: Collection[str], between: str = "_") -> str:
     """Return a name that is not taken yet: as it is wanted, else with the first number that helps.
 
+    Names that differ in case alone are one: results may be copied to where they are one file.
+
     Parameters
     ----------
     wanted : str
     taken : collection of str
+        By `str.casefold`.
     between : str
         Stands between name and number.
     """
     tried = (f"{wanted}{between}{number}" if number > 1 else wanted for number in count(1))
-    return next(name for name in tried if name not in taken)
+    return next(name for name in tried if name.casefold() not in taken)
 
 
 def short_name(name: str) -> str:

@@ -15,9 +15,9 @@
 Of NRRD and MetaImage volumes the maps are ``.nrrd`` and ``.mha`` (D-115). Of pictures, each of the
 first three is a folder of PNG files under the pictures' own names, or of TIFF files with their
 pages: masks as labels, probability and uncertainty at 16 bits, 65,535 for 1. `records/NAME.json`
-says what made a scan's files: a scan whose record and files are current is not predicted again. The
-tables have the scans of all calls that wrote into the folder, told apart by the names and bytes of
-their files.
+says what made a scan's files, and which is of which picture: a scan whose record and files are
+current is not predicted again. The tables have the scans of all calls that wrote into the folder,
+told apart by the names and bytes of their files.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ import ssinfnet
 from ssinfnet import plots
 from ssinfnet.data.sources import dicom_seg, rtstruct
 from ssinfnet.data.sources.intensities import Declared
-from ssinfnet.data.sources.kinds import map_ending
+from ssinfnet.data.sources.kinds import map_ending, readable_name
 from ssinfnet.data.sources.volume_files import write_map
 from ssinfnet.scans import Excluded, Place, Scan, choose_series, find_scans, read_scan
 from ssinfnet.scans.predicted_tables import (
@@ -220,9 +220,16 @@ def _write_scan(
         ),
         "phenotypes": measured,
         "left_out": [list(one) for one in found.scan.left_out],
+        "pictures": _outputs_by_picture(found.scan),
         "files": {path.relative_to(folder).as_posix(): artifacts.sha256(path) for path in files},
     }
     return artifacts.read_json(artifacts.write_json(folder / record_name(found.name), record))
+
+
+def _outputs_by_picture(scan: Scan) -> dict[str, str]:
+    """Return which file of each folder of maps is whose; none of a volume."""
+    files = list(dict.fromkeys(scan.pictures))
+    return dict(zip(map(readable_name, files), picture_names(files), strict=True))
 
 
 def _identity(inputs: Mapping[str, str], scan: Scan) -> str:

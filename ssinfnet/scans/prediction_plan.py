@@ -71,7 +71,7 @@ def plan(
         If a file that is not ours, or was changed since, would be replaced or removed.
     """
     made_plan = Plan(records=records_in(written))
-    reserved = {place.name for place in places}
+    reserved = {place.name.casefold() for place in places}
     used: set[str] = set()
     for place in progress.track(places, "hashing scans"):
         try:
@@ -82,7 +82,8 @@ def plan(
             made_plan.unreadable.append(Excluded(place.name, "", reason))
             continue
         name = _known_name(place, by["inputs"], made_plan.records, used)
-        name = name or _free_name(place, {*made_plan.records, *used}, reserved)
+        taken = {one.casefold() for one in (*made_plan.records, *used)}
+        name = name or _free_name(place, taken, reserved)
         used.add(name)
         record = _current(written.folder, made_plan.records.get(name), by)
         made_plan.jobs.append(Job(replace(place, name=name), by, record))
@@ -133,7 +134,9 @@ def _free_name(place: Place, taken: set[str], reserved: set[str]) -> str:
     """Return a name that no other scan has; `reserved` are those of this call's scans."""
     above = f"{readable_name(place.path.parent)}_"
     longer = place.name if place.name.startswith(above) else short_name(above + place.name)
-    return place.name if place.name not in taken else free_name(longer, taken | reserved)
+    if place.name.casefold() not in taken:
+        return place.name
+    return free_name(longer, taken | reserved)
 
 
 def _current(
@@ -189,9 +192,11 @@ def picture_names(pictures: Sequence[Path]) -> list[str]:
     Of a TIFF they are TIFF, page by page.
     """
     names: list[str] = []
+    taken: set[str] = set()
     for picture in pictures:
         plain = short_name(readable_name(picture).replace(".", "_"))
-        names.append(free_name(plain, names, between="-"))
+        names.append(free_name(plain, taken, between="-"))
+        taken.add(names[-1].casefold())
     endings = [".tif" if is_tiff(picture) else ".png" for picture in pictures]
     return [name + ending for name, ending in zip(names, endings, strict=True)]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, combinations
+from itertools import chain, combinations, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -285,7 +285,8 @@ def _doubts(parts: Sequence[Sequence[Header]]) -> list[str]:
     return [
         _doubt(one, by_uid[one.series[2]], single[one.series[:2]])
         or _continued(one, by_study[(*one.series[:2], *one.grid)])
-        for one in known
+        or _mixed(headers)
+        for one, headers in zip(known, parts, strict=True)
     ]
 
 
@@ -305,6 +306,20 @@ def _continued(part: _Part, beside: Sequence[_Part]) -> str:
         gaps = (one.ends[0] - part.ends[1], part.ends[0] - one.ends[1])
         if one is not part and step and any(abs(gap - step) < NEXT * step for gap in gaps):
             return "another series of its study goes on where it ends: they may be one"
+    return ""
+
+
+def _mixed(headers: Sequence[Header]) -> str:
+    """Say that acquisitions of a series overlap, as of two points in time: no scan has both."""
+    acquisitions: dict[str, list[Header]] = {}
+    for header in headers:
+        acquisitions.setdefault(header.text("AcquisitionNumber"), []).append(header)
+    ends = sorted((heights[0], heights[-1]) for heights in map(heights_of, acquisitions.values()))
+    if any(above[0] < below[1] for below, above in pairwise(ends)):
+        return (
+            f"its slices are of {len(acquisitions)} acquisitions that overlap: it may hold "
+            "several scans"
+        )
     return ""
 
 
