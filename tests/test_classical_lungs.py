@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from ssinfnet.data import images
+from ssinfnet.data.classical_lungs import find_lungs, lung_fault
 from ssinfnet.data.phantom.sites import _site_a_findings
 from ssinfnet.data.phantom.slices import Findings, draw_patient
-from ssinfnet.patients.classical_lungs import find_lungs, lung_fault
 
 
 def dice(one, other):

@@ -9,11 +9,11 @@ import torch
 
 from ssinfnet import inference, networks
 from ssinfnet.data import cohort, preparation, slice_sets
+from ssinfnet.data.classical_lungs import find_lungs, lung_fault
 from ssinfnet.evaluation.maps import SliceMaps, class_masks, read_maps
 from ssinfnet.inference import cohort_maps
 from ssinfnet.inference.cohort_maps import segment_cohort
 from ssinfnet.patients import cohort_ratios
-from ssinfnet.patients.classical_lungs import find_lungs, lung_fault
 from ssinfnet.patients.phenotypes import columns, measure_mask
 from ssinfnet.patients.phenotypes.cohort import measure_cohort
 from ssinfnet.patients.volume_severity import volume_severity

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ssinfnet.data import cohort, sources, splits
+from ssinfnet.data import cohort, lung_crop, sources, splits
 from ssinfnet.data.phantom import write_site_c
 from ssinfnet.inference import lung_field
 from ssinfnet.study.config import (
@@ -45,19 +45,19 @@ def test_cleaning_leaves_a_lung_at_the_border_there():
 
 
 def test_the_box_holds_the_field_and_its_margin():
-    rows, columns = lung_field.field_box(two_lungs(), margin=0.1)
+    rows, columns = lung_crop.field_box(two_lungs(), margin=0.1)
     assert (rows, columns) == (slice(4, 56), slice(4, 76))  # 10 % of 60 columns
 
 
 def test_a_margin_ends_at_the_picture():
-    rows, columns = lung_field.field_box(two_lungs(), margin=1.0)
+    rows, columns = lung_crop.field_box(two_lungs(), margin=1.0)
     assert (rows.start, columns.start) == (0, 0)
     assert two_lungs()[rows, columns].shape == (60, 80)
 
 
 def test_an_empty_field_has_no_box():
     with pytest.raises(ValueError, match="empty lung field"):
-        lung_field.field_box(np.zeros((4, 4), bool), 0)
+        lung_crop.field_box(np.zeros((4, 4), bool), 0)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_what_is_cut_reads_back_as_the_source_with_its_split(study, tmp_path):
     )
     for row, image, mask in cut.read(cut.slices):
         whole = kept.loc[row.patient_id]
-        box = lung_field.field_box(fields[whole["slice_id"]], CONFIG.margin)
+        box = lung_crop.field_box(fields[whole["slice_id"]], CONFIG.margin)
         _, before, labels = next(
             listed.read(listed.slices[listed.slices["slice_id"] == whole["slice_id"]])
         )

@@ -3,10 +3,12 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
 from ssinfnet import inference
+from ssinfnet.data import slice_sets
 from ssinfnet.scans import model_folder, model_packing
 from ssinfnet.storage import artifacts
 from ssinfnet.study.paths import PREDICTIONS
@@ -78,6 +80,30 @@ def test_a_model_without_a_second_stage_can_be_packed(packed, tmp_path):
         "MODEL_CARD.md", "fold0_seed1_single.safetensors", "model.json",
     ]  # fmt: skip
     assert "lesion;" in model_folder.verify(folder)
+
+
+def test_halved_weights_take_half_the_space_and_answer_alike(packed, tmp_path):
+    folder = model_packing.pack(packed.study, tmp_path / "half", paths=packed.paths, half=True)
+    model_folder.verify(folder)
+    sizes = {path.name: path.stat().st_size for path in packed.model.glob("*.safetensors")}
+    for name, size in sizes.items():
+        assert (folder / name).stat().st_size < 0.7 * size
+    grey = slice_sets.single_slices(packed.cohort.of_split("test"), packed.paths)
+    size = [packed.study.image_size] * 2
+    whole, half = (
+        np.stack(list(inference.predict(model_folder.load(one).chains[0].single, grey,
+                                        [tuple(size)] * len(grey), device=torch.device("cpu"))))
+        for one in (packed.model, folder)
+    )  # fmt: skip
+    np.testing.assert_allclose(half, whole, atol=5e-3)
+    assert (half != whole).any()
+
+
+def test_weights_that_16_bits_cannot_hold_are_not_halved(packed):
+    stored = checkpoints.read(packed.paths.single("ssinfnet", 0, 1) / "weights.safetensors")
+    large = {**stored.tensors, "stem.weight": torch.full((2, 2), 1e6)}
+    with pytest.raises(ValueError, match="do not fit into 16 bits"):
+        model_packing._halved(checkpoints.Checkpoint(stored.path, large, stored.description))
 
 
 def test_an_existing_folder_is_left_as_it_is(packed):

@@ -14,11 +14,11 @@ from torch import nn
 
 import ssinfnet
 from ssinfnet import inference
-from ssinfnet.data import phantom, slice_sets
+from ssinfnet.data import classical_lungs, phantom, slice_sets
 from ssinfnet.data.sources.volume_files import read_volume
 from ssinfnet.evaluation.maps import SliceMaps, class_masks, read_maps
 from ssinfnet.inference import cohort_maps
-from ssinfnet.patients import classical_lungs, ct_score, phenotypes, severity
+from ssinfnet.patients import ct_score, phenotypes, severity
 from ssinfnet.scans import Place, model_folder, prediction, read_scan
 from ssinfnet.scans.burden import COLUMNS
 from ssinfnet.scans.model_folder import Chain, Model
@@ -44,7 +44,7 @@ class Rule(nn.Module):
 def model_of(*chains, size=64, **study):
     members = [SimpleNamespace(multi=chains[0].multi)]
     described = SimpleNamespace(image_size=size, window_hu=(-1000.0, 400.0), threshold=0.5,
-                                name="rule", members=members,
+                                name="rule", members=members, familiar=None,
                                 training=SimpleNamespace(study=study))  # fmt: skip
     return Model(Path(), described, chains, "0")
 

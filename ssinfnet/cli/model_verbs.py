@@ -38,6 +38,9 @@ def pack_model(
         str, typer.Option(help="an average over several: 0 (the study's split), or 1,2,3")
     ] = "0",
     seeds: Annotated[str, typer.Option(help="likewise, such as 1,2; all by default")] = "",
+    half: Annotated[
+        bool, typer.Option("--half", help="convolutions at 16 bits, in half the space")
+    ] = False,
 ) -> None:
     """Copy a study's networks into a folder that describes itself, scores and limits included.
 
@@ -48,7 +51,7 @@ def pack_model(
     with parsing.refusals():
         packed = model_packing.pack(
             config.load_study(study), to, single_model=single_model, multi_model=multi_model,
-            folds=parsing.numbers(folds), seeds=parsing.numbers(seeds) or None,
+            folds=parsing.numbers(folds), seeds=parsing.numbers(seeds) or None, half=half,
         )  # fmt: skip
         typer.echo(model_folder.verify(packed))
 

@@ -13,6 +13,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "splits",
         "cohort",
         "preparation",
+        "classical_lungs",
+        "lung_crop",
         "inspection",
         "batches",
         "slice_sets",

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssinfnet.data import phantom, same_patient, sources, thinning
+from ssinfnet.data import lung_crop, phantom, same_patient, sources, thinning
 from ssinfnet.data.splits import (
     SPLITS,
     assign_folds,
@@ -35,7 +35,7 @@ __all__ = [
     "validate",
 ]
 
-COLUMNS = {**sources.COLUMNS, "split": "str", "fold": "Int64"}
+COLUMNS = {**sources.COLUMNS, "split": "str", "fold": "Int64", **lung_crop.COLUMNS}
 LEFT_OUT = "left out"  # of a cross-fitting network's training; never stored
 REASONS = 5  # for exclusions, shown in Jupyter; the commonest
 
@@ -48,7 +48,8 @@ class Cohort:
     ----------
     slices : DataFrame
         Columns of `COLUMNS`; `split` is train, validation, test or unlabelled, `fold` 1 to K for
-        labelled slices. Row i belongs to image i of the prepared arrays.
+        labelled slices; the box to which a slice is cut is missing where it stays whole. Row i
+        belongs to image i of the prepared arrays.
     exclusions : DataFrame
         Columns source, file, reason.
     folders : mapping
@@ -264,6 +265,8 @@ def build(study: Study, root: Path) -> Cohort:
     exclusions = pd.concat([exclusions, unwanted, overlapping], ignore_index=True)
     refuse_leakage(slices)
     _refuse_without_classes(slices, study)
+    if study.data.crop == "lungs":
+        slices = lung_crop.with_boxes(slices, folders)
     return Cohort(
         slices=validate(slices.reset_index(drop=True)),
         exclusions=exclusions,
@@ -329,12 +332,16 @@ def _refuse_without_classes(slices: pd.DataFrame, study: Study) -> None:
 def validate(slices: pd.DataFrame) -> pd.DataFrame:
     """Return the table with its columns and dtypes in order, or say what is wrong.
 
+    Slices are whole where the table has no columns of boxes (D-174).
+
     Raises
     ------
     ValueError
         If a column is missing or of another type, a slice appears twice, a labelled slice has no
         mask, or a split is unknown.
     """
+    uncut = [column for column in lung_crop.COLUMNS if column not in slices]
+    slices = slices.assign(**dict.fromkeys(uncut, pd.NA))
     missing = [column for column in COLUMNS if column not in slices]
     if missing:
         raise ValueError(f"the slice table lacks columns {missing}; expected {list(COLUMNS)}")

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssinfnet.data import duplicates, images, same_patient
+from ssinfnet.data import duplicates, images, lung_crop, same_patient
 from ssinfnet.data.cohort import Cohort, prepared_array
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import FittingConfig, Study
@@ -62,10 +62,11 @@ def prepare_slices(
         }  # fmt: skip
         thumbnails = duplicates.thumbnail_store(len(rows), folder)
         shown = progress.track(cohort.read(rows), "preparing slices", len(rows))
-        for index, (_, image, mask) in enumerate(shown):
-            grey = images.resize_image(image, size)
+        for index, (row, image, mask) in enumerate(shown):
+            within = lung_crop.box_of(row).within
+            grey = images.resize_image(image[within], size)
             arrays["images"][index] = np.rint(grey * 255)
-            arrays["masks"][index] = 0 if mask is None else images.resize_mask(mask, size)
+            arrays["masks"][index] = 0 if mask is None else images.resize_mask(mask[within], size)
             thumbnails[index] = duplicates.thumbnail(image)
         for array in arrays.values():
             array.flush()

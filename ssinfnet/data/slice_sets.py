@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssinfnet.data import images
+from ssinfnet.data import images, lung_crop
 from ssinfnet.data.batches import SliceSet
 from ssinfnet.data.cohort import Cohort, prepared_array
 from ssinfnet.storage import artifacts
@@ -164,7 +164,7 @@ def prior_maps(
             f"{len(missing)} slices have no prior, such as {missing[:3]}; the cohort has changed "
             f"since {model} was trained, run 05_single_segmentation again"
         )
-    return at_network_size([maps[name] for name in rows["slice_id"]], size)
+    return at_network_size(lung_crop.cropped(maps, rows), size)
 
 
 def at_network_size(maps: Iterable[NDArray[np.float16]], size: int) -> NDArray[np.uint8]:
@@ -173,7 +173,7 @@ def at_network_size(maps: Iterable[NDArray[np.float16]], size: int) -> NDArray[n
     Parameters
     ----------
     maps : iterable of (1, height, width) array
-        Of stage 1, at the slices' own sizes.
+        Of stage 1, at the slices' own sizes, cut to their boxes.
     size : int
         Side of the prepared slices in pixels.
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from ssinfnet import inference
-from ssinfnet.data import slice_sets
+from ssinfnet.data import lung_crop, slice_sets
 from ssinfnet.data.batches import SliceSet
 from ssinfnet.storage import artifacts
 from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL
@@ -118,7 +118,7 @@ def _segment(
         priors = lesions
         if stages["prior"] != stages["single"]:
             priors = predict(stages["prior"], rows, slices)
-        read = slice_sets.at_network_size([priors[name] for name in rows["slice_id"]], image_size)
+        read = slice_sets.at_network_size(lung_crop.cropped(priors, rows), image_size)
         slices = replace(slices, priors=SliceSet.of(read).images)
     classes = predict(stages["multi"], rows, slices)
     found = {f"{name}.lesion": lesions[name][0] for name in rows["slice_id"]}

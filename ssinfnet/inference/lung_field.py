@@ -16,6 +16,7 @@ from ssinfnet import scores
 from ssinfnet.data import cohort, images, sources
 from ssinfnet.data.batches import SliceSet
 from ssinfnet.data.cohort import Cohort
+from ssinfnet.data.lung_crop import field_box
 from ssinfnet.data.sources import ccii
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import LungFieldConfig, Study
@@ -26,7 +27,6 @@ __all__ = [
     "choose_slices",
     "clean_field",
     "example_scan",
-    "field_box",
     "field_slices",
     "score_fields",
     "uncut_cohort",
@@ -114,22 +114,6 @@ def score_fields(
         for name, field in found.items():
             rows.append({"field": name, **named, **scores.mask_scores(lungs, field)})
     return pd.DataFrame(rows)
-
-
-def field_box(field: NDArray[np.bool_], margin: float) -> tuple[slice, slice]:
-    """Return rows and columns of the box around a field, wider by `margin` of its longer side.
-
-    Raises
-    ------
-    ValueError
-        If the field is empty.
-    """
-    if not field.any():
-        raise ValueError("an empty lung field has no box")
-    ends = [np.flatnonzero(field.any(axis=1 - axis))[[0, -1]] for axis in (0, 1)]
-    more = round(margin * max(last - first + 1 for first, last in ends))
-    rows, columns = (slice(max(0, int(a) - more), int(b) + more + 1) for a, b in ends)
-    return rows, columns
 
 
 def view_fault(field: NDArray[np.bool_], largest: int, config: LungFieldConfig) -> str:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ssinfnet import networks
+from ssinfnet.data import lung_crop
 from ssinfnet.data.batches import Batches, SliceSet, lesion_view, multi_view, network_input
 from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 from ssinfnet.training import checkpoints, fitting
@@ -191,14 +192,17 @@ def predict_rows(
     Returns
     -------
     dict
-        As `predict` yields them.
+        As `predict` yields them; where the study cuts its slices, no lesion outside their boxes.
     """
     network, _ = load(folder)
-    sizes = list(zip(rows["height"], rows["width"], strict=True))
+    boxes = [lung_crop.box_of(row) for row in rows.itertuples(index=False)]
     maps = predict(
-        network, slices, sizes, batch_size=batch_size, device=device, flipped_views=flipped_views
-    )
-    return dict(zip(rows["slice_id"], maps, strict=True))
+        network, slices, [(box.height, box.width) for box in boxes], batch_size=batch_size,
+        device=device, flipped_views=flipped_views,
+    )  # fmt: skip
+    own = zip(rows["slice_id"], rows["height"], rows["width"], boxes, maps, strict=True)
+    return {name: lung_crop.framed(map_, box, height, width)
+            for name, height, width, box, map_ in own}  # fmt: skip
 
 
 def judged_batches(

@@ -89,8 +89,13 @@ def predict_elsewhere(
     Raises
     ------
     ValueError
-        If the two studies' images differ in size.
+        If the two studies' images differ in size, or one alone cuts them to the lungs.
     """
+    if study.data.crop != other.data.crop:
+        raise ValueError(
+            f"study {study.name!r} has data.crop: {study.data.crop} and {other.name!r} "
+            f"{other.data.crop}; its networks expect slices as they were trained on"
+        )
     if study.image_size != other.image_size:
         raise ValueError(
             f"networks of {study.name!r} read {study.image_size} px and {other.name!r} prepared "

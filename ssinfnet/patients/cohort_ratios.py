@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ssinfnet import inference
 from ssinfnet.data import slice_sets
+from ssinfnet.data.classical_lungs import find_lungs, lung_fault
 from ssinfnet.data.cohort import Cohort
 from ssinfnet.inference.cohort_maps import CHUNK
 from ssinfnet.inference.lung_field import clean_field
-from ssinfnet.patients.classical_lungs import find_lungs, lung_fault
 from ssinfnet.patients.severity import lesion_and_lung
 from ssinfnet.storage import artifacts
 from ssinfnet.study.paths import StudyPaths

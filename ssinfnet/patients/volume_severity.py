@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ssinfnet import evaluation, scores
 from ssinfnet.data import sources
+from ssinfnet.data.classical_lungs import find_lungs
 from ssinfnet.data.cohort import Cohort
 from ssinfnet.patients import ct_score
-from ssinfnet.patients.classical_lungs import find_lungs
 from ssinfnet.scores.volumes import volume_fault
 from ssinfnet.study.config import Study
 from ssinfnet.study.paths import StudyPaths

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ssinfnet.data.classical_lungs import find_lungs, lung_fault
 from ssinfnet.data.images import LUNG_WINDOW_HU
 from ssinfnet.patients import ct_score, phenotypes, severity
-from ssinfnet.patients.classical_lungs import find_lungs, lung_fault
 from ssinfnet.scans import Scan
 from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 

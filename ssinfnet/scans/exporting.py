@@ -191,7 +191,9 @@ def _metadata(model: Model, flips: bool) -> dict[str, str]:
         "threshold": described.threshold,
         "flipped_views": flips,
         "input": "grey: (slices, 1, image_size, image_size) float32 in [0, 1], HU clipped to "
-        "window_hu and scaled, axial, resized whole and rounded to 8 bits",
+        "window_hu and scaled, axial, "
+        + ("cut to the box around the scan's lungs, " if model.crops_to_lungs else "")
+        + "resized whole and rounded to 8 bits",
         "output": "lesion: probability; classes: background, GGO, consolidation, the largest is it",
         "use": "research only, not a medical device",
     }

@@ -20,6 +20,7 @@ from torch import nn
 
 from ssinfnet import inference
 from ssinfnet.data.batches import network_input
+from ssinfnet.scans.familiarity import Familiarity
 from ssinfnet.storage import artifacts
 from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 
@@ -134,6 +135,7 @@ class Description(Part):
     window_hu: tuple[float, float]
     threshold: Share  # of probability, from which a pixel is lesion
     members: tuple[Member, ...] = Field(min_length=1)
+    familiar: Familiarity | None = None  # what training slices look like; None of older models
     card_sha256: Hash
     training: Training
 
@@ -196,6 +198,11 @@ class Model:
     def flipped_views(self) -> bool:
         """Whether its study averaged over flipped views."""
         return bool(self.description.training.study.get("flipped_views", False))
+
+    @property
+    def crops_to_lungs(self) -> bool:
+        """Whether its study cut slices to the box around the lungs."""
+        return self.description.training.study.get("data", {}).get("crop") == "lungs"
 
     def card(self) -> str:
         """Return what the model says of itself to people: use, data, scores, limits."""

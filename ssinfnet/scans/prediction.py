@@ -22,12 +22,14 @@ from torch import nn
 from ssinfnet import inference
 from ssinfnet.data import images, slice_sets
 from ssinfnet.data.batches import SliceSet
+from ssinfnet.data.lung_crop import Box, lung_box
 from ssinfnet.data.sources.intensities import Declared
 from ssinfnet.scans import (
     Excluded,
     Scan,
     burden,
     choose_series,
+    familiarity,
     find_scans,
     model_folder,
     read_scan,
@@ -59,6 +61,9 @@ class Prediction:
     threshold : float
         Probability from which a pixel is lesion.
     window_hu : (low, high)
+    strange : (n,) bool array or None
+        Slices that look like none of the model's training slices (`familiarity`); None of a model
+        that does not know.
     """
 
     scan: Scan
@@ -67,6 +72,7 @@ class Prediction:
     uncertainty: NDArray[np.float16] | None
     threshold: float
     window_hu: tuple[float, float] = images.LUNG_WINDOW_HU
+    strange: NDArray[np.bool_] | None = None
 
     @property
     def name(self) -> str:
@@ -84,7 +90,9 @@ class Prediction:
     @cached_property
     def row(self) -> dict[str, Any]:
         """Its row of the table, see `burden.measure`; takes a tenth of a second a slice."""
-        return burden.measure(self.scan, self.lesion, self.masks, self.window_hu)
+        row = burden.measure(self.scan, self.lesion, self.masks, self.window_hu)
+        doubt = "" if self.strange is None else familiarity.doubt(self.strange)
+        return row | {"reason": "; ".join(filter(None, [row["reason"], doubt]))}
 
     def phenotypes(self, texture: TextureConfig = DEFAULT_TEXTURE) -> dict[str, Any]:
         """Return its phenotypes, see `burden.measure_phenotypes`."""
@@ -249,35 +257,49 @@ class Predictor:
             return self._segment(scan)
 
     def _segment(self, scan: Scan) -> Prediction:
-        lesion = np.empty(scan.slices.shape, np.float16)
-        classes = np.empty(scan.slices.shape, np.uint8) if self.model.tells_classes() else None
-        uncertainty = np.empty(scan.slices.shape, np.float16) if self.views > 1 else None
+        box = self._box(scan)
+        familiar = self.model.description.familiar
+        strange = None if familiar is None else np.zeros(len(scan), bool)
+        lesion = np.zeros(scan.slices.shape, np.float16)
+        classes = np.zeros(scan.slices.shape, np.uint8) if self.model.tells_classes() else None
+        uncertainty = np.zeros(scan.slices.shape, np.float16) if self.views > 1 else None
         starts = range(0, len(scan), self.batch_size)
         for first in progress.track(starts, f"segmenting batches of {scan.name}"):
             batch = slice(first, min(first + self.batch_size, len(scan)))
-            slices = self._prepared(scan, batch)
+            within = (batch, *box.within)
+            slices = self._prepared(scan, batch, box)
+            if strange is not None:
+                strange[batch] = familiarity.unfamiliar(familiar, slices.images[:, 0].numpy())
             lesions, chances = Spread(), Spread()
             for chain in self.model.chains:
-                seen, told = self._see(chain, slices, scan.slices.shape[1:])
+                seen, told = self._see(chain, slices, (box.height, box.width))
                 for view in seen:
                     lesions.add(view[:, 0])
                 for view in told:
                     chances.add(view)
             if not np.isfinite(lesions.mean).all():
                 raise ValueError(f"{scan.name}: the network's answer is not finite")
-            lesion[batch] = lesions.mean
+            lesion[within] = lesions.mean
             if classes is not None:
-                classes[batch] = chances.mean.argmax(1)
+                classes[within] = chances.mean.argmax(1)
             if uncertainty is not None:
-                uncertainty[batch] = lesions.deviation()
+                uncertainty[within] = lesions.deviation()
         own = self.model.description.window_hu
-        return Prediction(scan, lesion, classes, uncertainty, self.threshold, own)
+        return Prediction(scan, lesion, classes, uncertainty, self.threshold, own, strange)
 
-    def _prepared(self, scan: Scan, batch: slice) -> SliceSet:
+    def _box(self, scan: Scan) -> Box:
+        """Return the part of a scan's slices that the networks see."""
+        height, width = scan.slices.shape[1:]
+        if not self.model.crops_to_lungs:
+            return Box(0, 0, height, width)
+        window = self.model.description.window_hu
+        return lung_box((scan.grey(index, window) for index in range(len(scan))), height, width)
+
+    def _prepared(self, scan: Scan, batch: slice, box: Box) -> SliceSet:
         """Return slices at the network's size and at 8 bits, as 02_data_split prepares them."""
         size, window = self.model.description.image_size, self.model.description.window_hu
         grey = [
-            images.resize_image(scan.grey(index, window), size)
+            images.resize_image(scan.grey(index, window)[box.within], size)
             for index in range(batch.start, batch.stop)
         ]
         return SliceSet.of(np.rint(np.stack(grey) * 255).astype(np.uint8))

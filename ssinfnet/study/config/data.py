@@ -90,6 +90,7 @@ class DataConfig(Part):
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     phantom: PhantomConfig | None = None  # the embedded data set; None reads real folders
     same_patient: Groups = ()  # groups of names, each one patient (D-71)
+    crop: Literal["none", "lungs"] = "none"  # lungs: to the box around them (D-174)
 
     @field_validator("sources")
     @classmethod

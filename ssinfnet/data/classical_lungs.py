@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-__all__ = ["find_lungs", "lung_fault"]
+__all__ = ["find_lungs", "lung_fault", "shows_air_around"]
 
 Mask = NDArray[np.bool_]
 
@@ -46,12 +46,27 @@ def find_lungs(image: NDArray[np.floating]) -> Mask:
         raise ValueError(f"a slice must be finite with two axes, got shape {image.shape}")
     if image.min() == image.max():
         return np.zeros(image.shape, bool)
-    dark = ndimage.binary_opening(image < _tissue_from(image))
+    dark = _dark(image)
     enclosed = dark & ~_air_around(dark)
     lungs = np.zeros(image.shape, bool)
     for lung in _two_largest(enclosed):
         lungs |= _closed(lung, CLOSING * max(image.shape))
     return lungs
+
+
+def shows_air_around(image: NDArray[np.floating]) -> bool:
+    """Say whether a slice shows the air around the body: it is whole, not cropped to the lungs.
+
+    Parameters
+    ----------
+    image : ndarray of float, shape (h, w)
+        As for `find_lungs`.
+    """
+    return bool(image.min() < image.max() and _air_around(_dark(image)).any())
+
+
+def _dark(image: NDArray[np.floating]) -> Mask:
+    return ndimage.binary_opening(image < _tissue_from(image))
 
 
 def _tissue_from(image: NDArray[np.floating]) -> float:
