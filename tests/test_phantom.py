@@ -29,7 +29,7 @@ def default_site_a():
     for number in range(1, config.volumes + 1):
         rng = sites.patient_rng(config, "site_a", number)
         levels, _ = sites._volume_levels(rng, config.slices_per_volume)
-        findings = sites._site_a_findings(rng, number)
+        findings = sites._volume_findings(rng, number, config)
         drawn += phantom.draw_patient(rng, levels, config.size, findings)
     for i in range(config.single_slices):
         drawn.append(sites._single_slice(config, "site_a", sites.SINGLES_FROM + i))

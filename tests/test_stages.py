@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
@@ -109,6 +110,25 @@ def test_a_model_without_prior_says_so(opened):
     trained = stages.train_multi(study, paths, "unet")
     assert trained.train.priors is None
     assert inference.load(trained.folder)[1].prior is None
+
+
+def test_stage_2_trains_on_lesions_alone_and_is_judged_on_all_slices(opened):
+    study, paths = opened
+    built = cohort.Cohort.load(paths.cohort)
+    arrays = {name: np.load(paths.cohort / f"{name}.npy") for name in ("images", "masks")}
+    healthy = [*built.with_classes("train").index[:3], *built.with_classes("validation").index[:1]]
+    built.slices.loc[healthy, "has_lesion"] = False
+    arrays["masks"][healthy] = 0
+    paths = replace(paths, study="some_healthy")
+    built.save(paths.cohort, {})
+    for name, array in arrays.items():
+        np.save(paths.cohort / f"{name}.npy", array)
+    training = study.multi.training.model_copy(update={"lesion_alone": True})
+    multi = study.multi.model_copy(update={"training": training})
+    trained = stages.train_multi(study.model_copy(update={"multi": multi}), paths, "unet")
+    assert len(trained.train) == len(built.with_classes("train")) - 3
+    assert (trained.train.labels > 0).flatten(1).any(1).all()
+    assert len(trained.validation) == len(built.with_classes("validation"))
 
 
 def test_a_pretraining_leaves_weights_without_a_model(opened):

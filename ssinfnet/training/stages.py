@@ -186,9 +186,11 @@ def train_multi(
     switches, config = MULTI_MODELS[model], study.multi
     cohort = Cohort.load(paths.cohort).in_fold(fold)
     reads = prior if switches.prior else None
+    rows = {split: cohort.with_classes(split) for split in ("train", "validation")}
+    if config.training.lesion_alone:
+        rows["train"] = rows["train"][rows["train"]["has_lesion"].astype(bool)]
     train, validation = (
-        multi_slices(cohort.with_classes(split), study, paths, fold, seed, reads)
-        for split in ("train", "validation")
+        multi_slices(own, study, paths, fold, seed, reads) for own in rows.values()
     )
     size = config.network
     weights = paths.published_weights(size.imagenet_weights)

@@ -13,7 +13,7 @@ of underlying diseases, g = 1 for men)::
 
 Age and disease thus act on severity through two parallel mediators and directly; gender acts
 directly only. A scan shows monotone functions of the latent scores: the share of the lungs that is
-lesion is 0.7 * expit(1.1 * extent - 2.9), and 0 below 0.01; the share of the lesion that is
+lesion is 0.7 * expit(1.1 * extent - 2.2), and 0 below 0.01; the share of the lesion that is
 consolidation is expit(1.1 * texture - 1.3). Severity is cut into no infection, mild, regular,
 severe and critically ill. Who has no infection is a control or a suspect, and a control with
 lesions has another pneumonia; a share of the mild and regular ones was first only suspected.
@@ -184,7 +184,7 @@ def draw_model(
         + effects.severity_gender * male
         + noise[2]
     )
-    share = 0.7 * expit(1.1 * extent - 2.9)
+    share = 0.7 * expit(1.1 * extent - 2.2)
     return pd.DataFrame(
         {
             "lesion_extent": np.where(share < SMALLEST_LESION, 0.0, share),

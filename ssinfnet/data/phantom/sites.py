@@ -13,6 +13,7 @@ one (but for site D's table, which is drawn as a whole).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +44,11 @@ from ssinfnet.study.config import PhantomConfig
 __all__ = ["GENERATOR_VERSION", "MARKER", "SITES", "example_slices", "patient_rng", "write_phantom",
            "write_site_a", "write_site_b", "write_site_c", "write_site_d"]  # fmt: skip
 
-GENERATOR_VERSION = 6  # raise it whenever the same configuration would give other files
+GENERATOR_VERSION = 7  # raise it whenever the same configuration would give other files
 MARKER = "phantom.json"
 SITE_NUMBERS = {"site_a": 1, "site_b": 2, "site_c": 3, "site_d": 4}
 # Numbers from which each kind of patient counts, so that more of one kind leaves the others alone.
 SINGLES_FROM, TEST_FROM, UNLABELLED_FROM = 10_001, 20_001, 30_001
-HEALTHY_EVERY = 8  # volumes: every eighth patient of site A has no lesion
 EFFUSION_EVERY = 9
 CROP_MARGIN_MM = 8.0
 SLICES_OF_A_SCAN = 5  # CC-CCII has 750 labelled slices of 150 patients, iCTCF 6,654 of 1,338
@@ -119,7 +119,7 @@ def write_site_a(folder: Path, config: PhantomConfig) -> Path:
     for number in range(1, config.volumes + 1):
         rng = patient_rng(config, "site_a", number)
         levels, spacing = _volume_levels(rng, config.slices_per_volume)
-        drawn = draw_patient(rng, levels, config.size, _site_a_findings(rng, number))
+        drawn = draw_patient(rng, levels, config.size, _volume_findings(rng, number, config))
         _write_nifti(folder / "rp_im" / f"{number}.nii.gz", [s.hu for s in drawn], spacing)
         _write_nifti(folder / "rp_msk" / f"{number}.nii.gz", [s.label for s in drawn], spacing)
         _write_nifti(folder / "rp_lung_msk" / f"{number}.nii.gz", [s.lung for s in drawn], spacing)
@@ -256,21 +256,18 @@ def example_slices(
     return np.stack([_windowed(one.hu) for one in drawn]), np.stack(masks).astype(np.uint8)
 
 
-def _site_a_findings(rng: np.random.Generator, number: int, *, ill: bool = False) -> Findings:
-    """Return a patient's disease: log-normal extent, mostly ground glass; every eighth healthy.
+def _volume_findings(rng: np.random.Generator, number: int, config: PhantomConfig) -> Findings:
+    """Return the disease of a patient of site A who has a volume; some are healthy."""
+    findings = _site_a_findings(rng, number)
+    return findings if number % config.healthy_every else replace(findings, extent=0.0)
 
-    Parameters
-    ----------
-    rng : Generator
-    number : int
-        Of the patient.
-    ill : bool
-        Whether the eighth is ill too.
-    """
+
+def _site_a_findings(rng: np.random.Generator, number: int) -> Findings:
+    """Return the disease of a patient by number: log-normal extent, mostly ground glass."""
     extent = float(np.clip(np.exp(rng.normal(np.log(0.15), 0.5)), 0.06, 0.5))
     share = float(rng.beta(1.2, 4))
     return Findings(
-        extent=extent if ill or number % HEALTHY_EVERY else 0.0,
+        extent=extent,
         consolidation_share=share,
         effusion=number % EFFUSION_EVERY == 4,
     )
@@ -288,7 +285,7 @@ def _single_slice(config: PhantomConfig, site: str, number: int) -> CTSlice:
     for _ in range(MOST_PATIENTS):
         level = float(rng.uniform(0.25, 0.88))
         if site == "site_a":
-            findings, scanner = _site_a_findings(rng, number, ill=True), SITE_A_SCANNER
+            findings, scanner = _site_a_findings(rng, number), SITE_A_SCANNER
         else:
             findings, scanner = _site_b_findings(rng), SITE_B_SCANNER
         (drawn,) = draw_patient(rng, [level], config.size, findings, scanner)

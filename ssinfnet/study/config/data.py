@@ -75,6 +75,7 @@ class PhantomConfig(Part):
     size: Positive = 128  # pixels, square
     volumes: int = Field(default=9, ge=0)  # site A: labelled volumes, as Med-Seg's `rp`
     slices_per_volume: Positive = 12  # of sites A and B
+    healthy_every: Positive = 8  # every so many of site A's volumes have no lesion
     single_slices: int = Field(default=40, ge=0)  # site A: labelled single slices, as `tr`
     small_site_train: int = Field(default=16, ge=0)  # site B: labelled one-slice patients
     small_site_test: int = Field(default=12, ge=0)  # site B: the same, its own test set

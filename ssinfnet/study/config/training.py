@@ -138,6 +138,7 @@ class MultiTrainingConfig(FittingConfig):
     scales: tuple[float, ...] = (1.0,)  # multi-scale is stage 1's
     focal_gamma: float = Field(default=2.0, ge=0)  # γ of J eq 7, of the models with focal loss
     class_weights: tuple[Weight, Weight, Weight] | None = None  # α_t of eq 7, by a pixel's class
+    lesion_alone: bool = False  # train on slices with lesion, judge on all (D-176)
     lookahead_steps: Positive = 5  # k, of the models with Lookahead
     lookahead_share: float = Field(default=0.5, gt=0, le=1)  # α
 
