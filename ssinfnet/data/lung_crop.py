@@ -86,7 +86,7 @@ def with_boxes(slices: pd.DataFrame, folders: Mapping[str, Path]) -> pd.DataFram
 
 def box_of(row: Any) -> Box:
     """Return the box of a row of a slice table; all of the slice where it has none."""
-    if pd.isna(row.crop_top):
+    if pd.isna(getattr(row, "crop_top", pd.NA)):
         return Box(0, 0, int(row.height), int(row.width))
     return Box(*(int(getattr(row, name)) for name in COLUMNS))
 
@@ -153,7 +153,10 @@ def _box(lungs: NDArray[np.bool_], height: int, width: int) -> Box:
     if not lungs.any():
         return Box(0, 0, height, width)
     rows, columns = field_box(lungs, MARGIN)
-    first = [part.start * side // SIDE for part, side in ((rows, height), (columns, width))]
-    last = [-(-min(part.stop, SIDE) * side // SIDE)  # rounded up
-            for part, side in ((rows, height), (columns, width))]  # fmt: skip
-    return Box(*first, last[0] - first[0], last[1] - first[1])
+    (top, bottom), (left, right) = _ends(rows, height), _ends(columns, width)
+    return Box(top, left, bottom - top, right - left)
+
+
+def _ends(part: slice, side: int) -> tuple[int, int]:
+    """Return first and one past the last pixel of a part of `SIDE` on a side of a slice."""
+    return part.start * side // SIDE, -(-min(part.stop, SIDE) * side // SIDE)  # rounded up

@@ -259,7 +259,7 @@ class Predictor:
     def _segment(self, scan: Scan) -> Prediction:
         box = self._box(scan)
         familiar = self.model.description.familiar
-        strange = None if familiar is None else np.zeros(len(scan), bool)
+        strange = np.zeros(len(scan), bool)
         lesion = np.zeros(scan.slices.shape, np.float16)
         classes = np.zeros(scan.slices.shape, np.uint8) if self.model.tells_classes() else None
         uncertainty = np.zeros(scan.slices.shape, np.float16) if self.views > 1 else None
@@ -268,7 +268,7 @@ class Predictor:
             batch = slice(first, min(first + self.batch_size, len(scan)))
             within = (batch, *box.within)
             slices = self._prepared(scan, batch, box)
-            if strange is not None:
+            if familiar is not None:
                 strange[batch] = familiarity.unfamiliar(familiar, slices.images[:, 0].numpy())
             lesions, chances = Spread(), Spread()
             for chain in self.model.chains:
@@ -285,7 +285,8 @@ class Predictor:
             if uncertainty is not None:
                 uncertainty[within] = lesions.deviation()
         own = self.model.description.window_hu
-        return Prediction(scan, lesion, classes, uncertainty, self.threshold, own, strange)
+        known = None if familiar is None else strange
+        return Prediction(scan, lesion, classes, uncertainty, self.threshold, own, known)
 
     def _box(self, scan: Scan) -> Box:
         """Return the part of a scan's slices that the networks see."""
