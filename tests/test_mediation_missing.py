@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 
 from ssinfnet.mediation import (
     NotConvergedError,
@@ -14,6 +15,7 @@ from ssinfnet.mediation import (
     missing_patterns,
     pooled,
 )
+from ssinfnet.mediation.chained import chained, drawn_regression
 
 REFERENCE = Path(__file__).with_name("reference")
 
@@ -111,6 +113,53 @@ def test_effects_over_imputed_tables_are_micess(partly):
     ]
     assert ((rows["fraction_missing"] > 0.05) & (rows["fraction_missing"] < 0.6)).all()
     assert "pooled over 30 imputed tables" in found.text()
+
+
+def test_errors_over_imputed_tables_are_those_of_full_information():
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=300)
+    m = 0.5 * x + rng.normal(size=300)
+    table = pd.DataFrame({"x": x, "m": m, "y": 0.4 * m + 0.2 * x + rng.normal(size=300)})
+    table.loc[rng.random(300) < 0.5, "m"] = np.nan
+    found = mediate(table, ["x"], "y", ["m"], imputations=150, draws=0).table.iloc[0]
+    fit = fit_paths(table, "y", {"m": ["x"]}, missing="fiml", draws=0)
+    theirs = fit.estimates.set_index(["lhs", "rhs"])
+    for beta, path in (("beta21", ("m", "x")), ("beta32", ("y", "m"))):
+        assert found[beta] == pytest.approx(theirs.loc[path, "estimate"], abs=0.02)
+        # Of 150 tables the error is known to a fortieth
+        assert found[f"{beta}_se"] == pytest.approx(theirs.loc[path, "se"], rel=0.08)
+    assert 0.3 < found["fraction_missing"] < 0.7
+
+
+def test_a_drawn_regression_draws_from_the_posterior():
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=(40, 2))
+    wanted = 1 + given @ [0.5, -0.3] + rng.normal(size=40)
+    drawn = [drawn_regression(given, wanted, rng) for _ in range(4000)]
+    coefficients = np.stack([slopes for slopes, _ in drawn])
+    design = sm.add_constant(given)
+    theirs = sm.OLS(wanted, design).fit()
+    freedom = theirs.df_resid
+    np.testing.assert_allclose(coefficients.mean(0), theirs.params, atol=0.02)
+    # The posterior is Student's: its covariance is the estimate's times freedom / (freedom - 2)
+    np.testing.assert_allclose(
+        np.cov(coefficients.T), theirs.cov_params() * freedom / (freedom - 2), rtol=0.1, atol=2e-3
+    )
+    variances = [deviation**2 for _, deviation in drawn]
+    assert np.mean(variances) == pytest.approx(theirs.ssr / (freedom - 2), rel=0.02)
+
+
+def test_hundreds_of_columns_are_imputed_from_their_nearest():
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(80, 60))
+    values[:, 1] = values[:, 0] + 0.1 * rng.normal(size=80)
+    values[:, 2] = 0.0  # a column that does not vary
+    holes = values.copy()
+    holes[::3, 1] = np.nan
+    tables = np.stack([chained(holes, rng) for _ in range(10)])
+    np.testing.assert_array_equal(tables[0][1::3], values[1::3])
+    drawn = tables.mean(axis=0)
+    assert np.corrcoef(drawn[::3, 1], values[::3, 1])[0, 1] > 0.95
 
 
 def test_imputed_tables_keep_what_is_known_and_the_seed_decides(partly):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from ssinfnet.mediation.chained import chained
 from ssinfnet.mediation.decided import Drawing
 from ssinfnet.mediation.frames import check_names, covariate_columns, number_frame
 from ssinfnet.mediation.resampling import DrawnEffects
@@ -28,8 +29,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-ROUNDS = 10  # of the chain, before a table is taken
-NEIGHBOURS = 40  # columns from which one is imputed, drawn by how they correlate with it
 BETAS = ("beta11", "beta21", "beta31", "beta32")
 NAMED = 6  # missing columns of a pattern that are named
 
@@ -101,20 +100,12 @@ def imputed_tables(
         raise ValueError(f"columns {rare[:5]} are known of fewer than 3 patients; leave them out")
     if values.notna().all(axis=None):
         return [values.copy() for _ in range(imputations)]
-    # Two seconds of imports; the second is how scikit-learn says that it may change
-    from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-    from sklearn.impute import IterativeImputer
-
     centre, spread = values.mean(), values.std().replace(0, 1)
-    scaled = (values - centre) / spread
+    scaled = ((values - centre) / spread).to_numpy(dtype=np.float64)
     tables = []
     for number in range(imputations):
-        chain = IterativeImputer(
-            sample_posterior=True, max_iter=ROUNDS, skip_complete=True,
-            n_nearest_features=NEIGHBOURS if len(columns) > NEIGHBOURS + 1 else None,
-            random_state=int(np.random.SeedSequence([seed, number]).generate_state(1)[0]),
-        )  # fmt: skip
-        filled = pd.DataFrame(chain.fit_transform(scaled), values.index, values.columns)
+        rng = np.random.default_rng([seed, number])
+        filled = pd.DataFrame(chained(scaled, rng), values.index, values.columns)
         tables.append(values.fillna(filled * spread + centre))
     return tables
 
