@@ -24,7 +24,8 @@ RNG = np.random.default_rng(0)
         (RNG.normal(size=50), "continuous", ""),
         ([0, 1] * 20, "binary", ""),
         ([1, 2] * 20, "binary", "coded 1, 2"),
-        ([0, 1, 2] * 20, "ordinal", ""),
+        ([0.3, 0.1 + 0.2] * 20, "continuous", ""),  # one value, but for rounding
+        ([0, 1, 2] * 20, "ordinal", "of categories name the kind category"),
         ([0, 1, 3] * 20, "ordinal", "gaps"),
         (RNG.poisson(8, 400) * (RNG.random(400) < 0.3), "count", ""),
         (RNG.integers(20, 80, 300), "continuous", ""),

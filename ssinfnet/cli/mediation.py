@@ -123,6 +123,8 @@ def mediate_table(
                 missing.removeprefix("none"), float, "--missing takes numbers with commas between"
             )
         shares = named_values(reliability or [], "--reliability", "MEDIATOR=SHARE")
+        if report is None and (interaction or shares):
+            raise ValueError("--interaction and --reliability act in the report; add --report DIR")
         _refuse_others(to, report)  # before the draws, which take minutes
         patients = mediation.read_patients_table(table, patient, sheet)
         patients.attrs["source"] = table.name

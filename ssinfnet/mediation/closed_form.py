@@ -187,7 +187,8 @@ def closed_form_effects(
         and as `frames.analysis_frame` raises.
     """
     names = [*covariates, *([] if event is None else [event])]
-    frame = analysis_frame(table, [exposure], outcome, [mediator], names)
+    frame = analysis_frame(table, [exposure], outcome, [mediator], names,
+                           as_coded=[exposure] if contrast is not None else ())  # fmt: skip
     values = frame.values.dropna()
     beside = [name for name in frame.covariates if name != event]
     mediator_model = mediator_model or _default(values[mediator])

@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-__all__ = ["KINDS", "columns_text", "typed_columns"]
+__all__ = ["KINDS", "TYPED", "columns_text", "typed_columns"]
 
+TYPED = "typed"  # attribute of a table that `typed_columns` returned
 KINDS = ("continuous", "count", "ordinal", "binary", "category", "date", "id")
 MISSING_CODES = (-99.0, -999.0, -9999.0)  # where nothing else is negative
-SUSPECT_CODES = (-9.0, 99.0, 999.0, 9999.0)  # told of where they lie far from the rest
+SUSPECT_CODES = (-9.0, 99.0, 999.0, 9999.0)  # told of, as those, where they lie far from the rest
+PLACES = ("hospital", "centre", "center", "site")  # columns that say where a patient was seen
 FEW = 6  # columns of a role that are named one by one
 MOST_LEVELS = 10  # different whole numbers, up to which they are grades
 SKEWED = 3.0  # skewness beyond which single patients decide a slope
+DATE = r"(\d{4}-\d{1,2}-\d{1,2}|\d{1,2}([./-])\d{1,2}\2(\d{4}|\d{2}))(\D.*)?"
+ROUNDING = 1e-9  # by which two values may differ and are one
 FAR = 5.0  # interquartile ranges from the quartiles
 
 
@@ -63,6 +67,9 @@ def typed_columns(
     for name, role in roles.items():
         column, notes = _without_codes(table[name], missing)
         kind = kinds.get(name) or _looks(column)
+        if role == "covariate" and name not in kinds and _numbers_places(name, column, kind):
+            kind = "category"
+            notes.append("its numbers name places: taken as categories")
         _refuse(name, role, kind, named=name in kinds)
         column, told = _as_kind(column, kind, role)
         typed[name] = column
@@ -70,7 +77,9 @@ def typed_columns(
         rows.append({"column": name, "role": role, "kind": kind, "values": known.nunique(),
                      "known": len(known), "note": "; ".join([*notes, *told])})  # fmt: skip
     names = ["column", "role", "kind", "values", "known", "note"]
-    return pd.DataFrame(typed, index=table.index), pd.DataFrame(rows, columns=names)
+    found = pd.DataFrame(typed, index=table.index)
+    found.attrs = {**table.attrs, TYPED: True}
+    return found, pd.DataFrame(rows, columns=names)
 
 
 def columns_text(taken: pd.DataFrame) -> list[str]:
@@ -126,7 +135,7 @@ def _without_codes(
     low, high = column.quantile([0.25, 0.75])
     reach = FAR * (high - low)
     far = (column < low - reach) | (column > high + reach)
-    suspect = column[column.isin(SUSPECT_CODES) & far]
+    suspect = column[column.isin((*SUSPECT_CODES, *MISSING_CODES)) & far]
     notes += [f"{code:g} of {number} patients lies far from the rest; if it means missing, say so"
               for code, number in suspect.value_counts().items()]  # fmt: skip
     return column, notes
@@ -141,12 +150,13 @@ def _looks(column: pd.Series) -> str:
         return "category" if not _numeric(column.cat.categories.to_series()) else "ordinal"
     if not _numeric(column):
         text = known.astype(str)
-        if len(text) and text.str.fullmatch(r"\d{4}-\d{1,2}-\d{1,2}.*").all():
+        if len(text) and text.str.fullmatch(DATE).all():
             return "date"
-        numbers = pd.to_numeric(known, errors="coerce").notna().any()  # a slip among numbers
+        # A slip among numbers, or decimal commas
+        numbers = pd.to_numeric(text.str.replace(",", "."), errors="coerce").notna().any()
         return "id" if len(text) > MOST_LEVELS and text.is_unique and not numbers else "category"
     levels = np.unique(known.to_numpy(dtype=np.float64))
-    if len(levels) == 2:
+    if len(levels) == 2 and not np.isclose(*levels, rtol=ROUNDING, atol=0):
         return "binary"
     if not (levels == np.round(levels)).all():
         return "continuous"
@@ -155,6 +165,11 @@ def _looks(column: pd.Series) -> str:
     if len(levels) == len(known) == levels[-1] - levels[0] + 1:
         return "id"
     return "count" if levels[0] == 0 and known.skew() > 1 else "continuous"
+
+
+def _numbers_places(name: str, column: pd.Series, kind: str) -> bool:
+    """Say whether a column numbers hospitals or the like, which have no order (D-90)."""
+    return str(name).lower() in PLACES and _numeric(column) and kind not in ("binary", "id")
 
 
 def _refuse(name: str, role: str, kind: str, named: bool) -> None:
@@ -194,6 +209,8 @@ def _as_kind(column: pd.Series, kind: str, role: str) -> tuple[pd.Series, list[s
         notes = [f"{shown}: has gaps, which count as steps"] if gaps else []
         if role == "exposure":
             notes.append(f"{shown}: one slope for every step; of categories make 0/1 columns")
+        if role == "covariate":
+            notes.append(f"{shown}: one slope for every step; of categories name the kind category")
         return column, notes
     skewness = column.skew() if kind == "continuous" and len(levels) > MOST_LEVELS else 0.0
     skewed = abs(skewness) > SKEWED

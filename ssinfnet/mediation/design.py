@@ -68,7 +68,8 @@ def sampling_design(table: pd.DataFrame, cluster: str | None, weights: str | Non
     Raises
     ------
     ValueError
-        If a column is missing, a cluster or weight is not known, or a weight is not above 0.
+        If a column is missing, a cluster or weight is not known, all rows are of one cluster, or a
+        weight is not above 0.
     """
     if cluster is None and weights is None:
         return None
@@ -81,6 +82,10 @@ def sampling_design(table: pd.DataFrame, cluster: str | None, weights: str | Non
                 f"{name!r} is not known for {own[name].isna().sum()} rows; drop them or fill it in"
             )
     codes = np.arange(len(own)) if cluster is None else pd.factorize(own[cluster])[0]
+    if cluster is not None and codes.max() < 1:
+        raise ValueError(
+            f"all rows are of one cluster by {cluster!r}; errors by clusters need more"
+        )
     counted = np.ones(len(own))
     if weights is not None:
         counted = number_frame(table, [weights])[weights].to_numpy()

@@ -19,7 +19,7 @@ from ssinfnet.mediation.collinearity import (
     extended,
     unexplained,
 )
-from ssinfnet.mediation.columns import typed_columns
+from ssinfnet.mediation.columns import TYPED, typed_columns
 from ssinfnet.mediation.contrasts import with_contrasts
 from ssinfnet.mediation.decided import Drawing, decided, same_columns
 from ssinfnet.mediation.design import Design, clustered_slopes, sampling_design
@@ -234,6 +234,8 @@ def _analysed(
     table: pd.DataFrame, plan: _Plan
 ) -> tuple[pd.DataFrame, list[Drawing], list[AnalysisFrame]]:
     """Return the rows of all pairs in order, their draws, and the patients analysed."""
+    table = table.copy(deep=False)
+    table.attrs[TYPED] = True  # imputed tables do not say so
     frames = [
         analysis_frame(table, own, plan.outcome, plan.mediators, [*plan.covariates, *beside])
         for own, beside in plan.groups
@@ -319,6 +321,8 @@ def _reasons(
         for name, reason in of_exposures.items()
         if not reason
     }
+    rest = unexplained(basis, values[frame.outcome].to_numpy())
+    bases[f"the outcome {frame.outcome}"] = extended(basis, rest)
     for label, beside in bases.items():
         follows = np.asarray(np.isnan(unexplained(beside, m)).all(axis=0))
         of_mediators |= {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,10 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
+from ssinfnet.mediation.columns import PLACES, TYPED, typed_columns
 
 __all__ = [
     "AnalysisFrame",
     "analysis_frame",
+    "as_taken",
     "check_names",
     "chosen_columns",
     "complete_groups",
@@ -28,7 +32,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-PLACES = ("hospital", "centre", "center", "site")  # columns that say where a patient was seen
+CHANGED = re.compile("taken as|far from the rest")  # in a note: not the numbers that stood there
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,13 @@ def analysis_frame(
     outcome: str,
     mediators: Sequence[str],
     covariates: Sequence[str] = (),
+    *,
+    as_coded: Collection[str] = (),
 ) -> AnalysisFrame:
     """Check a table and keep the patients that can be analysed.
+
+    Columns are taken as `columns.typed_columns` takes them, unless it has taken them already: what
+    that changes is a warning.
 
     Parameters
     ----------
@@ -109,14 +118,16 @@ def analysis_frame(
         first.
     outcome : str
         Column of numbers.
+    as_coded : collection of str
+        Exposures whose two values stay as they are, since the caller names them.
 
     Raises
     ------
     ValueError
         If there is no exposure or no mediator; a column is missing, named twice, used twice, or
         holds text where numbers are needed; if a patient occurs twice; if exposure or outcome does
-        not vary; if an exposure follows exactly from the covariates; or if there are no more
-        patients than parameters.
+        not vary; if an exposure, outcome or covariate is not known of anybody; if an exposure
+        follows exactly from the covariates; or if there are no more patients than parameters.
     """
     refuse_none(exposures=exposures, mediators=mediators)
     roles = [*exposures, outcome, *covariates, *mediators]
@@ -124,10 +135,13 @@ def analysis_frame(
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()].unique().tolist()
         raise ValueError(f"patients {twice[:5]} occur more than once; keep one row a patient")
+    table = as_taken(table, exposures, outcome, mediators, covariates, as_coded=as_coded)
     named = (*exposures, outcome, *mediators)
     numbers = number_frame(table, named)
     expanded = covariate_columns(table, covariates)
     needed = pd.concat([numbers[[*exposures, outcome]], expanded], axis=1)
+    if unknown := [name for name in needed if needed[name].isna().all()]:
+        raise ValueError(f"columns {unknown[:5]} are not known of any patient; leave them out")
     known = needed.notna().all(axis=1)
     left_out = pd.DataFrame(
         [(patient, f"{needed.columns[missing][0]} is not known")
@@ -140,6 +154,37 @@ def analysis_frame(
                           tuple(expanded.columns), left_out)  # fmt: skip
     _check_variation(frame)
     return frame
+
+
+def as_taken(
+    table: pd.DataFrame,
+    exposures: Sequence[str],
+    outcome: str,
+    mediators: Sequence[str],
+    covariates: Sequence[str] = (),
+    *,
+    as_coded: Collection[str] = (),
+) -> pd.DataFrame:
+    """Return a table as `mediate` would take it, with a warning of what is another number now.
+
+    Parameters
+    ----------
+    table, exposures, outcome, mediators, covariates, as_coded
+        As `analysis_frame` takes them. A table of `columns.typed_columns` is returned as it is.
+    """
+    if table.attrs.get(TYPED):
+        return table
+    check_names(table, [*exposures, outcome, *covariates, *mediators])
+    roles = {name: "mediator" if name in as_coded else "exposure" for name in exposures}
+    roles |= {outcome: "outcome", **dict.fromkeys(covariates, "covariate")}
+    roles |= dict.fromkeys(mediators, "mediator")
+    found, taken = typed_columns(table, roles)
+    for row in taken.itertuples():
+        notes = [note for note in row.note.split("; ") if CHANGED.search(note)
+                 or (row.column in mediators and note.startswith("coded"))]  # fmt: skip
+        if notes:
+            warnings.warn(f"{row.role} {row.column!r}: {'; '.join(notes)}", stacklevel=3)
+    return found
 
 
 def refuse_none(**roles: Sequence[str]) -> None:

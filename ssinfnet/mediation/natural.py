@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from statsmodels.tools.numdiff import approx_fprime
 
-from ssinfnet.mediation.collinearity import adjustment, centred
+from ssinfnet.mediation.collinearity import adjustment, centred, collinear_reason
 from ssinfnet.mediation.frames import analysis_frame, kind_of
 from ssinfnet.mediation.natural_models import (
     LINKS,
@@ -104,7 +104,8 @@ def natural_effects(
     ):
         if given not in (None, *known):
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")
-    frame = analysis_frame(table, [exposure], outcome, [mediator], covariates)
+    frame = analysis_frame(table, [exposure], outcome, [mediator], covariates,
+                           as_coded=[exposure] if contrast is not None else ())  # fmt: skip
     values = frame.values.dropna()
     link = link or ("linear" if kind_of(values[outcome]) == "continuous" else "logit")
     binary = kind_of(values[mediator]) == "binary"
@@ -123,6 +124,10 @@ def natural_effects(
                        mediator_model)  # fmt: skip
     unit = float(spread[outcome]) if link == "linear" else 1.0
     result = _without_numbers(data, len(values))
+    beside = adjustment(values, frame.covariates).basis
+    used = {name: values[name].to_numpy() for name in (exposure, mediator, outcome)}
+    if link == "linear" and (why := collinear_reason(beside, used)):
+        return result.assign(reason=why)
     try:
         data = without_collinear(data, (exposure, mediator))
         parameters, covariance = fit_models(data)

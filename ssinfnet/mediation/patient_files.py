@@ -17,6 +17,7 @@ MISSING_WORDS = ["", "NA", "N/A", "n/a", "NaN", "nan", "#N/A", "NULL", "null", "
 SEPARATORS = (",", ";", "\t")
 LONGEST_NAMES = 2**16  # characters of a first line that are looked at; fields end there too
 DECIMAL_COMMA = r"[-+]?\d*,?\d+(?:[eE][-+]?\d+)?"
+THOUSANDS = r"[-+]?\d{1,3}(?:\.\d{3})+"
 
 
 def read_patients_table(
@@ -73,7 +74,10 @@ def _from_text(
                                keep_default_na=False, na_values=MISSING_WORDS)  # fmt: skip
     if mark == ",":  # there 1,234 is more likely a thousand
         return names, table
-    return names, table.apply(lambda column: _with_points(column, column.name == patient))
+    pointed = table.apply(lambda column: _with_points(column, column.name == patient))
+    if (pointed.dtypes != table.dtypes).any():
+        _refuse_thousands(path, untrusted.read_csv(path, sep=mark, dtype=str), table)
+    return names, pointed
 
 
 def _separator(path: Path) -> str:
@@ -92,6 +96,19 @@ def _with_points(column: pd.Series, is_id: bool) -> pd.Series:
     if not (known.str.fullmatch(DECIMAL_COMMA).all() and known.str.contains(",").any()):
         return column
     return known.str.replace(",", ".").astype("float64").reindex(column.index)
+
+
+def _refuse_thousands(path: Path, text: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Refuse 4.960 where other columns have decimal commas: it may be 4960."""
+    for name in table.select_dtypes("number"):
+        written = text[name].dropna().str.strip()
+        dotted = written[written.str.contains(".", regex=False)]
+        if len(dotted) and dotted.str.fullmatch(THOUSANDS).all():
+            raise ValueError(
+                f"{path}: column {name!r} has {dotted.iloc[0]!r} while other columns have decimal "
+                "commas: a thousand or a point? Write thousands without points, and decimals with "
+                "commas"
+            )
 
 
 def _from_workbook(

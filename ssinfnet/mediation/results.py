@@ -122,7 +122,7 @@ class Mediation:
             f"{len(self._mediating())} of {tested} pairs of exposure and mediator pass the "
             f"criterion of Fung et al. 2021 or the joint test for {self.outcome} "
             f"({self.model}{beside}; p and intervals adjusted by {self.adjustment} within each "
-            f"exposure; {len(self.left_out)} patients left out)"
+            f"exposure; {self.left_out['patient'].nunique()} patients left out)"
         )
 
     def _mediating(self) -> pd.DataFrame:

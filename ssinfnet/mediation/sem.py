@@ -18,7 +18,12 @@ from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
 from ssinfnet.mediation.drawn_paths import drawn_covariances, mediator_slopes, outcome_slopes
 from ssinfnet.mediation.fiml import fit_full_information
 from ssinfnet.mediation.fit import fit_measures
-from ssinfnet.mediation.frames import analysis_frame, covariate_columns, number_frame
+from ssinfnet.mediation.frames import (
+    analysis_frame,
+    as_taken,
+    covariate_columns,
+    number_frame,
+)
 from ssinfnet.mediation.path_fit import (
     ESTIMATES,
     PathFit,
@@ -94,6 +99,7 @@ def fit_paths(
     exposures = list(dict.fromkeys(x for own in paths.values() for x in own))
     if missing not in ("complete", "fiml"):
         raise ValueError(f"missing must be complete or fiml, got {missing!r}")
+    table = as_taken(table, exposures, outcome, list(paths), covariates)
     frame = analysis_frame(table, exposures, outcome, list(paths), covariates)
     complete = frame.values.dropna()
     adjusted = adjustment(complete, frame.covariates)

@@ -94,7 +94,9 @@ def _missing(analysis: mediation.MediationAnalysis) -> str:
             "included); rows without the outcome were left out of the analyses. Estimates and "
             "errors were pooled by Rubin's rules with the degrees of freedom of Barnard and "
             "Rubin, and indirect effects' intervals are those of the bootstrap draws of all "
-            "tables together. The path model was fitted by full-information maximum likelihood."
+            "tables together."
+            + " The path model was fitted by full-information maximum likelihood."
+            * (analysis.paths is not None)
         )
     return f"{share}; each pair was analysed among those with all variables of its regressions."
 
