@@ -86,9 +86,13 @@ def with_boxes(slices: pd.DataFrame, folders: Mapping[str, Path]) -> pd.DataFram
 
 def box_of(row: Any) -> Box:
     """Return the box of a row of a slice table; all of the slice where it has none."""
-    if pd.isna(getattr(row, "crop_top", pd.NA)):
+    if _is_whole(row):
         return Box(0, 0, int(row.height), int(row.width))
     return Box(*(int(getattr(row, name)) for name in COLUMNS))
+
+
+def _is_whole(row: Any) -> bool:
+    return bool(pd.isna(getattr(row, "crop_top", pd.NA)))
 
 
 def cropped(
@@ -96,7 +100,8 @@ def cropped(
 ) -> Iterator[NDArray[np.floating]]:
     """Yield the part of each row's map, (channels, height, width), that lies in its box."""
     for row in rows.itertuples(index=False):
-        yield maps[row.slice_id][:, *box_of(row).within]
+        own = maps[row.slice_id]
+        yield own if _is_whole(row) else own[:, *box_of(row).within]
 
 
 def framed(

@@ -156,7 +156,7 @@ def _looks(column: pd.Series) -> str:
         numbers = pd.to_numeric(text.str.replace(",", "."), errors="coerce").notna().any()
         return "id" if len(text) > MOST_LEVELS and text.is_unique and not numbers else "category"
     levels = np.unique(known.to_numpy(dtype=np.float64))
-    if len(levels) == 2 and not np.isclose(*levels, rtol=ROUNDING, atol=0):
+    if len(levels) == 2 and not np.isclose(levels[0], levels[1], rtol=ROUNDING, atol=0):
         return "binary"
     if not (levels == np.round(levels)).all():
         return "continuous"
