@@ -234,7 +234,6 @@ def _analysed(
     table: pd.DataFrame, plan: _Plan
 ) -> tuple[pd.DataFrame, list[Drawing], list[AnalysisFrame]]:
     """Return the rows of all pairs in order, their draws, and the patients analysed."""
-    table = table.copy(deep=False)
     table.attrs[TYPED] = True  # imputed tables do not say so
     frames = [
         analysis_frame(table, own, plan.outcome, plan.mediators, [*plan.covariates, *beside])
@@ -321,8 +320,8 @@ def _reasons(
         for name, reason in of_exposures.items()
         if not reason
     }
-    rest = unexplained(basis, values[frame.outcome].to_numpy())
-    bases[f"the outcome {frame.outcome}"] = extended(basis, rest)
+    outcome = values[frame.outcome].to_numpy()
+    bases[f"the outcome {frame.outcome}"] = extended(basis, unexplained(basis, outcome))
     for label, beside in bases.items():
         follows = np.asarray(np.isnan(unexplained(beside, m)).all(axis=0))
         of_mediators |= {
