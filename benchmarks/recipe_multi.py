@@ -38,6 +38,7 @@ from ssinfnet.training.runs import Run
 SEEDS = (1, 2, 3)
 CLASSES = ("ggo", "consolidation")
 JUDGED = ("validation", "test")
+MODEL = "sinfnet"  # of stage 2
 NETWORK_INPUT = batches.network_input
 
 
@@ -47,7 +48,6 @@ class Switch:
 
     training: dict[str, Any] = field(default_factory=dict)
     own_grey: bool = False  # standardise each slice by itself, as stage 1 does
-    model: str = "sinfnet"
 
 
 SWITCHES = {
@@ -83,7 +83,7 @@ def train(
     rows = {split: slices.with_classes(split) for split in ("train", *JUDGED)}
     if switch.training.get("lesion_alone"):
         rows["train"] = rows["train"][rows["train"]["has_lesion"].astype(bool)]
-    model = MULTI_MODELS[switch.model]
+    model = MULTI_MODELS[MODEL]
     reads = "predicted" if model.prior else None
     sets = {split: multi_slices(own, study, paths, 0, seed, reads) for split, own in rows.items()}
     size = study.multi.network
@@ -95,7 +95,7 @@ def train(
         segmentation.fit_multi(
             network, sets["train"], sets["validation"],
             study.multi.training.model_copy(update=switch.training), model,
-            run=Run(stage="multi", model=switch.model, width=size.width, prior=reads, seed=seed),
+            run=Run(stage="multi", model=MODEL, width=size.width, prior=reads, seed=seed),
             folder=folder,
         )  # fmt: skip
         seen = {split: inference.predict_rows(folder, rows[split], sets[split], flipped_views=True)

@@ -73,15 +73,15 @@ def with_boxes(slices: pd.DataFrame, folders: Mapping[str, Path]) -> pd.DataFram
         Source → folder of its raw files.
     """
     scans = slices.groupby(["source", "scan_id", "height", "width"], sort=False).ngroup()
-    lungs = np.zeros((len(scans.unique()), SIDE, SIDE), bool)
+    sizes = slices.groupby(scans)[["height", "width"]].first().to_numpy()
+    lungs = np.zeros((len(sizes), SIDE, SIDE), bool)
     read = sources.read_slices(folders, slices)
     shown = progress.track(read, "looking for lungs", len(slices))
     for scan, (_, image, _) in zip(scans, shown, strict=True):
         lungs[scan] |= _lungs(image)
-    sizes = slices[["height", "width"]].to_numpy()
-    boxes = [_box(lungs[scan], *size) for scan, size in zip(scans, sizes, strict=True)]
-    table = pd.DataFrame(boxes, columns=list(COLUMNS), index=slices.index).astype(COLUMNS)
-    return slices.drop(columns=list(COLUMNS), errors="ignore").join(table)
+    boxes = [_box(own, *size) for own, size in zip(lungs, sizes, strict=True)]
+    table = pd.DataFrame(boxes, columns=list(COLUMNS)).astype(COLUMNS)
+    return slices.join(table.iloc[scans].set_index(slices.index))
 
 
 def box_of(row: Any) -> Box:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -18,7 +18,6 @@ from ssinfnet.mediation.columns import PLACES, TYPED, typed_columns
 __all__ = [
     "AnalysisFrame",
     "analysis_frame",
-    "as_taken",
     "check_names",
     "chosen_columns",
     "complete_groups",
@@ -32,7 +31,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-CHANGED = re.compile("taken as|far from the rest")  # in a note: not the numbers that stood there
+WARNED = re.compile("taken as|far from the rest")  # in a note: other numbers, or doubtful ones
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ class AnalysisFrame:
     ----------
     values : DataFrame
         float64, a row a patient; mediators may be NaN.
+    whole : DataFrame
+        The same of all patients of the table, whatever is known of them.
     exposures, mediators, covariates : tuple of str
         Columns of `values`.
     outcome : str
@@ -51,6 +52,7 @@ class AnalysisFrame:
     """
 
     values: pd.DataFrame
+    whole: pd.DataFrame
     exposures: tuple[str, ...]
     outcome: str
     mediators: tuple[str, ...]
@@ -135,7 +137,10 @@ def analysis_frame(
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()].unique().tolist()
         raise ValueError(f"patients {twice[:5]} occur more than once; keep one row a patient")
-    table = as_taken(table, exposures, outcome, mediators, covariates, as_coded=as_coded)
+    kept = {name: "exposure as coded" if name in as_coded else "exposure" for name in exposures}
+    table = _as_taken(table, {**kept, outcome: "outcome",
+                              **dict.fromkeys(covariates, "covariate"),
+                              **dict.fromkeys(mediators, "mediator")})  # fmt: skip
     named = (*exposures, outcome, *mediators)
     numbers = number_frame(table, named)
     expanded = covariate_columns(table, covariates)
@@ -149,41 +154,23 @@ def analysis_frame(
                                      strict=True)],
         columns=["patient", "reason"],
     )  # fmt: skip
-    values = pd.concat([numbers, expanded], axis=1)[known].copy()
-    frame = AnalysisFrame(values, tuple(exposures), outcome, tuple(mediators),
+    whole = pd.concat([numbers, expanded], axis=1)
+    frame = AnalysisFrame(whole[known].copy(), whole, tuple(exposures), outcome, tuple(mediators),
                           tuple(expanded.columns), left_out)  # fmt: skip
     _check_variation(frame)
     return frame
 
 
-def as_taken(
-    table: pd.DataFrame,
-    exposures: Sequence[str],
-    outcome: str,
-    mediators: Sequence[str],
-    covariates: Sequence[str] = (),
-    *,
-    as_coded: Collection[str] = (),
-) -> pd.DataFrame:
-    """Return a table as `mediate` would take it, with a warning of what is another number now.
-
-    Parameters
-    ----------
-    table, exposures, outcome, mediators, covariates, as_coded
-        As `analysis_frame` takes them. A table of `columns.typed_columns` is returned as it is.
-    """
+def _as_taken(table: pd.DataFrame, roles: Mapping[str, str]) -> pd.DataFrame:
+    """Return a table as `mediate` would take it, with a warning of what that changes or doubts."""
     if table.attrs.get(TYPED):
         return table
-    check_names(table, [*exposures, outcome, *covariates, *mediators])
-    roles = {name: "mediator" if name in as_coded else "exposure" for name in exposures}
-    roles |= {outcome: "outcome", **dict.fromkeys(covariates, "covariate")}
-    roles |= dict.fromkeys(mediators, "mediator")
     found, taken = typed_columns(table, roles)
     for row in taken.itertuples():
-        notes = [note for note in row.note.split("; ") if CHANGED.search(note)
-                 or (row.column in mediators and note.startswith("coded"))]  # fmt: skip
+        notes = [note for note in row.note.split("; ") if WARNED.search(note)
+                 or (row.role == "mediator" and note.startswith("coded"))]  # fmt: skip
         if notes:
-            warnings.warn(f"{row.role} {row.column!r}: {'; '.join(notes)}", stacklevel=3)
+            warnings.warn(f"{row.role} {row.column!r}: {'; '.join(notes)}", stacklevel=4)
     return found
 
 

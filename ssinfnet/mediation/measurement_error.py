@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssinfnet.mediation.collinearity import adjustment, collinear_reason, unexplained
-from ssinfnet.mediation.frames import analysis_frame, as_taken, number_frame
+from ssinfnet.mediation.frames import analysis_frame
 from ssinfnet.mediation.regressions import adjusted_products
 from ssinfnet.mediation.resampling import DrawnEffects, drawn_weights
 
@@ -67,9 +67,8 @@ def corrected_effects(
         If a reliability is not within 0 and 1, and as `frames.analysis_frame` raises.
     """
     check_reliability(reliability, list(reliability))
-    table = as_taken(table, [exposure], outcome, list(reliability), covariates)
     frame = analysis_frame(table, [exposure], outcome, list(reliability), covariates)
-    spread = number_frame(table, list(reliability)).var(ddof=0)
+    spread = frame.whole[list(reliability)].var(ddof=0)
     rows = []
     for mediator, share in reliability.items():
         values = frame.values[frame.values[mediator].notna()]

@@ -124,9 +124,9 @@ def natural_effects(
                        mediator_model)  # fmt: skip
     unit = float(spread[outcome]) if link == "linear" else 1.0
     result = _without_numbers(data, len(values))
-    beside = adjustment(values, frame.covariates).basis
+    adjusted = adjustment(values, frame.covariates)
     used = {name: values[name].to_numpy() for name in (exposure, mediator, outcome)}
-    if link == "linear" and (why := collinear_reason(beside, used)):
+    if link == "linear" and (why := collinear_reason(adjusted.basis, used)):
         return result.assign(reason=why)
     try:
         data = without_collinear(data, (exposure, mediator))
@@ -151,7 +151,7 @@ def natural_effects(
         drawn = _drawn_effects(data, low, high, unit, draws, seed)
         result["drawn_low"], result["drawn_high"] = percentile_interval(drawn)
         result["draws"] = np.isfinite(drawn).sum(axis=0)
-    return result.assign(covariates_dropped=adjustment(values, frame.covariates).note, reason="")
+    return result.assign(covariates_dropped=adjusted.note, reason="")
 
 
 def _without_numbers(data: NaturalData, n: int) -> pd.DataFrame:

@@ -18,12 +18,7 @@ from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
 from ssinfnet.mediation.drawn_paths import drawn_covariances, mediator_slopes, outcome_slopes
 from ssinfnet.mediation.fiml import fit_full_information
 from ssinfnet.mediation.fit import fit_measures
-from ssinfnet.mediation.frames import (
-    analysis_frame,
-    as_taken,
-    covariate_columns,
-    number_frame,
-)
+from ssinfnet.mediation.frames import analysis_frame
 from ssinfnet.mediation.path_fit import (
     ESTIMATES,
     PathFit,
@@ -99,7 +94,6 @@ def fit_paths(
     exposures = list(dict.fromkeys(x for own in paths.values() for x in own))
     if missing not in ("complete", "fiml"):
         raise ValueError(f"missing must be complete or fiml, got {missing!r}")
-    table = as_taken(table, exposures, outcome, list(paths), covariates)
     frame = analysis_frame(table, exposures, outcome, list(paths), covariates)
     complete = frame.values.dropna()
     adjusted = adjustment(complete, frame.covariates)
@@ -115,9 +109,8 @@ def fit_paths(
     rest = pd.DataFrame(unexplained(adjusted.basis, data.to_numpy()), data.index, data.columns)
     _check(data, rest, model, names)
     if missing == "fiml":
-        numbers = number_frame(table, variables).join(covariate_columns(table, covariates))
-        known = numbers[[*exposures, *kept]].notna().all(axis=1)
-        values = numbers[known]
+        known = frame.whole[[*exposures, *kept]].notna().all(axis=1)
+        values = frame.whole[known]
         estimates, effects, measures = _by_full_information(
             model, values[variables].rename(columns=names), values[kept]
         )

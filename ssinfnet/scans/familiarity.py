@@ -27,7 +27,7 @@ DOUBTED = 0.5  # of a scan's slices, from which it is said
 
 
 class Familiarity(BaseModel):
-    """What training slices look like."""
+    """Hold what training slices look like, and how far from them others may be."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 

@@ -196,12 +196,12 @@ class Model:
 
     @property
     def flipped_views(self) -> bool:
-        """Whether its study averaged over flipped views."""
+        """Say whether its study averaged over flipped views."""
         return bool(self.description.training.study.get("flipped_views", False))
 
     @property
     def crops_to_lungs(self) -> bool:
-        """Whether its study cut slices to the box around the lungs."""
+        """Say whether its study cut slices to the box around the lungs."""
         return self.description.training.study.get("data", {}).get("crop") == "lungs"
 
     def card(self) -> str:

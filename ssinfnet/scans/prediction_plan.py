@@ -73,6 +73,7 @@ def plan(
     made_plan = Plan(records=records_in(written))
     reserved = {place.name.casefold() for place in places}
     used: set[str] = set()
+    taken = {name.casefold() for name in made_plan.records}
     for place in progress.track(places, "hashing scans"):
         try:
             by = made(place, predictor, asked)
@@ -82,9 +83,9 @@ def plan(
             made_plan.unreadable.append(Excluded(place.name, "", reason))
             continue
         name = _known_name(place, by["inputs"], made_plan.records, used)
-        taken = {one.casefold() for one in (*made_plan.records, *used)}
         name = name or _free_name(place, taken, reserved)
         used.add(name)
+        taken.add(name.casefold())
         record = _current(written.folder, made_plan.records.get(name), by)
         made_plan.jobs.append(Job(replace(place, name=name), by, record))
     _refuse_others(written, made_plan.jobs, predictor, asked)
