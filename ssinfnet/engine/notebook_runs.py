@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from ssinfnet.engine import warm_start
 from ssinfnet.storage import artifacts, strict_yaml
 from ssinfnet.work import parent_watch, progress
 
@@ -169,7 +170,7 @@ def store_checks(notebook: Path, runs: Path) -> None:
         nbformat.write(source, temporary)
 
 
-def _without_unused_imports() -> None:
+def without_unused_imports() -> None:
     """Let papermill do without two packages that it would import and never use here.
 
     A grammar of URIs, compiled on import, and Hadoop's file system: more than half of the time
@@ -257,8 +258,8 @@ def _indent(source: str) -> str:
     return "\n".join(f"    {line}" for line in source.splitlines())
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one notebook from the command line; return the exit status."""
+def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the options of a command line, this process's if None."""
     parser = argparse.ArgumentParser(
         prog="python -m ssinfnet.engine.notebook_runs", description=__doc__
     )
@@ -285,13 +286,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="say here what the cells say, without a log"
     )
-    options = parser.parse_args(arguments)
-    if options.parent is not None:
-        parent_watch.start(options.parent)
-    _without_unused_imports()
-    if options.store_checks:
-        store_checks(options.notebook, options.output)
-        return 0
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run one notebook, say how it went and return the exit status."""
     os.environ[progress.BATCH_VARIABLE] = "1"
     for name, value in KEEP_MEMORY.items():
         os.environ.setdefault(name, value)
@@ -308,6 +307,23 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         log.info(_done(options.output, parameters, began, options.progress, time.time()))
     return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one notebook from the command line; return the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = options_of(arguments)
+    if options.parent is not None:
+        parent_watch.start(options.parent)
+    if options.store_checks:
+        without_unused_imports()
+        store_checks(options.notebook, options.output)
+        return 0
+    status = warm_start.ask(arguments)
+    if status is not None:
+        return status
+    without_unused_imports()
+    return run(options)
 
 
 if __name__ == "__main__":
