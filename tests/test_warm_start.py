@@ -109,7 +109,11 @@ def test_a_forked_notebook_shows_what_one_that_starts_by_itself_shows(server, no
 
 
 def test_a_forked_notebook_has_imported_already(server, notebook, tmp_path):
-    book = notebook("import sys\nprint('torch' in sys.modules, 'papermill' in sys.modules)")
+    # Nor is any module missing that papermill's own process does without.
+    book = notebook(
+        "import sys\nprint('torch' in sys.modules, 'papermill' in sys.modules)\n"
+        "assert None not in sys.modules.values()"
+    )
     environment = {warm_start.SERVER_VARIABLE: str(server[0])}
     assert runs(book, tmp_path / "warm.ipynb", **environment).returncode == 0
     assert shown(tmp_path / "warm.ipynb")[0][1] == "True True\n"

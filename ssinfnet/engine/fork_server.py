@@ -122,7 +122,6 @@ def main(address: str, listener: int, parent: int) -> int:
     server = os.getpid()
     try:
         with socket.socket(fileno=listener) as requests:
-            notebook_runs.without_unused_imports()
             for name in IMPORTED:
                 importlib.import_module(name)
             logging.getLogger().handlers.clear()  # semopy's, through which all would be said twice
