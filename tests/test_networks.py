@@ -155,6 +155,15 @@ def test_stage_2_networks_have_the_published_sizes():
     assert parameters(networks.build_multi("fcn8s", True)) == 18_643_779 + 3 * 64 * 9
 
 
+def test_a_random_fcn8s_passes_slices_on():
+    """Thirteen ReLU layers without norms: by torch's own start 1e-7 of the signal comes through."""
+    torch.manual_seed(1)
+    network = networks.build_multi("fcn8s", False, 0.25)
+    slices = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert 0.1 < network.features(slices).std() / slices.std() < 10
+
+
 @pytest.mark.parametrize(("network", "prior"), [("unet", True), ("unet", False), ("fcn8s", True)])
 def test_stage_2_networks_map_slices_to_three_classes(network, prior):
     built = networks.build_multi(network, prior, width=0.125)

@@ -52,6 +52,10 @@ class FCN8s(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(after) for after in c[1:])
         self.head = nn.Conv2d(c[-1], out_channels, 1)
         self.tells_classes = out_channels > 1
+        for layer in self.features:  # VGG's random start (D-183), which load_imagenet replaces
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> UNetOutput:
         """Map (batch, in_channels, size, size) to logits of that size."""
