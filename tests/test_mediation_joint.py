@@ -39,6 +39,31 @@ def test_few_mediators_are_tested_by_one_regression():
     assert outside[:4].all()
 
 
+@pytest.mark.parametrize("p", [12, 120])
+def test_units_of_mediators_change_no_test(p):
+    table, names = cohort(0, p=p)
+    found, scaled = (joint_mediators(own, "x", "y", names).set_index("mediator")
+                     for own in (table, table.assign(m0=1e10 * table["m0"])))  # fmt: skip
+    for column in ("p_alpha", "p_beta", "q"):
+        np.testing.assert_allclose(scaled[column], found[column], rtol=1e-6, atol=1e-12)
+    assert scaled.loc["m0", "beta"] == pytest.approx(1e-10 * found.loc["m0", "beta"], rel=1e-6)
+
+
+def test_a_mediator_that_follows_from_others_gets_no_effect_of_theirs():
+    table, names = cohort(0, p=12)
+    table["total"] = table["m4"] + table["m8"]  # varies with x more than m8, acts on y by it alone
+    table["exposure_again"] = 3 - 2 * table["x"]
+    found = joint_mediators(table, "x", "y", [*names, "total", "exposure_again"])
+    found = found.set_index("mediator")
+    reason = "follows from the exposure and the other mediators"
+    followers = found.index[found["reason"] == reason]
+    assert set(followers) == {"m8", "exposure_again"}
+    kept = [name for name in found.index if name not in followers]
+    fit = sm.OLS(table["y"], sm.add_constant(table[["x", *kept]])).fit()
+    np.testing.assert_allclose(found.loc[kept, "beta"], fit.params[kept], rtol=1e-7)
+    np.testing.assert_allclose(found.loc[kept, "p_beta"], fit.pvalues[kept], rtol=1e-6)
+
+
 def test_those_that_mediate_are_found_among_more_than_patients_allow():
     wrong, power = [], []
     for seed in range(12):

@@ -24,7 +24,13 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from ssinfnet.mediation.collinearity import adjustment, collinear_reason, left_by, unexplained
+from ssinfnet.mediation.collinearity import (
+    COLLINEAR,
+    adjustment,
+    collinear_reason,
+    left_by,
+    unexplained,
+)
 from ssinfnet.mediation.frames import analysis_frame
 
 __all__ = ["composite_q", "joint_mediators"]
@@ -76,7 +82,8 @@ def joint_mediators(
         the outcome beside exposure and all other kept mediators) with _se and p_alpha, p_beta;
         indirect, low and high (95 %, product of normal slopes; MacKinnon et al. 2007); q, the
         smallest false discovery rate at which it is found; mediates, whether q is at most `fdr`;
-        n, patients; and reason, where it was not tested.
+        n, patients; and reason, where it was not tested. Of mediators that follow from each other,
+        such as a total and its parts, the one that varies least with the exposure is not tested.
 
     Raises
     ------
@@ -112,10 +119,15 @@ def joint_mediators(
     rows.loc[others, "same_as"] = names[first[others]]
     rows.loc[others, "reason"] = "stands for the same as " + rows.loc[others, "same_as"]
     candidates = np.flatnonzero((first == np.arange(len(names))) & rows["p_alpha"].notna())
-    kept, threshold = _kept(rows["p_alpha"].to_numpy(), candidates, len(values))
-    rows.loc[np.setdiff1d(candidates, kept), "reason"] = "varies less with the exposure than others"
+    first_kept, threshold = _kept(rows["p_alpha"].to_numpy(), candidates, len(values))
+    rest = np.setdiff1d(candidates, first_kept)
+    rows.loc[rest, "reason"] = "varies less with the exposure than others"
+    order = first_kept[np.argsort(rows["p_alpha"].to_numpy()[first_kept], kind="stable")]
+    own_part = _independent(np.column_stack([rest_x, m[:, order]]))[1:]
+    rows.loc[order[~own_part], "reason"] = "follows from the exposure and the other mediators"
+    kept = np.sort(order[own_part])
     rows.loc[kept, "kept"] = True
-    beta = _beside_each_other(rest_x, rest_y, m, kept, np.setdiff1d(candidates, kept), free)
+    beta = _beside_each_other(rest_x, rest_y, m, kept, rest, free)
     rows.loc[kept, ["beta", "beta_se", "p_beta"]] = beta
     conditional = np.minimum(rows.loc[kept, "p_alpha"] / threshold, 1.0)
     rows.loc[kept, "q"] = composite_q(conditional, rows.loc[kept, "p_beta"])
@@ -180,7 +192,9 @@ def _beside_each_other(
         room -= len(near)
         if room > 0 and len(far):
             design = np.column_stack([design, m[:, far[_controls(design, y, m[:, far], room)]]])
-    inverse = np.linalg.pinv(design, rcond=1e-8)
+    design = design[:, _independent(design)]  # the exposure and kept mediators come first, and stay
+    scale = np.linalg.norm(design, axis=0)  # of unequal units the smallest would be lost
+    inverse = np.linalg.pinv(design / scale) / scale[:, None]
     slopes = inverse @ y
     df = free + 2 - design.shape[1]
     residual = y - design @ slopes
@@ -188,6 +202,12 @@ def _beside_each_other(
     own = slice(1, 1 + len(kept))
     p = 2 * student.sf(np.abs(slopes[own] / se[own]), df)
     return np.column_stack([slopes[own], se[own], p])
+
+
+def _independent(design: Array) -> NDArray[np.bool_]:
+    """Return which columns do not follow from those before them."""
+    remaining = np.abs(np.diag(np.linalg.qr(design, mode="r")))
+    return remaining > np.sqrt(COLLINEAR) * np.linalg.norm(design, axis=0)
 
 
 def _neighbours(x: Array, kept: Array, rest: Array, most: int) -> NDArray[np.intp]:
