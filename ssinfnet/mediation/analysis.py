@@ -236,7 +236,7 @@ def _further(
                                         covariates=shared)  # fmt: skip
     found["r"] = correlations(own.values, list(found["chosen"]["mediator"]), shared)
     kept = found["chosen"].loc[found["chosen"]["kept"], "mediator"].tolist()
-    found["paths"] = _paths(own, passing, kept, shared, options)
+    found["paths"] = _paths(own, passing, kept, options)
     pairs = list(passing[["exposure", "mediator"]].head(MOST_PAIRS).itertuples(index=False))
     found["natural"] = pd.concat([_natural(own, x, m, interaction) for x, m in pairs],
                                  ignore_index=True)  # fmt: skip
@@ -272,17 +272,22 @@ def _joint(own: _Table, options: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
 
 
 def _paths(
-    own: _Table, passing: pd.DataFrame, kept: list[str], shared: list[str],
-    options: Mapping[str, Any],
-) -> PathFit | None:  # fmt: skip
-    """Fit the path model of the mediators that pass, the strongest first."""
+    own: _Table, passing: pd.DataFrame, kept: list[str], options: Mapping[str, Any]
+) -> PathFit | None:
+    """Fit the path model of the mediators that pass, the strongest first.
+
+    Exposures beside which a pair was analysed, and that carry no effect, are covariates: without
+    the other levels of a category its contrast would be against all of them.
+    """
     paths: dict[str, tuple[str, ...]] = {}
     for row in passing[passing["mediator"].isin(kept)].itertuples():
         if row.mediator in paths or len(paths) < MOST_PATHS:
             paths[row.mediator] = (*paths.get(row.mediator, ()), row.exposure)
+    carried = dict.fromkeys(x for exposures in paths.values() for x in exposures)
+    beside = dict.fromkeys(z for x in carried for z in own.beside[x] if z not in carried)
     try:
         return fit_paths(
-            own.values, own.outcome, paths, shared, seed=options.get("seed", 2021),
+            own.values, own.outcome, paths, list(beside), seed=options.get("seed", 2021),
             draws=min(options.get("draws", 1000), 1000),
             missing="fiml" if options.get("imputations") else "complete",
         )  # fmt: skip
