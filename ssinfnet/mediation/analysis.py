@@ -99,6 +99,7 @@ class _Table:
     outcome: str
     mediators: list[str]
     beside: dict[str, list[str]]  # exposure or contrast → covariates
+    siblings: dict[str, list[str]]  # exposure or contrast → the other contrasts of its category
     reasons: dict[str, str] = field(default_factory=dict)
 
     def of_each(self, name: str, analysis: Any) -> pd.DataFrame:
@@ -202,7 +203,7 @@ def _typed(
     adjusted = options.get("adjust_exposures", False)
     beside = {x: [*covariates, *([z for z in siblings if z != x] if adjusted else others)]
               for x, others in siblings.items()}  # fmt: skip
-    return _Table(values, outcome, list(mediators), beside)
+    return _Table(values, outcome, list(mediators), beside, siblings)
 
 
 def _nothing(own: _Table, names: Sequence[str], reason: str) -> dict[str, Any]:
@@ -300,7 +301,8 @@ def _natural(own: _Table, exposure: str, mediator: str, interaction: bool) -> pd
     """Return natural effects of a pair by the delta method, E-values beside risk ratios."""
     try:
         found = natural_effects(own.values, exposure, own.outcome, mediator, own.beside[exposure],
-                                interaction=interaction, draws=0)  # fmt: skip
+                                interaction=interaction, draws=0,
+                                held=dict.fromkeys(own.siblings[exposure], 0.0))  # fmt: skip
     except ValueError as error:
         found = pd.DataFrame([{"reason": str(error)}])
     else:

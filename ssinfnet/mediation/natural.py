@@ -7,7 +7,7 @@ logistic or probit (one slope for all grades), linear or a count.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -56,6 +56,7 @@ def natural_effects(
     mediator_model: MediatorModel | None = None,
     contrast: tuple[float, float] | None = None,
     interaction: bool = False,
+    held: Mapping[str, float] | None = None,
     draws: int = 1000,
     seed: int = 2021,
 ) -> pd.DataFrame:
@@ -80,6 +81,9 @@ def natural_effects(
         deviation above.
     interaction : bool
         Whether the mediator's slope in the outcome depends on the exposure.
+    held : mapping of str to float, optional
+        Covariate, text by its 0/1 columns → value that it has for everybody while effects are
+        averaged. The other contrasts of a category are held at 0, as nobody has two levels (D-178).
     draws, seed : int
         Of the bootstrap over patients; 0 draws none.
 
@@ -96,7 +100,8 @@ def natural_effects(
     Raises
     ------
     ValueError
-        If link or model do not fit the values, and as `frames.analysis_frame` raises.
+        If link or model do not fit the values, `held` names no covariate, and as
+        `frames.analysis_frame` raises.
     """
     for name, given, known in (
         ("link", link, LINKS),
@@ -106,6 +111,9 @@ def natural_effects(
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")
     frame = analysis_frame(table, [exposure], outcome, [mediator], covariates,
                            as_coded=[exposure] if contrast is not None else ())  # fmt: skip
+    held = held or {}
+    if unknown := [name for name in held if name not in frame.covariates]:
+        raise ValueError(f"held names {unknown[:5]}, which are none of {list(frame.covariates)}")
     values = frame.values.dropna()
     link = link or ("linear" if kind_of(values[outcome]) == "continuous" else "logit")
     binary = kind_of(values[mediator]) == "binary"
@@ -119,9 +127,11 @@ def natural_effects(
     low, high = ((x - centre[exposure]) / spread[exposure] for x in (low, high))
     m = scaled if mediator_model == "normal" else values
     y = scaled if link == "linear" else values
+    at = np.array([(held.get(name, np.nan) - centre[name]) / spread[name]
+                   for name in frame.covariates])  # fmt: skip
     data = NaturalData(scaled[exposure].to_numpy(), m[mediator].to_numpy(), y[outcome].to_numpy(),
                        scaled[list(frame.covariates)].to_numpy(), interaction, link,
-                       mediator_model)  # fmt: skip
+                       mediator_model, at)  # fmt: skip
     unit = float(spread[outcome]) if link == "linear" else 1.0
     result = _without_numbers(data, len(values))
     adjusted = adjustment(values, frame.covariates)

@@ -46,6 +46,8 @@ class NaturalData:
         Of `LINKS`, of the outcome.
     mediator : str
         Of `MEDIATORS`.
+    held : float, or ndarray of float of shape (q,)
+        Values at which covariates are held while effects are averaged; NaN for each patient's own.
     """
 
     x: Array
@@ -55,6 +57,7 @@ class NaturalData:
     interaction: bool
     link: Link
     mediator: MediatorModel = "normal"
+    held: Array | float = np.nan
 
     def drawn(self, rows: NDArray[np.intp]) -> NaturalData:
         """Return the data of some patients, each as often as named."""
@@ -83,7 +86,8 @@ def without_collinear(
         columns["their product"] = data.x * data.m
     if reason := collinear_reason(basis, columns):
         raise NotFittedError(reason)
-    return replace(data, covariates=data.covariates[:, kept[1:]])
+    held = np.broadcast_to(data.held, len(kept) - 1)[kept[1:]]
+    return replace(data, covariates=data.covariates[:, kept[1:]], held=held)
 
 
 def fit_models(data: NaturalData) -> tuple[Array, Array]:
@@ -164,14 +168,15 @@ def expected_outcomes(theta: Array, data: NaturalData, x: float, mediators_x: fl
     -------
     ndarray of float, shape (grades,)
     """
-    q = data.covariates.shape[1]
+    covariates = np.where(np.isnan(data.held), data.covariates, data.held)
+    q = covariates.shape[1]
     to_mediator, spread, outcome = theta[: q + 2], theta[q + 2], theta[q + 3 :]
-    mean = to_mediator[0] + to_mediator[1] * mediators_x + data.covariates @ to_mediator[2:]
+    mean = to_mediator[0] + to_mediator[1] * mediators_x + covariates @ to_mediator[2:]
     slope = outcome[1] + (outcome[2 + q] * x if data.interaction else 0.0)
     first = 2 + q + data.interaction
     thresholds = np.cumsum(np.concatenate([outcome[first : first + 1],
                                            np.exp(outcome[first + 1 :])]))  # fmt: skip
-    without = (outcome[0] * x + data.covariates @ outcome[2 : 2 + q])[:, None] - thresholds
+    without = (outcome[0] * x + covariates @ outcome[2 : 2 + q])[:, None] - thresholds
     if data.mediator == "normal" and data.link == "probit":
         centre = without + (slope * mean)[:, None]
         return norm.cdf(centre / np.hypot(1, slope * spread)).mean(axis=0)
