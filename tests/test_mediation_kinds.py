@@ -46,6 +46,48 @@ def test_a_regression_without_a_maximum_is_said(kinds):
             fit_regression(model, y.astype(float), x)
 
 
+@pytest.mark.parametrize("model", ["logistic", "poisson"])
+def test_a_group_without_any_event_has_no_finite_slope(kinds, model):
+    """The likelihood rises without end; fits stopped at a log ratio of 33, error a million."""
+    exposed = (kinds["x"] > 0).astype(float)
+    y = kinds["y_binary" if model == "logistic" else "y_count"] * exposed
+    table = kinds.assign(exposed=exposed, y=y)
+    found = closed_form_effects(table, "exposed", "y", "m", ["c"], outcome_model=model,
+                                interaction=False)  # fmt: skip
+    assert found[["estimate", "p"]].isna().all(axis=None)
+    assert found["reason"].str.contains("separated").all()
+    rare = table.assign(y=y.where(table.index != table.index[exposed == 0][0], 1.0))
+    found = closed_form_effects(rare, "exposed", "y", "m", ["c"], outcome_model=model,
+                                interaction=False)  # fmt: skip
+    family = sm.families.Binomial() if model == "logistic" else sm.families.Poisson()
+    fit = sm.GLM(rare["y"], sm.add_constant(rare[["exposed", "m", "c"]]), family=family).fit()
+    direct = found.set_index("effect").loc["controlled_direct"]
+    assert direct["estimate"] == pytest.approx(fit.params["exposed"], rel=1e-6)
+    assert direct["se"] == pytest.approx(fit.bse["exposed"], rel=1e-5)
+
+
+@pytest.mark.parametrize("model", ["cox", "exponential", "weibull"])
+def test_a_survival_model_without_any_event_says_so(kinds, model):
+    table = kinds.assign(none=0.0)
+    found = closed_form_effects(table, "x", "time", "m", outcome_model=model, event="none")
+    assert found["estimate"].isna().all()
+    assert set(found["reason"]) == {f"the {model} model has no event among {len(kinds)} patients"}
+
+
+@pytest.mark.parametrize("model", ["linear", "logistic"])
+def test_an_outcome_that_is_the_same_for_all_with_the_mediator_has_no_effects(kinds, model):
+    table = kinds.assign(m=kinds["m"].where(kinds["y_binary"] == 0))
+    found = closed_form_effects(table, "x", "y_binary", "m", outcome_model=model)
+    assert found["estimate"].isna().all()
+    assert found["reason"].str.contains("does not vary among").all()
+
+
+def test_controls_that_are_all_unexposed_have_no_model_of_the_mediator(kinds):
+    table = kinds.assign(exposed=(kinds["x"] > 0) * kinds["y_binary"])
+    found = closed_form_effects(table, "exposed", "y_binary", "m", case_control=True)
+    assert found["reason"].str.contains("a regressor of the linear model does not vary").all()
+
+
 # The SAS macro of Valeri & VanderWeele, on the primary biliary cirrhosis data of R's survival; its
 # regressions are R's, which tests/reference/statistics.R keeps without any patient's data.
 
@@ -155,6 +197,12 @@ def test_parts_add_up_on_the_logarithmic_scale(kinds):
 def test_models_that_do_not_fit_the_values_are_refused(kinds, options, words):
     with pytest.raises(ValueError, match=words):
         closed_form_effects(kinds, "x", "y", "m", **options)
+
+
+def test_events_as_text_are_refused(kinds):
+    table = kinds.assign(event=np.where(kinds["event"] == 1, "dead", "alive"))
+    with pytest.raises(ValueError, match="'event' must be 0 and 1 for this model"):
+        closed_form_effects(table, "x", "time", "m", event="event")
 
 
 def test_collinear_covariates_are_named_and_nothing_follows_is_said(kinds):

@@ -246,7 +246,7 @@ def _check(
               outcome: outcome_model in ("logistic", "loglinear") or case_control}  # fmt: skip
     binary |= {} if event is None else {event: True}
     for name, needed in binary.items():
-        if needed and not set(values[name]) <= {0.0, 1.0}:
+        if needed and not (name in values and set(values[name]) <= {0.0, 1.0}):  # text is not
             raise ValueError(f"{name!r} must be 0 and 1 for this model; got others")
     counts = outcome_model in ("poisson", "negative_binomial")
     if counts and ((values[outcome] < 0).any() or (values[outcome] % 1 != 0).any()):

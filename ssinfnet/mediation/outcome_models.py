@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import statsmodels.api as sm
 from numpy.typing import NDArray
+from scipy.linalg import eigvalsh
 from statsmodels.duration.hazard_regression import PHReg
+
+from ssinfnet.mediation.collinearity import centred
 
 __all__ = [
     "MEDIATOR_MODELS", "OUTCOME_MODELS", "SURVIVAL", "NotFittedError", "Regression",
@@ -24,6 +27,7 @@ OUTCOME_MODELS = ("linear", "logistic", "loglinear", "poisson", "negative_binomi
 SURVIVAL = ("cox", "exponential", "weibull")
 ROUNDS, FLAT = 100, 1e-9  # of Newton's method; largest slope of the likelihood a patient
 SMALLEST_STEP = 1e-6  # share of Newton's own
+SEPARATED = 1e-8  # mean weight of the patients who tell a slope, below which its fit runs away
 
 
 class NotFittedError(RuntimeError):
@@ -70,8 +74,19 @@ def fit_regression(
     Raises
     ------
     NotFittedError
-        If the likelihood has no finite maximum or it was not reached.
+        If the likelihood has no finite maximum or it was not reached, response or a regressor do
+        not vary, or no event was seen.
     """
+    if not (model in SURVIVAL or centred(response).any()):
+        raise NotFittedError(
+            f"the {model} model's response does not vary among {len(response)} patients"
+        )
+    if not centred(regressors).any(axis=0).all():
+        raise NotFittedError(
+            f"a regressor of the {model} model does not vary among {len(response)} patients"
+        )
+    if event is not None and not event.any():
+        raise NotFittedError(f"the {model} model has no event among {len(response)} patients")
     # What is fitted does not depend on units, but whether a fit converges does
     centre, spread = regressors.mean(axis=0), regressors.std(axis=0)
     scaled = np.column_stack([np.ones(len(response)), (regressors - centre) / spread])
@@ -96,9 +111,14 @@ def _linear(y: Array, design: Array, event: Array) -> Regression:
 
 def _generalised(family: Callable[[], sm.families.Family]) -> Callable[..., Regression]:
     def fit(y: Array, design: Array, event: Array) -> Regression:
-        found = sm.GLM(y, design, family=family()).fit(maxiter=200, tol=1e-12)
-        if not found.converged or np.abs(found.params).max() > 1e3:
+        model = sm.GLM(y, design, family=family())
+        found = model.fit(maxiter=200, tol=1e-12)
+        if not found.converged:
             raise ValueError("it did not converge")
+        # Where all have it, or none has, a fit ends as the likelihood stops rising, at any slope
+        flattest = eigvalsh(-model.hessian(found.params), design.T @ design)[0]
+        if flattest < SEPARATED:
+            raise ValueError("patients with and without it are separated")
         return Regression(found.params, found.cov_params(), 0.0, int(found.df_resid))
 
     return fit
