@@ -57,3 +57,19 @@ def test_natural_effects_of_a_contrast_are_of_patients_with_one_level(table):
 def test_a_held_value_must_be_of_a_covariate(table):
     with pytest.raises(ValueError, match="held names"):
         mediation.natural_effects(table, "m", "severe", "y", held={"z": 0.0}, draws=0)
+
+
+@pytest.mark.parametrize("coded", [[1, 2, 3, -99], ["I", "II", "III", "-99"]])
+def test_a_code_of_missing_values_is_no_level(table, coded):
+    unknown = table.index[::10]
+    stage = table["stage"].map(dict(zip(["I", "II", "III"], coded, strict=False)))
+    stage[unknown] = coded[3]
+    found = mediation.mediate(table.assign(stage=stage), ["stage"], "y", ["m"], draws=0,
+                              reference={"stage": str(coded[0])})  # fmt: skip
+    expected = mediation.mediate(table.drop(index=unknown), ["stage"], "y", ["m"], draws=0,
+                                 reference={"stage": "I"})  # fmt: skip
+    np.testing.assert_allclose(found.table["indirect"], expected.table["indirect"], rtol=1e-9)
+    assert set(found.left_out["patient"]) == set(unknown)
+    named = mediation.mediate(table.assign(stage=stage), ["stage"], "y", ["m"], draws=0,
+                              reference={"stage": str(coded[0])}, missing=[])  # fmt: skip
+    assert f"stage: -99 against {coded[0]}" in set(named.table["exposure"])

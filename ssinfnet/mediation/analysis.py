@@ -192,7 +192,8 @@ def _typed(
 ) -> _Table:  # fmt: skip
     """Return the table that `effects.mediate` analyses, and what each exposure stands beside."""
     kinds = options.get("kinds") or {}
-    whole, siblings = with_contrasts(table, exposures, kinds, options.get("reference") or {})
+    whole, siblings = with_contrasts(table, exposures, kinds, options.get("reference") or {},
+                                     options.get("missing"))  # fmt: skip
     kinds = {
         name: kind for name, kind in kinds.items() if name in siblings or name not in exposures
     }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-__all__ = ["KINDS", "TYPED", "columns_text", "typed_columns"]
+__all__ = ["KINDS", "MISSING_CODES", "TYPED", "columns_text", "typed_columns", "without_codes"]
 
 TYPED = "typed"  # attribute of a table that `typed_columns` returned
 KINDS = ("continuous", "count", "ordinal", "binary", "category", "date", "id")
@@ -65,7 +65,7 @@ def typed_columns(
         raise ValueError(f"kinds names columns {unused[:5]} that have no role; name used ones")
     typed, rows = {}, []
     for name, role in roles.items():
-        column, notes = _without_codes(table[name], missing)
+        column, notes = without_codes(table[name], missing)
         kind = kinds.get(name) or _looks(column)
         if role == "covariate" and name not in kinds and _numbers_places(name, column, kind):
             kind = "category"
@@ -108,20 +108,17 @@ def columns_text(taken: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _numeric(column: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(column.dtype)
-
-
-def _countable(column: pd.Series) -> bool:
-    """Return whether a column holds finite numbers alone; others are refused when analysed."""
-    return (_numeric(column) and not pd.api.types.is_bool_dtype(column.dtype)
-            and not np.isinf(column.dropna().to_numpy(dtype=np.float64)).any())  # fmt: skip
-
-
-def _without_codes(
+def without_codes(
     column: pd.Series, missing: Sequence[float] | None
 ) -> tuple[pd.Series, list[str]]:
-    """Return a column without codes of missing values, and what was found."""
+    """Return a column without codes of missing values, and what was found.
+
+    Parameters
+    ----------
+    column : Series
+    missing : sequence of float or None
+        See `typed_columns`.
+    """
     if not _countable(column):
         return column, []
     codes = MISSING_CODES if missing is None else tuple(missing)
@@ -139,6 +136,16 @@ def _without_codes(
     notes += [f"{code:g} of {number} patients lies far from the rest; if it means missing, say so"
               for code, number in suspect.value_counts().items()]  # fmt: skip
     return column, notes
+
+
+def _numeric(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column.dtype)
+
+
+def _countable(column: pd.Series) -> bool:
+    """Return whether a column holds finite numbers alone; others are refused when analysed."""
+    return (_numeric(column) and not pd.api.types.is_bool_dtype(column.dtype)
+            and not np.isinf(column.dropna().to_numpy(dtype=np.float64)).any())  # fmt: skip
 
 
 def _looks(column: pd.Series) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from ssinfnet.mediation.columns import MISSING_CODES, without_codes
+
 __all__ = ["with_contrasts"]
 
 MOST_LEVELS = 20  # of an exposure; more are hardly categories
@@ -16,6 +18,7 @@ def with_contrasts(
     exposures: Sequence[str],
     kinds: Mapping[str, str],
     reference: Mapping[str, str],
+    missing: Sequence[float] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """Replace exposures that are categories by a 0/1 column a level but the one compared with.
 
@@ -29,6 +32,8 @@ def with_contrasts(
     reference : mapping of str to str
         Exposure → the level, as text, that the others are compared with; by default the most
         frequent, of two equally frequent ones the first in order.
+    missing : sequence of float, optional
+        Numbers that mean a missing value, see `columns.typed_columns`; they are no level.
 
     Returns
     -------
@@ -50,7 +55,10 @@ def with_contrasts(
         if not _is_category(table, name, kinds, reference):
             beside[name] = []
             continue
-        text = table[name].map(_written, na_action="ignore")
+        text = without_codes(table[name], missing)[0].map(_written, na_action="ignore")
+        if not pd.api.types.is_numeric_dtype(table[name].dtype):
+            codes = MISSING_CODES if missing is None else missing
+            text = text.mask(text.isin([_written(float(code)) for code in codes]))
         counted = text.value_counts().sort_index().sort_values(ascending=False, kind="stable")
         if not 2 <= len(counted) <= MOST_LEVELS:
             raise ValueError(f"exposure {name!r} has {len(counted)} levels; 2 to {MOST_LEVELS} "

@@ -142,7 +142,7 @@ def mediate(
     _check_patients(patients, design)
     if design:  # whose rows are found again by their number
         table = table.set_axis(pd.RangeIndex(len(table)))
-    table, siblings = with_contrasts(table, exposures, kinds or {}, reference or {})
+    table, siblings = with_contrasts(table, exposures, kinds or {}, reference or {}, missing)
     named = {x: kind for x, kind in (kinds or {}).items() if x in siblings or x not in exposures}
     exposures = list(siblings)
     roles = (dict.fromkeys(exposures, "exposure") | {outcome: "outcome"}
