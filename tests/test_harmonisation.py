@@ -159,3 +159,23 @@ def test_a_study_shows_its_hospitals_effects_before_and_after():
     one_site = harmonised(VALUES, patients.assign(hospital="a"), HarmonisationConfig())
     assert one_site.values is VALUES
     assert one_site.effects.empty
+
+
+def test_sites_and_covariates_may_stand_in_another_order():
+    turned = VALUES.index[::-1]
+    ours = cleaned(VALUES, SITE[turned], KEPT.loc[turned])
+    pd.testing.assert_frame_equal(ours, cleaned(VALUES, SITE, KEPT))
+    pd.testing.assert_frame_equal(site_effects(VALUES, SITE[turned], KEPT.loc[turned]),
+                                  site_effects(VALUES, SITE, KEPT))  # fmt: skip
+    with pytest.raises(ValueError, match="site must have each patient"):
+        fit_combat(VALUES, SITE.iloc[1:])
+    with pytest.raises(ValueError, match="covariates must have each patient"):
+        fit_combat(VALUES, SITE, KEPT.iloc[1:])
+
+
+@pytest.mark.parametrize("kind", ["int64", "float64"])
+def test_sites_may_be_numbers(kind):
+    numbers = pd.Series(pd.factorize(SITE, sort=True)[0], SITE.index)
+    fitted = fit_combat(VALUES, numbers, KEPT)
+    ours = fitted.apply(VALUES, numbers.astype(kind), KEPT)
+    pd.testing.assert_frame_equal(ours, cleaned(VALUES, SITE, KEPT))

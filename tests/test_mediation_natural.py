@@ -197,6 +197,19 @@ def test_an_analysis_is_repeated_without_each_hospital(clinic):
         "all": "", "without Union": "", "without Liyuan": ""}  # fmt: skip
 
 
+def test_groups_in_another_order_leave_out_the_same_patients(clinic):
+    expected = leave_one_group_out(clinic, clinic["hospital"])
+    turned = clinic["hospital"].astype("string").iloc[::-1]
+    for name, table in leave_one_group_out(clinic, turned).items():
+        pd.testing.assert_frame_equal(table, expected[name])
+    unknown = turned.mask(turned.index == clinic.index[0])
+    assert all(
+        clinic.index[0] in own.index for own in leave_one_group_out(clinic, unknown).values()
+    )
+    with pytest.raises(ValueError, match="each patient of the table once"):
+        leave_one_group_out(clinic, turned.iloc[1:])
+
+
 # Selection
 
 

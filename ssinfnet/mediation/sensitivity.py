@@ -149,9 +149,18 @@ def leave_one_group_out(table: pd.DataFrame, groups: pd.Series) -> dict[str, pd.
     ----------
     table : DataFrame
     groups : Series
-        Group of each patient, of the same index; who has none always stays in.
+        Group of each patient, by the table's index in any order; who has none always stays in.
+
+    Raises
+    ------
+    ValueError
+        If a patient of the table is not in `groups`.
     """
-    without = {f"without {group}": table[(groups != group).to_numpy()]
+    if not groups.index.equals(table.index):
+        if not groups.index.is_unique or not table.index.isin(groups.index).all():
+            raise ValueError("groups must have each patient of the table once, by its index")
+        groups = groups.reindex(table.index)
+    without = {f"without {group}": table[~groups.isin([group]).to_numpy()]
                for group in groups.dropna().unique()}  # fmt: skip
     return {"all": table, **without}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from ssinfnet.study.config import HarmonisationConfig
 __all__ = ["ComBat", "Harmonised", "fit_combat", "harmonised", "site_effects"]
 
 Floats = NDArray[np.float64]
+Table = TypeVar("Table", pd.Series, pd.DataFrame)
 FEWEST = 2  # patients of a site, from which a variance is estimated
 SETTLED, ROUNDS = 1e-10, 1000  # relative change at which the iteration ends, and its bound
 
@@ -62,9 +63,10 @@ class ComBat:
         Raises
         ------
         ValueError
-            If a site was not in the fit, or a covariate is missing.
+            If a site was not in the fit, a covariate is missing, or patients have none of either.
         """
         names = list(self.level.columns[2:])
+        site = _names_of_sites(site, values.index)
         if unseen := sorted(set(site.dropna()) - set(self.shift.index)):
             raise ValueError(
                 f"sites {unseen} were not fitted; those fitted: {list(self.shift.index)}"
@@ -109,13 +111,14 @@ def fit_combat(
     Raises
     ------
     ValueError
-        If there are fewer than two sites, one with fewer than two patients, or covariates from
-        which the site follows.
+        If there are fewer than two sites, one with fewer than two patients, covariates from which
+        the site follows, or patients who are not in site or covariates.
     """
     names = [] if covariates is None else list(covariates.columns)
+    site = _names_of_sites(site, values.index)
     x = _covariates(covariates, names, values.index)
     known = site.notna() & x.notna().all(axis=1)
-    site, x = site[known].astype(str), x[known].to_numpy()
+    site, x = site[known], x[known].to_numpy()
     sites = sorted(site.unique())
     sizes = site.value_counts()
     if len(sites) < 2 or sizes.min() < FEWEST:
@@ -148,7 +151,25 @@ def _covariates(
     given = pd.DataFrame(index=index) if covariates is None else covariates
     if missing := [name for name in names if name not in given]:
         raise ValueError(f"covariates {missing} of the fit are not given")
-    return given[list(names)].astype("float64")
+    return _in_order(given[list(names)], index, "covariates").astype("float64")
+
+
+def _names_of_sites(site: pd.Series, index: pd.Index) -> pd.Series:
+    """Return sites as text, whole numbers without a point, in the patients' order."""
+
+    def text(own: object) -> str:
+        return str(int(own)) if isinstance(own, float) and own.is_integer() else str(own)
+
+    return _in_order(site.map(text, na_action="ignore"), index, "site")
+
+
+def _in_order(given: Table, index: pd.Index, name: str) -> Table:
+    """Return what is given of patients in their order; ValueError where some are not in it."""
+    if given.index.equals(index):
+        return given
+    if not given.index.is_unique or not index.isin(given.index).all():
+        raise ValueError(f"{name} must have each patient of the phenotypes once, by their index")
+    return given.reindex(index)
 
 
 def _unfit(y: Floats, design: Floats, sites: int) -> str:
@@ -234,9 +255,9 @@ def site_effects(
         largest standard deviation of a site over the smallest. NaN where they are not defined.
     """
     names = [] if covariates is None else list(covariates.columns)
-    x = _covariates(covariates, names, values.index)
+    site, x = _names_of_sites(site, values.index), _covariates(covariates, names, values.index)
     known = site.notna() & x.notna().all(axis=1)
-    of_site = pd.get_dummies(site[known].astype(str), dtype=float).to_numpy()
+    of_site = pd.get_dummies(site[known], dtype=float).to_numpy()
     ones, given = np.ones((int(known.sum()), 1)), x[known].to_numpy()
     rows = {}
     for name, column in values[known].items():
