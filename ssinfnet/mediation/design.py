@@ -12,11 +12,18 @@ from numpy.typing import NDArray
 from ssinfnet.mediation.collinearity import COLLINEAR, independent_columns, left_by
 from ssinfnet.mediation.frames import number_frame
 from ssinfnet.mediation.regressions import Slopes
-from ssinfnet.mediation.resampling import drawn_weights, left_out_weights
+from ssinfnet.mediation.resampling import (
+    FEWEST_DRAWS,
+    RESOLVING,
+    drawn_weights,
+    left_out_weights,
+)
 
-__all__ = ["Design", "clustered_slopes", "sampling_design"]
+__all__ = ["FEWEST_CLUSTERS", "Design", "clustered_slopes", "notes_of", "sampling_design"]
 
 Array = NDArray[np.float64]
+
+FEWEST_CLUSTERS, FEW_CLUSTERS = 8, 30  # of which draws, and errors, are to be had (D-180)
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,40 @@ def sampling_design(table: pd.DataFrame, cluster: str | None, weights: str | Non
         if (counted <= 0).any():
             raise ValueError(f"weights {weights!r} must be above 0; got {counted.min():g}")
     return Design(codes, counted)
+
+
+def notes_of(
+    design: Design | None, cluster: str | None, weights: str | None, imputations: int, draws: float
+) -> tuple[str, ...]:
+    """Return what is told of imputed tables, clusters, weights and too few draws.
+
+    Parameters
+    ----------
+    design : Design, optional
+    cluster, weights : str, optional
+    imputations : int
+    draws : float
+        The most usable ones of any pair; NaN where none were asked for.
+    """
+    notes = [f"pooled over {imputations} imputed tables (D-132)"] if imputations else []
+    few_clusters = False
+    if cluster is not None and design is not None:
+        notes.append(f"errors and draws by the {design.number} clusters of {cluster}")
+        few_clusters = design.number < FEWEST_CLUSTERS
+        if design.number < FEW_CLUSTERS:
+            notes.append(f"errors by fewer than {FEW_CLUSTERS} clusters tend to be too small")
+        if few_clusters:
+            notes.append("p and intervals of indirect effects are missing: they take draws of at "
+                         f"least {FEWEST_CLUSTERS} clusters")  # fmt: skip
+    if weights is not None:
+        notes.append(f"weighted by {weights}")
+    if draws < FEWEST_DRAWS and not few_clusters:
+        notes.append("p and intervals of indirect effects are missing: they take at least "
+                     f"{FEWEST_DRAWS} usable draws, got {draws:.0f}")  # fmt: skip
+    elif draws < RESOLVING and not few_clusters:
+        notes.append(f"{draws:.0f} draws leave p and intervals of indirect effects to a normal "
+                     f"tail; take {RESOLVING} or more")  # fmt: skip
+    return tuple(notes)
 
 
 def clustered_slopes(

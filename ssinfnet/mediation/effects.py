@@ -22,7 +22,13 @@ from ssinfnet.mediation.collinearity import (
 from ssinfnet.mediation.columns import TYPED, typed_columns
 from ssinfnet.mediation.contrasts import with_contrasts
 from ssinfnet.mediation.decided import Drawing, decided, same_columns
-from ssinfnet.mediation.design import Design, clustered_slopes, sampling_design
+from ssinfnet.mediation.design import (
+    FEWEST_CLUSTERS,
+    Design,
+    clustered_slopes,
+    notes_of,
+    sampling_design,
+)
 from ssinfnet.mediation.frames import (
     AnalysisFrame,
     analysis_frame,
@@ -101,7 +107,8 @@ def mediate(
     adjustment : {"fdr_bh", "holm"}
         Of p values within each exposure (D-17). Mediators that are the same up to scale count once.
     draws : int
-        Bootstrap draws of patients for the interval of the indirect effect.
+        Bootstrap draws of patients for p and interval of the indirect effect, which are missing of
+        fewer than 20 usable draws (D-179), and of fewer than 8 clusters (D-180).
     interval : {"percentile", "bca"}
         BCa intervals leave out 0 for too many null mediators of small tables (D-91).
     seed : int
@@ -175,7 +182,7 @@ def mediate(
     return Mediation(
         decided(found, drawings, adjustment, alpha), outcome, kind, beside,
         adjust_exposures and len(exposures) > 1, adjustment, left_out, taken,
-        _notes(imputations, cluster, weights, design),
+        notes_of(design, cluster, weights, imputations, found["draws"].max() if draws else np.nan),
     )  # fmt: skip
 
 
@@ -202,16 +209,6 @@ def _check_patients(patients: pd.Index, design: Design | None) -> None:
             f"patients {twice[:5]} occur more than once; keep one row a patient, or name as "
             "cluster what their rows share"
         )
-
-
-def _notes(
-    imputations: int, cluster: str | None, weights: str | None, design: Design | None
-) -> tuple[str, ...]:
-    """Return what is told of imputations, clusters and weights."""
-    notes = [f"pooled over {imputations} imputed tables (D-132)"] if imputations else []
-    if cluster is not None and design is not None:
-        notes.append(f"errors and draws by the {design.number} clusters of {cluster}")
-    return (*notes, *([f"weighted by {weights}"] if weights is not None else []))
 
 
 def _exposure_groups(
@@ -386,7 +383,7 @@ def _drawn(
         found = weighted_indirect_effects(all_weights, others, x, m, y)
         return found.reshape(-1, x.shape[1] * m.shape[1])
 
-    if not plan.draws:
+    if not plan.draws or (design and design.number < FEWEST_CLUSTERS):
         return DrawnEffects.of(np.empty((0, x.shape[1] * m.shape[1])))
     if design:
         drawing, left_out = design.drawn(plan.draws, plan.seed), design.left_out()

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 __all__ = [
+    "FEWEST_DRAWS",
+    "RESOLVING",
     "DrawnEffects",
     "bca_interval",
     "drawn_weights",
@@ -20,6 +22,8 @@ __all__ = [
 Array = NDArray[np.float64]
 
 CHUNK = 500  # draws held at a time
+FEWEST_DRAWS = 20  # usable ones, of which an interval or a p is shown (D-179)
+RESOLVING = 200  # draws whose outermost five lie beyond a 95 % interval
 OUTERMOST = 5  # draws at either end, beyond which quantiles follow a normal tail
 
 
@@ -68,7 +72,7 @@ def percentile_interval(drawn: Array, level: float = 0.95) -> tuple[Array, Array
     Parameters
     ----------
     drawn : ndarray of float, shape (draws, k)
-        Draws that are NaN do not count.
+        Draws that are NaN do not count; of fewer than `FEWEST_DRAWS` the bounds are NaN.
     level : float
     """
     return DrawnEffects.of(drawn).interval(level)
@@ -95,7 +99,8 @@ class DrawnEffects:
     """Draws of some effects: their intervals at any level, and the test that agrees with all.
 
     The interval at level 1 - c leaves out 0 exactly where p is below c (D-93). Quantiles beyond the
-    five outermost draws are those of a normal tail with the draws' standard deviation.
+    five outermost draws are those of a normal tail with the draws' standard deviation. Of less than
+    `FEWEST_DRAWS` usable draws both are NaN.
 
     Attributes
     ----------
@@ -134,7 +139,7 @@ class DrawnEffects:
     def interval(self, level: float | Array = 0.95) -> tuple[Array, Array]:
         """Return lower and upper bounds at one level, or at a level of each effect's own."""
         tails = (1 - np.asarray(level)) / 2, (1 + np.asarray(level)) / 2
-        low, high = (self._quantile(self._corrected_level(tail)) for tail in tails)
+        low, high = (self._enough(self._quantile(self._corrected_level(tail))) for tail in tails)
         return low, high
 
     def p(self) -> Array:
@@ -143,7 +148,11 @@ class DrawnEffects:
             shifted = norm.ppf(self._share_below_zero()) - self.bias
             scale = np.maximum(1 + self.acceleration * shifted, 0)
             tail = norm.cdf(shifted / scale - self.bias)
-        return 2 * np.minimum(tail, 1 - tail)
+        return self._enough(2 * np.minimum(tail, 1 - tail))
+
+    def _enough(self, values: Array) -> Array:
+        """Return numbers, NaN where too few draws are usable."""
+        return np.where(self.draws >= FEWEST_DRAWS, values, np.nan)
 
     def _corrected_level(self, tail: float | Array) -> Array:
         shifted = self.bias + norm.ppf(tail)

@@ -27,7 +27,7 @@ from ssinfnet.mediation.path_fit import (
     with_own_names,
 )
 from ssinfnet.mediation.path_syntax import Paths, formula_names
-from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
+from ssinfnet.mediation.resampling import FEWEST_DRAWS, drawn_weights, percentile_interval
 from ssinfnet.mediation.sandwich import robust_covariance
 
 __all__ = ["NotConvergedError", "PathFit", "fit_paths"]
@@ -250,8 +250,9 @@ def _implied(fitted: Model, names: list[str]) -> pd.DataFrame:
 
 
 def _deviations(drawn: pd.DataFrame) -> pd.Series:
-    """Return the standard deviation of each column over the draws that are usable."""
-    return drawn.replace([np.inf, -np.inf], np.nan).std()
+    """Return the standard deviation of each column over the usable draws; NaN of too few."""
+    usable = drawn.replace([np.inf, -np.inf], np.nan)
+    return usable.std().where(usable.count() >= FEWEST_DRAWS)
 
 
 def _drawn_slopes(
