@@ -15,6 +15,7 @@ __all__ = ["agrema", "methods_text"]
 
 ITEMS = Path(__file__).with_name("checklist") / "agrema.csv"
 NAMED = 8  # columns that a sentence names
+OUTCOMES = {"binary": "logistic", "ordinal": "proportional-odds"}  # natural effects' model of it
 ADJUSTED = {"fdr_bh": "by Benjamini and Hochberg", "holm": "by Holm"}
 
 
@@ -56,13 +57,13 @@ def _design(analysis: mediation.MediationAnalysis) -> str:
 
 def _single(analysis: mediation.MediationAnalysis) -> str:
     asked, effects = analysis.asked, analysis.effects
-    draws, interval = asked.get("draws", 5000), asked.get("interval", "percentile")
-    adjusted = ADJUSTED[effects.adjustment]
+    interval, adjusted = asked.get("interval", "percentile"), ADJUSTED[effects.adjustment]
     rows = "clusters" if asked.get("cluster") else "patients"
     drawn = (
-        f"{interval} intervals and p values of indirect effects came from {draws:,} bootstrap "
-        f"draws of {rows} (seed {asked.get('seed', 2021)}; beyond the five outermost draws of "
-        "either end a normal tail was assumed)" if draws else "no bootstrap was drawn"
+        f"{interval} intervals and p values of indirect effects came from "
+        f"{effects.table['draws'].max():,.0f} bootstrap draws of {rows} (seed "
+        f"{asked.get('seed', 2021)}; beyond the five outermost draws of either end a normal tail "
+        "was assumed)" if _bootstrapped(analysis) else "no interval of it was drawn by a bootstrap"
     )  # fmt: skip
     text = (
         "For each pair of exposure and mediator we fitted three linear regressions: outcome on "
@@ -73,11 +74,22 @@ def _single(analysis: mediation.MediationAnalysis) -> str:
         "significant, and the direct effect smaller than the total one) or by the joint test of a "
         "and b."
     )
+    return " ".join([text, *_dependence(analysis)])
+
+
+def _bootstrapped(analysis: mediation.MediationAnalysis) -> bool:
+    return bool(analysis.effects.table["p_indirect"].notna().any())
+
+
+def _dependence(analysis: mediation.MediationAnalysis) -> list[str]:
+    """Return sentences on clusters and weights."""
+    asked, text = analysis.asked, []
     if asked.get("cluster"):
-        text += (f" Errors were robust to the clusters of {asked['cluster']} (Liang and Zeger, "
-                 "with the small-sample factor HC1) and the bootstrap drew clusters.")  # fmt: skip
+        drew = " and the bootstrap drew clusters" * _bootstrapped(analysis)
+        text.append(f"Errors were robust to the clusters of {asked['cluster']} (Liang and Zeger, "
+                    f"with the small-sample factor HC1){drew}.")  # fmt: skip
     if asked.get("weights"):
-        text += f" Rows were weighted by {asked['weights']}, with robust errors."
+        text.append(f"Rows were weighted by {asked['weights']}, with robust errors.")
     return text
 
 
@@ -87,23 +99,44 @@ def _missing(analysis: mediation.MediationAnalysis) -> str:
         return "No value was missing."
     imputations = analysis.asked.get("imputations", 0)
     share = f"{lacking:,} of {analysis.asked['rows']:,} rows lacked a value"
+    whole = {
+        "joint analysis": _estimated(analysis.joint, "q"),
+        "mediating directions": _estimated(analysis.directions, "indirect"),
+        "natural effects": _estimated(analysis.natural, "estimate"),
+        "sensitivity": _estimated(analysis.rho, "rho"),
+        "corrected effects": _estimated(analysis.corrected, "indirect_corrected"),
+    }
+    made = [name for name, is_made in whole.items() if is_made]
     if imputations:
-        return (
+        text = (
             f"{share}. Exposures, mediators and covariates were multiply imputed ({imputations} "
             "tables, chained Bayesian linear regressions given all variables, the outcome "
             "included); rows without the outcome were left out of the analyses. Estimates and "
-            "errors were pooled by Rubin's rules with the degrees of freedom of Barnard and "
-            "Rubin, and indirect effects' intervals are those of the bootstrap draws of all "
-            "tables together."
-            + " The path model was fitted by full-information maximum likelihood."
-            * (analysis.paths is not None)
+            "errors were pooled by Rubin's rules with the degrees of freedom of Barnard and Rubin."
         )
-    return f"{share}; each pair was analysed among those with all variables of its regressions."
+        if _bootstrapped(analysis):
+            text += (" Indirect effects' intervals are those of the bootstrap draws of all tables "
+                     "together.")  # fmt: skip
+        if analysis.paths is not None:
+            text += " The path model was fitted by full-information maximum likelihood."
+        if made:
+            text += f" Not of imputed tables, but of rows with all their values: {_names(made)}."
+        return text
+    alike = [name for name in made[:2] if name in ("joint analysis", "mediating directions")]
+    more = f"; {' and '.join(alike)} among those with all mediators" if alike else ""
+    return (
+        f"{share}; each pair was analysed among those with all variables of its regressions{more}."
+    )
+
+
+def _estimated(found: pd.DataFrame, column: str) -> bool:
+    """Say whether a part of an analysis has any number; refused ones have rows of reasons."""
+    return bool(column in found and found[column].notna().any())
 
 
 def _several(analysis: mediation.MediationAnalysis) -> str:
     text = ""
-    if len(analysis.joint):
+    if _estimated(analysis.joint, "q"):
         text += (
             "All mediators were then analysed jointly: those correlated by more than 0.95 stood "
             "for each other, the n / log n that varied most with the exposure were tested beside "
@@ -111,7 +144,7 @@ def _several(analysis: mediation.MediationAnalysis) -> str:
             "rest, and the false discovery rate of the composite null hypothesis was estimated "
             "from the shares of null slopes (level 10 %). "
         )
-    if len(analysis.directions):
+    if _estimated(analysis.directions, "indirect"):
         text += ("Principal components of the mediators (80 % of their variance beside exposure "
                  "and covariates) were tested as mediating directions. ")  # fmt: skip
     if analysis.paths is not None:
@@ -120,23 +153,37 @@ def _several(analysis: mediation.MediationAnalysis) -> str:
             "six entered a path model with correlated residuals, fitted by maximum likelihood "
             "with Huber-White errors. "
         )
-    if len(analysis.corrected):
+    if _estimated(analysis.corrected, "indirect_corrected"):
         text += ("Effects were corrected for measurement error by the mediators' reliabilities "
                  "(method of moments). ")  # fmt: skip
     return text.strip()
 
 
 def _natural(analysis: mediation.MediationAnalysis) -> str:
-    if not len(analysis.natural):
-        return ""
-    product = "with" if analysis.asked["interaction"] else "without"
-    return (
-        "Natural direct and indirect effects were computed by their definition (Pearl 2001) from "
-        f"models of mediator and outcome of their own kind, {product} an exposure-mediator "
-        "product, and their intervals by the delta method. We report the correlation of the "
-        "errors at which each indirect effect would vanish (Imai et al. 2010) and E-values of "
-        "indirect risk ratios (VanderWeele and Ding 2017)."
-    )
+    text = []
+    if pairs := _natural_pairs(analysis):
+        product = "with" if analysis.asked["interaction"] else "without"
+        outcome = OUTCOMES.get(analysis.effects.kind, "linear")
+        text.append(
+            f"Natural direct and indirect effects of {pairs} {_plural(pairs, 'pair')} were "
+            f"computed by their definition (Pearl 2001) from a {outcome} model of the outcome and "
+            f"a linear one, logistic where it is 0 and 1, of the mediator, {product} an "
+            "exposure-mediator product, and their intervals by the delta method."
+        )
+    if _estimated(analysis.rho, "rho"):
+        text.append("We report the correlation of the errors at which an indirect effect would "
+                    "vanish (Imai et al. 2010).")  # fmt: skip
+    if _estimated(analysis.natural, "e_value"):
+        text.append("E-values are of indirect risk ratios (VanderWeele and Ding 2017).")
+    return " ".join(text)
+
+
+def _natural_pairs(analysis: mediation.MediationAnalysis) -> int:
+    """Count the pairs of exposure and mediator that have natural effects."""
+    if not _estimated(analysis.natural, "estimate"):
+        return 0
+    known = analysis.natural[analysis.natural["estimate"].notna()]
+    return len(known[["exposure", "mediator"]].drop_duplicates())
 
 
 def _software() -> str:
@@ -168,35 +215,53 @@ def agrema(analysis: mediation.MediationAnalysis) -> pd.DataFrame:
 
 def _estimates(analysis: mediation.MediationAnalysis) -> str:
     tested = int(analysis.effects.table["indirect"].notna().sum())
-    found = analysis.effects.table
-    passing = int((found["mediator_by_criterion"] | found["mediator_by_joint_test"]).sum())
+    passing = int(_passing(analysis).sum())
     return f"{passing} of {tested} pairs pass; “Single mediators” lists all with intervals"
 
 
 def _sensitivity_found(analysis: mediation.MediationAnalysis) -> str:
-    if not len(analysis.rho):
-        return "none: " + analysis.reasons.get("rho", "")
+    if not _estimated(analysis.rho, "rho"):
+        return f"none: {analysis.reasons.get('rho') or 'see the reasons of “Sensitivity”'}"
     smallest = analysis.rho["rho"].abs().min()
     return f"errors correlated by {smallest:.2f} would make the least robust indirect effect vanish"
 
 
 def _flow(analysis: mediation.MediationAnalysis) -> str:
-    left_out = analysis.effects.left_out
-    return f"{analysis.asked['rows']:,} rows; {len(left_out):,} left out, listed with reasons"
+    left_out = analysis.effects.left_out["patient"].nunique()
+    return (f"{analysis.asked['rows']:,} rows; {left_out:,} {_plural(left_out, 'patient')} left "
+            "out, listed with reasons")  # fmt: skip
+
+
+def _effects_of_interest(analysis: mediation.MediationAnalysis) -> str:
+    natural, passing = _natural_pairs(analysis), int(_passing(analysis).sum())
+    more = f"; natural effects of {natural} of the {passing} that pass" if natural else ""
+    return f"total, direct and indirect effects of each pair{more}"
+
+
+def _passing(analysis: mediation.MediationAnalysis) -> pd.Series:
+    """Say which pairs pass the criterion or the joint test."""
+    table = analysis.effects.table
+    return table["mediator_by_criterion"] | table["mediator_by_joint_test"]
+
+
+def _missing_clusters_tests(analysis: mediation.MediationAnalysis) -> str:
+    adjusted = ADJUSTED[analysis.effects.adjustment]
+    tests = f"P values were adjusted {adjusted} over the mediators of each exposure."
+    return " ".join([_missing(analysis), *_dependence(analysis), tests])
 
 
 FACTS: dict[str, Callable[[mediation.MediationAnalysis], str]] = {
     "objective": _design,
     "participants": _flow,
-    "effects": lambda _: "total, direct and indirect effects of each pair; natural effects of "
-                         "those that pass",
+    "effects": _effects_of_interest,
     "diagram": lambda found: "the path model" if found.paths is not None else "",
     "causal_assumptions": lambda _: mediation.ASSUMPTIONS,
     "measurements": lambda found: f"“What each column was taken for” lists kinds and values of "
                                   f"{len(found.effects.columns)} columns",
-    "reliability": lambda found: "given, and corrected for" if len(found.corrected) else "",
+    "reliability": lambda found: "given, and corrected for"
+                   if _estimated(found.corrected, "indirect_corrected") else "",
     "statistics": _single,
-    "missing": _missing,
+    "missing": _missing_clusters_tests,
     "sensitivity": _natural,
     "flow": _flow,
     "estimates": _estimates,
