@@ -197,6 +197,12 @@ def test_an_analysis_is_repeated_without_each_hospital(clinic):
         "all": "", "without Union": "", "without Liyuan": ""}  # fmt: skip
 
 
+def test_presence_as_text_is_refused(clinic):
+    table = clinic.assign(lesion=np.where(clinic["ggo_area"] > 0, "yes", "no"))
+    with pytest.raises(ValueError, match="'lesion' must be 0 or 1"):
+        two_part_effects(table, ["age"], "severity", "lesion", ["ggo_entropy"], draws=0)
+
+
 def test_groups_in_another_order_leave_out_the_same_patients(clinic):
     expected = leave_one_group_out(clinic, clinic["hospital"])
     turned = clinic["hospital"].astype("string").iloc[::-1]

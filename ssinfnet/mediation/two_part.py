@@ -84,8 +84,8 @@ def two_part_effects(
     """
     frame = analysis_frame(table, exposures, outcome, mediators, [*covariates, presence])
     values = frame.values
-    if not values[presence].isin([0, 1]).all():
-        raise ValueError(f"{presence!r} must be 0 or 1, got {values[presence].unique()[:5]}")
+    if presence not in values or not values[presence].isin([0, 1]).all():  # text has its levels
+        raise ValueError(f"{presence!r} must be 0 or 1, got {table[presence].unique()[:5]}")
     plain = tuple(name for name in frame.covariates if name != presence)
     roles = _Roles(tuple(exposures), outcome, presence, plain)
     rows = []
