@@ -81,3 +81,9 @@ def test_few_clusters_are_not_drawn(table, interval):
     enough = mediate(table, ["x"], "y", ["m"], cluster="ten", **given)
     assert enough.table[DRAWN].notna().all(axis=None)
     assert "at least 8" not in enough.text()
+
+
+def test_bca_intervals_are_refused_over_imputed_tables(table):
+    with pytest.raises(ValueError, match="bca.*imputed"):
+        mediate(table.assign(m=table["m"].mask(table.index < 9)), ["x"], "y", ["m"],
+                imputations=2, interval="bca")  # fmt: skip

@@ -137,12 +137,15 @@ def mediate(
     Raises
     ------
     ValueError
-        See `frames.analysis_frame`, `design.sampling_design` and `contrasts.with_contrasts`.
+        If bca intervals are asked of imputed tables; see also `frames.analysis_frame`,
+        `design.sampling_design` and `contrasts.with_contrasts`.
     """
     if adjustment not in ("fdr_bh", "holm"):
         raise ValueError(f"adjustment must be fdr_bh or holm, got {adjustment!r}")
     if interval not in ("bca", "percentile"):
         raise ValueError(f"interval must be bca or percentile, got {interval!r}")
+    if imputations and interval == "bca":
+        raise ValueError("bca intervals are of one table, not of imputed ones; take percentile")
     refuse_none(exposures=exposures, mediators=mediators)
     check_names(table, [*exposures, outcome, *covariates, *mediators])
     design, patients = sampling_design(table, cluster, weights), table.index
