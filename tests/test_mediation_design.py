@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from statsmodels.stats.weightstats import DescrStatsW
 
 from ssinfnet.mediation import mediate
 
@@ -132,3 +133,15 @@ def test_a_reference_that_is_no_level_is_refused(clinic):
         exposures = ["hospital"] if "gender" in reference else list(reference)
         with pytest.raises(ValueError, match=words):
             mediate(clinic, exposures, "severity", ["ggo_area"], reference=reference)
+
+
+def test_standardised_effects_are_of_the_population_that_weights_stand_for(scans):
+    weights = 1 + 9.0 * (scans["x"] > scans["x"].median())
+    found = analysed(scans.assign(weight=weights), weights="weight", draws=0)
+    x, m, y = (DescrStatsW(scans[name], weights).std for name in ("x", "m", "y"))
+    assert found["indirect_standardised"] == pytest.approx(found["indirect"] * x / y, rel=1e-9)
+    assert found["beta21_standardised"] == pytest.approx(found["beta21"] * x / m, rel=1e-9)
+    copied = scans.loc[scans.index.repeat(weights.astype(int))].reset_index(drop=True)
+    copies = analysed(copied, draws=0)
+    for name in ("direct_standardised", "total_standardised", "beta32_standardised"):
+        assert found[name] == pytest.approx(copies[name], rel=1e-9)

@@ -19,7 +19,14 @@ from ssinfnet.mediation.resampling import (
     left_out_weights,
 )
 
-__all__ = ["FEWEST_CLUSTERS", "Design", "clustered_slopes", "notes_of", "sampling_design"]
+__all__ = [
+    "FEWEST_CLUSTERS",
+    "Design",
+    "clustered_slopes",
+    "deviations",
+    "notes_of",
+    "sampling_design",
+]
 
 Array = NDArray[np.float64]
 
@@ -99,6 +106,25 @@ def sampling_design(table: pd.DataFrame, cluster: str | None, weights: str | Non
         if (counted <= 0).any():
             raise ValueError(f"weights {weights!r} must be above 0; got {counted.min():g}")
     return Design(codes, counted)
+
+
+def deviations(design: Design | None, values: Array) -> Array:
+    """Return the standard deviation of some columns, by the sampling weights where there are any.
+
+    Parameters
+    ----------
+    design : Design, optional
+        Of these rows.
+    values : ndarray of float, shape (n, k)
+
+    Returns
+    -------
+    ndarray of float, shape (k,)
+        With n - 1; of equal weights the usual one.
+    """
+    n = len(values)
+    share = np.full(n, 1 / n) if design is None else design.weights / design.weights.sum()
+    return np.sqrt(share @ np.square(values - share @ values) * n / (n - 1))
 
 
 def notes_of(

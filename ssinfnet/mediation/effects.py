@@ -26,6 +26,7 @@ from ssinfnet.mediation.design import (
     FEWEST_CLUSTERS,
     Design,
     clustered_slopes,
+    deviations,
     notes_of,
     sampling_design,
 )
@@ -367,12 +368,11 @@ def _effects(
         rows["p_sobel"] = 2 * norm.sf(np.abs(rows["indirect"] / rows["indirect_se"]))
     rows["p_joint"] = np.fmax(rows["p_beta21"], rows["p_beta32"])
     rows["residual_df"] = b.residual_df
-    unit = x.std(ddof=1) / y.std(ddof=1)
+    (of_x, of_y), spread = deviations(design, np.column_stack([x, y])), deviations(design, m)
     for effect in ("direct", "indirect", "total"):
-        rows[f"{effect}_standardised"] = rows[effect] * unit
-    spread = m.std(axis=0, ddof=1)
-    rows["beta21_standardised"] = a.estimate * x.std(ddof=1) / spread
-    rows["beta32_standardised"] = b.estimate * spread / y.std(ddof=1)
+        rows[f"{effect}_standardised"] = rows[effect] * of_x / of_y
+    rows["beta21_standardised"] = a.estimate * of_x / spread
+    rows["beta32_standardised"] = b.estimate * spread / of_y
     index = pd.MultiIndex.from_product([[exposure], names], names=["exposure", "mediator"])
     return pd.DataFrame(rows, index=index)
 
