@@ -183,6 +183,17 @@ def test_parts_add_up_on_the_logarithmic_scale(kinds):
             assert found["total"] == pytest.approx(found["total_direct"] + found["pure_indirect"])
 
 
+@pytest.mark.parametrize("model", ["linear", "logistic"])
+def test_units_change_no_error_of_a_closed_form(kinds, model):
+    outcome = OUTCOMES[model]
+    expected = closed_form_effects(kinds, "x", outcome, "m", ["c"], contrast=(0, 1))
+    for x, m in ((1e6, 1.0), (1.0, 1e4), (1.0, 1e-8)):
+        scaled = kinds.assign(x=x * kinds["x"], m=m * kinds["m"])
+        found = closed_form_effects(scaled, "x", outcome, "m", ["c"], contrast=(0, x))
+        for name in ("estimate", "se"):
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

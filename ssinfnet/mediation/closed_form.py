@@ -77,7 +77,12 @@ class ClosedForm:
         covariance[q, q] = 2 * variance**2 / self.to_mediator.residual_df
         covariance[q + 1 :, q + 1 :] = self.to_outcome.covariance
         estimate = self._effects(theta)
-        gradient = np.atleast_2d(approx_fprime(theta, self._effects, centered=True))
+        # In steps of each one's error, so that units of exposure and mediator change nothing
+        step = np.sqrt(np.diag(covariance))
+        step[step == 0] = 1.0
+        gradient = np.atleast_2d(approx_fprime(
+            np.zeros(len(theta)), lambda moved: self._effects(theta + step * moved), centered=True
+        )) / step  # fmt: skip
         se = np.sqrt(np.einsum("ei,ij,ej->e", gradient, covariance, gradient))
         reach = norm.ppf(0.975) * se
         found = pd.DataFrame(
