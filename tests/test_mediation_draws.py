@@ -76,6 +76,7 @@ def test_few_clusters_are_not_drawn(table, interval):
     assert found.table[DRAWN].isna().all(axis=None)
     assert found.table["draws"].item() == 0
     assert found.table["p_beta21"].notna().all()
+    assert found.notes[0] == "errors by the 2 clusters of two"
     assert "draws of at least 8 clusters" in found.text()
     assert "fewer than 30 clusters" in found.text()
     enough = mediate(table, ["x"], "y", ["m"], cluster="ten", **given)

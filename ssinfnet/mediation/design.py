@@ -143,8 +143,9 @@ def notes_of(
     notes = [f"pooled over {imputations} imputed tables (D-132)"] if imputations else []
     few_clusters = False
     if cluster is not None and design is not None:
-        notes.append(f"errors and draws by the {design.number} clusters of {cluster}")
         few_clusters = design.number < FEWEST_CLUSTERS
+        made = "errors" if few_clusters else "errors and draws"
+        notes.append(f"{made} by the {design.number} clusters of {cluster}")
         if design.number < FEW_CLUSTERS:
             notes.append(f"errors by fewer than {FEW_CLUSTERS} clusters tend to be too small")
         if few_clusters:
