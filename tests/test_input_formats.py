@@ -105,6 +105,21 @@ def test_voxels_are_read_packed_or_from_the_file_beside(tmp_path, form):
         assert not any("how its axes lie" in doubt for doubt in scan.doubts)
 
 
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.mhd"])
+def test_packed_voxels_with_a_wrong_byte_are_refused(tmp_path, name):
+    image = SimpleITK.GetImageFromArray(HU.astype(np.int16))
+    SimpleITK.WriteImage(image, tmp_path / name, useCompression=True)
+    read_volume(tmp_path / name)
+    packed = tmp_path / "a.zraw" if name == "a.mhd" else tmp_path / name
+    content = packed.read_bytes()
+    for place in (-1, -5, -30, -60):  # the checksum and the voxels before it
+        damaged = bytearray(content)
+        damaged[place] ^= 1
+        packed.write_bytes(damaged)
+        with pytest.raises(UnreadableFile, match="truncated or cannot be decoded"):
+            read_volume(tmp_path / name)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -10,6 +10,7 @@ import math
 import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssinfnet.storage.untrusted import DEFLATE, UnreadableFile, refuse_large_volume
+from ssinfnet.storage.untrusted import (
+    DEFLATE,
+    MOST_AFTER_VOXELS,
+    UnreadableFile,
+    refuse_large_volume,
+)
 
 __all__ = ["ItkImage", "data_file", "is_metaimage", "is_nrrd", "read_itk", "segment_names"]
 
@@ -40,6 +46,8 @@ IO = {"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}
 # NRRD's spaces that say where a patient's sides are; "3D-right-handed" does not
 ANATOMICAL = re.compile(r"(left|right)-(anterior|posterior)-(superior|inferior)|[LR][AP][SI]",
                         re.IGNORECASE)  # fmt: skip
+AS_FOUND = 47  # zlib's window for a stream that is zlib or gzip
+CHUNK = 2**16  # packed bytes at once
 PACKED = {"gzip", "gz", "true"}  # NRRD's encodings and MetaImage's CompressedData
 PLAIN = {"raw", "false", ""}
 
@@ -124,6 +132,7 @@ def read_itk(path: Path) -> ItkImage:
     try:
         header = _header(path)
         _refuse_short(path, header)
+        _refuse_damaged(path, header)
         image = _decoded(path, header)
     except UnreadableFile:
         raise
@@ -271,6 +280,25 @@ def _refuse_short(path: Path, header: _Header) -> None:
     if have * (DEFLATE if header.packed else 1) < need:
         raise UnreadableFile(
             f"{path} is truncated: its header names {need} bytes of voxels, there are {have}"
+        )
+
+
+def _refuse_damaged(path: Path, header: _Header) -> None:
+    """Refuse packed voxels whose checksum is wrong: ITK would fill what it cannot unpack."""
+    if not header.packed:
+        return
+    need, unpacked = math.prod(header.sizes) * header.item_bytes, 0
+    stream = zlib.decompressobj(wbits=AS_FOUND)
+    with (path.with_name(header.data) if header.data else path).open("rb") as file:
+        file.seek(0 if header.data else header.length)
+        while not stream.eof and unpacked <= need + MOST_AFTER_VOXELS:
+            if not (packed := file.read(CHUNK)):
+                break
+            unpacked += len(stream.decompress(packed))
+    if not stream.eof or unpacked < need:
+        raise UnreadableFile(
+            f"{path} is truncated or cannot be decoded: its header names {need} bytes of voxels, "
+            f"and {unpacked} were unpacked {'to' if stream.eof else 'without reaching'} the end"
         )
 
 
