@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import nibabel
 import numpy as np
@@ -16,8 +17,9 @@ from scan_files import HU, LPS, write_nifti, write_pictures, write_series
 from typer.testing import CliRunner
 
 from ssinfnet.cli import app
-from ssinfnet.scans import predicted_files
+from ssinfnet.scans import predicted_files, prediction_plan
 from ssinfnet.scans.predicted_files import predict_into
+from ssinfnet.storage.written_files import WrittenFiles
 
 pytestmark = pytest.mark.usefixtures("inputs_stay")
 
@@ -227,3 +229,46 @@ def test_what_a_killed_call_left_half_written_is_removed_by_the_next(tmp_path, p
         (tmp_path / "out" / name).mkdir(parents=True)
     predict_into(tmp_path / "out", [tmp_path / "a.nii"], predictor)
     assert {name: (tmp_path / "out" / name).exists() for name in names} == names
+
+
+@pytest.mark.parametrize("where", [(prediction_plan, "made"), (predicted_files, "_draw")])
+def test_two_calls_at_once_keep_their_scans_of_one_name(tmp_path, predictor, monkeypatch, where):
+    """While one call plans or writes, another one predicts a scan of the same name."""
+    paths = [write_nifti(tmp_path / name / "ct.nii", hu) for name, hu in (("a", HU), ("b", HU[1:]))]
+    inner, original = [], getattr(*where)
+
+    def interrupted(*arguments):
+        if not inner:
+            inner.append(None)
+            inner.append(predict_into(tmp_path / "out", paths[1:], predictor))
+        return original(*arguments)
+
+    monkeypatch.setattr(*where, interrupted)
+    done = predict_into(tmp_path / "out", paths[:1], predictor)
+    assert (done.status, inner[1].status) == (0, 0)
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index("scan")
+    assert table["slices"].to_dict() == {"ct": 3, "a_ct": 4}
+    for name, slices in table["slices"].items():
+        assert nibabel.load(tmp_path / "out" / f"{name}_lesion.nii.gz").shape[2] == slices
+    assert [row["scan"] for row in done.rows] == ["a_ct"]
+
+
+def test_files_of_two_processes_that_write_at_once_are_all_listed(tmp_path, monkeypatch):
+    save, others = WrittenFiles._save, []
+
+    def write(name):
+        with WrittenFiles.of(tmp_path).replacing() as staged:
+            (staged / name).write_text(name)
+
+    def interrupted(self):
+        if not others:
+            others.append(Thread(target=write, args=["b"]))
+            others[0].start()
+            others[0].join(timeout=1)  # it waits for its turn
+        save(self)
+
+    monkeypatch.setattr(WrittenFiles, "_save", interrupted)
+    write("a")
+    others[0].join()
+    assert WrittenFiles.of(tmp_path).hashes.keys() == {"a", "b"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "written_files.json"]

@@ -25,6 +25,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,15 @@ from ssinfnet.scans.prediction_plan import (
     MANIFEST,
     PHENOTYPES,
     PREDICTIONS,
+    NameTaken,
     files_of,
     made,
     picture_names,
     plan,
     record_name,
     records_in,
+    refuse_taken,
+    renamed,
     without_folders,
 )
 from ssinfnet.storage import artifacts
@@ -165,11 +169,19 @@ def _predict_places(
             if made(job.place, predictor, asked) != job.made:
                 raise ValueError("its files have changed since this call began; run it again")
             found = predictor(scan)
-            with written.replacing(files_of(written, job.place.name)) as staged:
-                record = _write_scan(staged, found, predictor, job.made, asked)
-                done.add(job.place.name, record)
-                _notice_others(folder, names, done)
-                write_tables(staged, done)  # each time, so that a killed run leaves what it has
+            while True:
+                try:
+                    with written.replacing(files_of(written, job.place.name)) as staged:
+                        record = _write_scan(staged, found, predictor, job.made, asked)
+                        written.hold()
+                        _notice_others(folder, names, done)
+                        refuse_taken(job, done.earlier)
+                        done.add(job.place.name, record)
+                        write_tables(staged, done)  # each time: a killed run leaves what it has
+                    break
+                except NameTaken:
+                    job = renamed(job, planned.jobs, done.earlier | done.records)
+                    found = _renamed(found, job.place.name)
         except FileExistsError:  # somebody else's file is in the way: nothing is to be replaced
             raise
         except Exception as error:  # one scan must not end the others, whatever is wrong with it
@@ -179,6 +191,7 @@ def _predict_places(
             reason = without_folders(reason, job.place)
             done.excluded.append(Excluded(job.place.name, "", reason))
     with written.replacing([PHENOTYPES]) as staged:
+        written.hold()
         _notice_others(folder, names, done)
         write_tables(staged, done)
         write_manifest(staged, done, predictor, asked)
@@ -192,6 +205,11 @@ def _notice_others(folder: Path, names: set[str], done: Written) -> None:
     others = records_in(WrittenFiles(folder, new))  # not those of a thousand scans at each
     done.earlier |= {name: record for name, record in others.items() if name not in done.records}
     done.earlier_refused = refused_before(folder, names, done.excluded)
+
+
+def _renamed(found: Prediction, name: str) -> Prediction:
+    left_out = tuple(one._replace(input=name) for one in found.scan.left_out)
+    return replace(found, scan=replace(found.scan, name=name, left_out=left_out))
 
 
 def _write_scan(

@@ -19,8 +19,9 @@ from ssinfnet.storage import artifacts
 from ssinfnet.storage.written_files import WrittenFiles
 from ssinfnet.work import progress
 
-__all__ = ["EXCLUDED", "MANIFEST", "PHENOTYPES", "PREDICTIONS", "Job", "Plan", "files_of", "made",
-           "picture_names", "plan", "record_name", "records_in", "without_folders"]  # fmt: skip
+__all__ = ["EXCLUDED", "MANIFEST", "PHENOTYPES", "PREDICTIONS", "Job", "NameTaken", "Plan",
+           "files_of", "made", "picture_names", "plan", "record_name", "records_in",
+           "refuse_taken", "renamed", "without_folders"]  # fmt: skip
 
 PREDICTIONS, PHENOTYPES = "predictions.csv", "phenotypes.csv"
 EXCLUDED, MANIFEST, RECORDS = "table_excluded.csv", "manifest.json", "records"
@@ -33,6 +34,10 @@ class Job(NamedTuple):
     place: Place  # under the name that its files get
     made: dict[str, Any]  # what is about to make its files
     record: dict[str, Any] | None  # of the files that are there, if they are current
+
+
+class NameTaken(Exception):
+    """Another call has given the name of a scan to another one since the plan was made."""
 
 
 @dataclass
@@ -90,6 +95,21 @@ def plan(
         made_plan.jobs.append(Job(replace(place, name=name), by, record))
     _refuse_others(written, made_plan.jobs, predictor, asked)
     return made_plan
+
+
+def refuse_taken(job: Job, records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `NameTaken` if another scan has the name of this one; `records` are of all scans."""
+    record = records.get(job.place.name)
+    if record and record["made"]["inputs"] != job.made["inputs"]:
+        raise NameTaken(job.place.name)
+
+
+def renamed(job: Job, jobs: Sequence[Job], records: Mapping[str, Any]) -> Job:
+    """Return a job whose scan has a name that is free in the folder and among a call's `jobs`."""
+    taken = {name.casefold() for name in records}
+    reserved = {one.place.name.casefold() for one in jobs}
+    name = _free_name(job.place, taken, reserved)
+    return job._replace(place=replace(job.place, name=name))
 
 
 def made(place: Place, predictor: Predictor, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,7 +185,8 @@ def _refuse_others(
         if job.record is None:
             names += _outputs(job.place, predictor, asked)
             names += files_of(written, job.place.name)
-    written.refuse_others(dict.fromkeys(names))
+    # Read anew: another call may have written while this one hashed its scans
+    WrittenFiles.of(written.folder).refuse_others(dict.fromkeys(names))
 
 
 def _outputs(place: Place, predictor: Predictor, asked: Mapping[str, Any]) -> Iterator[str]:

@@ -13,15 +13,18 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+
+from filelock import BaseFileLock, FileLock
 
 from ssinfnet.storage import artifacts, untrusted
 
 __all__ = ["RECORD", "WrittenFiles", "without_written"]
 
 RECORD = "written_files.json"
+LOCK = ".written.lock.partial"  # there while a process puts files in place
 SHOWN = 5  # names in an error
 
 
@@ -39,6 +42,10 @@ class WrittenFiles:
 
     folder: Path
     hashes: dict[str, list[str]]
+    _lock: BaseFileLock = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._lock = FileLock(self.folder / LOCK)
 
     @classmethod
     def of(cls, folder: Path) -> WrittenFiles:
@@ -113,6 +120,8 @@ class WrittenFiles:
     def replacing(self, obsolete: Iterable[str] = ()) -> Iterator[Path]:
         """Give an empty hidden folder; put its files in place and list them if the block succeeds.
 
+        One process at a time puts files in place, see `hold`.
+
         Parameters
         ----------
         obsolete : iterable of str
@@ -131,9 +140,25 @@ class WrittenFiles:
         staged = Path(tempfile.mkdtemp(prefix=ours, suffix=suffix, dir=self.folder))
         try:
             yield staged
+            self.hold()
             self._put_in_place(staged, obsolete)
         finally:
+            self._let_go()
             shutil.rmtree(staged, ignore_errors=True)
+
+    def hold(self) -> None:
+        """Let no other process put files into the folder until the block of `replacing` has ended.
+
+        What the block reads of the folder afterwards is so when its own files are put in place.
+        """
+        if not self._lock.is_locked:
+            self._lock.acquire()
+
+    def _let_go(self) -> None:
+        if self._lock.is_locked:
+            with suppress(OSError):  # Windows keeps files that are open
+                (self.folder / LOCK).unlink()
+            self._lock.release()
 
     def _put_in_place(self, staged: Path, obsolete: Iterable[str]) -> None:
         self.hashes = WrittenFiles.of(self.folder).hashes  # another process may have added to it
