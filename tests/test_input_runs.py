@@ -120,6 +120,18 @@ def test_the_exit_status_tells_an_unused_input_from_a_file_beside(packed, tmp_pa
     assert run(packed, tmp_path / "a", "-o", tmp_path / "out").exit_code == 1
 
 
+def test_a_scan_that_was_refused_under_another_name_is_refused_no_more(tmp_path, predictor):
+    first, out = write_nifti(tmp_path / "a" / "ct.nii"), tmp_path / "out"
+    predict_into(out, [first], predictor)
+    second = write_nifti(tmp_path / "b" / "ct.nii", HU / 1000)
+    predict_into(out, [second], predictor)
+    assert excluded(out)["input"].tolist() == ["b_ct"]
+    write_nifti(second, HU[1:])
+    done = predict_into(out, [second], predictor)
+    assert [row["scan"] for row in done.rows] == ["b_ct"]
+    assert excluded(out).empty
+
+
 def test_intensities_are_declared_on_the_command_line(packed, tmp_path):
     path = write_nifti(tmp_path / "a.nii", HU + 2000)
     out = tmp_path / "out"

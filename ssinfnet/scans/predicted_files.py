@@ -204,7 +204,7 @@ def _notice_others(folder: Path, names: set[str], done: Written) -> None:
     done.noticed |= new
     others = records_in(WrittenFiles(folder, new))  # not those of a thousand scans at each
     done.earlier |= {name: record for name, record in others.items() if name not in done.records}
-    done.earlier_refused = refused_before(folder, names, done.excluded)
+    done.earlier_refused = refused_before(folder, names | done.records.keys(), done.excluded)
 
 
 def _renamed(found: Prediction, name: str) -> Prediction:
