@@ -56,6 +56,21 @@ def test_pages_of_a_tiff_are_slices_in_their_order(tmp_path, kind, compression):
                                atol=1e-6)  # fmt: skip
 
 
+def test_masks_beside_their_slices_are_no_slices(tmp_path):
+    grey = ((LARGE + 1024) / 8).clip(0, 255).astype(np.uint8)
+    dark = np.random.default_rng(2).integers(0, 4, (48, 40)).astype(np.uint8)
+    for number, page in enumerate([*grey, dark]):
+        write(tmp_path / f"{number}.png", [page])
+    assert len(read(tmp_path)) == 5
+    for number in range(2):
+        write(
+            tmp_path / f"{number}_mask.png",
+            [(grey[number] > 15 + 25 * number).astype(np.uint8) * 255],
+        )
+    with pytest.raises(UnreadableFile, match=r"2 mask\(s\) among its slices, such as 0_mask\.png"):
+        read(tmp_path)
+
+
 def test_grey_of_eight_bits_is_grey_in_wider_numbers_too(tmp_path):
     grey = np.random.default_rng(3).integers(0, 256, (1, 40, 32)).astype(np.uint8)
     plain, wide = (read(write(tmp_path / name, grey.astype(kind)))

@@ -20,6 +20,7 @@ from ssinfnet.data.sources.files import UnreadableFile, read_numbers
 from ssinfnet.data.sources.intensities import (
     Declared,
     grey_doubt,
+    is_mask,
     labels_fault,
     units_doubt,
     units_fault,
@@ -218,6 +219,11 @@ def _pictured(place: Place, paths: Sequence[Path], declared: Declared) -> Scan:
             )
     slices, name = np.concatenate(decoded), readable_name(place.path)
     _refuse(name, labels_fault(slices))
+    masks = [path.name for path, pages in zip(paths, decoded, strict=True)
+             if any(map(is_mask, pages))]  # fmt: skip
+    if masks:
+        _refuse(name, f"it holds {len(masks)} mask(s) among its slices, such as {masks[0]}; put "
+                      "masks in a folder of their own")  # fmt: skip
     if slices.dtype != np.uint8:
         _refuse(name, "" if np.isfinite(slices).all() else "some numbers are not finite")
         _refuse(name, "" if declared else units_fault(slices))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Declared", "grey_doubt", "labels_fault", "units_doubt", "units_fault"]
+__all__ = ["Declared", "grey_doubt", "is_mask", "labels_fault", "units_doubt", "units_fault"]
 
 LOOKED_AT = 16  # slices; the extremes are those of all
 FEW_LEVELS = 8  # of a mask; a CT slice has hundreds
@@ -153,6 +153,15 @@ def labels_fault(slices: NDArray[Any]) -> str:
     if inner.any() and (even := float((left == right)[inner].mean())) > EVEN:
         return f"it holds {len(levels)} labels in areas ({even:.0%} of neighbours are equal), no CT"
     return ""
+
+
+def is_mask(page: NDArray[Any]) -> bool:
+    """Say whether a picture among slices is a mask: a few values, far apart.
+
+    A dark slice at an end of a chest has a few values too, close together.
+    """
+    levels = np.unique(page)
+    return 1 < len(levels) <= FEW_LEVELS and float(levels[-1]) - float(levels[0]) >= LEAST_BRIGHT
 
 
 def units_doubt(slices: NDArray[Any]) -> str:
