@@ -242,6 +242,16 @@ def test_what_the_forms_of_a_nifti_leave_open_is_said(tmp_path, codes, pixdim, k
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("turned", "said"), [([-1, -1, 1], True), ([1, 1, 1], False)])
+def test_forms_of_a_nifti_that_name_other_sides_of_a_patient_are_said(tmp_path, turned, said):
+    path = write_nifti(tmp_path / "a.nii")
+    image = nibabel.load(path)
+    image.set_qform(LPS @ np.diag([*turned, 1]), code=1)
+    image.set_sform(LPS, code=1)
+    nibabel.save(image, path)
+    assert ("axes run to LPS, its qform RAS" in read_volume(path).doubt) == said
+
+
 def test_an_nrrd_with_a_spacing_that_is_no_number_has_no_millilitres(tmp_path):
     head = b"NRRD0004\ntype: short\ndimension: 3\nsizes: 5 6 4\nspacings: 0.7 0.8 nan\n"
     voxels = HU.astype("<i2").tobytes()

@@ -187,8 +187,15 @@ def _nifti_doubt(header: Any) -> str:
         return UNCODED
     if not (header["qform_code"] and header["sform_code"]):
         return ""
-    forms = [header.get_sform()[:3, :3], header.get_qform()[:3, :3]]
-    ours, others = (np.linalg.norm(form, axis=0) for form in forms)
+    from nibabel import aff2axcodes
+
+    forms = [header.get_sform(), header.get_qform()]
+    first, second = ("".join(map(str, aff2axcodes(form))) for form in forms)
+    if first != second:
+        return (
+            f"its sform says that its axes run to {first}, its qform {second}; the sform was taken"
+        )
+    ours, others = (np.linalg.norm(form[:3, :3], axis=0) for form in forms)
     if np.allclose(ours, others, rtol=SAME_FORM):
         return ""
     first, second = (" × ".join(f"{size:.3g}" for size in own) for own in (ours, others))
