@@ -70,3 +70,18 @@ def test_a_folder_without_faults_says_so(folder):
     text = inspection.inspect(folder, "volumes").text()
     assert "left out: none" in text
     assert "look like one: none" in text
+
+
+def test_what_lies_beside_images_and_masks_is_listed(folder):
+    """A folder of masks with another name, or a volume in the wrong place, is not lost."""
+    (folder / "classes").rename(folder / "masks")
+    (folder / "images" / "b.nii.gz").rename(folder / "b.nii.gz")
+    left = inspection.inspect(folder, "volumes").listing.exclusions.set_index("file")["reason"]
+    assert sorted(left.index) == ["b.nii.gz", "images/c.nii.gz", "masks"]
+    for name in ("b.nii.gz", "masks"):
+        assert (
+            left[name] == "is not read: volumes lie in images, masks in classes, lesions or lungs"
+        )
+    (folder / "images" / "a.nii.gz").unlink()
+    with pytest.raises(ValueError, match=r"no usable slice of volumes \(b\.nii\.gz: is not read"):
+        inspection.inspect(folder, "volumes")

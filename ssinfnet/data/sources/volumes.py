@@ -49,6 +49,7 @@ from ssinfnet.data.sources.listing import (
 from ssinfnet.data.sources.mask_files import read_mask
 from ssinfnet.data.sources.tree import Found, look_through
 from ssinfnet.data.sources.volume_files import Volume, cached_volume, read_volume
+from ssinfnet.storage.written_files import without_written
 from ssinfnet.work import progress
 
 __all__ = ["holds_volumes", "list_slices", "list_volume", "read", "read_lungs", "recognises"]
@@ -57,6 +58,7 @@ NAME = "volumes"
 PARTS = ("classes", "lesions", "lungs")  # folders of masks
 LOBES = 5  # of both lungs
 MOST_BORDER = 0.5  # of the pixels at the edges of slices that lungs may reach, cut closely
+BESIDE = "is not read: volumes lie in images, masks in classes, lesions or lungs"
 NOTE = "Each volume counts as one patient."
 
 
@@ -93,6 +95,10 @@ def list_slices(folder: Path, mask_labels: Mapping[str, int] | None = None) -> L
     lister = Lister(NAME, folder, mask_labels or {})
     images = folder / "images"
     found = _volumes(lister, images if images.is_dir() else folder)
+    if images.is_dir():
+        for other in without_written(sorted(visible(folder))):
+            if other.name not in (images.name, *PARTS):
+                lister.exclude(other, BESIDE)
     classes, lesions, lungs = (_volumes(lister, folder / part) for part in PARTS)
     masks = lesions | classes  # the classes where both are there: they say more
     for name in sorted(lesions.keys() & classes.keys()):
