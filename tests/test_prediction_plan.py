@@ -79,6 +79,16 @@ def test_a_link_in_the_place_of_a_result_is_not_replaced(tmp_path, predictor, un
     assert (tmp_path / "ct_lesion.nii.gz").is_symlink()
 
 
+def test_a_folder_that_takes_no_files_is_refused_before_any_work(tmp_path, predictor, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Predictor, "__call__", lambda self, scan: asked.append(scan.name))
+    (tmp_path / "notes").write_text("mine")
+    path = write_nifti(tmp_path / "ct.nii.gz")
+    with pytest.raises(OSError, match=r"out takes no files \(Not a directory\); give another"):
+        predict_into(tmp_path / "notes" / "out", [path], predictor)
+    assert asked == []
+
+
 def test_masks_of_pictures_and_dicom_seg_of_others_are_not_replaced(tmp_path, predictor, unused):
     write_pictures(tmp_path / "d")
     (tmp_path / "d_classes").mkdir()

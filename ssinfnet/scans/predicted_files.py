@@ -126,6 +126,8 @@ def predict_into(
     FileExistsError
         If a file that is not ours, or was changed since, would be replaced or removed. No scan has
         been predicted then.
+    OSError
+        If the folder takes no files, likewise.
     ValueError
         If the folder's record of our files is none, or if `series` names none.
     """
@@ -154,6 +156,7 @@ def _predict_places(
     """Predict scans one by one, and note in `done` what was done."""
     written = WrittenFiles.of(folder)
     planned = plan(written, places, predictor, asked)
+    written.refuse_unwritable()
     done.excluded += planned.unreadable
     done.earlier, done.noticed = planned.records, dict(written.hashes)
     names = {place.name for place in places}

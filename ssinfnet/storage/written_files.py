@@ -108,6 +108,23 @@ class WrittenFiles:
                 "was done. Give another folder or file for the results (-o), or move these away"
             )
 
+    def refuse_unwritable(self) -> None:
+        """Refuse a folder that takes no files, before work is done for it; it is made if absent.
+
+        Raises
+        ------
+        OSError
+            If no file can be written into it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.folder).close()
+        except OSError as error:
+            raise OSError(
+                f"{self.folder} takes no files ({error.strerror}); give another folder for the "
+                "results (-o)"
+            ) from error
+
     def _is_free(self, name: str) -> bool:
         path = self.folder / name
         above = [self.folder.joinpath(*path.relative_to(self.folder).parts[:depth])
