@@ -53,7 +53,7 @@ class FCN8s(nn.Module):
         self.head = nn.Conv2d(c[-1], out_channels, 1)
         self.tells_classes = out_channels > 1
         for layer in self.features:  # VGG's random start (D-183), which load_imagenet replaces
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
 
