@@ -17,7 +17,7 @@ from ssinfnet.cli import app
 from ssinfnet.data.sources import dicom_seg
 from ssinfnet.data.sources.volume_files import read_volume
 from ssinfnet.patients import phenotypes
-from ssinfnet.scans import Place, model_packing, predicted_files, read_scan
+from ssinfnet.scans import Place, burden, model_packing, predicted_files, read_scan
 from ssinfnet.scans.predicted_files import predict_into
 from ssinfnet.scans.prediction import Prediction, Predictor
 from ssinfnet.storage import artifacts
@@ -182,10 +182,10 @@ def test_the_tables_have_a_row_a_scan_and_a_reason_for_the_rest(tmp_path, inputs
     table = pd.read_csv(tmp_path / "out" / predicted_files.PREDICTIONS)
     assert table["scan"].tolist() == ["a", "d"]
     assert table["slices"].tolist() == [4, 3]
-    voxels = np.asarray(nibabel.load(tmp_path / "out" / "a_classes.nii.gz").dataobj)
     probability = np.asarray(nibabel.load(tmp_path / "out" / "a_lesion.nii.gz").dataobj)
-    ggo = (voxels == 1) & (probability >= np.float16(predictor.threshold))
-    assert table["ggo_ml"][0] == pytest.approx(ggo.sum() * 0.7 * 0.8 * 2.5 / 1000)
+    lesion = probability >= np.float16(predictor.threshold)  # of a scan that shows no lungs
+    assert table["lesion_outside_ml"][0] == pytest.approx(lesion.sum() * 0.7 * 0.8 * 2.5 / 1000)
+    assert table["lesion_ml"].isna().all()
     excluded = pd.read_csv(tmp_path / "out" / predicted_files.EXCLUDED, keep_default_na=False)
     assert excluded["input"].tolist() == ["d", "bad"]
     assert excluded["file"].tolist() == ["readme.txt", ""]
@@ -248,6 +248,17 @@ def test_what_is_not_whole_or_has_other_settings_is_predicted_again(
     assert names.pop() == "d"
     predict_into(out, inputs, Predictor.of(packed.model, device="cpu", threshold=0.4))
     assert names == ["a", "d"]
+
+
+def test_a_scan_that_an_earlier_version_measured_otherwise_is_predicted_again(
+    tmp_path, inputs, predictor, monkeypatch
+):
+    out, names = tmp_path / "out", counted(monkeypatch)
+    with monkeypatch.context() as patched:
+        patched.setattr(burden, "COLUMNS", burden.COLUMNS[:-1])
+        predict_into(out, inputs, predictor)
+    done = predict_into(out, inputs, predictor)
+    assert (names, done.kept) == (["a", "d"] * 2, 0)
 
 
 def test_a_run_killed_between_two_files_leaves_whole_scans_and_goes_on(

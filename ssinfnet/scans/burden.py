@@ -1,7 +1,8 @@
 """How much of a scan is lesion: its row of the table of predictions, and its phenotypes.
 
-What cannot be told (millilitres of pictures, the lungs of a slice that shows none) is NaN, and the
-row says why.
+Lesion counts inside the lungs, in shares and in millilitres alike; what lies outside them has a
+column of its own. What cannot be told (millilitres of pictures, the lungs of a slice that shows
+none) is NaN, and the row says why.
 """
 
 from __future__ import annotations
@@ -19,18 +20,22 @@ from ssinfnet.patients import ct_score, phenotypes, severity
 from ssinfnet.scans import Scan
 from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 
-__all__ = ["COLUMNS", "headline", "measure", "measure_phenotypes"]
+__all__ = ["COLUMNS", "headline", "measure", "measure_phenotypes", "outside_words"]
 
 COLUMNS = (
     "scan", "kind", "slices", "height", "width",
     "spacing_slice_mm", "spacing_row_mm", "spacing_column_mm",
     "slices_with_lungs", "lesion_fraction", "grade",
-    "lesion_ml", "ggo_ml", "consolidation_ml", "ct_ss", "reason",
+    "lesion_ml", "ggo_ml", "consolidation_ml", "lesion_outside_ml", "ct_ss", "reason",
     "series_description", "study_uid", "series_uid",
 )  # fmt: skip
 
+COLUMNS_ML = tuple(name for name in COLUMNS if name.endswith("_ml"))
+
 # What V's grades mean; by the cut-points of the paper's public code, 1 % and 50 % of the lungs
 GRADES = {0: "mild or regular", 1: "severe", 2: "critical"}
+
+OUTSIDE = 0.05  # of all lesion: more outside the lungs than spills over their border is said
 
 Masks = Mapping[str, NDArray[np.bool_]]
 
@@ -56,8 +61,11 @@ def measure(
     -------
     dict
         Of `COLUMNS`. ``lesion_fraction`` is V eq 7 pooled over the slices whose lungs were found
-        (D-52), ``grade`` follows from it by the published cut-points, ``ct_ss`` is 0 to 40. The
-        last three are None unless the scan is a DICOM series.
+        (D-52), ``grade`` follows from it by the published cut-points, ``ct_ss`` is 0 to 40.
+        ``lesion_ml``, ``ggo_ml`` and ``consolidation_ml`` are millilitres inside those lungs, NaN
+        where no slice shows any; ``lesion_outside_ml`` is the rest of the lesion, outside the lungs
+        and in slices whose lungs were not found (D-184). The last three are None unless the scan is
+        a DICOM series.
     """
     lungs, faults = _lungs(scan, window_hu)
     per_slice = [
@@ -70,8 +78,8 @@ def measure(
     fraction, reasons = float(pooled["ratio"]), []
     if np.isnan(fraction):
         reasons.append(f"lesion_fraction, grade: no slice shows its lungs, such as: {faults[0]}")
-    ml, why = _millilitres(scan, masks)
-    reasons += [f"ml: {why}"] if why else []
+    ml, missing = _millilitres(scan, masks, lungs, faults)
+    reasons += missing
     ct_ss, why = _ct_ss(scan, masks["lesion"], lungs)
     reasons += [f"ct_ss: {why}"] if why else []
     spacing = scan.spacing_mm or (np.nan,) * 3
@@ -107,30 +115,51 @@ def headline(row: Mapping[str, Any]) -> str:
     --------
     >>> row = {"scan": "a", "lesion_fraction": 0.1, "grade": 1, "slices": 40,
     ...        "slices_with_lungs": 30, "lesion_ml": 400.0, "ggo_ml": 300.0,
-    ...        "consolidation_ml": 50.0}
+    ...        "consolidation_ml": 50.0, "lesion_outside_ml": 2.0}
     >>> print(headline(row))
     a: lesion is 10.0 % of the lungs (30 of 40 slices), grade 1 of 2, severe; 400 ml of lesion, of \
 which ground glass 300 ml (75 %), consolidation 50 ml (12 %)
     """
+    lesion, outside = row["lesion_ml"], row["lesion_outside_ml"]
     parts = []
-    if pd.isna(row["lesion_fraction"]):
-        parts.append("no slice shows its lungs, so no share and no grade")
-    else:
+    if not pd.isna(row["lesion_fraction"]):
         grade, seen = int(row["grade"]), f"{row['slices_with_lungs']} of {row['slices']} slices"
         parts.append(
             f"lesion is {100 * row['lesion_fraction']:.1f} % of the lungs ({seen}), grade {grade} "
             f"of 2, {GRADES[grade]}"
         )
-    lesion = row["lesion_ml"]
-    if pd.isna(lesion):
+    elif pd.isna(outside):
+        parts.append("no slice shows its lungs, so no share and no grade")
+    else:
+        parts.append("no slice shows its lungs, so no share, no grade and no millilitres in them")
+        parts.append(f"{outside:.0f} ml of the whole scan were called lesion")
+    if pd.isna(outside):
         parts.append("no millilitres, since the spacing is not known")
+    elif pd.isna(lesion):
+        pass  # said above
     elif lesion == 0 or pd.isna(row["ggo_ml"]):
         parts.append(f"{lesion:.0f} ml of lesion")
     else:
         classes = {"ground glass": row["ggo_ml"], "consolidation": row["consolidation_ml"]}
         told = [f"{name} {ml:.0f} ml ({100 * ml / lesion:.0f} %)" for name, ml in classes.items()]
         parts.append(f"{lesion:.0f} ml of lesion, of which {', '.join(told)}")
+    if told_outside := outside_words(row):
+        parts.append(f"{told_outside}, which do not count")
     return f"{row['scan']}: {'; '.join(parts)}"
+
+
+def outside_words(row: Mapping[str, Any]) -> str:
+    """Say how much lesion lies outside the lungs, where it is not negligible; else nothing.
+
+    Parameters
+    ----------
+    row : mapping
+        From `measure`.
+    """
+    lesion, outside = row["lesion_ml"], row["lesion_outside_ml"]
+    if pd.isna(lesion) or round(outside) < 1 or outside < OUTSIDE * (lesion + outside):
+        return ""
+    return f"{outside:.0f} ml more outside the lungs that were found"
 
 
 def _lungs(scan: Scan, window_hu: tuple[float, float]) -> tuple[NDArray[np.bool_], list[str]]:
@@ -144,15 +173,31 @@ def _lungs(scan: Scan, window_hu: tuple[float, float]) -> tuple[NDArray[np.bool_
     return lungs, faults
 
 
-def _millilitres(scan: Scan, masks: Masks) -> tuple[dict[str, float], str]:
-    names = ("lesion", "ggo", "consolidation")
+def _millilitres(
+    scan: Scan, masks: Masks, lungs: NDArray[np.bool_], faults: list[str]
+) -> tuple[dict[str, float], list[str]]:
+    """Return the millilitres of a row, and why they are missing or not all of the lesion."""
+    inside = masks["lesion"] & lungs
+    inside[[bool(fault) for fault in faults]] = False  # as in the fraction (D-184)
+    called, counted = int(np.count_nonzero(masks["lesion"])), int(np.count_nonzero(inside))
+    reasons = []
+    if all(faults):
+        reasons.append("ml: no slice shows its lungs")
+    elif called - counted >= OUTSIDE * max(called, 1):
+        share = f"{100 * (1 - counted / called):.0f} %"
+        reasons.append(f"{share} of the lesion lies outside the lungs that were found")
     if scan.voxel_ml is None:
         why = "pictures have no spacing" if scan.volume is None else "the spacing is unknown"
-        return {f"{name}_ml": np.nan for name in names}, why
-    why = "" if "ggo" in masks else "the model has no second stage, which tells classes apart"
-    inside = {name: mask & masks["lesion"] for name, mask in masks.items()}  # D-166
-    volumes = {name: float(np.count_nonzero(mask) * scan.voxel_ml) for name, mask in inside.items()}
-    return {f"{name}_ml": volumes.get(name, np.nan) for name in names}, why
+        return dict.fromkeys(COLUMNS_ML, np.nan), [*reasons, f"ml: {why}"]
+    if "ggo" not in masks:
+        reasons.append("ml: the model has no second stage, which tells classes apart")
+    # Of the classes, which stage 2 tells everywhere, what stage 1 calls lesion (D-166)
+    volumes = {} if all(faults) else {
+        f"{name}_ml": float(np.count_nonzero(mask & inside) * scan.voxel_ml)
+        for name, mask in masks.items()
+    }  # fmt: skip
+    volumes["lesion_outside_ml"] = float((called - counted) * scan.voxel_ml)
+    return {name: volumes.get(name, np.nan) for name in COLUMNS_ML}, reasons
 
 
 def _ct_ss(scan: Scan, lesion: NDArray[np.bool_], lungs: NDArray[np.bool_]) -> tuple[float, str]:

@@ -40,7 +40,7 @@ from ssinfnet.data.sources import dicom_seg, rtstruct
 from ssinfnet.data.sources.intensities import Declared
 from ssinfnet.data.sources.kinds import map_ending, readable_name
 from ssinfnet.data.sources.volume_files import write_map
-from ssinfnet.scans import Excluded, Place, Scan, choose_series, find_scans, read_scan
+from ssinfnet.scans import Excluded, Place, Scan, burden, choose_series, find_scans, read_scan
 from ssinfnet.scans.predicted_tables import (
     Written,
     refused_before,
@@ -373,6 +373,7 @@ def _title(found: Prediction, predictor: Predictor, row: Mapping[str, Any]) -> s
         facts.append(f"lesion {row['lesion_fraction']:.1%} of the lungs, grade {row['grade']}")
     if lesion and not np.isnan(row["ggo_ml"]):
         facts.append(f"GGO {row['ggo_ml']:.0f} ml, consolidation {row['consolidation_ml']:.0f} ml")
+    facts += [outside] if (outside := burden.outside_words(row)) else []
     averaged = f", average of {predictor.views} views" if predictor.views > 1 else ""
     number = len(found.scan)
     slices = f"n = {number} slice{'s' * (number > 1)}"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ssinfnet.data.sources.dicom_headers import unopened
 from ssinfnet.data.sources.kinds import VOLUMES, is_tiff, map_ending, readable, readable_name
-from ssinfnet.scans import Excluded, Place, free_name, short_name
+from ssinfnet.scans import Excluded, Place, burden, free_name, short_name
 from ssinfnet.scans.prediction import Predictor
 from ssinfnet.storage import artifacts
 from ssinfnet.storage.written_files import WrittenFiles
@@ -163,8 +163,11 @@ def _free_name(place: Place, taken: set[str], reserved: set[str]) -> str:
 def _current(
     folder: Path, record: dict[str, Any] | None, by: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Return a scan's record if its files are there, whole, and made exactly so."""
-    if record is None or record["made"] != by:
+    """Return a scan's record if its files are there, whole, and made exactly so.
+
+    One whose row has not all columns was measured by an earlier version, in another way.
+    """
+    if record is None or record["made"] != by or not set(burden.COLUMNS) <= set(record["row"]):
         return None
     try:
         whole = all(artifacts.sha256(folder / name) == its for name, its in record["files"].items())
