@@ -67,7 +67,7 @@ def test_the_readmes_lines_of_python_run(tmp_path, monkeypatch):
     exec(compile(code, "README.md", "exec"), variables)
     assert variables["lesion"].shape == (2, 32, 32)
     assert set(variables["found"].mediators("age")) <= {"lesion_extent", "consolidation_share"}
-    assert len(variables["values"]) == 68
+    assert len(variables["phenotypes"]) == 68
 
 
 def test_a_network_on_arrays_learns_classes_too():

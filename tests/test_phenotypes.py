@@ -57,11 +57,16 @@ def by_pyradiomics(image, mask, bin_width=25, spacing=(1.0, 1.0)):
     return values
 
 
+def measured(image, mask, *texture):
+    """The bare numbers of a mask, and why some are NaN."""
+    return measure_slice(image, {"own": mask}, *texture)["own"]
+
+
 def assert_parity(image, mask, **settings):
     theirs = by_pyradiomics(image, mask, **settings)
     texture = TextureConfig(lower_bound=None, bin_width=settings.get("bin_width", 25))
-    measured = measure_mask(image, mask, texture, np.prod(settings.get("spacing", 1.0)))
-    assert not measured.reasons
+    measured = measure_mask(image, mask, texture, settings.get("spacing"))
+    assert not measured.attrs["reasons"]
     assert np.isfinite(measured.values).all()
     for feature, ours, their in zip(FEATURES, measured.values, theirs, strict=True):
         assert ours == pytest.approx(their, rel=1e-10, abs=1e-12), feature.column
@@ -120,7 +125,7 @@ def test_intensities_below_zero_and_between_whole_numbers_are_measured_too(rng):
 def test_the_spacing_scales_total_energy_alone(rng):
     image, mask = textured(rng), blob(rng)
     assert_parity(image, mask, spacing=(0.7, 0.8))
-    one, other = measure_mask(image, mask), measure_mask(image, mask, pixel_mm2=0.56)
+    one, other = measure_mask(image, mask), measure_mask(image, mask, spacing_mm=(0.7, 0.8))
     differing = np.flatnonzero(one.values != other.values)
     assert [FEATURES[place].name for place in differing] == ["TotalEnergy"]
 
@@ -157,7 +162,7 @@ def test_one_pixel_or_a_line_has_first_order_alone(rng, pixels, words):
     mask[tuple(zip(*pixels, strict=True))] = True
     with pytest.raises(ValueError, match="too few dimensions|only contains 1 segmented voxel"):
         by_pyradiomics(image, mask)
-    values, reasons = measure_mask(image, mask)
+    values, reasons = measured(image, mask)
     for family in ("glcm", "gldm", "ngtdm"):
         assert reasons.pop(family) == f"the mask is {words}"
     few = ["firstorder_robustmeanabsolutedeviation"] * (len(pixels) == 2)  # none from P10 to P90
@@ -170,7 +175,7 @@ def test_one_pixel_or_a_line_has_first_order_alone(rng, pixels, words):
 def test_scattered_pixels_have_no_co_occurrence(rng):
     mask = np.zeros((48, 48), bool)
     mask[::3, ::3] = True
-    values, reasons = measure_mask(textured(rng), mask)
+    values, reasons = measured(textured(rng), mask)
     words = "no two pixels of the mask are neighbours"
     assert reasons == {"glcm": words, "ngtdm": words}
     finite = {FEATURES[place].family for place in np.flatnonzero(np.isfinite(values))}
@@ -178,7 +183,7 @@ def test_scattered_pixels_have_no_co_occurrence(rng):
 
 
 def test_an_empty_mask_has_area_0_and_nothing_else(rng):
-    values, reasons = measure_mask(textured(rng), np.zeros((48, 48), bool))
+    values, reasons = measured(textured(rng), np.zeros((48, 48), bool))
     assert values[0] == 0
     assert np.isnan(values[1:]).all()
     assert reasons == {"all but area": "the mask is empty"}
@@ -189,7 +194,7 @@ def test_a_nan_matters_only_within_the_mask(rng):
     outside = np.where(mask, image, np.nan)
     assert np.array_equal(measure_mask(outside, mask).values, measure_mask(image, mask).values)
     image[tuple(np.argwhere(mask)[0])] = np.nan
-    values, reasons = measure_mask(image, mask)
+    values, reasons = measured(image, mask)
     assert np.isnan(values[1:]).all()
     assert reasons == {"all but area": "an intensity within the mask is not finite"}
 
@@ -198,7 +203,7 @@ def test_known_identities_hold(rng):
     values = dict(
         zip(
             ATTRIBUTES,
-            measure_mask(textured(rng), blob(rng), TextureConfig(bin_width=10), 0.5).values,
+            measure_mask(textured(rng), blob(rng), TextureConfig(bin_width=10), (0.5, 1.0)).values,
             strict=True,
         )
     )
@@ -253,13 +258,13 @@ def test_a_bound_at_the_darkest_bin_is_pyradiomics_way_shifted(rng, bound):
 
 def test_an_intensity_below_the_bound_is_a_reason_and_no_level(rng):
     image, mask = textured(rng).astype(float) - 1000, blob(rng)
-    values, reasons = measure_mask(image, mask)
+    values, reasons = measured(image, mask)
     assert np.isnan(values[1:]).all()
     assert reasons == {"all but area": "an intensity within the mask is below the lower bound of 0"}
-    assert not measure_mask(image, mask, TextureConfig(lower_bound=-1000)).reasons
+    assert not measured(image, mask, TextureConfig(lower_bound=-1000)).reasons
     one_below = np.full((4, 4), 100.0)
     one_below[0, 0] = 99.9
-    assert measure_mask(one_below, np.ones((4, 4)), TextureConfig(lower_bound=100)).reasons
+    assert measured(one_below, np.ones((4, 4)), TextureConfig(lower_bound=100)).reasons
 
 
 def test_masks_of_a_slice_do_not_disturb_each_other(rng):
@@ -279,7 +284,34 @@ def test_masks_of_a_slice_do_not_disturb_each_other(rng):
 )
 def test_what_cannot_be_measured_is_refused(image, mask, settings, words):
     with pytest.raises(ValueError, match=words):
-        measure_mask(image, mask, **settings)
+        measure_slice(image, {"own": mask}, **settings)
+
+
+def test_a_mask_is_measured_as_a_series_by_the_names_of_the_tables(rng):
+    image, mask = textured(rng), blob(rng)
+    found = measure_mask(image, mask, name="ggo")
+    assert isinstance(found, pd.Series)
+    assert (found.name, list(found.index)) == ("ggo", phenotypes.columns(["ggo"]))
+    assert found["ggo_firstorder_mean"] == pytest.approx(image[mask].mean())
+    empty = measure_mask(image, np.zeros_like(mask))
+    assert empty["lesion_firstorder_area"] == 0
+    assert empty.attrs["reasons"] == {"all but area": "the mask is empty"}
+    more = TextureConfig(families=("glrlm",))
+    assert list(measure_mask(image, mask, more).index) == phenotypes.columns(["lesion"], more)
+
+
+@pytest.mark.parametrize("texture", [TextureConfig(), TextureConfig(families=("glrlm",))])
+def test_an_image_from_0_to_1_is_refused_where_one_level_would_hold_it(rng, texture):
+    """Its entropy would be 0 of one level; in narrower levels it is that of 0 to 255."""
+    image, mask = textured(rng).astype(np.uint8), blob(rng)
+    shares = image / 256  # exactly
+    with pytest.raises(ValueError, match=r"float64 values from 0.* expected grey values.* 255"):
+        measure_mask(shares, mask, texture)
+    narrower = texture.model_copy(update={"bin_width": 25 / 256})
+    entropy = "lesion_firstorder_entropy"
+    expected = measure_mask(image, mask, texture)[entropy]
+    assert measure_mask(shares, mask, narrower)[entropy] == pytest.approx(expected)
+    measure_mask((mask * 1).astype(np.uint8), mask, texture)  # nearly black, and of 8 bits
 
 
 def test_the_catalogue_is_s_table_1():

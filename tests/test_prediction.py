@@ -369,12 +369,11 @@ def test_phenotypes_are_the_means_of_the_slices(chest):
     scan, classes = chest
     found = seen(scan, classes).phenotypes()
     assert list(found)[1:] == phenotypes.columns(phenotypes.CLASSES)
-    pixel_mm2 = scan.spacing_mm[1] * scan.spacing_mm[2]
     values = []
     for index in range(len(scan)):
         grey = np.rint(scan.grey(index) * 255).astype(np.uint8)
         values.append(
-            phenotypes.measure_mask(grey, classes[index] == 2, pixel_mm2=pixel_mm2).values
+            phenotypes.measure_mask(grey, classes[index] == 2, spacing_mm=scan.spacing_mm[1:])
         )
     expected = np.nanmean(np.array(values), axis=0)
     ours = [found[name] for name in phenotypes.columns(("consolidation",))]

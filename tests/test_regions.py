@@ -48,7 +48,7 @@ def test_slices_measured_by_pyradiomics_classes_equal_the_fast_way(rng):
     for bound in (None, 0.0, -12.5):
         texture = TextureConfig(families=("glrlm",), lower_bound=bound)
         values = measure_region(image, mask, texture, (0.7, 0.8)).values
-        fast = measure_mask(image, mask, TextureConfig(lower_bound=bound), 0.7 * 0.8).values
+        fast = measure_mask(image, mask, TextureConfig(lower_bound=bound), (0.7, 0.8)).values
         assert values[:68] == pytest.approx(fast, rel=1e-10, abs=1e-12)
         assert np.isfinite(values).all()
 
@@ -138,7 +138,7 @@ def test_masks_are_measured_the_fast_way_where_that_is_enough(rng):
     plain = TextureConfig(bin_width=10, slice_weights="area")
     assert not plain.by_pyradiomics
     fast = measure_masks(image, {"lesion": mask}, plain, (0.5, 0.5))["lesion"].values
-    assert np.array_equal(fast, measure_mask(image, mask, plain, 0.25).values)
+    assert np.array_equal(fast, measure_mask(image, mask, plain, (0.5, 0.5)).values)
     assert len(columns(("lesion",), plain)) == len(fast) == 68
 
 

@@ -12,11 +12,10 @@ from ssinfnet.patients.phenotypes.catalogue import (
 from ssinfnet.patients.phenotypes.cohort import measure_cohort
 from ssinfnet.patients.phenotypes.extraction import (
     Measured,
-    measure_mask,
     measure_slice,
     patient_means,
 )
-from ssinfnet.patients.phenotypes.regions import measure_masks, measure_region
+from ssinfnet.patients.phenotypes.regions import measure_mask, measure_masks, measure_region
 from ssinfnet.patients.phenotypes.stability import phenotypes_by_mask, stability_table
 
 __all__ = [

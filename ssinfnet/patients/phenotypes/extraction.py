@@ -13,7 +13,7 @@ from ssinfnet.patients.phenotypes import families
 from ssinfnet.patients.phenotypes.catalogue import AREA, FEATURES, TWINS
 from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 
-__all__ = ["ALL", "Measured", "measure_mask", "measure_slice", "patient_means"]
+__all__ = ["ALL", "Measured", "measure_slice", "patient_means", "refuse_shares"]
 
 ALL = "all but area"  # in a reason's place: no family of the mask is defined
 PLACE = {feature.key: place for place, feature in enumerate(FEATURES)}
@@ -57,13 +57,15 @@ def measure_slice(
     Raises
     ------
     ValueError
-        If the image is not two-dimensional, a mask of another shape, or `pixel_mm2` not above 0.
+        If the image is not two-dimensional, a mask of another shape, `pixel_mm2` not above 0, or
+        grey values lie in [0, 1] (`refuse_shares`).
     """
     image = np.asarray(image)
     if image.ndim != 2:
         raise ValueError(f"image must have two axes, got shape {image.shape}; pass one slice")
     if not pixel_mm2 > 0:
         raise ValueError(f"pixel_mm2 must be above 0, got {pixel_mm2}")
+    refuse_shares(image, texture)
     known = np.isfinite(image)
     bins = _whole_bins(image, known, texture)
     measured = {}
@@ -75,22 +77,29 @@ def measure_slice(
     return measured
 
 
-def measure_mask(
-    image: ArrayLike,
-    mask: ArrayLike,
-    texture: TextureConfig = DEFAULT_TEXTURE,
-    pixel_mm2: float = 1.0,
-) -> Measured:
-    """Measure all 68 features of one mask; see `measure_slice`.
+def refuse_shares(image: NDArray[np.generic], texture: TextureConfig) -> None:
+    """Refuse grey values from 0 to 1 where one level is at least as wide.
 
-    Examples
-    --------
-    >>> image = np.arange(16).reshape(4, 4) * 10
-    >>> values, reasons = measure_mask(image, image > 40)
-    >>> values[0], reasons
-    (np.float64(11.0), {})
+    All of them would be of one level, and every texture that of an even grey, without a word. They
+    are not scaled: means and energies would then be of another unit than what was passed, and
+    whether 1 stood for 255 or for a window's upper end in HU, the array does not say. Whole numbers
+    pass: a nearly black slice of 8 bits is one.
+
+    Raises
+    ------
+    ValueError
+        Saying what to pass instead.
     """
-    return measure_slice(image, {"mask": mask}, texture, pixel_mm2)["mask"]
+    if image.dtype.kind != "f" or texture.bins or texture.bin_width < 1:
+        return
+    known = image[np.isfinite(image)]
+    if known.size and known.min() >= 0 and 0 < known.max() <= 1:
+        raise ValueError(
+            f"image has {image.dtype} values from {known.min():g} to {known.max():g}, which one "
+            f"level, {texture.bin_width:g} wide, would hold together; expected grey values from 0 "
+            "to 255. Pass np.rint(image * 255).astype(np.uint8), or a TextureConfig of a narrower "
+            "bin_width"
+        )
 
 
 def _measure(
