@@ -5,7 +5,8 @@ Importing the package loads nothing else; each name below loads what it needs on
 Networks and how they learn
     `InfNet`, `UNet`, `FCN8s`, `Coach` : the networks, on plain tensors
     `losses`, `Lookahead` : the losses of both stages and of inpainting; the optimiser
-    `train`, `segment` : a network on arrays of slices
+    `train` : a network on arrays of slices; what it returns predicts, scores and plots others
+    `segment` : what any network sees in slices
     `TrainingConfig`, `MultiTrainingConfig`, `PretextConfig` : how it is trained
     `pretrain` : inpainting, network and coach by turns
 
@@ -36,11 +37,11 @@ __getattr__, __dir__, _names = lazy_loader.attach(
     submod_attrs={
         "data": ["phantom"],
         "data.cohort": ["Cohort"],
-        "inference.arrays": ["segment", "train"],
         "mediation": ["analyse", "fit_paths", "mediate"],
         "report.mediation_page": ["write_analysis"],
         "networks": ["Coach", "FCN8s", "InfNet", "UNet"],
         "patients": ["phenotypes", "severity"],
+        "scans.arrays": ["segment", "train"],
         "scans.prediction": ["predict"],
         "study.config": [
             "MultiTrainingConfig", "PretextConfig", "TextureConfig", "TrainingConfig", "load_study",

@@ -22,10 +22,9 @@ MODULES = sorted(
 )  # fmt: skip
 
 SHORTER = {  # what makes the README's lines a test of seconds
-    "60, size=128": "9, size=32", "[:40]": "[:5]", "[40:48]": "[5:7]", "[48:]": "[7:]",
-    "[48]": "[7]",
-    "train, validation)": "train, validation, ss.TrainingConfig(epochs=1, scales=(1.0,)))",
-    "share\"])": "share\"], draws=200)",
+    "60, size=128": "9, size=32", "[48:]": "[7:]", "[48]": "[7]",
+    "masks[:48])": "masks[:48], config=ss.TrainingConfig(epochs=1, scales=(1.0,)))",
+    "[:48]": "[:7]", "share\"])": "share\"], draws=200)",
 }  # fmt: skip
 
 
@@ -66,6 +65,7 @@ def test_the_readmes_lines_of_python_run(tmp_path, monkeypatch):
     variables = {}
     exec(compile(code, "README.md", "exec"), variables)
     assert variables["lesion"].shape == (2, 32, 32)
+    assert list(variables["scores"].index) == ["F1", "IoU", "Recall", "Precision"]
     assert set(variables["found"].mediators("age")) <= {"lesion_extent", "consolidation_share"}
     assert len(variables["phenotypes"]) == 68
 
@@ -76,30 +76,27 @@ def test_a_network_on_arrays_learns_classes_too():
     network = build_multi("unet", True, 0.125)
     config = ss.MultiTrainingConfig(epochs=1, learning_rate=0.1)
     priors = (masks > 0).astype(np.uint8) * 255
-    sets = [(images[rows], masks[rows], priors[rows]) for rows in (slice(4), slice(4, 6))]
-    history = ss.train(network, *sets, config)
-    assert list(history["epoch"]) == [1]
-    probability = ss.segment(network, images, priors)
+    validation = images[4:], masks[4:], priors[4:]
+    trained = ss.train(images[:4], masks[:4], priors=priors[:4], validation=validation,
+                       network=network, config=config)  # fmt: skip
+    assert trained.network is network
+    assert list(trained.history["epoch"]) == [1]
+    probability = trained.predict(images, priors)
     assert probability.shape == (6, 3, 32, 32)
     assert 0 <= probability.min() <= probability.max() <= 1
+    assert ("ggo", "F1") in trained.score(images, masks, priors=priors).index
 
 
 def test_a_training_on_arrays_is_kept_where_a_folder_is_named(tmp_path):
     images, masks = ss.phantom.example_slices(6, size=32, seed=1)
-    sets = (images[:4], masks[:4]), (images[4:], masks[4:])
     config = ss.TrainingConfig(epochs=1, scales=(1.0,))
+    given = {"validation": (images[4:], masks[4:]), "config": config, "folder": tmp_path}
     network = ss.UNet(3, 1, width=0.125)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    ss.train(network, *sets, config, folder=tmp_path)
+    ss.train(images[:4], masks[:4], network=network, **given)
     assert {"weights.safetensors", "history.csv"} <= {file.name for file in tmp_path.iterdir()}
     again = ss.UNet(3, 1, width=0.125)
     again.load_state_dict(before)
-    ss.train(again, *sets, config, folder=tmp_path)  # finished: takes the kept weights
+    ss.train(images[:4], masks[:4], network=again, **given)  # finished: takes the kept weights
     first, second = (ss.segment(one, images[4:]) for one in (network, again))
     assert np.array_equal(first, second)
-
-
-def test_arrays_of_another_kind_are_refused():
-    images, masks = ss.phantom.example_slices(4, size=32, seed=1)
-    with pytest.raises(ValueError, match="expected uint8 arrays"):
-        ss.train(ss.UNet(3, 1, 0.125), (images / 255, masks), (images, masks))

@@ -70,8 +70,8 @@ def test_arrays_are_trained_and_segmented_with_the_threads_asked_for(monkeypatch
 
     monkeypatch.setattr(segmentation, "fit_single", noting(lambda *_, **__: None))
     monkeypatch.setattr(inference, "predict", noting(inference.predict))
-    ss.train(network, (images, masks), (images, masks))
-    ss.train(network, (images, masks), (images, masks), threads=2)
+    ss.train(images, masks, network=network)
+    ss.train(images, masks, network=network, threads=2)
     ss.segment(network, images)
     assert seen == [1, 2, 1]
     assert torch.get_num_threads() == 3
