@@ -121,3 +121,15 @@ def test_without_lungs_no_lesion_has_millilitres_in_them(tmp_path):
         "a: no slice shows its lungs, so no share, no grade and no millilitres in them; "
         "590 ml of the whole scan were called lesion"
     )
+
+
+def test_a_model_and_what_it_sees_say_in_a_line_what_they_are(tmp_path):
+    found = predicted(tmp_path, chest())
+    assert repr(found) == (
+        "Prediction of a: 10 slices of 64 × 64 pixels, lesion in 10, ggo in 10, "
+        "consolidation in 10; .row has shares and millilitres"
+    )
+    assert repr(model()) == (
+        "Model rule: lesion, ground glass and consolidation at 64 px, lesion from probability 0.5, "
+        "members: 1"
+    )

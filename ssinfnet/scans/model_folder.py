@@ -166,7 +166,7 @@ class Chain(NamedTuple):
     reads_prior: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A model in memory.
 
@@ -184,6 +184,13 @@ class Model:
     description: Description
     chains: tuple[Chain, ...]
     digest: str
+
+    def __repr__(self) -> str:
+        told = "lesion, ground glass and consolidation" if self.tells_classes() else "lesion"
+        return (
+            f"Model {self.name}: {told} at {self.description.image_size} px, lesion from "
+            f"probability {self.description.threshold:g}, members: {len(self.chains)}"
+        )
 
     @property
     def name(self) -> str:

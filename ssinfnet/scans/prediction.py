@@ -45,7 +45,7 @@ __all__ = ["Prediction", "Predictor", "chosen_device", "predict"]
 Views = list[NDArray[np.float16]]  # what one network answers, flip by flip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What a model sees in a scan, at the scan's own size.
 
@@ -73,6 +73,14 @@ class Prediction:
     threshold: float
     window_hu: tuple[float, float] = images.LUNG_WINDOW_HU
     strange: NDArray[np.bool_] | None = None
+
+    def __repr__(self) -> str:
+        height, width = self.lesion.shape[1:]
+        parts = [f"{name} in {mask.any(axis=(1, 2)).sum()}" for name, mask in self.masks.items()]
+        return (
+            f"Prediction of {self.name}: {len(self.lesion)} slices of {height} × {width} pixels, "
+            f"{', '.join(parts)}; .row has shares and millilitres"
+        )
 
     @property
     def name(self) -> str:
