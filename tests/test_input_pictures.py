@@ -79,7 +79,30 @@ def test_grey_of_eight_bits_is_grey_in_wider_numbers_too(tmp_path):
     np.testing.assert_array_equal(plain.slices, wide.slices)
 
 
-def test_pictures_of_several_depths_or_sizes_and_masks_are_refused(tmp_path):
+def test_pictures_of_several_sizes_are_a_scan_a_size(tmp_path, predictor):
+    rng = np.random.default_rng(4)
+    for number, size in enumerate([(48, 40), (64, 32), (48, 40)]):
+        write(tmp_path / "d" / f"{number}.png", rng.integers(0, 256, (1, *size)).astype(np.uint8))
+    (tmp_path / "d" / "notes.txt").write_text("x")
+    done = predict_into(tmp_path / "out", [tmp_path / "d"], predictor)
+    rows = {row["scan"]: row for row in done.rows}
+    assert {name: row["slices"] for name, row in rows.items()} == {"d_48x40": 2, "d_64x32": 1}
+    assert "of several sizes, a scan each: 48 × 40 (2), 64 × 32 (1)" in rows["d_64x32"]["reason"]
+    assert [one.file for one in done.excluded] == ["notes.txt"]
+    for name, size in (("d_48x40_lesion/0_png.png", (40, 48)),
+                       ("d_48x40_lesion/2_png.png", (40, 48)),
+                       ("d_64x32_lesion/1_png.png", (32, 64))):  # fmt: skip
+        with Image.open(tmp_path / "out" / name) as stored:
+            assert stored.size == size  # width, height
+    again = predict_into(tmp_path / "out", [tmp_path / "d"], predictor)
+    assert again.kept == 2
+    (tmp_path / "d" / "3.png").write_bytes(b"no picture")  # so of no size
+    (place,), _ = find_scans([tmp_path / "d"])
+    with pytest.raises(UnreadableFile):
+        read_scan(place)
+
+
+def test_pictures_of_several_depths_and_masks_are_refused(tmp_path):
     write(tmp_path / "a" / "1.tif", LARGE[:1].astype(np.float32))
     write(tmp_path / "a" / "2.png", (LARGE[:1] % 256).astype(np.uint8))
     with pytest.raises(UnreadableFile, match="different sizes or depths"):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ from ssinfnet.data.sources.tree import (
     relative_name,
     scans_below,
 )
+from ssinfnet.storage.untrusted_pictures import stored_size
 from ssinfnet.storage.untrusted_zip import is_zip, unpack_zip
 from ssinfnet.storage.written_files import without_written
 
@@ -104,9 +105,10 @@ def find_scans(
 
     A file is a scan, but DICOM slices of one series and folder that are given one by one are one.
     Folders are searched to the bottom: each CT series, each volume, and each
-    folder of pictures that has no volume in it or below it, is a scan. A scan is named after its
-    file or folder, and after the folder above too where two would share a name. What ssinfnet
-    wrote into a folder is never a scan (`written_files`).
+    folder of pictures that has no volume in it or below it, is a scan; pictures of several sizes
+    are a scan a size (D-185). A scan is named after its file or folder, and after the folder above
+    too where two would share a name. What ssinfnet wrote into a folder is never a scan
+    (`written_files`).
 
     Parameters
     ----------
@@ -138,7 +140,7 @@ def find_scans(
                 excluded.append(Excluded(readable_name(path), relative_name(file, path), reason))
         if not found and not archives:
             excluded.append(Excluded(readable_name(path), "", _reason_for_none(path)))
-        for one in found:
+        for one in chain.from_iterable(map(_by_size, found)):
             its = tuple(os.path.realpath(file) if file.exists() else str(file)
                         for file in one.files)  # fmt: skip
             if its in known:
@@ -198,6 +200,33 @@ def _look_into(archive: Path, unpacked: Path) -> tuple[list[Found], list[Exclude
     if not tree.scans:
         left.append(Excluded(name, "", "it is an archive that holds no scan"))
     return list(tree.scans), left
+
+
+def _by_size(found: Found) -> list[Found]:
+    """Divide a folder of pictures of several sizes into a scan a size (D-185).
+
+    Where the size of one cannot be read they stay together, and are refused when they are.
+    """
+    pictures = [file for file in found.files if kind_of(file) == PICTURE]
+    if found.kind != PICTURE or len(pictures) < 2:
+        return [found]
+    groups: dict[tuple[int, int], list[Path]] = {}
+    for file in pictures:
+        size = stored_size(file)
+        if size is None:
+            return [found]
+        groups.setdefault(size, []).append(file)
+    if len(groups) < 2:
+        return [found]
+    told = ", ".join(f"{high} × {wide} ({len(own)})" for (high, wide), own in groups.items())
+    doubt = f"its folder has pictures of several sizes, a scan each: {told}"
+    beside = [file for file in found.files if file not in pictures]
+    parts = []
+    for (high, wide), own in groups.items():
+        files = (*own, *beside)
+        parts.append(found._replace(files=files, number=f"{high}x{wide}", doubt=doubt))
+        beside = []  # once, with the first
+    return parts
 
 
 def _trees(inputs: Iterable[Path | str]) -> Iterator[tuple[Path, Tree]]:

@@ -235,4 +235,5 @@ def _pictured(place: Place, paths: Sequence[Path], declared: Declared) -> Scan:
     elif slices.dtype != np.uint8 and 0 <= slices.min() and slices.max() <= 255:
         slices = np.rint(slices).astype(np.uint8)  # D-40, in wider numbers
     of_pages = tuple(path for path, pages in zip(paths, decoded, strict=True) for _ in pages)
-    return Scan(place.name, "pictures", slices, None, of_pages, left_out)
+    doubts = (place.doubt,) if place.doubt else ()
+    return Scan(place.name, "pictures", slices, None, of_pages, left_out, doubts)

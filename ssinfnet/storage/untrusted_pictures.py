@@ -19,7 +19,7 @@ from ssinfnet.storage.untrusted import (
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["read_pages", "read_picture"]
+__all__ = ["read_pages", "read_picture", "stored_size"]
 
 MOST_PAGES = 10**4  # of a TIFF
 # Tags of TIFF, and EXIF's of the same numbers
@@ -84,6 +84,25 @@ def read_pages(path: Path) -> list[Image.Image]:
     # Pillow's decoders fail in many ways: OSError, SyntaxError, struct.error, EOFError among them
     except Exception as error:
         raise UnreadableFile(f"{path} is truncated or no picture ({error})") from error
+
+
+def stored_size(path: Path) -> tuple[int, int] | None:
+    """Return height and width as a picture's header has them, None where they cannot be read.
+
+    No pixel is decoded: `read_pages` refuses what is wrong with the rest.
+    """
+    from PIL import Image
+
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            return None
+        content = io.BytesIO(path.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(content, formats=("PNG", "JPEG", "TIFF")) as picture:
+                return picture.height, picture.width
+    except Exception:  # as Pillow's decoders fail, see above
+        return None
 
 
 def _refuse_turned(path: Path, orientation: int) -> None:
