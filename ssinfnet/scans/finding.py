@@ -106,7 +106,7 @@ def find_scans(
     A file is a scan, but DICOM slices of one series and folder that are given one by one are one.
     Folders are searched to the bottom: each CT series, each volume, and each
     folder of pictures that has no volume in it or below it, is a scan; pictures of several sizes
-    are a scan a size (D-185). A scan is named after its file or folder, and after the folder above
+    are a scan a size (D-195). A scan is named after its file or folder, and after the folder above
     too where two would share a name. What ssinfnet wrote into a folder is never a scan
     (`written_files`).
 
@@ -203,7 +203,7 @@ def _look_into(archive: Path, unpacked: Path) -> tuple[list[Found], list[Exclude
 
 
 def _by_size(found: Found) -> list[Found]:
-    """Divide a folder of pictures of several sizes into a scan a size (D-185).
+    """Divide a folder of pictures of several sizes into a scan a size (D-195).
 
     Where the size of one cannot be read they stay together, and are refused when they are.
     """
