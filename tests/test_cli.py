@@ -39,6 +39,19 @@ def test_study_without_a_name_lists_them_with_what_they_are_for():
     assert "smallest study" in next(line for line in lines if line.startswith("smoke "))
 
 
+def test_outside_a_checkout_studies_are_refused_in_one_line_and_completion_is_silent(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(paths.ROOT_VARIABLE, raising=False)
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path)  # as where no wheel has put the studies
+    result = run(app, ["study"])
+    assert result.exit_code == 1
+    assert "work inside a checkout" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert parsing.study_names("sm") == []
+
+
 def test_a_misspelt_study_or_verb_is_answered_with_the_nearest():
     assert "did you mean 'smoke'?" in run(app, ["study", "smokee"]).stderr
     assert "Did you mean 'train'?" in run(app, ["trian"]).stderr

@@ -47,8 +47,11 @@ def _said(error: Exception) -> str:
 
 
 def study_names(incomplete: str = "") -> list[str]:
-    """Return the studies whose names begin so, for the shell's completion."""
-    return [name for name in paths.study_names() if name.startswith(incomplete)]
+    """Return the studies whose names begin so, for the shell's completion; none without any."""
+    try:
+        return [name for name in paths.study_names() if name.startswith(incomplete)]
+    except FileNotFoundError:  # outside a checkout, and a shell that completes shows no error
+        return []
 
 
 def models_of(stage: Mapping[str, Any]) -> Callable[[str], list[str]]:

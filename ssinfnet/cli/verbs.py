@@ -11,7 +11,7 @@ import typer
 import ssinfnet
 from ssinfnet.cli import data_verbs, model_verbs, parsing
 from ssinfnet.cli.mediation import mediate_table
-from ssinfnet.study import config
+from ssinfnet.study import config, paths
 from ssinfnet.work import progress
 
 __all__ = ["app"]
@@ -197,13 +197,12 @@ def show_study(
     ] = None,
 ) -> None:
     """Check a study and print every setting, defaults included; or list the studies."""
-    if name is None:
-        for known in parsing.study_names():
-            typer.echo(f"{known:18} {config.load_study(known).description}")
-        return
     with parsing.refusals():
-        study = config.load_study(name)
-    typer.echo(study.model_dump_json(indent=2))
+        if name is not None:
+            typer.echo(config.load_study(name).model_dump_json(indent=2))
+            return
+        for known in paths.study_names():
+            typer.echo(f"{known:18} {config.load_study(known).description}")
 
 
 @app.command("phantom")
@@ -300,7 +299,6 @@ def train(
     """
     from ssinfnet.engine import plain_runs
     from ssinfnet.evaluation import learnt
-    from ssinfnet.study import paths
 
     if data is not None:
         os.environ[paths.DATA_VARIABLE] = str(data.resolve())
