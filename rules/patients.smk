@@ -36,7 +36,7 @@ rule severity:
     params:
         settings=settings(
             "clinical", "scores", "cross_validation", "flipped_views", "undertrained",
-            within=("source", "severity_models", "fitted_on", "lung_field"),
+            within=("source", "tables", "severity_models", "fitted_on", "lung_field"),
         ),
     threads: threads
     resources:
@@ -58,8 +58,8 @@ rule phenotypes:
     params:
         settings=settings(
             "clinical", "image_size", "flipped_views", "undertrained",
-            within=("source", "single_model", "multi_model", "threshold", "texture", "harmonisation",
-                    "other_bin_widths", "other_thresholds"),
+            within=("source", "tables", "single_model", "multi_model", "threshold", "texture",
+                    "harmonisation", "other_bin_widths", "other_thresholds"),
         ),
     threads: threads
     resources:
@@ -77,7 +77,9 @@ rule known_truth:
         run=f"{RUNS}/16_known_truth.ipynb",
         table=f"{FIGURES}/table_known_truth.csv",
     params:
-        settings=settings("clinical", "undertrained", within=("source", "threshold", "mediation")),
+        settings=settings(
+            "clinical", "undertrained", within=("source", "tables", "threshold", "mediation"),
+        ),
     resources:
         study=given,
     shell:
@@ -93,7 +95,10 @@ rule mediation:
         run=f"{RUNS}/15_mediation.ipynb",
         table=f"{FIGURES}/table_mediators.csv",
     params:
-        settings=settings("clinical", "undertrained", within=("source", "texture", "mediation")),
+        settings=settings(
+            "clinical", "undertrained",
+            within=("source", "tables", "texture", "mediation", "other_bin_widths", "other_thresholds"),
+        ),
     threads: threads
     resources:
         study=given,
