@@ -96,14 +96,22 @@ def raw_files(wildcards):
 
 
 def refuse_wrong_data():
-    """End before any job where DATA is not there or lacks the layouts that a study reads."""
+    """End before any job where DATA is not there or lacks the layouts or tables that a study reads."""
     for study in STUDIES.values():
         if study.data.phantom is None and DATA_VARIABLE in os.environ:
             for source in study.data.sources:
                 try:
-                    sources.folder_of(source, StudyPaths.of(study.name).data)
+                    folder = sources.folder_of(source, StudyPaths.of(study.name).data)
                 except FileNotFoundError as error:
                     raise WorkflowError(str(error)) from None
+                if study.clinical and study.clinical.source == source.name:
+                    refuse_missing_tables(study.clinical.tables, folder)
+
+
+def refuse_missing_tables(tables, folder):
+    """End before any job where a clinical table is not there: it is read after all trainings."""
+    if missing := [name for name in tables if not (folder / name).is_file()]:
+        raise WorkflowError(f"clinical.tables names {missing}, which {folder} lacks; see docs/data/ictcf.md")
 
 
 refuse_wrong_data()

@@ -93,6 +93,7 @@ def test_the_paper_study_changes_no_setting_but_its_starts_seeds_and_rows():
     assert set(changed["single"]) == {"models", "network"}
     assert set(changed["multi"]) == {"network"}
     assert len(changed["seeds"]) == 3
+    assert len(changed["clinical"]["tables"]) == 2  # Union's and Liyuan's (V §V-A)
 
 
 def test_the_paper_from_random_is_the_paper_but_for_the_starts():

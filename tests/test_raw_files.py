@@ -72,25 +72,42 @@ def test_a_slice_with_a_dot_in_front_of_its_name_is_a_raw_file(raw):
     assert sources.state_of([SOURCE], raw) != before
 
 
+def dry_run(folder, study, data):
+    """Return the exit status of a planned run, and what was said, which is no traceback."""
+    (folder / "mine.yaml").write_text(study)
+    (folder / "notebooks").symlink_to(ROOT / "notebooks")
+    run = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--directory", folder,
+         "--snakefile", ROOT / "Snakefile", "--config", f"study={folder / 'mine.yaml'}"],
+        env=os.environ | {"SSINFNET_ROOT": str(ROOT), "PYTHONPATH": str(ROOT),
+                          "SSINFNET_DATA": str(data)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = run.stdout + run.stderr
+    assert "Exception" not in said
+    assert "Traceback" not in said
+    return run.returncode, said
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [("nowhere", "is not a folder"), (".", "no ccii data at"), ("raw", "rule data_split")],
 )
 def test_a_wrong_data_folder_ends_a_run_before_it_begins(raw, data, words):
-    (raw.parent / "mine.yaml").write_text(STUDY)
-    (raw.parent / "notebooks").symlink_to(ROOT / "notebooks")
-    run = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--directory", raw.parent,
-         "--snakefile", ROOT / "Snakefile", "--config", f"study={raw.parent / 'mine.yaml'}"],
-        env=os.environ | {"SSINFNET_ROOT": str(ROOT), "PYTHONPATH": str(ROOT),
-                          "SSINFNET_DATA": str(raw.parent / data)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (run.returncode == 0) == (data == "raw"), run.stderr
-    said = run.stdout + run.stderr
+    code, said = dry_run(raw.parent, STUDY, raw.parent / data)
+    assert (code == 0) == (data == "raw"), said
     assert words in said
-    assert "Exception" not in said
-    assert "Traceback" not in said
+
+
+def test_a_clinical_table_that_is_not_there_ends_a_run_before_it_begins(raw):
+    save(raw / "ictcf" / "Patient 1" / "0.jpg", np.full((32, 32), 90))
+    (raw / "ictcf" / "All_Patients.csv").write_text("ID\n")
+    more = "{name: ictcf, folder: ictcf}]}\nclinical: {tables: [All_Patients.csv, Liyuan.csv]}"
+    code, said = dry_run(
+        raw.parent, STUDY.replace("folder: scans}]}", "folder: scans}, " + more), raw
+    )
+    assert code == 1
+    assert "clinical.tables names ['Liyuan.csv'], which" in said
 
 
 def test_every_mask_with_a_foreign_label_is_listed(raw):
