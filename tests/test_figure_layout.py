@@ -1,4 +1,4 @@
-"""Every figure fits a journal's page: 183 mm wide, letters of 7 points, no text on another."""
+"""Every figure fits a page of 183 by 247 mm: letters of 7 points, nothing cut or covered."""
 
 import itertools
 from unittest import mock
@@ -15,7 +15,7 @@ from ssinfnet.patients import phenotypes
 
 MODELS = ("unet", "sinfnet", "ssinfnet", "semi_infnet")
 CLASSES = ("background", "ggo", "consolidation", "overall", "lesion_macro")
-PAGE_MM, LETTER_POINTS = 183, 7
+PAGE_MM, HEIGHT_MM, LETTER_POINTS = 183, 247, 7
 SEED = 5
 
 
@@ -37,8 +37,9 @@ def drawn_texts(figure):
 def crowded(figure):
     """Return what is wrong with the layout, in words."""
     places = drawn_texts(figure)
-    width = figure.get_tightbbox().width * 25.4
+    width, height = figure.get_tightbbox().size * 25.4
     faults = [f"{width:.0f} mm wide"] if width > PAGE_MM + 0.5 else []
+    faults += [f"{height:.0f} mm high"] if height > HEIGHT_MM + 0.5 else []
     faults += [
         f"{text.get_fontsize()} points: {text.get_text()!r}"
         for text in places
@@ -49,7 +50,18 @@ def crowded(figure):
         for (a, one), (b, other) in itertools.combinations(places.items(), 2)
         if one.overlaps(other)
     ]
-    return faults
+    return faults + clipped(figure)
+
+
+def clipped(figure):
+    """Return the boxes and lines of drawings that their axes cut, in words."""
+    return [
+        f"{type(patch).__name__} at {patch.get_window_extent().bounds} is cut"
+        for ax in figure.axes
+        if not ax.axison
+        for patch in ax.patches
+        if not all(ax.bbox.contains(*end) for end in patch.get_window_extent().get_points())
+    ]
 
 
 def summary(rng, classes=("lesion",), metrics=("F1", "IoU", "Recall", "Precision", "AUC")):

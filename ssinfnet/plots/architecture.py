@@ -183,7 +183,7 @@ def plot_system(drawn: Mapping[str, Any]) -> Figure:
 
 def _at(column: float, row: float) -> Point:
     """Return the middle of a box of the system's figure, in inches."""
-    return 1.45 + STEP[0] * column, -STEP[1] * row
+    return 1.38 + STEP[0] * column, -STEP[1] * row
 
 
 def _between(start: Point, end: Point) -> list[Point]:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from ssinfnet.plots.boxes import draw_box, draw_line, write_on_line
-from ssinfnet.plots.style import PAGE, STYLE, plot_reason
+from ssinfnet.plots.style import PAGE, PAGE_HEIGHT, STYLE, plot_reason
 from ssinfnet.tables import minus_sign
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ __all__ = ["plot_path_model", "plot_paths"]
 
 MARGIN = 0.08  # all lengths here are inches
 PAD = 0.07  # between a box and its text
-GAP = 0.32  # between the boxes of a column, with room for a loop
+GAP = 0.32  # between the boxes of a column, with room for a loop; less where a page ends
+LEAST_GAP = 0.2
 LANE = 0.24  # between direct effects that pass above or below the mediators
 PORT = 0.13  # between arrows that leave or reach the same side of a box
 LOOP = 0.2  # height of a loop
@@ -203,9 +204,14 @@ def _place(
 ) -> float:  # fmt: skip
     """Put the boxes into three columns; return the figure's height."""
     columns = [list(left), list(mediators), [outcome]]
-    tall = max(sum(boxes[n].height + GAP for n in column) for column in columns)
     lanes_above = sum(above for above, _ in lanes.values())
     bottom = below + LANE * (len(lanes) - lanes_above + 0.5)
+    over = LANE * (lanes_above + 0.5) + MARGIN
+    tall, least = (
+        max(sum(boxes[n].height + gap for n in column) for column in columns)
+        for gap in (GAP, LEAST_GAP)
+    )
+    tall = max(min(tall, PAGE_HEIGHT - bottom - over), least)
     widest = [max((boxes[n].width for n in column), default=0) for column in columns]
     first = MARGIN + LANE * max(len(left) - 1, 1) + widest[0] / 2
     last = PAGE - MARGIN - 0.55 - widest[2] / 2
@@ -217,7 +223,7 @@ def _place(
             box = boxes[name]
             box.x, box.y = x, top - spare / 2 - box.height / 2
             top -= spare + box.height
-    return bottom + tall + LANE * (lanes_above + 0.5) + MARGIN
+    return bottom + tall + over
 
 
 def _look(row: Any) -> tuple[str, str, str, bool]:

@@ -23,6 +23,7 @@ __all__ = [
     "MODEL_COLOURS",
     "MODEL_NAMES",
     "PAGE",
+    "PAGE_HEIGHT",
     "PANEL",
     "STYLE",
     "grid",
@@ -60,6 +61,7 @@ OTHER_COLOUR = "#999999"
 HOLLOW: dict[str, Any] = {"marker": "s", "markerfacecolor": "white", "linestyle": "none"}
 PANEL = 1.55  # inches, side of one slice in a grid
 PAGE = 7.2  # inches, width of a journal's page (183 mm): no figure is wider
+PAGE_HEIGHT = 9.7  # inches, its height (247 mm)
 
 STYLE: dict[Any, Any] = {  # keys are those of rcParams
     "figure.figsize": (4.5, 3.2),
