@@ -16,6 +16,7 @@ from ssinfnet.patients import phenotypes
 MODELS = ("unet", "sinfnet", "ssinfnet", "semi_infnet")
 CLASSES = ("background", "ggo", "consolidation", "overall", "lesion_macro")
 PAGE_MM, HEIGHT_MM, LETTER_POINTS = 183, 247, 7
+APART_POINTS = 2  # between texts of one line
 SEED = 5
 
 
@@ -49,8 +50,22 @@ def crowded(figure):
         f"{a.get_text()!r} on {b.get_text()!r}"
         for (a, one), (b, other) in itertools.combinations(places.items(), 2)
         if one.overlaps(other)
+        or (beside(one, other) < APART_POINTS * figure.dpi / 72 and not is_mark(a, b))
     ]
     return faults + clipped(figure)
+
+
+def beside(one, other):
+    """Return how many pixels are between texts of one line; infinite where they are on two."""
+    common = min(one.y1, other.y1) - max(one.y0, other.y0)
+    if common < min(one.height, other.height) / 2:
+        return np.inf
+    return max(one.x0, other.x0) - min(one.x1, other.x1) - 2  # without the padding of both
+
+
+def is_mark(*texts):
+    """Say whether texts are digits that stand for points, as folds have them."""
+    return all(len(text.get_text()) == 1 for text in texts)
 
 
 def clipped(figure):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -19,8 +19,9 @@ from ssinfnet.tables import minus_sign, p_text
 __all__ = ["plot_correlations", "plot_forest", "plot_power", "plot_rho"]
 
 ROW = 0.17  # inches of one row of a forest
-FOREST_PANEL = (0.235, 0.0, 0.465, 1.0)  # share of the width, of the height
-COLUMNS = (5, 98, 129)  # points from a forest to what is written beside it
+FOREST_NAMES = 0.235  # share of the width, left of a forest
+COLUMNS = ("effect (adj. interval)", "adj. p", "n")  # right of it
+COLUMN_GAP = 8  # points between them
 LETTERS = 30  # of a line of a phenotype's name
 WIDEST = 4.3  # inches of a matrix that leave room for its names on a page
 SIGNIFICANT = 0.05
@@ -60,11 +61,13 @@ def plot_forest(
     power = min(0, int(np.floor(np.log10(ends.abs().to_numpy().max()))))
     ends, times = ends * 10.0**-power, f" (× $10^{{{power}}}$)" * (power != 0)
     labels = {row.Index: _name_in_forest(row, names) for row in order.itertuples()}
+    beside = {row.Index: _beside_forest(row, ends.loc[row.Index]) for row in order.itertuples()}
     families = list(dict.fromkeys(order["family"]))
     headings = {family: textwrap.fill(family, LETTERS) for family in families}
     lines = sum(1 + 0.6 * text.count("\n") for text in (*labels.values(), *headings.values()))
     figure = plt.figure(figsize=(PAGE, ROW * lines + 1.0), layout="none")
-    ax = figure.add_axes(FOREST_PANEL)
+    *starts, end = _columns(figure, [COLUMNS, *beside.values()])
+    ax = figure.add_axes((FOREST_NAMES, 0, 1 - FOREST_NAMES - end / (72 * PAGE), 1))
     y, ticks = 0.0, {}
     for family, colour in zip(families, FAMILY_COLOURS * len(families), strict=False):
         y += 0.3 * headings[family].count("\n")
@@ -77,14 +80,13 @@ def plot_forest(
             ax.plot([low, high], [y, y], color=colour, linewidth=1.1)
             ax.plot(middle, y, "s", color=colour, markersize=3.2,
                     markerfacecolor="white" if _unstable(row) else colour)  # fmt: skip
-            _beside(ax, y, 0, minus_sign(f"{middle:.2f} ({low:.2f} to {high:.2f})"))
             small = row.p_indirect_adjusted < SIGNIFICANT
-            _beside(ax, y, 1, p_text(row.p_indirect_adjusted), "bold" if small else "normal")
-            _beside(ax, y, 2, f"{row.n:,}")
+            for number, (x, text) in enumerate(zip(starts, beside[row.Index], strict=True)):
+                _write_beside(ax, x, y, text, "bold" if small and number == 1 else "normal")
             ticks[y] = labels[row.Index]
             y += 1 + 0.3 * labels[row.Index].count("\n")
-    for column, text in enumerate(("effect (adj. interval)", "adj. p", "n")):
-        _beside(ax, -1, column, text, "bold")
+    for x, text in zip(starts, COLUMNS, strict=True):
+        _write_beside(ax, x, -1, text, "bold")
     ax.axvline(0, color="black", linewidth=0.6)
     unstable = [_unstable(row) for row in order.itertuples()]
     said = " ".join([FOREST_NOTE, *["Hollow: unstable between masks."] * any(unstable)])
@@ -109,9 +111,26 @@ def _unstable(row: Any) -> bool:
     return not (pd.isna(row.stable) or row.stable)
 
 
-def _beside(ax: Axes, y: float, column: int, text: str, fontweight: str = "normal") -> None:
-    """Write right of the panel."""
-    ax.annotate(text, (1, y), (COLUMNS[column], 0), xycoords=ax.get_yaxis_transform(),
+def _beside_forest(row: Any, ends: pd.Series) -> tuple[str, ...]:
+    """Return what stands right of a mediator: effect with interval, p and n."""
+    middle, low, high = ends
+    effect = minus_sign(f"{middle:.2f} ({low:.2f} to {high:.2f})")
+    return effect, p_text(row.p_indirect_adjusted), f"{row.n:,}"
+
+
+def _columns(figure: Figure, rows: Sequence[Sequence[str]]) -> list[float]:
+    """Return where each column begins and the last ends, in points: as wide as its widest text."""
+    starts = [float(COLUMN_GAP)]
+    for texts in zip(*rows, strict=True):
+        drawn = figure.text(0, 0, "\n".join(texts), fontsize=7, fontweight="bold")
+        starts.append(starts[-1] + drawn.get_window_extent().width * 72 / figure.dpi + COLUMN_GAP)
+        drawn.remove()
+    return starts
+
+
+def _write_beside(ax: Axes, x: float, y: float, text: str, fontweight: str) -> None:
+    """Write so many points right of the panel."""
+    ax.annotate(text, (1, y), (x, 0), xycoords=ax.get_yaxis_transform(),
                 textcoords="offset points", va="center", fontsize=7, fontweight=fontweight,
                 annotation_clip=False)  # fmt: skip
 
