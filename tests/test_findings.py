@@ -154,3 +154,25 @@ def test_mediators_that_rest_on_stable_phenotypes_are_named():
     told = findings.stable_mediators({"infected": table})
     assert "of 2 mediators for infected 1 are stable (Area of ggo)" in told
     assert "(none)" in findings.stable_mediators({"severe": table[table["mediator"] == "b"]})
+
+
+def test_an_empty_figure_says_of_what_and_where_there_are_mediators():
+    counts = demo("table_mediators")
+    said = findings.no_mediators(counts)
+    assert set(said) == {"figure_4a", "figure_4b", "infected", "severe"}
+    assert said["figure_4a"].startswith(
+        "None of 68 phenotypes of ground glass is shown to carry the effect of age on infection. "
+        "J counts 27. By the paper's criterion the exposure changes phenotype and outcome"
+    )
+    assert said["figure_4a"].endswith(
+        "Mediators there are 27 of the overall lesion and 13 of consolidation: "
+        "figure_4_infected_age_…"
+    )
+    assert "effect of any exposure on severe or critical disease. By the" in said["severe"]
+    assert said["severe"].endswith(
+        "6 of the overall lesion and 7 of consolidation: figure_4_severe_…"
+    )
+    alone = counts[counts["class"] == "ggo"].assign(by_criterion=2)
+    told = findings.no_mediators(alone)["figure_4b"]
+    assert "2 do, but they are unstable and left out (D-93)." in told
+    assert told.endswith("Of the other classes none has a mediator either.")

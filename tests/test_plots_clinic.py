@@ -202,11 +202,17 @@ def test_sensitivity_and_power_are_drawn_as_given():
 def test_figures_of_mediators_say_so_where_there_is_none():
     alone = pd.DataFrame({"a": [1.0]}, index=["a"])
     measures = pd.DataFrame({"model": ["as published"], "reason": ["no mediators were named"]})
+    model = ({}, measures, "as published", "y", {})
+    none = "None of 68 phenotypes of ground glass."
     drawn = {
         "No mediator passes": plots.plot_correlations(alone.iloc[:0, :0], {}),
-        "Only one mediator passes": plots.plot_correlations(alone, {}),
-        "no effect can be followed": plots.plot_rho({}).figure,
-        "no mediators were named": plots.plot_path_model({}, measures, "as published", "y", {}),
+        "Only one mediator passes": plots.plot_correlations(alone, {}, none),
+        "No mediator passes the": plots.plot_rho({}).figure,
+        "no mediators were named": plots.plot_path_model(*model),
+        "None of 68": plots.plot_forest(FOREST.iloc[:0], {}, "Effect", none),
+        "None of 68 phenotypes": plots.plot_correlations(alone.iloc[:0, :0], {}, none),
+        "of ground glass": plots.plot_rho({}, none=none).figure,
+        "68 phenotypes of ground glass": plots.plot_path_model(*model, none),
     }
     for reason, figure in drawn.items():
         (ax,) = figure.axes

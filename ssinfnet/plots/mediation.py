@@ -27,15 +27,16 @@ WIDEST = 4.3  # inches of a matrix that leave room for its names on a page
 SIGNIFICANT = 0.05
 FAMILY_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 COLOURS = 7  # of the style, before they come again
-NO_MEDIATOR = "No mediator passes the criterion"
+NO_MEDIATOR = "No mediator passes the criterion."
 FOREST_NOTE = "Interval and p by the same bootstrap, both adjusted for all phenotypes tested."
 NEUTRAL = "#767676"
 
 
 @mpl.rc_context(STYLE)
 def plot_forest(
-    rows: pd.DataFrame, names: Mapping[str, str], effect: str, *, standardised: bool = False
-) -> Figure:
+    rows: pd.DataFrame, names: Mapping[str, str], effect: str, none: str | None = None, *,
+    standardised: bool = False,
+) -> Figure:  # fmt: skip
     """Draw indirect effects with adjusted intervals and p, grouped by family (J figure 4).
 
     Bold p are below 0.05. Phenotypes that are not stable (D-57) have hollow squares and grey names;
@@ -49,12 +50,14 @@ def plot_forest(
         Mediator → how it is written.
     effect : str
         What the effect is and its unit, below the axis.
+    none : str, optional
+        What is said where there is no row, such as by `report.findings.no_mediators`.
     standardised : bool
         Whether effects and intervals are divided by the outcome's and multiplied by the exposure's
         standard deviation, as ``indirect_standardised`` is.
     """
     if rows.empty:
-        return plot_reason(f"{NO_MEDIATOR}.").figure
+        return plot_reason(none or NO_MEDIATOR).figure
     order = rows.sort_values(["family", "indirect"], ascending=[True, False])
     scale = order["indirect_standardised"] / order["indirect"] if standardised else 1.0
     ends = order[["indirect", "indirect_low_adjusted", "indirect_high_adjusted"]].mul(scale, axis=0)
@@ -136,7 +139,7 @@ def _write_beside(ax: Axes, x: float, y: float, text: str, fontweight: str) -> N
 
 
 @mpl.rc_context(STYLE)
-def plot_correlations(r: pd.DataFrame, names: Mapping[str, str]) -> Figure:
+def plot_correlations(r: pd.DataFrame, names: Mapping[str, str], none: str | None = None) -> Figure:
     """Draw a correlation matrix, alike rows side by side (J figure 5).
 
     Parameters
@@ -145,14 +148,16 @@ def plot_correlations(r: pd.DataFrame, names: Mapping[str, str]) -> Figure:
         Square; NaN where it is undefined. Of fewer than two phenotypes nothing is drawn but that.
     names : mapping
         Phenotype → how it is written.
+    none : str, optional
+        What is said where there is no phenotype, as `plot_forest` takes it.
     """
     import seaborn as sns  # two seconds of imports, which every notebook would wait for
     from scipy.cluster.hierarchy import linkage
     from scipy.spatial.distance import squareform
 
     if len(r) < 2:
-        few = "Only one mediator passes" if len(r) else NO_MEDIATOR.removesuffix(" the criterion")
-        return plot_reason(f"{few} the criterion, so there are no correlations.").figure
+        one = "Only one mediator passes the criterion, so there are no correlations."
+        return plot_reason(one if len(r) else none or NO_MEDIATOR).figure
     shown = r.rename(index=names, columns=names)
     distance = 1 - np.abs(np.nan_to_num(shown.to_numpy()))
     np.fill_diagonal(distance, 0)
@@ -188,7 +193,9 @@ def _place_correlations(drawn: Any, side: float) -> None:
 
 
 @mpl.rc_context(STYLE)
-def plot_rho(curves: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+def plot_rho(
+    curves: Mapping[str, pd.DataFrame], ax: Axes | None = None, none: str | None = None
+) -> Axes:
     """Draw how indirect effects change with the correlation of the errors.
 
     Parameters
@@ -198,9 +205,11 @@ def plot_rho(curves: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes
         figure says so. The seven with the largest effects have colours of their own.
     ax : Axes, optional
         A new figure's by default.
+    none : str, optional
+        What is said where there is no mediator, as `plot_forest` takes it.
     """
     if not curves:
-        return plot_reason(f"{NO_MEDIATOR}, so no effect can be followed.", ax)
+        return plot_reason(none or NO_MEDIATOR, ax)
     ax = ax if ax is not None else plt.figure(figsize=(PAGE, 2.9)).subplots()
     by_effect = sorted(curves, key=lambda name: -_without_cause(curves[name]))
     for number, name in enumerate(by_effect):

@@ -138,7 +138,7 @@ def plot_paths(
 
 def plot_path_model(
     fits: Mapping[str, PathFit], measures: pd.DataFrame, model: str, outcome: str,
-    names: Mapping[str, str],
+    names: Mapping[str, str], none: str | None = None,
 ) -> Figure:  # fmt: skip
     """Draw one of an outcome's path models, or why it could not be fitted.
 
@@ -151,6 +151,8 @@ def plot_path_model(
     outcome : str
     names : mapping
         As `plot_paths` takes it.
+    none : str, optional
+        What is said in place of a model that was not fitted, for want of mediators.
     """
     if model in fits:
         fit = fits[model]
@@ -159,7 +161,7 @@ def plot_path_model(
         said = f"{fit.n:,} patients. Fit{without}: {', '.join(numbers)}."
         return plot_paths(fit.estimates, fit.exposures, outcome, names, fit.verdict, said)
     reason = measures.set_index("model").loc[model, "reason"]
-    return plot_reason(f"The path model was not fitted: {reason}.").figure
+    return plot_reason(none or f"The path model was not fitted: {reason}.").figure
 
 
 def _ordered(through: pd.DataFrame, left: Sequence[str], outcome: str) -> list[str]:

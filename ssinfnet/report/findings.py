@@ -22,6 +22,7 @@ __all__ = [
     "gap_to_paper",
     "grades",
     "mediators",
+    "no_mediators",
     "ranking",
     "show",
     "stability",
@@ -39,6 +40,10 @@ CLASS_NAMES = {
     "lesion_macro": "ground glass and consolidation",
 }
 
+CRITERION = (
+    "By the paper's criterion the exposure changes phenotype and outcome and the phenotype the "
+    "outcome, each by adjusted p, and the exposure's own effect is smaller beside the phenotype."
+)
 
 ONE_READING = (
     "Each mask is one reading: no second reader's is published, so no score tells how far a "
@@ -317,6 +322,57 @@ def mediators(counts: pd.DataFrame) -> str:
         for (outcome, exposure), row in summed.iterrows()
     ]
     return f"Phenotypes that pass the criterion as mediators: {'; '.join(said)}."
+
+
+def no_mediators(counts: pd.DataFrame) -> dict[str, str]:
+    """Say why figures 4 to 6, which are of ground glass, are empty, and where there are mediators.
+
+    Parameters
+    ----------
+    counts : DataFrame
+        From `tables.mediator_counts`.
+
+    Returns
+    -------
+    dict
+        Name of a forest (``figure_4a``), or an outcome, which figures 5 and 6 and those of
+        sensitivity are of → sentences with class, outcome, exposure, criterion, and the counts of
+        the other classes.
+    """
+    from ssinfnet.mediation import cohort  # statsmodels and semopy: seconds
+
+    outcomes = {(name, "any", "ggo"): name for name in dict.fromkeys(counts["outcome"])}
+    said = {}
+    for (outcome, exposure, name), figure in (cohort.FIGURE_4 | outcomes).items():
+        rows = counts[(counts["outcome"] == outcome) & (counts["exposure"] == exposure)]
+        own, others = rows[rows["class"] == name], rows[rows["class"] != name]
+        if own.empty:
+            continue
+        passing, tested, paper = (own[of].item() for of in ("by_criterion", "tested", "paper"))
+        left_out = f"{passing} do, but they are unstable and left out (D-93). " * (passing > 0)
+        counted = "" if pd.isna(paper) else f"J counts {paper:.0f}. "
+        said[figure] = (
+            f"None of {tested} phenotypes of {cohort.CLASS_NAMES[name]} is shown to carry the "
+            f"effect of {cohort.CLINICAL_NAMES.get(exposure, 'any exposure').lower()} on "
+            f"{cohort.CHANCES[outcome]}. {left_out}{counted}{CRITERION} {_elsewhere(others)}"
+        )
+    return said
+
+
+def _elsewhere(rows: pd.DataFrame) -> str:
+    """Say of an exposure's other classes how many mediators they have, and what shows them."""
+    from ssinfnet.mediation import cohort
+
+    found = rows[rows["by_criterion"] > 0]
+    if found.empty:
+        return "Of the other classes none has a mediator either."
+    counted = [
+        f"{count} of {cohort.CLASS_NAMES[name]}"
+        for name, count in zip(found["class"], found["by_criterion"], strict=True)
+    ]
+    outcome, exposure = found[["outcome", "exposure"]].iloc[0]
+    forests = f"figure_4_{outcome}_{exposure}_…".replace("_any_", "_")
+    return f"Mediators there are {' and '.join(counted)}: {forests}"
 
 
 def _with_interval(row: pd.Series, metric: str, words: str = "") -> str:
