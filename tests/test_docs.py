@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import load_script
 
-from ssinfnet.study import paths
+from ssinfnet.study import paths, schedule
 from ssinfnet.study.config import load_study
 from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 
@@ -344,3 +344,11 @@ def test_what_the_diffs_add_works(copy):
     done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^6 passed", done.stdout, re.M)
+
+
+def test_the_page_on_servers_counts_what_the_paper_study_trains():
+    stages = ("03_pretraining", "05_single_segmentation", "06_multi_segmentation")
+    runs = [run.split(".")[0] for run, _ in schedule.runs_of(load_study("paper"), "paper")]
+    pretrainings, *trainings = (runs.count(stage) for stage in stages)
+    said = " ".join(text_of(ROOT / "docs" / "servers.md").split())
+    assert f"train {sum(trainings)} networks for 500 epochs each, and {pretrainings} by" in said
