@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 
 from ssinfnet import report
 from ssinfnet.paper import published
-from ssinfnet.report import html_page
+from ssinfnet.report import html_page, own_result
 from ssinfnet.storage import artifacts
 from ssinfnet.study import config
 from ssinfnet.study.paths import StudyPaths
@@ -152,6 +153,26 @@ def test_the_page_opens_with_the_studys_own_result(text):
     assert "0.300 [0.250, 0.340]" in result
     assert "0.390" not in result  # the paper's
     assert "1 files or slices" in result
+
+
+def test_the_result_says_what_its_numbers_rest_on(paths, study, monkeypatch):
+    rows = pd.DataFrame({"patient_id": list("aab"), "has_consolidation": [True, True, False]})
+    whole = SimpleNamespace(with_classes=lambda split: rows)
+    monkeypatch.setattr(own_result.Cohort, "load", lambda folder: whole)
+    artifacts.write_json(paths.cohort / "sources.json", {})
+    tested = pd.DataFrame(
+        {"mediator": ["a", "b"], "class": "ggo", "shown": ["Area", "Mean"],
+         "mediator_by_criterion": [True, True], "stable": [True, None]}
+    )  # fmt: skip
+    report.save_table(paths.figures, SCORES, "table_3b", "Scores", MADE)
+    by_class = SCORES.assign(**{"class": "consolidation"})
+    report.save_table(paths.figures, by_class, "table_3d_s4", "Classes", MADE)
+    report.save_table(paths.figures, tested, "table_mediation_infected", "Tests", MADE)
+    page = report.write_page(paths.figures, study, paths=paths).read_text(encoding="utf-8")
+    result = page[page.index('<section id="result"') : page.index('<section id="paper"')]
+    assert "Consolidation shows on 2 of 3 test slices, of 1 of 2 patients" in result
+    assert "Each mask is one reading: no second reader&#39;s is published" in result
+    assert "of 2 mediators for infected 1 are stable (Area of ggo)" in result
 
 
 def test_the_paper_is_beside_only_what_the_study_has(paths, study):

@@ -90,7 +90,7 @@ def report_page(
         for title, names in chapters.chaptered(items).items()
     ]  # fmt: skip
     unlearnt = {record["name"]: record["unlearnt"] for record in records}
-    own = own_result.own_result(read, unlearnt, study.name)
+    own = own_result.own_result(read, unlearnt, study.name, paths)
     known_decisions = decisions.read_decisions(paths.root) if paths else {}
     ran = _what_ran(study, paths)
     versions = provenance.versions(record["made"] for record in records)
