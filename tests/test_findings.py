@@ -95,7 +95,7 @@ def test_grades_mediators_stability_and_costs_are_read_from_their_tables():
     assert expected in findings.grades(table)
     counts = demo("table_mediators")
     of_age = counts[(counts["outcome"] == "infected") & (counts["exposure"] == "age")]
-    expected = f"{of_age['by_criterion'].sum()} of {of_age['tested'].sum()} for age on infected"
+    expected = f"{of_age['by_criterion'].sum()} of {of_age['tested'].sum()} for age on infection"
     assert expected in findings.mediators(counts)
     stable = demo("table_stability")["stable"]
     assert f"{(stable == True).sum()} of {stable.notna().sum()}" in (  # noqa: E712
@@ -152,7 +152,7 @@ def test_mediators_that_rest_on_stable_phenotypes_are_named():
          "stable": pd.array([True, True, False, True], "boolean")}
     )  # fmt: skip
     told = findings.stable_mediators({"infected": table})
-    assert "of 2 mediators for infected 1 are stable (Area of ggo)" in told
+    assert "of 2 mediators for infection 1 are stable (Area of ground glass)" in told
     assert "(none)" in findings.stable_mediators({"severe": table[table["mediator"] == "b"]})
 
 

@@ -172,7 +172,7 @@ def test_the_result_says_what_its_numbers_rest_on(paths, study, monkeypatch):
     result = page[page.index('<section id="result"') : page.index('<section id="paper"')]
     assert "Consolidation shows on 2 of 3 test slices, of 1 of 2 patients" in result
     assert "Each mask is one reading: no second reader&#39;s is published" in result
-    assert "of 2 mediators for infected 1 are stable (Area of ggo)" in result
+    assert "of 2 mediators for infection 1 are stable (Area of ground glass)" in result
 
 
 def test_the_paper_is_beside_only_what_the_study_has(paths, study):

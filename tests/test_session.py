@@ -51,6 +51,19 @@ def test_a_table_without_rows_says_why_unless_the_call_knows_better(folder):
     assert titles == ["Table a: nothing mediates", "Table b", "Table c: none was fitted"]
 
 
+def test_titles_of_several_name_outcomes_and_classes_in_words(folder):
+    session = report.open_study("smoke")
+    session.save_tables({"infected": TABLE}, "table_{}", "Mediation of {}: every test")
+    session.save_figures({"ggo": plt.figure()}, "figure_{}", "Patient means: {}")
+    whole = {"figure_4": "Effect of age on severe through consolidation"}
+    session.save_figures({"figure_4": plt.figure()}, "{}", whole)
+    assert [recorded(folder, name)["title"]
+            for name in ("table_infected", "figure_ggo", "figure_4")] == [
+        "Mediation of infection: every test", "Patient means: ground glass",
+        "Effect of age on severe or critical disease through consolidation",
+    ]  # fmt: skip
+
+
 def test_a_figure_lies_beside_its_numbers(folder):
     figure, axes = plt.subplots()
     axes.plot([0, 1])

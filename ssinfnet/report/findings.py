@@ -11,7 +11,7 @@ import pandas as pd
 
 from ssinfnet.paper.published import our_rows
 from ssinfnet.study.models import model_label
-from ssinfnet.tables import minus_sign, p_text
+from ssinfnet.tables import in_words, minus_sign, p_text
 
 __all__ = [
     "ONE_READING",
@@ -295,12 +295,13 @@ def stable_mediators(effects: Mapping[str, pd.DataFrame]) -> str:
         stable = found[found["stable"].fillna(False).astype(bool)]
         names = (
             ", ".join(
-                f"{shown} of {of}"
+                f"{shown} of {in_words(of)}"
                 for shown, of in zip(stable["shown"], stable["class"], strict=True)
             )
             or "none"
         )
-        said.append(f"of {len(found)} mediators for {outcome} {len(stable)} are stable ({names})")
+        of = in_words(outcome)
+        said.append(f"of {len(found)} mediators for {of} {len(stable)} are stable ({names})")
     return (
         "Phenotypes are stable if they hardly change with the mask's outline and between the "
         f"annotation and the prediction: {'; '.join(said)}."
@@ -318,7 +319,7 @@ def mediators(counts: pd.DataFrame) -> str:
     rows = counts[counts["exposure"] != "any"]
     summed = rows.groupby(["outcome", "exposure"], sort=False)[["tested", "by_criterion"]].sum()
     said = [
-        f"{row.by_criterion} of {row.tested} for {exposure} on {outcome}"
+        f"{row.by_criterion} of {row.tested} for {in_words(f'{exposure} on {outcome}')}"
         for (outcome, exposure), row in summed.iterrows()
     ]
     return f"Phenotypes that pass the criterion as mediators: {'; '.join(said)}."

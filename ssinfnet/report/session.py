@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ssinfnet import tables
 from ssinfnet.report import writer
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import Study, load_study
@@ -61,11 +62,12 @@ class Session:
         return writer.save_figure(self.paths.figures, figure, name, title, **self._label | options)
 
     def save_tables(
-        self, tables: Mapping[str, pd.DataFrame], name: str, title: str, **options: Any
+        self, frames: Mapping[str, pd.DataFrame], name: str, title: str, **options: Any
     ) -> None:
-        """Save several tables; ``{}`` in name and title stands for the key of each."""
-        for key, table in tables.items():
-            self.save_table(table, name.format(key), title.format(key), **options)
+        """Save several tables; ``{}`` in name and title is the key of each, in titles in words."""
+        for key, its in frames.items():
+            titled = tables.in_words(title.format(key))
+            self.save_table(its, name.format(key), titled, **options)
 
     def save_figures(
         self,
@@ -76,7 +78,7 @@ class Session:
     ) -> None:
         """Save several figures, as `save_tables` does, each with the title and data of its key."""
         for key, figure in figures.items():
-            its = title.format(key) if isinstance(title, str) else title[key]
+            its = tables.in_words(title.format(key) if isinstance(title, str) else title[key])
             self.save_figure(figure, name.format(key), its, data=data[key] if data else None)
 
     def write_table(self, path: Path, table: pd.DataFrame) -> None:

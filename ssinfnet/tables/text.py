@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ __all__ = [
     "display",
     "first_rows",
     "has_intervals",
+    "in_words",
     "minus_sign",
     "p_text",
     "show",
@@ -30,6 +32,13 @@ MEAN_NOTE = (
     "Mean ± 1.96 standard errors over slices, in brackets the 95 % bootstrap interval over "
     "patients, n the slices on which the score is defined."
 )
+WORDS = {
+    "infected": "infection",
+    "severe": "severe or critical disease",
+    "male": "male sex",
+    "n_diseases": "underlying diseases",
+    "ggo": "ground glass",
+}
 # What is counted behind our rows, by column; said once in the caption where all rows agree.
 COUNTED = {
     "n_volumes": "volumes",
@@ -145,6 +154,17 @@ def broken(text: str) -> str:
 def has_intervals(table: pd.DataFrame) -> bool:
     """Say whether a table that `display` made has a mean with its error."""
     return bool(table.apply(lambda column: column.str.contains(" ± ")).any(axis=None))
+
+
+def in_words(text: str) -> str:
+    """Return a text with words for the names that outcomes, exposures and classes have in tables.
+
+    Examples
+    --------
+    >>> in_words("Effect of n_diseases on infected through ggo")
+    'Effect of underlying diseases on infection through ground glass'
+    """
+    return re.sub(rf"\b({'|'.join(WORDS)})\b", lambda found: WORDS[found[0]], text)
 
 
 def minus_sign(text: str) -> str:
