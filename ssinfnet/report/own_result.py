@@ -76,8 +76,8 @@ def _limits(
 ) -> list[str]:
     """Return what readers of the scores and of the mediators should know beside them."""
     said = []
-    known = paths is not None and (paths.cohort / "sources.json").is_file()
-    if CLASSES["consolidation"] in scored and known:
+    by_class = CLASSES["consolidation"] in scored
+    if by_class and paths is not None and (paths.cohort / "sources.json").is_file():
         said.append(findings.consolidation(Cohort.load(paths.cohort).with_classes("test")))
     if scored:
         said.append(findings.ONE_READING)
