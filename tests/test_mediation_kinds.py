@@ -183,6 +183,15 @@ def test_parts_add_up_on_the_logarithmic_scale(kinds):
             assert found["total"] == pytest.approx(found["total_direct"] + found["pure_indirect"])
 
 
+def test_a_share_mediated_of_a_total_near_0_ends_in_no_overflow(kinds):
+    """Its interval reaches beyond what e can be raised to; it is no ratio's logarithm."""
+    table = kinds.assign(y_count=kinds["y_count"].iloc[::-1].to_numpy())
+    found = closed_form_effects(table, "x", "y_count", "m", outcome_model="poisson",
+                                contrast=(0, 0.2027)).set_index("effect")  # fmt: skip
+    assert found.loc["total", "estimate"] == pytest.approx(0, abs=1e-6)
+    assert found.loc["proportion_mediated", ["ratio", "ratio_high"]].isna().all()
+
+
 @pytest.mark.parametrize("model", ["linear", "logistic"])
 def test_units_change_no_error_of_a_closed_form(kinds, model):
     outcome = OUTCOMES[model]

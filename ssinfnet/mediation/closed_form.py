@@ -94,7 +94,7 @@ class ClosedForm:
             ratios = found["effect"] != "proportion_mediated"
             for name, source in (("ratio", "estimate"), ("ratio_low", "low"),
                                  ("ratio_high", "high")):  # fmt: skip
-                found[name] = np.exp(found[source]).where(ratios)
+                found[name] = np.exp(found[source].where(ratios))
         return found
 
     def _effects(self, theta: Array) -> Array:
