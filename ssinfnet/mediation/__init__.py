@@ -8,7 +8,11 @@ makes an effect causal: see `ASSUMPTIONS`.
 """
 
 from ssinfnet.mediation.analysis import MediationAnalysis, analyse
-from ssinfnet.mediation.closed_form import CLOSED_FORM_EFFECTS, closed_form_effects
+from ssinfnet.mediation.closed_form import (
+    CLOSED_FORM_EFFECTS,
+    FOUR_WAY_EFFECTS,
+    closed_form_effects,
+)
 from ssinfnet.mediation.cohort import (
     Forest,
     analysis_table,
@@ -63,6 +67,7 @@ __all__ = [
     "ALPHA",
     "ASSUMPTIONS",
     "CLOSED_FORM_EFFECTS",
+    "FOUR_WAY_EFFECTS",
     "Directions",
     "EFFECTS",
     "FEWEST",

@@ -4,12 +4,14 @@ VanderWeele & Vansteelandt (2009, 2010), Valeri & VanderWeele (2013, 2015); of s
 (2011). All of their formulas are one: with t = θ₂ + θ₃x, the slope of the mediator m in an
 outcome at exposure x, a linear outcome at (x, M(x')) is θ₁x + t·E[M(x')], and any outcome on a
 logarithmic scale θ₁x + log E[exp(t·M(x'))], whose expectation is known of a normal and of a binary
-mediator. Effects are differences of these.
+mediator. Effects are differences of these, and so are the four parts of VanderWeele (2014,
+doi:10.1097/EDE.0000000000000121): what neither mediates nor interacts, what interacts alone, what
+does both, and what mediates alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,12 +32,14 @@ from ssinfnet.mediation.outcome_models import (
     fit_regression,
 )
 
-__all__ = ["CLOSED_FORM_EFFECTS", "ClosedForm", "closed_form_effects"]
+__all__ = ["CLOSED_FORM_EFFECTS", "FOUR_WAY_EFFECTS", "ClosedForm", "closed_form_effects"]
 
 Array = NDArray[np.float64]
 
 CLOSED_FORM_EFFECTS = ("controlled_direct", "pure_direct", "pure_indirect", "total_direct",
                        "total_indirect", "total", "proportion_mediated")  # fmt: skip
+FOUR_WAY_EFFECTS = ("controlled_direct", "reference_interaction", "mediated_interaction",
+                    "pure_indirect", "total", "mediated", "interaction", "eliminated")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,26 +74,8 @@ class ClosedForm:
 
     def effects(self) -> pd.DataFrame:
         """Return the rows of `closed_form_effects`."""
-        q, variance = len(self.to_mediator.slopes), self.to_mediator.variance
-        theta = np.concatenate([self.to_mediator.slopes, [variance], self.to_outcome.slopes])
-        covariance = np.zeros((len(theta), len(theta)))
-        covariance[:q, :q] = self.to_mediator.covariance
-        covariance[q, q] = 2 * variance**2 / self.to_mediator.residual_df
-        covariance[q + 1 :, q + 1 :] = self.to_outcome.covariance
-        estimate = self._effects(theta)
-        # In steps of each one's error, so that units of exposure and mediator change nothing
-        step = np.sqrt(np.diag(covariance))
-        step[step == 0] = 1.0
-        gradient = np.atleast_2d(approx_fprime(
-            np.zeros(len(theta)), lambda moved: self._effects(theta + step * moved), centered=True
-        )) / step  # fmt: skip
-        se = np.sqrt(np.einsum("ei,ij,ej->e", gradient, covariance, gradient))
-        reach = norm.ppf(0.975) * se
-        found = pd.DataFrame(
-            {"effect": CLOSED_FORM_EFFECTS, "estimate": estimate, "se": se,
-             "p": 2 * norm.sf(np.abs(np.divide(estimate, se, where=se > 0, out=0 * se))),
-             "low": estimate - reach, "high": estimate + reach}
-        )  # fmt: skip
+        estimate, se = self._estimated(self._effects)
+        found = _rows(CLOSED_FORM_EFFECTS, estimate, se)
         if self.outcome_model != "linear":
             ratios = found["effect"] != "proportion_mediated"
             for name, source in (("ratio", "estimate"), ("ratio_low", "low"),
@@ -97,24 +83,59 @@ class ClosedForm:
                 found[name] = np.exp(found[source].where(ratios))
         return found
 
-    def _effects(self, theta: Array) -> Array:
-        """Return `CLOSED_FORM_EFFECTS`; logarithms of ratios unless the outcome is linear."""
+    def four_way(self) -> pd.DataFrame:
+        """Return the rows of `closed_form_effects` with `four_way`."""
+        found = _rows(FOUR_WAY_EFFECTS, *self._estimated(self._four_way))
+        shares = _rows(FOUR_WAY_EFFECTS, *self._estimated(self._shares))
+        for name in ("estimate", "se", "low", "high"):
+            found["share" if name == "estimate" else f"share_{name}"] = shares[name]
+        return found
+
+    def _estimated(self, effects: Callable[[Array], Array]) -> tuple[Array, Array]:
+        """Return effects and their errors by the delta method."""
+        q, variance = len(self.to_mediator.slopes), self.to_mediator.variance
+        theta = np.concatenate([self.to_mediator.slopes, [variance], self.to_outcome.slopes])
+        covariance = np.zeros((len(theta), len(theta)))
+        covariance[:q, :q] = self.to_mediator.covariance
+        covariance[q, q] = 2 * variance**2 / self.to_mediator.residual_df
+        covariance[q + 1 :, q + 1 :] = self.to_outcome.covariance
+        # In steps of each one's error, so that units of exposure and mediator change nothing
+        step = np.sqrt(np.diag(covariance))
+        step[step == 0] = 1.0
+        gradient = np.atleast_2d(approx_fprime(
+            np.zeros(len(theta)), lambda moved: effects(theta + step * moved), centered=True
+        )) / step  # fmt: skip
+        return effects(theta), np.sqrt(np.einsum("ei,ij,ej->e", gradient, covariance, gradient))
+
+    def _outcome(self, theta: Array) -> Callable[[float, float | None], float]:
+        """Return the outcome at an exposure and the mediator that another exposure gives.
+
+        Its logarithm unless the outcome is linear, and less what the covariates add; without
+        another exposure the mediator is held at `at_mediator`.
+        """
         q = len(self.to_mediator.slopes)
         beta, variance, outcome = theta[:q], theta[q], theta[q + 1 :]
         product = outcome[3] if self.interaction else 0.0
-        low, high = self.contrast
 
-        def at(x: float, mediators_x: float) -> float:
-            mean = beta[0] + beta[1] * mediators_x + beta[2:] @ self.at_covariates
+        def at(x: float, mediators_x: float | None) -> float:
             slope = outcome[2] + product * x
+            if mediators_x is None:
+                return float(outcome[1] * x + slope * self.at_mediator)
+            mean = beta[0] + beta[1] * mediators_x + beta[2:] @ self.at_covariates
             if self.outcome_model == "linear":
                 expected = expit(mean) if self.mediator_model == "logistic" else mean
-                return outcome[1] * x + slope * expected
+                return float(outcome[1] * x + slope * expected)
             if self.mediator_model == "logistic":
-                return outcome[1] * x + np.logaddexp(0, slope + mean) - np.logaddexp(0, mean)
-            return outcome[1] * x + slope * mean + slope**2 * variance / 2
+                odds = np.logaddexp(0, slope + mean) - np.logaddexp(0, mean)
+                return float(outcome[1] * x + odds)
+            return float(outcome[1] * x + slope * mean + slope**2 * variance / 2)
 
-        controlled = (outcome[1] + product * self.at_mediator) * (high - low)
+        return at
+
+    def _effects(self, theta: Array) -> Array:
+        """Return `CLOSED_FORM_EFFECTS`; logarithms of ratios unless the outcome is linear."""
+        at, (low, high) = self._outcome(theta), self.contrast
+        controlled = at(high, None) - at(low, None)
         pure_direct = at(high, low) - at(low, low)
         pure_indirect = at(low, high) - at(low, low)
         total_direct = at(high, high) - at(low, high)
@@ -127,6 +148,37 @@ class ClosedForm:
             )  # fmt: skip
         return np.array([controlled, pure_direct, pure_indirect, total_direct, total_indirect,
                          total, mediated])  # fmt: skip
+
+    def _four_way(self, theta: Array) -> Array:
+        """Return `FOUR_WAY_EFFECTS`; excess relative risks unless the outcome is linear."""
+        at, (low, high) = self._outcome(theta), self.contrast
+        reference = at(low, low)
+
+        def excess(x: float, mediators_x: float | None) -> float:
+            apart = at(x, mediators_x) - reference
+            return apart if self.outcome_model == "linear" else float(np.expm1(apart))
+
+        controlled = excess(high, None) - excess(low, None)
+        alone, indirect, total = excess(high, low), excess(low, high), excess(high, high)
+        both = total - alone - indirect
+        return np.array([controlled, alone - controlled, both, indirect, total, both + indirect,
+                         alone - controlled + both, total - controlled])  # fmt: skip
+
+    def _shares(self, theta: Array) -> Array:
+        """Return `FOUR_WAY_EFFECTS` as shares of the total."""
+        parts = self._four_way(theta)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return parts / parts[FOUR_WAY_EFFECTS.index("total")]
+
+
+def _rows(effects: Sequence[str], estimate: Array, se: Array) -> pd.DataFrame:
+    """Return effects with p and 95 % intervals."""
+    reach = norm.ppf(0.975) * se
+    return pd.DataFrame(
+        {"effect": effects, "estimate": estimate, "se": se,
+         "p": 2 * norm.sf(np.abs(np.divide(estimate, se, where=se > 0, out=0 * se))),
+         "low": estimate - reach, "high": estimate + reach}
+    )  # fmt: skip
 
 
 def closed_form_effects(
@@ -144,6 +196,7 @@ def closed_form_effects(
     at_covariates: Sequence[float] | None = None,
     event: str | None = None,
     case_control: bool = False,
+    four_way: bool = False,
 ) -> pd.DataFrame:
     """Estimate controlled and natural effects of an exposure through a mediator in closed form.
 
@@ -176,6 +229,8 @@ def closed_form_effects(
     case_control : bool
         Whether patients were chosen by the outcome: the mediator's model is then fitted on those
         without it.
+    four_way : bool
+        Whether to divide the total effect into four parts instead, which add up to it.
 
     Returns
     -------
@@ -184,6 +239,15 @@ def closed_form_effects(
         high (95 %), on the outcome's scale if it is linear, else as logarithms of a ratio, which
         stands beside as ratio, ratio_low and ratio_high (of odds, risks, rates, hazards or times);
         n; covariates_dropped; and reason where a model has no solution and all else is missing.
+        With `four_way` one row an effect of `FOUR_WAY_EFFECTS`: the controlled direct effect with
+        the mediator at `at_mediator`; reference_interaction, of the exposure with the mediator as
+        it is unexposed, and so what the pure direct effect has beyond the controlled one;
+        mediated_interaction, with the change that the exposure makes to the mediator; and
+        pure_indirect. Below their total stand mediated and interaction, both parts of each, and
+        eliminated, the total less its controlled direct part. estimate is on the outcome's scale
+        if that is linear, else the excess of a ratio over 1 (of odds, risks, rates, hazards or
+        times), all parts relative to the unexposed; share, share_se, share_low and share_high are
+        of the total.
 
     Raises
     ------
@@ -201,8 +265,9 @@ def closed_form_effects(
     _check(values, outcome, mediator, event, mediator_model, outcome_model, case_control)
     adjusted = adjustment(values, beside)
     kept = [name for name in beside if name not in adjusted.dropped]
-    empty = pd.DataFrame({"effect": CLOSED_FORM_EFFECTS, "estimate": np.nan, "se": np.nan,
-                          "p": np.nan, "low": np.nan, "high": np.nan, "n": len(values),
+    empty = pd.DataFrame({"effect": FOUR_WAY_EFFECTS if four_way else CLOSED_FORM_EFFECTS,
+                          "estimate": np.nan, "se": np.nan, "p": np.nan, "low": np.nan,
+                          "high": np.nan, "n": len(values),
                           "covariates_dropped": adjusted.note})  # fmt: skip
     x, m, y = (values[name].to_numpy() for name in (exposure, mediator, outcome))
     z = values[kept].to_numpy()
@@ -227,7 +292,8 @@ def closed_form_effects(
         at_mediator=held if at_mediator is None else at_mediator,
         at_covariates=np.array([chosen[name] for name in kept], dtype=np.float64),
     )  # fmt: skip
-    return fitted.effects().assign(n=len(values), covariates_dropped=adjusted.note, reason="")
+    found = fitted.four_way() if four_way else fitted.effects()
+    return found.assign(n=len(values), covariates_dropped=adjusted.note, reason="")
 
 
 def _default(values: pd.Series) -> str:
