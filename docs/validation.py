@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import comparisons  # noqa: E402 (of the tests, which are no package)
+import effect_comparisons  # noqa: E402
 
 from ssinfnet.patients.phenotypes.catalogue import FAMILIES, MORE_FAMILIES  # noqa: E402
 from ssinfnet.storage import artifacts  # noqa: E402
@@ -43,7 +44,34 @@ SAID = {
     "statsmodels, HC3 errors": "their errors where variances differ",
     "statsmodels, p": "p by both errors",
     "sva, ComBat": "phenotypes of three sites, with covariates kept and without",
+    "SAS macro, estimates": "controlled and natural effects by two regressions in closed form, as "
+    "the macro of Valeri and VanderWeele prints them: mediators of two kinds, outcomes of eight, "
+    "with interaction, covariates and controls or without; four of its 80 runs are left out, as "
+    "SAS doubts that they converged",
+    "SAS macro, intervals": "their intervals",
+    "SAS macro, its own errors": "intervals of effects whose error the macro takes otherwise, once "
+    "ours is taken so",
+    "SAS macro, stopped early": "estimates and intervals where its logistic regression of the "
+    "mediator stops after one step",
+    "R, regressions": "slopes of the eight models of outcomes, by R's own functions",
+    "R, their errors": "their errors, where R takes the observed information as well",
+    "lavaan FIML, estimates": "path models with missing values, by full information",
+    "lavaan FIML, errors": "their errors, classic and robust (MLR)",
+    "lavaan FIML, effects": "their indirect effects and errors",
+    "lavaan FIML, fit": "χ², CFI, TLI, RMSEA, likelihood, AIC, BIC",
+    "mice, Rubin's rules": "five estimates pooled: error, degrees of freedom, missing information",
+    "mice, effects": "slopes over 30 imputed tables, theirs over 200; what imputations differ by",
+    "mice, errors": "their errors; likewise",
+    "sandwich, errors": "errors by clusters, with sampling weights and without (vcovCL)",
+    "survey, errors": "errors of weighted tables, by clusters and not (svyglm); survey leaves out "
+    "the factor (n − 1) / (n − k), which is put in",
+    "lavaan, latent mediator": "effects corrected for measurement error, a mediator's reliability "
+    "known",
+    "regmedint, effects": "log ratios of survival times and their errors, a binary mediator",
     "R mediation, framing": "average mediated effects, treated and control; theirs are simulated",
+    "R mediation, jobs": "mediated, direct and total effect on depression; three digits printed",
+    "medflex, natural effects": "log odds ratios, direct and indirect, at the covariates' means; "
+    "theirs weight patients by their mediator, and differ by a third of their standard error",
 }
 SETS = {"digital_2d": "phantom, slices", "digital_3d": "phantom", "ct_a": "A", "ct_b": "B",
         "ct_c": "C", "ct_d": "D", "ct_e": "E"}  # fmt: skip
@@ -57,7 +85,9 @@ the first table anew and fails where its largest relative difference passes the 
 PyRadiomics {pyradiomics}, statsmodels {statsmodels}, lavaan 0.6-14 and sva 3.46 in R 4.2.2
 (`make reference`); IBSI's values are those of theibsi/data_sets (CC BY 4.0; Zwanenburg et al. 2020,
 doi:10.1148/radiol.2020191145), R mediation's those of Tingley et al. 2014
-(doi:10.18637/jss.v059.i05).
+(doi:10.18637/jss.v059.i05) and of the example of its help, medflex's those of Steen et al. 2017
+(doi:10.18637/jss.v076.i11), the SAS macro's those that the R package regmedint distributes, and
+regmedint's those of its README.
 """
 
 
@@ -86,14 +116,16 @@ def main() -> None:
     slices = comparisons.slices_with_pyradiomics()
     others = [slices, comparisons.volumes_with_pyradiomics(), comparisons.with_lavaan(),
               comparisons.with_statsmodels(), comparisons.with_sva(),
-              comparisons.with_r_mediation(folder)]  # fmt: skip
+              *(compare() for compare in effect_comparisons.ALONE),
+              *(compare(folder) for compare in effect_comparisons.OF_ORACLES)]  # fmt: skip
+    bounds = comparisons.BOUNDS | effect_comparisons.BOUNDS
     rows = []
     for name, own in sets.items():
         agree, largest = int(own["agrees"].sum()), comparisons.relative(own).max()
         rows.append((f"IBSI, {name}", len(own), agree, largest, None))
     for table in others:
         for name, own in table.groupby("compared", sort=False):
-            apart, bound = comparisons.relative(own), comparisons.BOUNDS[name]
+            apart, bound = comparisons.relative(own), bounds[name]
             rows.append((name, len(own), int((apart <= bound).sum()), apart.max(), bound))
     summary = pd.DataFrame(rows, columns=["compared", "numbers", "agree", "largest", "bound"])
     summary["what"] = summary["compared"].map(SAID)

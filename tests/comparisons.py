@@ -1,7 +1,8 @@
-"""What ours gives beside what others give: IBSI, PyRadiomics, lavaan, statsmodels, sva, mediation.
+"""What ours gives beside what others give: IBSI, PyRadiomics, lavaan, statsmodels, sva.
 
 Each function computes both sides, or reads what the other side has printed, and returns a row a
-number. Tests hold the differences below `BOUNDS`, and docs/validation.py writes them down.
+number. Tests hold the differences below `BOUNDS`, and docs/validation.py writes them down. Effects
+of other kinds of models and tables are compared by tests/effect_comparisons.py.
 """
 
 import functools
@@ -16,7 +17,7 @@ import statsmodels.api as sm
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 from scipy.ndimage import gaussian_filter
 
-from ssinfnet.mediation import fit_paths, mediate, natural_effects
+from ssinfnet.mediation import fit_paths, mediate
 from ssinfnet.patients.harmonisation import fit_combat
 from ssinfnet.patients.phenotypes import FEATURES, ibsi, measure_mask, measure_region
 from ssinfnet.patients.phenotypes.catalogue import AREA, TWINS, features_of
@@ -39,7 +40,6 @@ BOUNDS = {
     "statsmodels, HC3 errors": 1e-8,
     "statsmodels, p": 1e-8,
     "sva, ComBat": 1e-7,
-    "R mediation, framing": 0.02,  # theirs are simulated
 }
 NOTHING = 1e-6  # what rounding leaves of 0, such as the χ² of a model without degrees of freedom
 logging.getLogger("radiomics").setLevel(logging.CRITICAL)
@@ -292,18 +292,3 @@ def with_sva():
         tables.append(rows_of("sva, ComBat", [case] * values.size, ours.to_numpy().ravel(),
                               theirs.to_numpy().ravel()))  # fmt: skip
     return pd.concat(tables, ignore_index=True)
-
-
-def with_r_mediation(oracles):
-    """Compare the mediated effects that R's mediation prints of its framing experiment.
-
-    Tingley et al. (2014): of the anxiety that a news story about immigration causes, on whether a
-    message is sent to Congress. Theirs are simulated, ours are not.
-    """
-    table = pd.read_csv(oracles / "mediation" / "framing.csv")
-    found = natural_effects(
-        table, "treat", "cong_mesg", "emo", ["age", "educ", "gender", "income"],
-        link="probit", draws=0,
-    ).set_index("effect")["estimate"]  # fmt: skip
-    ours = [found["total_indirect"], found["pure_indirect"]]
-    return rows_of("R mediation, framing", ["treated", "control"], ours, [0.0857, 0.0851])

@@ -1,4 +1,7 @@
-"""Mediators measured with error, and mediating directions: planted truth, lavaan and hand."""
+"""Mediators measured with error, and mediating directions: planted truth and by hand.
+
+lavaan's latent mediator: `effect_comparisons.with_latent_mediator`, held in test_validation.py.
+"""
 
 from pathlib import Path
 
@@ -9,14 +12,6 @@ import pytest
 from ssinfnet.mediation import corrected_effects, mediate, mediating_directions
 
 REFERENCE = Path(__file__).with_name("reference")
-
-
-def test_corrected_effects_are_those_of_a_latent_mediator_in_lavaan():
-    kinds = pd.read_csv(REFERENCE / "kinds.csv")
-    theirs = pd.read_csv(REFERENCE / "reliability.csv").set_index("label")["est"]
-    row = corrected_effects(kinds, "x", "y", {"m": 0.7}, ["c"], draws=0).iloc[0]
-    assert row["indirect_corrected"] == pytest.approx(theirs["ind"], rel=1e-5)
-    assert row["direct_corrected"] == pytest.approx(theirs["d"], rel=1e-4)
 
 
 def measured(seed, n=800, reliability=0.6):

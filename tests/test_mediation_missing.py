@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from effect_comparisons import FIML
 
 from ssinfnet.mediation import (
     NotConvergedError,
@@ -13,7 +14,6 @@ from ssinfnet.mediation import (
     imputed_tables,
     mediate,
     missing_patterns,
-    pooled,
 )
 from ssinfnet.mediation.chained import chained, drawn_regression
 
@@ -25,52 +25,16 @@ def partly():
     return pd.read_csv(REFERENCE / "partly_known.csv")
 
 
-def lavaans(name, model):
-    table = pd.read_csv(REFERENCE / name)
-    return table[table["model"] == model]
-
-
-PATHS = {
-    "full": ({"m1": ["x1", "x2"], "m2": ["x1", "x2"]}, (), True),
-    "restricted": ({"m1": ["x1"], "m2": ["x1", "x2"]}, (), False),
-    "covariate": ({"m1": ["x1"], "m2": ["x1"]}, ("x2",), True),
-}
-
-
-@pytest.mark.parametrize("model", PATHS)
-def test_full_information_is_lavaans(partly, model):
-    paths, covariates, correlated = PATHS[model]
-    fit = fit_paths(partly, "y", paths, covariates, correlated=correlated, missing="fiml")
-    theirs = lavaans("fiml_estimates.csv", model).set_index(["lhs", "op", "rhs"])
-    ours = fit.estimates.set_index(["lhs", "op", "rhs"])
-    compared = 0
-    for key in ours.index:
-        other = key if key in theirs.index else (key[2], key[1], key[0])
-        row = theirs.loc[other]
-        assert ours.loc[key, "estimate"] == pytest.approx(row["est"], rel=2e-4, abs=1e-5)
-        assert ours.loc[key, "se"] == pytest.approx(row["se"], rel=1e-3)
-        assert ours.loc[key, "se_robust"] == pytest.approx(row["se.mlr"], rel=1e-3)
-        assert ours.loc[key, "standardised"] == pytest.approx(row["std.all"], rel=1e-3, abs=1e-5)
-        compared += 1
-    assert compared >= 8
-    effects = fit.effects.set_index(["exposure", "through"])
-    for mediator in ("m1", "m2"):
-        row = theirs.xs(f"ind_x1_{mediator}", level=0).iloc[0]
-        own = effects.loc["x1", mediator]
-        assert own["estimate"] == pytest.approx(row["est"], rel=2e-4)
-        assert own["se"] == pytest.approx(row["se"], rel=1e-3)
-    measures = lavaans("fiml_fit.csv", model).set_index("measure")["value"]
-    for name, key in (("chi_square", "chisq"), ("df", "df"), ("CFI", "cfi"), ("TLI", "tli"),
-                      ("RMSEA", "rmsea"), ("log_likelihood", "logl"), ("AIC", "aic"),
-                      ("BIC", "bic"), ("parameters", "npar")):  # fmt: skip
-        assert fit.measures[name] == pytest.approx(measures[key], rel=1e-4, abs=1e-4)
-    assert fit.n == len(partly)
+def test_patients_of_whom_something_is_known_count_in_full_information(partly):
+    """Its estimates are lavaan's: `effect_comparisons.with_fiml`, held in test_validation.py."""
+    fit = fit_paths(partly, "y", {"m1": ["x1"]}, missing="fiml", draws=0)
+    assert fit.n == len(partly) > len(partly.dropna())
 
 
 def test_full_information_of_complete_rows_is_maximum_likelihood(partly):
     complete = partly.dropna()
     for model in ("restricted", "covariate"):
-        paths, covariates, correlated = PATHS[model]
+        paths, covariates, correlated = FIML[model]
         ours, plain = (
             fit_paths(complete, "y", paths, covariates, correlated=correlated, missing=missing,
                       draws=0) for missing in ("fiml", "complete")
@@ -85,15 +49,6 @@ def test_what_cannot_be_fitted_by_full_information_is_said(partly):
         fit_paths(partly, "y", {"m1": ["x1"]}, missing="pairwise")
     with pytest.raises((ValueError, NotConvergedError)):
         fit_paths(partly.assign(m2=partly["m1"]), "y", {"m1": ["x1"], "m2": ["x1"]}, missing="fiml")
-
-
-def test_rubins_rules_are_micess():
-    theirs = pd.read_csv(REFERENCE / "pooled.csv").set_index("term").loc["scalar"]
-    ours = pooled([0.41, 0.37, 0.45, 0.52, 0.33],
-                  np.sqrt([0.011, 0.012, 0.010, 0.013, 0.011]), 120 - 4)  # fmt: skip
-    for name, key in (("estimate", "estimate"), ("se", "se"), ("df", "df"),
-                      ("fraction_missing", "fmi")):  # fmt: skip
-        assert ours[name] == pytest.approx(theirs[key], rel=1e-8)
 
 
 def test_effects_over_imputed_tables_are_micess(partly):
