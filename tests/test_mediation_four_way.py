@@ -156,3 +156,14 @@ def test_parts_that_no_model_gives_have_the_reason(kinds):
     assert found.index.tolist()[:4] == PARTS
     assert found["estimate"].isna().all()
     assert found["reason"].str.contains("has no event").all()
+
+
+def test_covariates_may_be_held_by_name(kinds):
+    first, named, means = (
+        closed_form_effects(kinds, "x", "y", "m", ["c", "weight"], at_covariates=given)["estimate"]
+        for given in ([40, kinds["weight"].mean()], {"c": 40}, None)
+    )
+    np.testing.assert_allclose(first, named, rtol=1e-12)
+    assert (first != means).any()
+    with pytest.raises(ValueError, match=r"at_covariates names \['d'\]"):
+        four(kinds, "x", "y", "m", ["c"], at_covariates={"d": 1})

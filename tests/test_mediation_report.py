@@ -147,6 +147,10 @@ def test_the_command_line_writes_the_page_from_a_workbook(table, tmp_path):
     page = (tmp_path / "out" / "mediation.html").read_text(encoding="utf-8")
     assert "own.xlsx" in page
     assert "with an exposure-mediator product" in page
+    assert "divided into four parts" in page
+    parts = pd.read_csv(tmp_path / "out" / "four_way.csv")
+    shares = parts.groupby(["exposure", "mediator"])["share"].apply(lambda own: own.iloc[:4].sum())
+    np.testing.assert_allclose(shares.to_numpy(), 1)
     assert not (tmp_path / "own_mediation.csv").exists()
     again = CliRunner().invoke(app, asked)  # what it wrote, it replaces
     assert again.exit_code == 0, again.stderr

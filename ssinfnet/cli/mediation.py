@@ -67,7 +67,8 @@ def mediate_table(
         bool,
         typer.Option(
             "--interaction",
-            help="in the report's natural effects, let a mediator's slope depend on the exposure",
+            help="in the report's natural effects, let a mediator's slope depend on the exposure, "
+            "and divide total effects into four parts",
         ),
     ] = False,
     reliability: Annotated[

@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ssinfnet.mediation.closed_form import closed_form_effects
 from ssinfnet.mediation.columns import typed_columns
 from ssinfnet.mediation.contrasts import with_contrasts
 from ssinfnet.mediation.directions import mediating_directions
 from ssinfnet.mediation.effects import mediate
-from ssinfnet.mediation.frames import chosen_columns, default_covariates
+from ssinfnet.mediation.frames import chosen_columns, default_covariates, kind_of
 from ssinfnet.mediation.imputation import missing_patterns
 from ssinfnet.mediation.joint import joint_mediators
 from ssinfnet.mediation.measurement_error import check_reliability, corrected_effects
-from ssinfnet.mediation.natural import natural_effects
+from ssinfnet.mediation.natural import default_contrast, natural_effects
 from ssinfnet.mediation.path_fit import PathFit
 from ssinfnet.mediation.patient_files import read_patients_table
 from ssinfnet.mediation.results import Mediation
@@ -57,6 +58,9 @@ class MediationAnalysis:
     paths : PathFit or None
     natural : DataFrame
         Natural effects of the pairs that pass, with E-values of risk ratios.
+    four_way : DataFrame
+        Their total effects in four parts, see `closed_form.closed_form_effects`; no rows without
+        interaction.
     rho : DataFrame
         See `sensitivity.vanishing_rho`.
     curves : dict of str to DataFrame
@@ -79,6 +83,7 @@ class MediationAnalysis:
     r: pd.DataFrame
     paths: PathFit | None
     natural: pd.DataFrame
+    four_way: pd.DataFrame
     rho: pd.DataFrame
     curves: dict[str, pd.DataFrame]
     joint: pd.DataFrame
@@ -147,7 +152,8 @@ def analyse(
     patient, sheet : str, optional
         Of a path: the column that names the patients, the sheet of a workbook.
     interaction : bool
-        Whether the mediator's slope in the outcome of natural effects depends on the exposure.
+        Whether the mediator's slope in the outcome of natural effects depends on the exposure, and
+        total effects are divided into four parts.
     reliability : mapping of str to float, optional
         Mediator → share of its variance that is not error; their effects are corrected.
     **options
@@ -210,8 +216,8 @@ def _typed(
 def _nothing(own: _Table, names: Sequence[str], reason: str) -> dict[str, Any]:
     """Return empty results, and say why of each."""
     own.reasons |= dict.fromkeys(names, reason)
-    empty = {name: pd.DataFrame() for name in ("chosen", "r", "natural", "rho", "joint",
-                                               "directions", "corrected")}  # fmt: skip
+    empty = {name: pd.DataFrame() for name in ("chosen", "r", "natural", "four_way", "rho",
+                                               "joint", "directions", "corrected")}  # fmt: skip
     return empty | {"paths": None, "curves": {}}
 
 
@@ -242,6 +248,8 @@ def _further(
     pairs = list(passing[["exposure", "mediator"]].head(MOST_PAIRS).itertuples(index=False))
     found["natural"] = pd.concat([_natural(own, x, m, interaction) for x, m in pairs],
                                  ignore_index=True)  # fmt: skip
+    if interaction:
+        found["four_way"] = pd.concat([_four_way(own, x, m) for x, m in pairs], ignore_index=True)
     found["rho"] = pd.concat([
         vanishing_rho(own.values, [x], own.outcome, [m], own.beside[x]) for x, m in pairs
     ], ignore_index=True)  # fmt: skip
@@ -313,6 +321,23 @@ def _natural(own: _Table, exposure: str, mediator: str, interaction: bool) -> pd
         if ratio.any():
             values = found.loc[ratio, ["estimate", "low", "high"]].to_numpy(float).T
             found.loc[ratio, ["e_value", "e_value_limit"]] = e_value(*values).to_numpy()
+    found.insert(0, "exposure", exposure)
+    found.insert(1, "mediator", mediator)
+    return found
+
+
+def _four_way(own: _Table, exposure: str, mediator: str) -> pd.DataFrame:
+    """Return a pair's total effect in four parts, of the exposures that natural effects compare."""
+    beside, held = own.beside[exposure], dict.fromkeys(own.siblings[exposure], 0.0)
+    known = own.values[[exposure, own.outcome, mediator, *beside]].dropna()
+    try:
+        if kind_of(known[own.outcome]) == "ordinal":
+            raise ValueError("grades have no closed form")
+        found = closed_form_effects(own.values, exposure, own.outcome, mediator, beside,
+                                    contrast=default_contrast(known[exposure]), four_way=True,
+                                    at_covariates=held)  # fmt: skip
+    except ValueError as error:
+        found = pd.DataFrame([{"reason": str(error)}])
     found.insert(0, "exposure", exposure)
     found.insert(1, "mediator", mediator)
     return found

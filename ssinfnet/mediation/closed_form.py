@@ -11,7 +11,7 @@ does both, and what mediates alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -193,7 +193,7 @@ def closed_form_effects(
     interaction: bool = True,
     contrast: tuple[float, float] | None = None,
     at_mediator: float | None = None,
-    at_covariates: Sequence[float] | None = None,
+    at_covariates: Sequence[float] | Mapping[str, float] | None = None,
     event: str | None = None,
     case_control: bool = False,
     four_way: bool = False,
@@ -221,9 +221,10 @@ def closed_form_effects(
         Exposures compared; by default 0 and 1.
     at_mediator : float, optional
         Where the controlled direct effect holds the mediator; by default its mean, or 0 of 0 and 1.
-    at_covariates : sequence of float, optional
-        Values of the covariates, text by its 0/1 columns, at which effects are taken; by default
-        their means, in a case-control study those of patients without the outcome.
+    at_covariates : sequence of float or mapping of str to float, optional
+        Values of the covariates, text by its 0/1 columns, at which effects are taken; of those that
+        a mapping leaves out, and by default, their means, in a case-control study those of patients
+        without the outcome.
     event : str, optional
         Of a survival model: the column that is 1 where the event was seen, else 0.
     case_control : bool
@@ -253,7 +254,7 @@ def closed_form_effects(
     ------
     ValueError
         If a model is unknown or does not fit the values, if `event` and model do not go together,
-        and as `frames.analysis_frame` raises.
+        if `at_covariates` are others, and as `frames.analysis_frame` raises.
     """
     names = [*covariates, *([] if event is None else [event])]
     frame = analysis_frame(table, [exposure], outcome, [mediator], names,
@@ -283,8 +284,12 @@ def closed_form_effects(
     except NotFittedError as error:
         return empty.assign(reason=str(error))
     held = 0.0 if mediator_model == "logistic" else float(m.mean())
-    chosen = dict(zip(beside, at_covariates if at_covariates is not None
-                      else values.loc[controls, beside].mean(), strict=True))  # fmt: skip
+    chosen = values.loc[controls, beside].mean().to_dict()
+    if at_covariates is not None:
+        chosen |= (at_covariates if isinstance(at_covariates, Mapping)
+                   else dict(zip(beside, at_covariates, strict=True)))  # fmt: skip
+    if unknown := [name for name in chosen if name not in beside]:
+        raise ValueError(f"at_covariates names {unknown[:5]}, which are none of {beside}")
     fitted = ClosedForm(
         to_mediator=to_mediator, to_outcome=to_outcome, mediator_model=mediator_model,
         outcome_model=outcome_model, interaction=interaction,

@@ -119,7 +119,7 @@ def natural_effects(
     binary = kind_of(values[mediator]) == "binary"
     mediator_model = mediator_model or ("logistic" if binary else "normal")
     _check(values, outcome, mediator, link, mediator_model)
-    low, high = contrast if contrast is not None else _default_contrast(values[exposure])
+    low, high = contrast if contrast is not None else default_contrast(values[exposure])
     # Chances do not depend on units, but whether a fit converges does.
     deviation = pd.DataFrame(centred(values.to_numpy()), values.index, values.columns)
     centre, spread = values.mean(), deviation.std().replace(0, 1)
@@ -191,7 +191,8 @@ def _check(
         raise ValueError(f"mediator {mediator!r} must be 0 and 1 for a logistic model")
 
 
-def _default_contrast(x: pd.Series) -> tuple[float, float]:
+def default_contrast(x: pd.Series) -> tuple[float, float]:
+    """Return 0 and 1 of a binary exposure, else its mean and one standard deviation above."""
     if set(x) == {0.0, 1.0}:
         return 0.0, 1.0
     return float(x.mean()), float(x.mean() + x.std())

@@ -170,6 +170,9 @@ def _natural(analysis: mediation.MediationAnalysis) -> str:
             f"a linear one, logistic where it is 0 and 1, of the mediator, {product} an "
             "exposure-mediator product, and their intervals by the delta method."
         )
+    if _estimated(analysis.four_way, "estimate"):
+        text.append("Total effects were divided into four parts, mediation, interaction, both and "
+                    "neither (VanderWeele 2014), in closed form.")  # fmt: skip
     if _estimated(analysis.rho, "rho"):
         text.append("We report the correlation of the errors at which an indirect effect would "
                     "vanish (Imai et al. 2010).")  # fmt: skip

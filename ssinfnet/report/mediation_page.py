@@ -53,6 +53,9 @@ ABOUT = {
     "path_fit": ("Path model: fit", ""),
     "natural": ("Natural effects", "By their definition, on the outcome's own scale; the exposures "
                 "compared are 0 and 1, or the mean and a standard deviation above."),
+    "four_way": ("Four parts of the total effect", "What neither mediates nor interacts, interacts "
+                 "alone, does both, and mediates alone (VanderWeele 2014), of the same exposures; "
+                 "of a binary outcome excess odds ratios, relative risks where it is rare."),
     "rho": ("Sensitivity", "The correlation of the errors of mediator and outcome at which the "
             "indirect effect would vanish: what an unmeasured common cause would have to do."),
     "corrected": ("Measurement error", "Effects as of mediators measured without error."),
@@ -140,7 +143,7 @@ def _tables(analysis: mediation.MediationAnalysis) -> dict[str, pd.DataFrame]:
     found = {"columns": effects.columns, "patterns": analysis.patterns,
              "left_out": effects.left_out, "effects": effects.table, "joint": analysis.joint,
              "directions": analysis.directions, "chosen": analysis.chosen,
-             "natural": analysis.natural, "rho": analysis.rho,
+             "natural": analysis.natural, "four_way": analysis.four_way, "rho": analysis.rho,
              "corrected": analysis.corrected}  # fmt: skip
     if analysis.paths is not None:
         fit = analysis.paths.measures.rename_axis("measure").rename("value").reset_index()
