@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from ssinfnet.mediation import composite_q, joint_mediators, mediate
+from ssinfnet.mediation import composite_q, joint_mediators, mediate, mediating_directions
 
 
 def cohort(seed, n=300, p=120):
@@ -146,3 +146,52 @@ def test_too_few_patients_are_refused():
     table, names = cohort(0, p=12)
     with pytest.raises(ValueError, match="patients have all mediators"):
         joint_mediators(table.head(11), "x", "y", names)
+
+
+def test_a_mediator_that_few_have_is_left_out_by_name_and_the_others_keep_their_patients():
+    table, names = cohort(0, p=12)
+    rare = table["m0"].where(np.arange(len(table)) < 3)
+    table = table.assign(rare=rare, never=np.nan, flat=1.0)
+    plain = joint_mediators(table, "x", "y", names, ["flat"])
+    found = joint_mediators(table, "x", "y", ["rare", *names, "never"], ["flat"])
+    assert found["mediator"].tolist() == ["rare", *names, "never"]
+    pd.testing.assert_frame_equal(
+        found[found["mediator"].isin(names)].reset_index(drop=True), plain, check_dtype=False
+    )
+    lost = found.set_index("mediator").loc[["rare", "never"]]
+    assert lost["reason"].tolist() == [
+        f"only {number} of the 300 patients who have the others have it" for number in (3, 0)
+    ]
+    assert not lost[["kept", "mediates"]].to_numpy(dtype=bool).any()
+    assert (found["n"] == 300).all()
+    assert (found["covariates_dropped"] == "flat").all()
+    directions = mediating_directions(table, "x", "y", ["rare", *names, "flat"], draws=0)
+    assert directions.left_out["mediator"].tolist() == ["rare", "flat"]
+    assert directions.left_out["reason"].str.contains("only 3 of|does not vary").all()
+    assert set(directions.effects["mediators"]) == {12}
+    assert set(directions.effects["left_out"]) == {2}
+    assert set(directions.effects["n"]) == {300}
+
+
+def test_who_enters_a_joint_analysis_is_decided_by_hand():
+    # Of 100 patients a is known of all, b of 60, c of the other 40 and 25 of b's, d of 58 of b's
+    numbers = np.arange(100)
+    known = {"c": numbers >= 35, "a": numbers >= 0, "b": numbers < 60, "d": numbers < 58}
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({name: np.where(own, rng.normal(size=100), np.nan)
+                          for name, own in known.items()})  # fmt: skip
+    table = table.assign(x=rng.normal(size=100), y=rng.normal(size=100))
+    # In the order a 100, c 65, b 60, d 58: c leaves 65, b would leave 25 of them, d 23
+    found = joint_mediators(table, "x", "y", list(known)).set_index("mediator")
+    assert set(found["n"]) == {65}
+    assert found.index[found["kept"]].tolist() == ["c", "a"]
+    assert found.loc["b", "reason"] == ("only 25 of the 65 patients who have the others have it")
+    # Without c, b leaves 60 and d 58
+    found = joint_mediators(table, "x", "y", ["a", "b", "d"])
+    assert found["kept"].all()
+    assert set(found["n"]) == {58}
+    # Half is enough, unless fewer than the analysis needs are left
+    table = table.assign(half=table["y"].where(numbers < 50) + rng.normal(size=100))
+    assert joint_mediators(table, "x", "y", ["a", "half"])["kept"].all()
+    few = table.head(24).assign(half=lambda t: t["half"].where(t.index < 12))
+    assert joint_mediators(few, "x", "y", ["a", "half"])["kept"].tolist() == [True, False]

@@ -38,6 +38,7 @@ from ssinfnet.mediation.fit import fit_measures
 from ssinfnet.mediation.frames import chosen_columns, default_covariates
 from ssinfnet.mediation.imputation import imputed_tables, missing_patterns, pooled
 from ssinfnet.mediation.joint import composite_q, joint_mediators
+from ssinfnet.mediation.jointly import direction_tables, joint_tables
 from ssinfnet.mediation.known_truth import (
     PLANTED,
     attenuations,
@@ -90,6 +91,7 @@ __all__ = [
     "correlations",
     "covariates_of",
     "default_covariates",
+    "direction_tables",
     "described",
     "e_value",
     "filter_correlated",
@@ -99,6 +101,7 @@ __all__ = [
     "imputed_tables",
     "indirect_at_rho",
     "joint_mediators",
+    "joint_tables",
     "leave_one_group_out",
     "lesion_shares",
     "mask_agreement",

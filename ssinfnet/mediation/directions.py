@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ssinfnet.mediation.collinearity import adjustment, extended, unexplained
 from ssinfnet.mediation.effects import mediate
-from ssinfnet.mediation.frames import analysis_frame
+from ssinfnet.mediation.frames import analysis_frame, known_together
+from ssinfnet.mediation.joint import FREE
 
 __all__ = ["Directions", "mediating_directions"]
 
@@ -35,15 +36,19 @@ class Directions:
     ----------
     effects : DataFrame
         One row a direction: mediator (``direction 1`` …), explained (share of the mediators'
-        standardised variance beside exposure and covariates), the columns of `effects.mediate`, and
-        largest, the mediators with the largest correlations.
+        standardised variance beside exposure and covariates), the columns of `effects.mediate`,
+        largest, the mediators with the largest correlations, mediators and left_out.
     loadings : DataFrame
         Correlation of each mediator (row) with each direction (column), beside exposure and
         covariates.
+    left_out : DataFrame
+        ``mediator`` and ``reason`` of those that are in no direction; effects count them, and the
+        others, in ``left_out`` and ``mediators``.
     """
 
     effects: pd.DataFrame
     loadings: pd.DataFrame
+    left_out: pd.DataFrame
 
 
 def mediating_directions(
@@ -62,7 +67,8 @@ def mediating_directions(
     Parameters
     ----------
     table : DataFrame
-        One row a patient; those with a missing value are left out.
+        One row a patient. Those who lack a mediator are left out, unless too few have it: then the
+        mediator is (`frames.known_together`).
     exposure, outcome : str
     mediators, covariates : sequence of str
     explained : float
@@ -80,17 +86,18 @@ def mediating_directions(
     if not 0 < explained < 1:
         raise ValueError(f"explained must lie within 0 and 1, got {explained}")
     frame = analysis_frame(table, [exposure], outcome, mediators, covariates)
-    values = frame.values.dropna()
+    values, rare = known_together(frame, FREE)
+    entered = [name for name in mediators if name not in rare]
     basis = adjustment(values, frame.covariates).basis
     x = unexplained(basis, values[exposure].to_numpy())
     if np.isnan(x).any():
         raise ValueError(f"exposure {exposure!r} follows from the covariates among the "
                          f"{len(values)} patients with all mediators")  # fmt: skip
-    rest = unexplained(extended(basis, x), values[list(mediators)].to_numpy())
+    rest = unexplained(extended(basis, x), values[entered].to_numpy())
     usable = np.asarray(np.isfinite(rest).all(axis=0))
     if not usable.any():
         raise ValueError("no mediator varies beside exposure and covariates")
-    names = [name for name, is_usable in zip(mediators, usable, strict=True) if is_usable]
+    names = [name for name, is_usable in zip(entered, usable, strict=True) if is_usable]
     scale = np.linalg.norm(rest[:, usable], axis=0)
     _, size, axes = np.linalg.svd(rest[:, usable] / scale, full_matrices=False)
     share = np.square(size) / np.square(size).sum()
@@ -103,7 +110,8 @@ def mediating_directions(
     own = values[names].to_numpy()
     scores = ((own - own.mean(axis=0)) / scale) @ axes.T
     labels = [f"direction {place + 1}" for place in range(number)]
-    whole = values.assign(**dict(zip(labels, scores.T, strict=True)))
+    whole = pd.concat([values, pd.DataFrame(scores, values.index, labels)], axis=1)
+    whole.attrs = values.attrs
     found = mediate(
         whole, [exposure], outcome, labels, list(frame.covariates), draws=draws, seed=seed, fewest=1
     ).table
@@ -111,6 +119,10 @@ def mediating_directions(
     largest = [
         ", ".join(loadings[label].abs().nlargest(LARGEST_LOADINGS).index) for label in labels
     ]
-    found = found.assign(explained=share[:number], largest=largest)
+    still = dict.fromkeys(set(entered) - set(names), "does not vary beside exposure and covariates")
+    reasons = [(name, (rare | still)[name]) for name in mediators if name not in names]
+    left_out = pd.DataFrame(reasons, columns=["mediator", "reason"])
+    found = found.assign(explained=share[:number], largest=largest, mediators=len(names),
+                         left_out=len(left_out))  # fmt: skip
     first = ["mediator", "explained"]
-    return Directions(found[[*first, *found.columns.drop(first)]], loadings)
+    return Directions(found[[*first, *found.columns.drop(first)]], loadings, left_out)

@@ -24,6 +24,7 @@ __all__ = [
     "covariate_columns",
     "default_covariates",
     "kind_of",
+    "known_together",
     "number_frame",
     "refuse_none",
     "shown_columns",
@@ -261,6 +262,42 @@ def complete_groups(values: pd.DataFrame) -> list[tuple[list[str], NDArray[np.bo
     for name in values.columns:
         groups.setdefault(values[name].notna().to_numpy().tobytes(), []).append(name)
     return [(names, np.frombuffer(known, dtype=bool)) for known, names in groups.items()]
+
+
+def known_together(frame: AnalysisFrame, free: int) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the patients and mediators of an analysis of all mediators at once (D-190).
+
+    The mediator that most patients have comes first, and its patients are analysed; each other
+    enters in that order unless fewer than half of the patients who are left then have it, or too
+    few for the analysis would be left. So one rare mediator does not cost the others their
+    patients.
+
+    Parameters
+    ----------
+    frame : AnalysisFrame
+    free : int
+        Degrees of freedom that patients must leave beside constant, covariates, exposure and one
+        mediator.
+
+    Returns
+    -------
+    DataFrame
+        Patients who have everything, without the columns of mediators that did not enter.
+    dict of str to str
+        Mediator that did not enter → why.
+    """
+    known = frame.values[list(frame.mediators)].notna()
+    order = known.sum().sort_values(ascending=False, kind="stable").index
+    left, left_out = known[order[0]], {}
+    needed = len(frame.covariates) + 3 + free
+    for name in order[1:]:
+        both = left & known[name]
+        if both.sum() < max(left.sum() / 2, min(needed, left.sum())):
+            left_out[str(name)] = (f"only {both.sum()} of the {left.sum()} patients who have the "
+                                   "others have it")  # fmt: skip
+        else:
+            left = both
+    return frame.values[left].drop(columns=list(left_out)), left_out
 
 
 def kind_of(outcome: pd.Series) -> str:

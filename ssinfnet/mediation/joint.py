@@ -31,7 +31,7 @@ from ssinfnet.mediation.collinearity import (
     left_by,
     unexplained,
 )
-from ssinfnet.mediation.frames import analysis_frame
+from ssinfnet.mediation.frames import analysis_frame, known_together
 
 __all__ = ["composite_q", "joint_mediators"]
 
@@ -43,6 +43,10 @@ HALF = 0.5  # p above which tests count as null when shares are estimated (Store
 NEIGHBOURS = 1  # of each kept mediator that are adjusted for
 FEWEST_FREE = 1 / 3  # of the patients: degrees of freedom that the regression keeps
 PRODUCTS = 20000  # draws of the product of two normal slopes, for its interval
+FREE = 10  # degrees of freedom that patients must leave beside one mediator
+COLUMNS = ["mediator", "same_as", "stands_for", "kept", "alpha", "alpha_se", "p_alpha", "beta",
+           "beta_se", "p_beta", "indirect", "low", "high", "q", "mediates", "n",
+           "covariates_dropped", "reason"]  # fmt: skip
 LASSO_ROUNDS = 3  # in which the residual's spread, which sets the penalty, is estimated anew
 
 
@@ -62,7 +66,8 @@ def joint_mediators(
     Parameters
     ----------
     table : DataFrame
-        One row a patient; those with a missing value are left out.
+        One row a patient. Those who lack a mediator are left out, unless too few have it: then the
+        mediator is (`frames.known_together`).
     exposure, outcome : str
     mediators, covariates : sequence of str
         Thousands of mediators are possible, more than patients.
@@ -82,7 +87,8 @@ def joint_mediators(
         the outcome beside exposure and all other kept mediators) with _se and p_alpha, p_beta;
         indirect, low and high (95 %, product of normal slopes; MacKinnon et al. 2007); q, the
         smallest false discovery rate at which it is found; mediates, whether q is at most `fdr`;
-        n, patients; and reason, where it was not tested. Of mediators that follow from each other,
+        n, patients; covariates_dropped (see `effects.mediate`); and reason, where it was not
+        tested, such as that too few patients have it. Of mediators that follow from each other,
         such as a total and its parts, the one that varies least with the exposure is not tested.
 
     Raises
@@ -95,25 +101,26 @@ def joint_mediators(
         if not 0 < value < 1:
             raise ValueError(f"{name} must lie within 0 and 1, got {value}")
     frame = analysis_frame(table, [exposure], outcome, mediators, covariates)
-    values = frame.values.dropna()
-    basis = adjustment(values, frame.covariates).basis
+    values, left_out = known_together(frame, FREE)
+    entered = [name for name in mediators if name not in left_out]
+    adjusted = adjustment(values, frame.covariates)
+    basis = adjusted.basis
     x, y = (values[name].to_numpy() for name in (exposure, outcome))
     free = len(values) - basis.shape[1] - 2
-    if free < 10:
-        raise ValueError(f"{len(values)} patients have all mediators; 10 more than covariates are "
-                         "needed; leave out mediators that few have")  # fmt: skip
+    if free < FREE:
+        raise ValueError(
+            f"{len(values)} patients have all mediators; {FREE} more than covariates are needed"
+        )
     if reason := collinear_reason(basis, {exposure: x, outcome: y}):
         raise ValueError(reason)
     rest_x, rest_y = unexplained(basis, x), unexplained(basis, y)
-    m = unexplained(basis, values[list(mediators)].to_numpy())
-    rows = pd.DataFrame({"mediator": list(mediators), "same_as": "", "kept": False,
-                         "n": len(values), "reason": ""})  # fmt: skip
-    alpha = _slopes_on(rest_x, m, free)
-    rows = rows.join(alpha)
+    m = unexplained(basis, values[entered].to_numpy())
+    rows = pd.DataFrame({"mediator": entered, "same_as": "", "kept": False, "reason": ""})
+    rows = rows.join(_slopes_on(rest_x, m, free))
     rows.loc[rows["p_alpha"].isna(), "reason"] = "does not vary, or follows from the covariates"
     own = m - np.outer(rest_x, rows["alpha"])
     first = _first_of_alike(own, rows["p_alpha"].to_numpy(), alike)
-    names = np.array(list(mediators), dtype=object)
+    names = np.array(entered, dtype=object)
     rows["stands_for"] = np.bincount(first[first >= 0], minlength=len(names))
     others = (first >= 0) & (first != np.arange(len(names)))
     rows.loc[others, "same_as"] = names[first[others]]
@@ -134,9 +141,20 @@ def joint_mediators(
     rows["indirect"] = rows["alpha"] * rows["beta"]
     rows[["low", "high"]] = _product_intervals(rows, seed)
     rows["mediates"] = rows["q"] <= fdr
-    return rows[["mediator", "same_as", "stands_for", "kept", "alpha", "alpha_se", "p_alpha",
-                 "beta", "beta_se", "p_beta", "indirect", "low", "high", "q", "mediates", "n",
-                 "reason"]]  # fmt: skip
+    rows = rows.assign(n=len(values), covariates_dropped=adjusted.note)
+    return _with_left_out(rows[COLUMNS], left_out).set_index("mediator").loc[
+        list(mediators)].reset_index()  # fmt: skip
+
+
+def _with_left_out(rows: pd.DataFrame, left_out: dict[str, str]) -> pd.DataFrame:
+    """Return the rows of a result, and one of each mediator that did not enter."""
+    if not left_out:
+        return rows
+    shared = {name: rows[name].iloc[0] for name in ("n", "covariates_dropped")}
+    lost = pd.DataFrame({"mediator": list(left_out), "same_as": "", "stands_for": 0,
+                         "kept": False, "mediates": False, **shared,
+                         "reason": list(left_out.values())})  # fmt: skip
+    return pd.concat([rows, lost], ignore_index=True)
 
 
 def _slopes_on(x: Array, m: Array, free: int) -> pd.DataFrame:

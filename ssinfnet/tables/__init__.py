@@ -15,6 +15,7 @@ from ssinfnet.tables.cost import cost_table, epoch_table, training_table
 from ssinfnet.tables.latex import latex
 from ssinfnet.tables.marks import ITEMS, MARK, find_marks
 from ssinfnet.tables.mediation import (
+    joint_counts,
     known_truth_table,
     mediator_counts,
     mediator_names,
@@ -54,6 +55,7 @@ __all__ = [
     "first_rows",
     "has_intervals",
     "in_words",
+    "joint_counts",
     "known_truth_table",
     "latex",
     "leakage_table",

@@ -13,7 +13,7 @@ from ssinfnet.paper import published
 if TYPE_CHECKING:
     from ssinfnet.mediation import PathFit
 
-__all__ = ["known_truth_table", "mediator_counts", "mediator_names", "path_tables"]
+__all__ = ["joint_counts", "known_truth_table", "mediator_counts", "mediator_names", "path_tables"]
 
 # J, Results: left after the filter of correlated ones, all of ground glass
 NAMED = {
@@ -104,6 +104,36 @@ def mediator_names(
                 mediates = bool(own["mediator_by_criterion"].any())
                 row[f"{outcome}_kept"] = mediates and mediator in kept[outcome]
             rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def joint_counts(joint: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Count the phenotypes of each class that carry an effect beside the others of the class.
+
+    Parameters
+    ----------
+    joint : mapping of str to DataFrame
+        Outcome → `mediation.joint_tables`.
+
+    Returns
+    -------
+    DataFrame
+        outcome, class and exposure; n, patients; phenotypes (those asked of), same_as_another (for
+        which another stands), tested (beside each other), mediate (at a false discovery rate of
+        10 %), first_five of them, by q; and reason, where the class could not be analysed.
+    """
+    rows = []
+    for outcome, table in joint.items():
+        for (name, exposure), own in table.groupby(["class", "exposure"], sort=False):
+            found = own[own["mediates"]].sort_values("q", kind="stable")["mediator"]
+            rows.append(
+                {"outcome": outcome, "class": name, "exposure": exposure, "n": own["n"].iloc[0],
+                 "phenotypes": own["mediator"].notna().sum(),
+                 "same_as_another": own["same_as"].dropna().ne("").sum(),
+                 "tested": own["kept"].sum(), "mediate": len(found),
+                 "first_five": ", ".join(found.head(5)),
+                 "reason": own["reason"].iloc[0] if own["mediator"].isna().all() else ""}
+            )  # fmt: skip
     return pd.DataFrame(rows)
 
 
