@@ -194,7 +194,7 @@ def known_truth():
                              plots.known_truth.MEDIATOR_NAMES)  # fmt: skip
     table = pd.DataFrame(rows, columns=["outcome", "exposure", "mediator"])
     ends = {"indirect": 0.004, "low": 0.002, "high": 0.006, "n": 210}
-    measured = {f"{kind}_{end}": v for kind in ("true", "predicted") for end, v in ends.items()}
+    measured = {f"{kind}_{end}": v for kind in plots.known_truth.MASKS for end, v in ends.items()}
     return table.assign(
         planted=0.004, attenuation=0.61, reason="", **measured | {"predicted_n": 1213}
     )

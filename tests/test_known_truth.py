@@ -128,6 +128,37 @@ def test_a_mediator_measured_with_error_is_attenuated_by_its_reliability(drawn):
     assert row["n_both"] == 2_000
 
 
+def test_the_icc_with_true_masks_corrects_an_effect_from_predicted_ones(drawn):
+    patients, shares = drawn
+    rng = np.random.default_rng(1)
+    spread = shares["lesion_extent"].std()
+    noisy = shares.assign(
+        lesion_extent=shares["lesion_extent"] + rng.normal(0, spread, len(shares)),
+        ggo_extent=rng.permutation(-shares["ggo_extent"]), consolidation_extent=0.5,
+    )  # fmt: skip
+    mediators = {"true": shares, "predicted": noisy}
+    slices = pd.DataFrame({f"f1_{name}": [0.8] for name in ("lesion", "ggo", "consolidation")})
+    agreement = mediation.mask_agreement(mediators, slices)
+    by_hand = agreement.set_index("mediator").loc["lesion_extent"]
+    # var(m) = var(u): the ICC is 1 / (1 + 1/2), the reliability 1/2
+    assert by_hand["icc"] == pytest.approx(2 / 3, abs=0.03)
+    assert by_hand["reliability"] == pytest.approx(1 / 2, abs=0.03)
+    recovered = mediation.recovered_effects(patients, mediators, HOW)
+    found = mediation.with_corrected(patients, mediators, recovered, agreement, HOW)
+    pd.testing.assert_frame_equal(found.head(len(recovered)), recovered)
+    keyed = found.set_index(["mediator", "exposure", "masks"]).sort_index()
+    for exposure in ("age", "n_diseases"):
+        own = keyed.loc[("lesion_extent", exposure)]
+        true = own.loc["true", "indirect"]
+        assert own.loc["predicted", "high"] < true
+        assert own.loc["corrected", "low"] < true < own.loc["corrected", "high"]
+        assert own.loc["corrected", "n"] == 2_000
+    reasons = keyed.xs("corrected", level="masks")["reason"]
+    assert reasons["ggo_extent"].eq("the ICC with true masks is not above 0").all()
+    assert reasons["consolidation_extent"].eq("does not vary").all()
+    assert reasons["consolidation_share"].eq("").all()
+
+
 def test_attenuation_is_paired_and_free_of_scale(drawn):
     patients, shares = drawn
     found = mediation.attenuations(patients, {"true": shares, "predicted": shares * 3}, HOW)
@@ -206,7 +237,9 @@ def test_perfect_maps_agree_with_the_truth_and_eroded_ones_less(cohort, tmp_path
 
 @pytest.fixture
 def table():
-    row = {"exposure": "age", "planted_as": "directly", "planted": 0.004, "true_n": 213,
+    row = {"corrected_n": 210, "corrected_indirect": 0.0045, "corrected_low": 0.0015,
+           "corrected_high": 0.0095, "exposure": "age",
+           "planted_as": "directly", "planted": 0.004, "true_n": 213,
            "true_indirect": 0.005, "true_low": 0.002, "true_high": 0.008, "predicted_n": 210,
            "predicted_indirect": 0.003, "predicted_low": 0.001, "predicted_high": 0.006,
            "attenuation": 0.6, "reason": ""}  # fmt: skip
@@ -217,7 +250,8 @@ def table():
 
 def test_the_figure_shows_the_planted_effect_and_both_intervals(table):
     numbers = ["true_indirect", "true_low", "true_high", "true_n", "predicted_indirect",
-               "predicted_low", "predicted_high", "predicted_n", "attenuation"]  # fmt: skip
+               "predicted_low", "predicted_high", "predicted_n", "attenuation",
+               "corrected_indirect", "corrected_low", "corrected_high", "corrected_n"]  # fmt: skip
     table.loc[3, ["predicted_indirect", "predicted_low", "predicted_high"]] = np.nan
     lost = table["outcome"] == "severe"
     table.loc[lost, numbers] = np.nan
@@ -227,6 +261,7 @@ def test_the_figure_shows_the_planted_effect_and_both_intervals(table):
     assert lines.count([0.004, 0.004]) == 4
     assert lines.count([0.002, 0.008]) == 4
     assert lines.count([0.001, 0.006]) == 3
+    assert lines.count([0.0015, 0.0095]) == 4
     assert "n = 210 to 213" in upper.get_title()
     assert "per year of age" in upper.get_xlabel()
     beside = [text.get_text() for text in upper.texts]

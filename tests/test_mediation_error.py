@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet.mediation import corrected_effects, mediate, mediating_directions
+from ssinfnet.mediation import (
+    corrected_effects,
+    mediate,
+    mediating_directions,
+    reliability_of_icc,
+)
+from ssinfnet.patients.phenotypes.stability import intraclass_correlation
 
 REFERENCE = Path(__file__).with_name("reference")
 
@@ -35,6 +41,29 @@ def test_planted_effects_are_recovered_where_measured_ones_fall_short():
     assert np.mean(corrected) == pytest.approx(0.4, abs=3 * error)
     assert np.mean(plain) < 0.25
     assert held >= 34
+
+
+def test_corrections_by_the_icc_undo_the_attenuation_of_its_closed_form():
+    # The slope on m + u is that on m times var(m | x) / (var(m | x) + var(u)) (Fuller 1987)
+    a, b, n, error = 0.5, 0.8, 300, 0.9
+    attenuated = a * b / (1 + error)
+    plain, corrected, held, missed = [], [], 0, 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        x, own, u, e = rng.normal(size=(4, n))
+        m = a * x + own
+        measured = m + np.sqrt(error) * u
+        table = pd.DataFrame({"x": x, "m": measured, "y": b * m + 0.2 * x + e})
+        share = reliability_of_icc(intraclass_correlation(np.column_stack([m, measured])))
+        row = corrected_effects(table, "x", "y", {"m": share}, draws=200).iloc[0]
+        plain.append(row["indirect"])
+        corrected.append(row["indirect_corrected"])
+        held += row["corrected_low"] <= a * b <= row["corrected_high"]
+        missed += abs(row["indirect"] - a * b) > 1.96 * 0.04  # the error of one as measured
+    assert np.mean(plain) == pytest.approx(attenuated, abs=3 * np.std(plain) / np.sqrt(150))
+    assert np.mean(corrected) == pytest.approx(a * b, abs=3 * np.std(corrected) / np.sqrt(150))
+    assert 0.88 <= held / 150 <= 0.99
+    assert missed / 150 > 0.9
 
 
 def test_a_mediator_without_error_is_as_measured():

@@ -48,8 +48,9 @@ from ssinfnet.mediation.known_truth import (
     planted_effects,
     recovered_effects,
     slice_truth,
+    with_corrected,
 )
-from ssinfnet.mediation.measurement_error import corrected_effects
+from ssinfnet.mediation.measurement_error import corrected_effects, reliability_of_icc
 from ssinfnet.mediation.natural import EFFECTS, natural_effects
 from ssinfnet.mediation.patient_files import read_patients_table
 from ssinfnet.mediation.results import Mediation
@@ -118,6 +119,7 @@ __all__ = [
     "pooled",
     "read_patients_table",
     "recovered_effects",
+    "reliability_of_icc",
     "repeated",
     "rho_curves",
     "rho_table",
@@ -128,6 +130,7 @@ __all__ = [
     "two_part_tables",
     "typed_columns",
     "vanishing_rho",
+    "with_corrected",
     "written_names",
 ]
 

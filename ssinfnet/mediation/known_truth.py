@@ -25,6 +25,7 @@ from ssinfnet.evaluation.maps import class_masks, read_maps
 from ssinfnet.mediation.cohort import covariates_of
 from ssinfnet.mediation.effects import mediate
 from ssinfnet.mediation.frames import analysis_frame, complete_groups
+from ssinfnet.mediation.measurement_error import corrected_effects, reliability_of_icc
 from ssinfnet.mediation.regressions import indirect_effects, weighted_indirect_effects
 from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
 from ssinfnet.patients.phenotypes import CLASSES
@@ -40,6 +41,7 @@ __all__ = [
     "planted_effects",
     "recovered_effects",
     "slice_truth",
+    "with_corrected",
 ]
 
 MODEL_NAMES = {"age": "Age", "male": "Male", "n_diseases": "n_underlying"}
@@ -263,6 +265,48 @@ def recovered_effects(
     return found.reindex(columns=columns)
 
 
+def with_corrected(
+    patients: pd.DataFrame,
+    mediators: Mapping[str, pd.DataFrame],
+    recovered: pd.DataFrame,
+    agreement: pd.DataFrame,
+    config: MediationConfig,
+) -> pd.DataFrame:
+    """Add effects from predicted masks that are corrected for the error of measurement (D-191).
+
+    Parameters
+    ----------
+    patients, mediators, config
+        As `recovered_effects` takes them.
+    recovered : DataFrame
+        From `recovered_effects`.
+    agreement : DataFrame
+        From `mask_agreement`: how reliably predicted masks measure.
+
+    Returns
+    -------
+    DataFrame
+        `recovered`, and the same rows with ``corrected`` for ``predicted`` masks.
+    """
+    reliability = agreement.set_index("mediator")["reliability"].dropna()
+    rows = recovered[recovered["masks"] == "predicted"].assign(masks="corrected")
+    rows.loc[~rows["mediator"].isin(reliability.index) & rows["reason"].fillna("").eq(""),
+             "reason"] = "the ICC with true masks is not above 0"  # fmt: skip
+    rows[["indirect", "low", "high"]] = np.nan
+    rows = rows.set_index(["outcome", "exposure", "mediator"])
+    table = patients.join(mediators["predicted"])
+    possible = rows["reason"].fillna("").eq("")
+    for (outcome, exposure), own in rows[possible].groupby(level=["outcome", "exposure"]):
+        found = corrected_effects(
+            table, exposure, outcome, reliability[own.index.get_level_values("mediator")].to_dict(),
+            covariates_of(config, exposure), draws=config.draws, seed=config.seed,
+        )  # fmt: skip
+        numbers = found[["indirect_corrected", "corrected_low", "corrected_high"]]
+        rows.loc[own.index, ["indirect", "low", "high"]] = numbers.to_numpy()
+        rows.loc[own.index, "reason"] = found["reason"].to_numpy()
+    return pd.concat([recovered, rows.reset_index()[list(recovered)]], ignore_index=True)
+
+
 def attenuations(
     patients: pd.DataFrame, mediators: Mapping[str, pd.DataFrame], config: MediationConfig
 ) -> pd.DataFrame:
@@ -333,8 +377,9 @@ def mask_agreement(mediators: Mapping[str, pd.DataFrame], slices: pd.DataFrame) 
     -------
     DataFrame
         A row a mediator: Pearson's ``r`` and ``icc`` (ICC(2,1)) between true and predicted masks
-        over the patients who have both, the ``mask`` that decides its measurement, and ``f1`` of
-        that mask, the mean over ``f1_slices`` slices; NaN where undefined.
+        over the patients who have both; the ``reliability`` of predicted ones that follows from the
+        ICC if their error is independent of the truth; the ``mask`` that decides its measurement,
+        and ``f1`` of that mask, the mean over ``f1_slices`` slices; NaN where undefined.
     """
     rows = []
     for mediator, (_, mask) in PLANTED.items():
@@ -342,9 +387,10 @@ def mask_agreement(mediators: Mapping[str, pd.DataFrame], slices: pd.DataFrame) 
         pair = pair.dropna().to_numpy(float)
         f1 = slices[f"f1_{mask}"]
         varies = len(pair) > 2 and np.ptp(pair, axis=0).all()
+        icc = intraclass_correlation(pair)
         rows.append(
             {"mediator": mediator, "r": np.corrcoef(pair.T)[0, 1] if varies else np.nan,
-             "icc": intraclass_correlation(pair), "mask": mask, "f1": f1.mean(),
+             "icc": icc, "reliability": reliability_of_icc(icc), "mask": mask, "f1": f1.mean(),
              "f1_slices": int(f1.notna().sum())}
         )  # fmt: skip
     return pd.DataFrame(rows)

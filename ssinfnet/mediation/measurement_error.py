@@ -21,7 +21,7 @@ from ssinfnet.mediation.frames import analysis_frame
 from ssinfnet.mediation.regressions import adjusted_products
 from ssinfnet.mediation.resampling import DrawnEffects, drawn_weights
 
-__all__ = ["check_reliability", "corrected_effects"]
+__all__ = ["check_reliability", "corrected_effects", "reliability_of_icc"]
 
 Array = NDArray[np.float64]
 
@@ -47,7 +47,8 @@ def corrected_effects(
     exposure, outcome : str
     reliability : mapping of str to float
         Mediator → share of its variance over all patients that is not error, above 0 and at most 1,
-        such as the intraclass correlation of 14_phenotypes between annotated and predicted masks.
+        such as the intraclass correlation of two measurements alike, or `reliability_of_icc` of
+        that with the truth.
     covariates : sequence of str
     draws, seed : int
         Of the bootstrap over patients, which takes the reliability for known; 0 draws none.
@@ -84,6 +85,31 @@ def corrected_effects(
              "corrected_low", "corrected_high", "p_corrected", "direct_corrected", "draws",
              "reason"]  # fmt: skip
     return pd.DataFrame(rows).reindex(columns=names)
+
+
+def reliability_of_icc(icc: float) -> float:
+    """Return the reliability of a measurement from its intraclass correlation with the truth.
+
+    Of m and m + u, one of which has no error, the ICC is var(m) / (var(m) + var(u) / 2), and the
+    reliability of m + u is var(m) / (var(m) + var(u)). Of two measurements with errors alike the
+    ICC is the reliability itself.
+
+    Parameters
+    ----------
+    icc : float
+        At most 1.
+
+    Returns
+    -------
+    float
+        icc / (2 - icc); NaN where `icc` is not above 0.
+
+    Examples
+    --------
+    >>> round(reliability_of_icc(0.75), 3)
+    0.6
+    """
+    return icc / (2 - icc) if icc > 0 else float("nan")
 
 
 def check_reliability(reliability: Mapping[str, float], mediators: Sequence[str]) -> None:

@@ -16,7 +16,11 @@ from ssinfnet.plots.style import PAGE, STYLE, plot_reason
 __all__ = ["plot_known_truth"]
 
 PLANTED_COLOUR = "black"
-MASKS = {"true": ("#0072B2", "o", -0.16), "predicted": ("#D55E00", "s", 0.16)}  # colour, mark, y
+MASKS = {  # colour, mark, y, label
+    "true": ("#0072B2", "o", -0.2, "from true masks"),
+    "predicted": ("#D55E00", "s", 0.0, "from predicted masks"),
+    "corrected": ("#009E73", "^", 0.2, "corrected"),
+}
 UNITS = {"age": "per year of age", "male": "men against women",
          "n_diseases": "per underlying disease"}  # fmt: skip
 OUTCOME_NAMES = {"infected": "Infection", "severe": "Severe, of the infected"}
@@ -28,15 +32,15 @@ MEDIATOR_NAMES = {
 }
 NOTE = (
     "Intervals are 95 %, bootstrap over patients. ×: effect from predicted divided by that from "
-    "true masks, where that differs from 0.\n"
-    "none: not measurable from these masks, see the table's reasons. "
+    "true masks, where that differs from 0.\nCorrected: by the ICC of both masks. "
+    "none: not measurable from these masks, see the table's reasons.\n"
     "* follows from the two above, which the causal model plants."
 )
 
 
 @mpl.rc_context(STYLE)
 def plot_known_truth(table: pd.DataFrame) -> Figure:
-    """Draw each planted effect as a line, and what was recovered as two intervals.
+    """Draw each planted effect as a line, and what was recovered as three intervals.
 
     Parameters
     ----------
@@ -81,11 +85,11 @@ def _panel(ax: Axes, rows: pd.DataFrame, unit: str) -> None:
         label = y == 0
         ax.plot([row["planted"]] * 2, [y - 0.34, y + 0.34], color=PLANTED_COLOUR, linewidth=1.6,
                 label="planted" if label else None)  # fmt: skip
-        for masks, (colour, mark, shift) in MASKS.items():
+        for masks, (colour, mark, shift, shown) in MASKS.items():
             ends = [row[f"{masks}_low"], row[f"{masks}_high"]]
             ax.plot(ends, [y + shift] * 2, color=colour, linewidth=1.1)
             ax.plot(row[f"{masks}_indirect"], y + shift, mark, color=colour, markersize=3.6,
-                    label=f"from {masks} masks" if label else None)  # fmt: skip
+                    label=shown if label else None)  # fmt: skip
         ax.annotate(_beside(row), (1, y), (2, 0), fontsize=7, va="center",
                     xycoords=ax.get_yaxis_transform(), textcoords="offset points",
                     annotation_clip=False)  # fmt: skip

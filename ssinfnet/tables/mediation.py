@@ -184,11 +184,12 @@ def known_truth_table(
     -------
     DataFrame
         One row a planted effect: outcome, exposure, mediator, planted_as, planted and planted_se;
-        for ``cohort`` (the planted numbers of these patients), ``true`` and ``predicted`` masks n,
-        indirect, low, high and covered (whether the interval holds the planted effect, missing
-        where there is none); n_both and attenuation with its interval, NaN where the interval from
-        true masks holds 0, since nothing can then be divided by; r, icc, mask, f1 and f1_slices of
-        the measurement; and reason, why numbers are missing.
+        for ``cohort`` (the planted numbers of these patients), ``true`` and ``predicted`` masks,
+        and ``corrected``, the predicted ones' less their error of measurement, n, indirect, low,
+        high and covered (whether the interval holds the planted effect, missing where there is
+        none); n_both and attenuation with its interval, NaN where the interval from true masks
+        holds 0, since nothing can then be divided by; r, icc, reliability, mask, f1 and f1_slices
+        of the measurement; and reason, why numbers are missing.
     """
     keys = ["outcome", "exposure", "mediator"]
     table, reasons = planted, {}
