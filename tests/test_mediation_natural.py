@@ -140,6 +140,23 @@ def test_graded_outcomes_have_effects_at_each_grade(clinic, link):
     )
 
 
+@pytest.mark.parametrize("first", [1, -1])
+def test_grades_from_any_number_are_those_from_0(clinic, first):
+    clinic["grade"] = pd.cut(clinic["severity"], 3, labels=False)
+    moved = clinic.assign(grade=clinic["grade"] + first)
+    own, same = (natural_effects(table, "age", "grade", "ggo_area", ["gender"], draws=0)
+                 for table in (clinic, moved))  # fmt: skip
+    assert len(own) == len(same) == 14  # seven effects on the chance at or above each of two grades
+    assert same["at_least"].tolist() == [grade + first for grade in own["at_least"]]
+    pd.testing.assert_frame_equal(own.drop(columns="at_least"), same.drop(columns="at_least"))
+    single, again = (mediate(table, ["age"], "grade", ["ggo_area"], ["gender"], draws=50)
+                     for table in (clinic, moved))  # fmt: skip
+    assert single.model == again.model == "linear model of an ordinal outcome"
+    pd.testing.assert_frame_equal(single.table, again.table)
+    assert "grades, counted from the lowest" in again.text()
+    assert "counted from the lowest" not in single.text()
+
+
 def test_natural_effects_refuse_a_chance_of_a_continuous_outcome_and_tell_of_separation(clinic):
     with pytest.raises(ValueError, match="neither 0 and 1 nor grades"):
         natural_effects(clinic, "age", "severity", "ggo_area", link="logit")

@@ -105,6 +105,7 @@ class _Table:
     mediators: list[str]
     beside: dict[str, list[str]]  # exposure or contrast → covariates
     siblings: dict[str, list[str]]  # exposure or contrast → the other contrasts of its category
+    linear: bool  # whether the outcome was named continuous, however it looks
     reasons: dict[str, str] = field(default_factory=dict)
 
     def of_each(self, name: str, analysis: Any) -> pd.DataFrame:
@@ -210,7 +211,8 @@ def _typed(
     adjusted = options.get("adjust_exposures", False)
     beside = {x: [*covariates, *([z for z in siblings if z != x] if adjusted else others)]
               for x, others in siblings.items()}  # fmt: skip
-    return _Table(values, outcome, list(mediators), beside, siblings)
+    linear = kinds.get(outcome) == "continuous"
+    return _Table(values, outcome, list(mediators), beside, siblings, linear)
 
 
 def _nothing(own: _Table, names: Sequence[str], reason: str) -> dict[str, Any]:
@@ -311,6 +313,7 @@ def _natural(own: _Table, exposure: str, mediator: str, interaction: bool) -> pd
     try:
         found = natural_effects(own.values, exposure, own.outcome, mediator, own.beside[exposure],
                                 interaction=interaction, draws=0,
+                                link="linear" if own.linear else None,
                                 held=dict.fromkeys(own.siblings[exposure], 0.0))  # fmt: skip
     except ValueError as error:
         found = pd.DataFrame([{"reason": str(error)}])

@@ -218,6 +218,9 @@ def _as_kind(column: pd.Series, kind: str, role: str) -> tuple[pd.Series, list[s
             notes.append(f"{shown}: one slope for every step; of categories make 0/1 columns")
         if role == "covariate":
             notes.append(f"{shown}: one slope for every step; of categories name the kind category")
+        if role == "outcome" and not gaps and levels[0] != 0:
+            notes.append(f"{shown}: grades, counted from the lowest; if it is no grade, name the "
+                         "kind continuous")  # fmt: skip
         return column, notes
     skewness = column.skew() if kind == "continuous" and len(levels) > MOST_LEVELS else 0.0
     skewed = abs(skewness) > SKEWED

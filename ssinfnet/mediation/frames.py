@@ -303,11 +303,11 @@ def known_together(frame: AnalysisFrame, free: int) -> tuple[pd.DataFrame, dict[
 def kind_of(outcome: pd.Series) -> str:
     """Return what an outcome's values are: ``binary`` (0 and 1), ``ordinal`` or ``continuous``.
 
-    Ordinal are whole numbers from 0 to at most 9, each of which occurs.
+    Ordinal are 3 to 10 whole numbers in a row, such as grades 0, 1, 2 or 1, 2, 3.
     """
     found = np.unique(outcome.dropna().to_numpy(dtype=np.float64))
     if found.tolist() == [0, 1]:
         return "binary"
-    if 2 < len(found) <= 10 and found.tolist() == list(range(len(found))):
+    if 2 < len(found) <= 10 and (found % 1 == 0).all() and (np.diff(found) == 1).all():
         return "ordinal"
     return "continuous"

@@ -68,8 +68,8 @@ def natural_effects(
         One row a patient; those with a missing value are left out.
     exposure, mediator : str
     outcome : str
-        0 and 1, or grades 0, 1, 2 …, of which each reaches its chance at or above a grade; any
-        number for a linear link, counts for poisson.
+        0 and 1, or grades in a row such as 0, 1, 2 or 1, 2, 3, of which each but the lowest has its
+        chance at or above it; any number for a linear link, counts for poisson.
     covariates : sequence of str
         In both models; effects are averaged over the patients'.
     link : {"logit", "probit", "linear", "poisson"}, optional
@@ -119,6 +119,9 @@ def natural_effects(
     binary = kind_of(values[mediator]) == "binary"
     mediator_model = mediator_model or ("logistic" if binary else "normal")
     _check(values, outcome, mediator, link, mediator_model)
+    lowest = float(values[outcome].min())
+    if link in ("logit", "probit"):  # grades are counted from the lowest (D-192)
+        values = values.assign(**{outcome: values[outcome] - lowest})
     low, high = contrast if contrast is not None else default_contrast(values[exposure])
     # Chances do not depend on units, but whether a fit converges does.
     deviation = pd.DataFrame(centred(values.to_numpy()), values.index, values.columns)
@@ -134,6 +137,8 @@ def natural_effects(
                        mediator_model, at)  # fmt: skip
     unit = float(spread[outcome]) if link == "linear" else 1.0
     result = _without_numbers(data, len(values))
+    if link in ("logit", "probit"):
+        result["at_least"] += int(lowest)
     adjusted = adjustment(values, frame.covariates)
     used = {name: values[name].to_numpy() for name in (exposure, mediator, outcome)}
     if link == "linear" and (why := collinear_reason(adjusted.basis, used)):
@@ -184,7 +189,7 @@ def _check(
             raise ValueError(f"{name!r} must hold counts for a poisson model")
     if link in ("logit", "probit") and kind_of(values[outcome]) == "continuous":
         raise ValueError(
-            f"outcome {outcome!r} is neither 0 and 1 nor grades from 0; a {link} model needs one "
+            f"outcome {outcome!r} is neither 0 and 1 nor grades in a row; a {link} model needs one "
             "of them; the linear model is `mediate`, or the link linear"
         )
     if mediator_model == "logistic" and not set(values[mediator]) <= {0.0, 1.0}:

@@ -57,7 +57,7 @@ class Mediation:
         if self.kind == "continuous":
             return "linear model"
         linear = "linear probability model" if self.kind == "binary" else "linear model"
-        return f"{linear} of a {self.kind} outcome"
+        return f"{linear} of {'an' if self.kind == 'ordinal' else 'a'} {self.kind} outcome"
 
     def mediators(self, exposure: str | None = None) -> list[str]:
         """Return the names that meet the paper's criterion, for one exposure or for any."""
