@@ -5,8 +5,10 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
-from ssinfnet.mediation import read_patients_table
+from ssinfnet.cli import app
+from ssinfnet.mediation import analyse, read_patients_table
 from ssinfnet.storage import untrusted
 
 
@@ -113,3 +115,33 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused(patients, tmp_path, monk
 def test_ids_of_a_workbook_stay_text(tmp_path):
     pd.DataFrame({"id": ["001", "1"], "x": [1, 2]}).to_excel(tmp_path / "own.xlsx", index=False)
     assert read_patients_table(tmp_path / "own.xlsx", "id").index.tolist() == ["001", "1"]
+
+
+@pytest.mark.parametrize("name", ["own.csv", "own.tsv", "own.xlsx"])
+def test_clusters_and_sites_with_leading_zeros_are_text(tmp_path, name):
+    table = pd.DataFrame({"pid": ["1", "01", "2", ""], "Site": ["007", "7", "8", "8"],
+                          "centre": ["1", "2", "1", "2"], "x": ["01", "2", "3", "4"]})  # fmt: skip
+    written(table, tmp_path / name)
+    found = read_patients_table(tmp_path / name, codes=["pid"])
+    assert found["pid"].tolist()[:3] == ["1", "01", "2"]
+    assert found["pid"].isna().tolist() == [False] * 3 + [True]
+    assert found["Site"].tolist() == ["007", "7", "8", "8"]
+    assert found["centre"].tolist() == [1, 2, 1, 2]
+    assert found["x"].tolist() == [1, 2, 3, 4]
+    # Without being told that it names something, pid is a number
+    assert pd.api.types.is_numeric_dtype(read_patients_table(tmp_path / name)["pid"])
+
+
+def test_the_command_line_tells_clusters_1_and_01_apart(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.normal(size=(120, 3)), columns=["x", "m", "y"])
+    rows["pid"] = [f"{'0' * (i % 2)}{i % 12 + 1 - i % 2}" for i in range(120)]
+    assert rows["pid"].nunique() == 12
+    assert rows["pid"].astype(int).nunique() == 6
+    rows.to_csv(tmp_path / "own.csv", index=False)
+    arguments = [str(tmp_path / "own.csv"), "--exposures", "x", "--outcome", "y", "--mediators",
+                 "m", "--cluster", "pid", "--draws", "20"]  # fmt: skip
+    said = CliRunner().invoke(app, ["mediate", *arguments]).output
+    assert "the 12 clusters of pid" in said
+    found = analyse(tmp_path / "own.csv", ["x"], "y", ["m"], cluster="pid", draws=20)
+    assert "the 12 clusters of pid" in found.effects.text()

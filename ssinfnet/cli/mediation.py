@@ -127,7 +127,8 @@ def mediate_table(
         if report is None and (interaction or shares):
             raise ValueError("--interaction and --reliability act in the report; add --report DIR")
         _refuse_others(to, report)  # before the draws, which take minutes
-        patients = mediation.read_patients_table(table, patient, sheet)
+        codes = [cluster] if cluster else []
+        patients = mediation.read_patients_table(table, patient, sheet, codes)
         patients.attrs["source"] = table.name
         tested = mediation.chosen_columns(patients, listed(mediators))
         beside = (

@@ -168,7 +168,8 @@ def analyse(
     source = (table.attrs.get("source", "a table") if isinstance(table, pd.DataFrame)
               else Path(table).name)  # fmt: skip
     if not isinstance(table, pd.DataFrame):
-        table = read_patients_table(Path(table), patient, sheet)
+        codes = [options["cluster"]] if options.get("cluster") else []
+        table = read_patients_table(Path(table), patient, sheet, codes)
     exposures, mediators = (chosen_columns(table, own) if not isinstance(own, str) else own
                             for own in (exposures, mediators))  # fmt: skip
     if covariates is None:

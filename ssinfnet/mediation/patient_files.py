@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from ssinfnet.mediation.columns import PLACES
 from ssinfnet.mediation.frames import shown_columns
 from ssinfnet.storage import untrusted
 
 __all__ = ["FORMATS", "read_patients_table"]
 
 MISSING_WORDS = ["", "NA", "N/A", "n/a", "NaN", "nan", "#N/A", "NULL", "null", "<NA>"]
+WORDS: dict[str, Any] = {"keep_default_na": False, "na_values": MISSING_WORDS}
 SEPARATORS = (",", ";", "\t")
 LONGEST_NAMES = 2**16  # characters of a first line that are looked at; fields end there too
 DECIMAL_COMMA = r"[-+]?\d*,?\d+(?:[eE][-+]?\d+)?"
+LEADING_ZERO = r"0\d+"
 THOUSANDS = r"[-+]?\d{1,3}(?:\.\d{3})+"
 
 
 def read_patients_table(
-    path: Path, patient: str | None = None, sheet: str | None = None
+    path: Path,
+    patient: str | None = None,
+    sheet: str | None = None,
+    codes: Collection[str] = (),
 ) -> pd.DataFrame:
     """Read a file of one row a patient: CSV, TSV, Excel (xlsx) or Parquet, by its name's end.
 
@@ -35,6 +42,9 @@ def read_patients_table(
         Column that names the patients; without one they are numbered from 1.
     sheet : str, optional
         Of a workbook with several.
+    codes : collection of str
+        Columns whose values name something, such as clusters. As columns of hospitals, centres and
+        sites, they are text where a value has a leading zero, so that 1 and 01 are two.
 
     Raises
     ------
@@ -51,7 +61,7 @@ def read_patients_table(
         raise ValueError(f"{path} ends in {ending!r}; tables are read from {', '.join(FORMATS)}")
     if sheet is not None and ending not in WORKBOOKS:
         raise ValueError(f"{path} is no workbook, which alone has sheets; leave out {sheet!r}")
-    names, table = FORMATS[ending](path, patient, sheet)
+    names, table = FORMATS[ending](path, patient, sheet, codes)
     twice = names[names.duplicated()].unique().tolist()
     if twice:
         raise ValueError(f"{path}: columns {twice[:5]} occur more than once; rename or drop one")
@@ -64,14 +74,17 @@ def read_patients_table(
 
 
 def _from_text(
-    path: Path, patient: str | None, sheet: str | None
+    path: Path, patient: str | None, sheet: str | None, codes: Collection[str]
 ) -> tuple[pd.Series, pd.DataFrame]:
     """Return the names of a text file's columns, as they stand there, and the table."""
     mark = _separator(path)
     names = untrusted.read_csv(path, sep=mark, header=None, nrows=1, dtype=str).iloc[0]
     # An id is text, since 1 and 001 are two patients; "None" is a word, as in a list of diseases
     table = untrusted.read_csv(path, sep=mark, dtype={patient: "str"} if patient else None,
-                               keep_default_na=False, na_values=MISSING_WORDS)  # fmt: skip
+                               **WORDS)  # fmt: skip
+    table = _with_leading_zeros(
+        table, codes, lambda: untrusted.read_csv(path, sep=mark, dtype=str, **WORDS)
+    )
     if mark == ",":  # there 1,234 is more likely a thousand
         return names, table
     pointed = table.apply(lambda column: _with_points(column, column.name == patient))
@@ -112,11 +125,10 @@ def _refuse_thousands(path: Path, text: pd.DataFrame, table: pd.DataFrame) -> No
 
 
 def _from_workbook(
-    path: Path, patient: str | None, sheet: str | None
+    path: Path, patient: str | None, sheet: str | None, codes: Collection[str]
 ) -> tuple[pd.Series, pd.DataFrame]:
-    options = {"keep_default_na": False, "na_values": MISSING_WORDS}
     dtype = {patient: "str"} if patient else None
-    sheets = untrusted.read_excel(path, dtype=dtype, **options)
+    sheets = untrusted.read_excel(path, dtype=dtype, **WORDS)
     filled = [name for name, table in sheets.items() if len(table.columns)]
     if sheet is None and len(filled) != 1:
         raise ValueError(f"{path} has {len(filled)} sheets with content, {filled[:8]}; name one")
@@ -124,11 +136,26 @@ def _from_workbook(
     if chosen not in sheets:
         raise ValueError(f"{path} has no sheet {sheet!r}; it has {list(sheets)[:8]}")
     names = untrusted.read_excel(path, header=None, nrows=1, dtype=str)[chosen].iloc[0]
-    return names, sheets[chosen]
+    return names, _with_leading_zeros(
+        sheets[chosen], codes, lambda: untrusted.read_excel(path, dtype=str, **WORDS)[chosen]
+    )
+
+
+def _with_leading_zeros(
+    table: pd.DataFrame, codes: Collection[str], read_text: Callable[[], pd.DataFrame]
+) -> pd.DataFrame:
+    """Return a table whose codes and places are as written where a number has a leading zero."""
+    own = [name for name in table.select_dtypes("number")
+           if name in codes or str(name).lower() in PLACES]  # fmt: skip
+    if not own:
+        return table
+    text = read_text()[own].apply(lambda column: column.str.strip())
+    return table.assign(**{name: column for name, column in text.items()
+                           if column.str.fullmatch(LEADING_ZERO).any()})  # fmt: skip
 
 
 def _from_parquet(
-    path: Path, patient: str | None, sheet: str | None
+    path: Path, patient: str | None, sheet: str | None, codes: Collection[str]
 ) -> tuple[pd.Series, pd.DataFrame]:
     table = untrusted.read_parquet(path)
     if patient is not None and patient in table.index.names:
@@ -138,7 +165,7 @@ def _from_parquet(
     return pd.Series(table.columns.astype(str)), table
 
 
-Reader = Callable[[Path, str | None, str | None], tuple[pd.Series, pd.DataFrame]]
+Reader = Callable[[Path, str | None, str | None, Collection[str]], tuple[pd.Series, pd.DataFrame]]
 
 WORKBOOKS = (".xlsx", ".xlsm")
 FORMATS: dict[str, Reader] = {
