@@ -160,6 +160,24 @@ def test_the_command_line_writes_the_page_from_a_workbook(table, tmp_path):
     assert "holds mediation.html, which ssinfnet did not write" in refused.stderr
 
 
+def test_nothing_said_of_a_users_table_is_of_lesions_or_admissions(table, tmp_path):
+    table.rename(columns=lambda name: name.replace("ggo", "marker")).to_csv(tmp_path / "own.csv")
+    asked = ["mediate", str(tmp_path / "own.csv"), "--exposures", "age", "--outcome", "severe",
+             "--mediators", "marker_*", "--patient", "id", "--draws", "30"]  # fmt: skip
+    said = []
+    for more in (["--report", str(tmp_path / "out")], ["--json"]):
+        result = CliRunner().invoke(app, asked + more)
+        assert result.exit_code == 0, result.stderr
+        said += [result.stdout, result.stderr]
+    files = [path for path in (tmp_path / "out").rglob("*") if path.suffix in (".html", ".csv")]
+    said += [path.read_text(encoding="utf-8") for path in files]
+    assert "mediator before the outcome" in said[0]
+    assert len(files) > 5
+    for text in said:
+        pictures = re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
+        assert re.findall(r"(?i)\w*(?:lesion|admission|phenotype|infect)\w*", pictures) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

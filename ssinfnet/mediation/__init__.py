@@ -81,6 +81,7 @@ __all__ = [
     "PAPERS_OUTCOME",
     "NotConvergedError",
     "PathFit",
+    "STUDY_ASSUMPTIONS",
     "analyse",
     "analysis_table",
     "attenuations",
@@ -135,6 +136,13 @@ __all__ = [
 ]
 
 ASSUMPTIONS = (
+    "An indirect effect says how exposure, mediator and outcome vary together. To read it as a "
+    "cause needs more than the data show: that the exposure came before the mediator and the "
+    "mediator before the outcome; that nothing unmeasured acts on two of the three (a sensitivity "
+    "analysis says how strong such a thing would have to be); and that no other consequence of the "
+    "exposure acts on both mediator and outcome."
+)
+STUDY_ASSUMPTIONS = (
     "An indirect effect says how exposure, phenotype and outcome vary together. To read it as a "
     "cause needs more than the data show: that exposure came before the lesion and the lesion "
     "before the outcome, though the exposures are cross-sectional, recorded with all else at one "

@@ -397,4 +397,4 @@ def _assumptions(study: Study) -> str:
         return ""
     from ssinfnet import mediation  # statsmodels and semopy: seconds
 
-    return f"{mediation.ASSUMPTIONS} {mediation.PAPERS_OUTCOME}"
+    return f"{mediation.STUDY_ASSUMPTIONS} {mediation.PAPERS_OUTCOME}"
