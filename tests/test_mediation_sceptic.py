@@ -10,6 +10,7 @@ from ssinfnet.cli import app
 from ssinfnet.mediation import (
     closed_form_effects,
     fit_paths,
+    imputed_tables,
     joint_mediators,
     mediate,
     natural_effects,
@@ -136,3 +137,18 @@ def test_dates_as_people_write_them_are_dates(table, text):
 def test_a_covariate_that_nobody_has_is_named(table):
     with pytest.raises(ValueError, match=r"columns \['z'\] are not known of any patient"):
         mediate(table.assign(z=np.nan), ["age"], "y", ["m"], ["z"], draws=0)
+
+
+def test_empty_lists_and_negative_seeds_are_refused_in_words(table):
+    for exposures, mediators, words in (([], ["m"], "exposures"), (["age"], [], "mediators"),
+                                        ("age", ["m"], "exposures")):  # fmt: skip
+        with pytest.raises(ValueError, match=f"{words} must "):
+            vanishing_rho(table, exposures, "y", mediators)
+    for analysis in (
+        lambda: joint_mediators(table, "age", "y", ["m"], seed=-1),
+        lambda: imputed_tables(table[["age", "m"]], ["age", "m"], 2, -1),
+        lambda: natural_effects(table, "age", "y", "m", draws=20, seed=-1),
+        lambda: mediate(table, ["age"], "y", ["m"], draws=20, imputations=2, seed=-1),
+    ):
+        with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
+            analysis()

@@ -21,7 +21,7 @@ from scipy.stats import t as student
 from ssinfnet.mediation.chained import chained
 from ssinfnet.mediation.decided import Drawing
 from ssinfnet.mediation.frames import check_names, covariate_columns, number_frame
-from ssinfnet.mediation.resampling import DrawnEffects
+from ssinfnet.mediation.resampling import DrawnEffects, refuse_negative
 
 __all__ = [
     "CompletedTables", "Pooled", "imputed_tables", "missing_patterns", "pooled", "pooled_rows",
@@ -90,10 +90,12 @@ def imputed_tables(
     Raises
     ------
     ValueError
-        If there is less than one imputation, or a column is known of fewer than three patients.
+        If there is less than one imputation, the seed is below 0, or a column is known of fewer
+        than three patients.
     """
     if imputations < 1:
         raise ValueError(f"imputations must be at least 1, got {imputations}")
+    refuse_negative(seed=seed)
     values = table[list(columns)]
     rare = [name for name in columns if values[name].notna().sum() < 3]
     if rare:

@@ -32,6 +32,7 @@ from ssinfnet.mediation.collinearity import (
     unexplained,
 )
 from ssinfnet.mediation.frames import analysis_frame, known_together
+from ssinfnet.mediation.resampling import refuse_negative
 
 __all__ = ["composite_q", "joint_mediators"]
 
@@ -94,12 +95,13 @@ def joint_mediators(
     Raises
     ------
     ValueError
-        If `fdr` or `alike` are not within 0 and 1, if there are too few patients, and as
-        `frames.analysis_frame` raises.
+        If `fdr` or `alike` are not within 0 and 1, the seed is below 0, there are too few patients,
+        and as `frames.analysis_frame` raises.
     """
     for name, value in (("fdr", fdr), ("alike", alike)):
         if not 0 < value < 1:
             raise ValueError(f"{name} must lie within 0 and 1, got {value}")
+    refuse_negative(seed=seed)
     frame = analysis_frame(table, [exposure], outcome, mediators, covariates)
     values, left_out = known_together(frame, FREE)
     entered = [name for name in mediators if name not in left_out]

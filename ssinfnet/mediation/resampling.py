@@ -17,6 +17,7 @@ __all__ = [
     "drawn_weights",
     "left_out_weights",
     "percentile_interval",
+    "refuse_negative",
 ]
 
 Array = NDArray[np.float64]
@@ -25,6 +26,13 @@ CHUNK = 500  # draws held at a time
 FEWEST_DRAWS = 20  # usable ones, of which an interval or a p is shown (D-179)
 RESOLVING = 200  # draws whose outermost five lie beyond a 95 % interval
 OUTERMOST = 5  # draws at either end, beyond which quantiles follow a normal tail
+
+
+def refuse_negative(**numbers: int) -> None:
+    """Raise ValueError where numbers such as a seed, given by name, are below 0."""
+    for name, number in numbers.items():
+        if number < 0:
+            raise ValueError(f"{name} must be at least 0, got {number}")
 
 
 def drawn_weights(n: int, draws: int, seed: int) -> Iterator[Array]:
@@ -48,8 +56,7 @@ def drawn_weights(n: int, draws: int, seed: int) -> Iterator[Array]:
     ValueError
         If the draws or the seed are below 0.
     """
-    if draws < 0 or seed < 0:
-        raise ValueError(f"draws and seed must be at least 0, got {draws} draws and seed {seed}")
+    refuse_negative(draws=draws, seed=seed)
     for first in range(0, draws, CHUNK):
         weights = np.empty((min(CHUNK, draws - first), n))
         for row, draw in enumerate(range(first, first + len(weights))):

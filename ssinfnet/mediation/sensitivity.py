@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from ssinfnet.mediation.collinearity import adjustment, collinear_reason, extended, unexplained
-from ssinfnet.mediation.frames import AnalysisFrame, analysis_frame
+from ssinfnet.mediation.frames import AnalysisFrame, analysis_frame, refuse_none
 from ssinfnet.mediation.results import Mediation
 
 __all__ = [
@@ -48,6 +48,7 @@ def vanishing_rho(
         `effects.mediate`); and reason, where exposure, mediator or outcome follows exactly from the
         others, or no patient has the mediator, and rho is missing.
     """
+    refuse_none(exposures=exposures, mediators=mediators)
     frames = {x: analysis_frame(table, [x], outcome, mediators, covariates) for x in exposures}
     rows = [_vanishing(frame, exposure, mediator)
             for exposure, frame in frames.items() for mediator in mediators]  # fmt: skip
