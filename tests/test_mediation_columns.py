@@ -76,6 +76,12 @@ def test_two_codes_are_a_binary_outcome_and_exposure(clinic, codes):
     [
         (pd.date_range("2020-01-01", periods=40), "exposure", {}, "is a date"),
         ([f"2020-01-{1 + i % 28}" for i in range(40)], "covariate", {}, "is a date"),
+        (["05-Mar-2020", "17-Dec-2019"] * 20, "covariate", {}, "put them in its place"),
+        (["March 5, 2020", "May 17, 2019"] * 20, "mediator", {}, "is a date"),
+        (["5 Mar 20", "6 Mar 20"] * 20, "outcome", {}, "is a date"),
+        (["2020/03/15 10:30", "2020/11/01 9:00"] * 20, "covariate", {}, "is a date"),
+        ([20200315, 20191231, 20200229] * 15, "exposure", {}, "if it is a number"),
+        ([20200315.0, np.nan] * 15, "covariate", {}, "is a date"),
         (range(40), "covariate", {}, "one by one"),
         ([f"p{i}" for i in range(40)], "covariate", {}, "one by one"),
         ([1, 2, 3, 1] * 10, "exposure", {"c": "category"}, "0/1 column"),
@@ -86,6 +92,31 @@ def test_two_codes_are_a_binary_outcome_and_exposure(clinic, codes):
 def test_what_cannot_be_analysed_is_refused_with_the_remedy(values, role, kinds, words):
     with pytest.raises(ValueError, match=words):
         typed_columns(pd.DataFrame({"c": values}), {"c": role}, kinds)
+
+
+def test_durations_are_counted_in_days_and_numbers_that_are_no_dates_stay():
+    stays = pd.to_timedelta(RNG.integers(1, 400, 50), unit="h")
+    column, kind, note = kind_and_note(stays, "exposure")
+    np.testing.assert_allclose(column, stays.total_seconds() / 86400)
+    assert (kind, note) == ("continuous", "counted in days")
+    _, kind, _ = kind_and_note([20200315, 20200231, 20201301] * 20)  # no such days
+    assert kind == "ordinal"
+    _, kind, _ = kind_and_note(["12-ABC-2020", "13-ABC-2020"] * 20)
+    assert kind == "category"
+    named, kind, _ = kind_and_note([20200315, 20191231] * 20, kinds={"c": "continuous"})
+    assert kind == "continuous"
+    assert named.tolist()[:2] == [20200315, 20191231]
+
+
+def test_few_dates_and_durations_are_no_categories_to_compare(clinic):
+    clinic["seen"] = np.where(np.arange(len(clinic)) % 2, "05-Mar-2020", "17-Dec-2019")
+    with pytest.raises(ValueError, match="exposure 'seen' is a date"):
+        mediate(clinic, ["seen"], "severity", ["ggo_area"], draws=0)
+    clinic["stay"] = pd.to_timedelta(np.arange(len(clinic)) % 3, unit="D")
+    clinic["days"] = np.arange(len(clinic)) % 3
+    stay, days = (mediate(clinic, [name], "severity", ["ggo_area"], draws=0).table.iloc[0]
+                  for name in ("stay", "days"))  # fmt: skip
+    assert stay["indirect"] == pytest.approx(days["indirect"])
 
 
 def test_kinds_are_overridden_by_name(clinic):

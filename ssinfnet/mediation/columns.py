@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["KINDS", "MISSING_CODES", "TYPED", "columns_text", "typed_columns", "without_codes"]
+__all__ = ["KINDS", "MISSING_CODES", "TYPED", "columns_text", "typed_columns", "without_codes",
+           "written_as_date"]  # fmt: skip
 
 TYPED = "typed"  # attribute of a table that `typed_columns` returned
 KINDS = ("continuous", "count", "ordinal", "binary", "category", "date", "id")
@@ -17,7 +19,11 @@ PLACES = ("hospital", "centre", "center", "site")  # columns that say where a pa
 FEW = 6  # columns of a role that are named one by one
 MOST_LEVELS = 10  # different whole numbers, up to which they are grades
 SKEWED = 3.0  # skewness beyond which single patients decide a slope
-DATE = r"(\d{4}-\d{1,2}-\d{1,2}|\d{1,2}([./-])\d{1,2}\2(\d{4}|\d{2}))(\D.*)?"
+MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+DATE = (
+    r"(?i)(\d{4}([./-])\d{1,2}\2\d{1,2}|\d{1,2}([./-])\d{1,2}\3(\d{4}|\d{2})"
+    rf"|\d{{1,2}}[ .-]*{MONTH}[ .,-]*(\d{{4}}|\d{{2}})|{MONTH}[ .-]*\d{{1,2}}[ ,]+\d{{4}})(\D.*)?"
+)
 ROUNDING = 1e-9  # by which two values may differ and are one
 FAR = 5.0  # interquartile ranges from the quartiles
 
@@ -37,8 +43,9 @@ def typed_columns(
     roles : mapping of str to str
         Column → ``exposure``, ``outcome``, ``mediator`` or ``covariate``.
     kinds : mapping of str to str, optional
-        Column → one of `KINDS`, where it is something else than it looks. A date that is named
-        ``continuous`` is counted in days.
+        Column → one of `KINDS`, where it is something else than it looks. A column of dates that is
+        named ``continuous`` is counted in days, as durations are; numbers such as 20200315 stay
+        numbers.
     missing : sequence of float, optional
         Numbers that mean a missing value in any of these columns; by default -99, -999 and -9999 of
         columns in which nothing else is negative. An empty sequence takes none for missing.
@@ -66,11 +73,14 @@ def typed_columns(
     typed, rows = {}, []
     for name, role in roles.items():
         column, notes = without_codes(table[name], missing)
+        if pd.api.types.is_timedelta64_dtype(column.dtype):
+            column = column / pd.Timedelta(days=1)
+            notes.append("counted in days")
         kind = kinds.get(name) or _looks(column)
         if role == "covariate" and name not in kinds and _numbers_places(name, column, kind):
             kind = "category"
             notes.append("its numbers name places: taken as categories")
-        _refuse(name, role, kind, named=name in kinds)
+        _refuse(name, role, kind, named=name in kinds, dtype=column.dtype)
         column, told = _as_kind(column, kind, role)
         typed[name] = column
         known = column.dropna()
@@ -151,14 +161,12 @@ def _countable(column: pd.Series) -> bool:
 def _looks(column: pd.Series) -> str:
     """Return what a column looks like, one of `KINDS`."""
     known = column.dropna()
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+    if pd.api.types.is_datetime64_any_dtype(column.dtype) or written_as_date(known):
         return "date"
     if isinstance(column.dtype, pd.CategoricalDtype):
         return "category" if not _numeric(column.cat.categories.to_series()) else "ordinal"
     if not _numeric(column):
         text = known.astype(str)
-        if len(text) and text.str.fullmatch(DATE).all():
-            return "date"
         # A slip among numbers, or decimal commas
         numbers = pd.to_numeric(text.str.replace(",", "."), errors="coerce").notna().any()
         return "id" if len(text) > MOST_LEVELS and text.is_unique and not numbers else "category"
@@ -174,19 +182,33 @@ def _looks(column: pd.Series) -> str:
     return "count" if levels[0] == 0 and known.skew() > 1 else "continuous"
 
 
+def written_as_date(known: pd.Series) -> bool:
+    """Say whether all values are dates as text, or whole numbers such as 20200315."""
+    if not len(known) or isinstance(known.dtype, pd.CategoricalDtype):
+        return False
+    if not _numeric(known):
+        return bool(known.astype(str).str.fullmatch(DATE).all())
+    if not _countable(known) or not known.between(19000101, 21001231).all():
+        return False
+    days = pd.to_datetime(known.astype("int64").astype(str), format="%Y%m%d", errors="coerce")
+    return bool((known % 1 == 0).all() and days.notna().all())
+
+
 def _numbers_places(name: str, column: pd.Series, kind: str) -> bool:
     """Say whether a column numbers hospitals or the like, which have no order (D-90)."""
     return str(name).lower() in PLACES and _numeric(column) and kind not in ("binary", "id")
 
 
-def _refuse(name: str, role: str, kind: str, named: bool) -> None:
+def _refuse(name: str, role: str, kind: str, named: bool, dtype: Any) -> None:
     """Raise ValueError where a kind cannot have a role; text is refused by its first value."""
     if role == "covariate" and kind not in ("date", "id"):
         return
     if kind == "date":
-        raise ValueError(
-            f"{role} {name!r} is a date; count days, or name its kind continuous, which does"
-        )
+        counted = pd.api.types.is_datetime64_any_dtype(dtype)
+        way = ("name its kind continuous, which does" if counted
+               else "name its kind continuous if it is a number"
+               if pd.api.types.is_numeric_dtype(dtype) else "put them in its place")  # fmt: skip
+        raise ValueError(f"{role} {name!r} is a date; count days, or {way}")
     if kind == "id":
         raise ValueError(
             f"{role} {name!r} numbers or names the patients one by one; leave it out, or name its "

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ssinfnet.mediation.columns import MISSING_CODES, without_codes
+from ssinfnet.mediation.columns import MISSING_CODES, without_codes, written_as_date
 
 __all__ = ["with_contrasts"]
 
@@ -83,9 +83,9 @@ def _is_category(
     column = table[name]
     if name in kinds or pd.api.types.is_numeric_dtype(column.dtype):
         return False
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return False
     known = column.dropna()
+    if column.dtype.kind in "mM" or written_as_date(known):
+        return False
     numbers = pd.to_numeric(known, errors="coerce").notna().any()
     return len(known) > 0 and not numbers and 2 <= known.nunique() <= MOST_LEVELS
 
