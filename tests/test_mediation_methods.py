@@ -72,12 +72,19 @@ def test_no_draws_are_claimed_where_none_are_shown(table):
     assert "came from 42 bootstrap draws" in said(table, draws=41, imputations=2)[0]
 
 
-def test_what_was_not_imputed_is_named(table):
+def test_each_part_says_of_how_many_patients_it_is(table):
     text, _ = said(table, draws=40, imputations=2)
-    assert ("Not of imputed tables, but of rows with all their values: joint analysis, natural "
-            "effects, sensitivity.") in text  # fmt: skip
+    assert "those of natural effects too" in text
+    n = len(table)
+    for part in ("single mediators", "natural effects", "sensitivity", "path model"):
+        assert f"{part} {n}" in text
+    assert "joint analysis" not in text  # whose reason the page has
     text, _ = said(table, draws=40)
-    assert "joint analysis among those with all mediators" in text
+    known = table["m"].notna()
+    both = int((known & table["other"].notna()).sum())
+    assert f"joint analysis {both}" in text
+    assert f"natural effects {int(known.sum())}" in text
+    assert both < n
 
 
 def test_patients_left_out_for_several_reasons_count_once(table):

@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 
 from ssinfnet.mediation.closed_form import closed_form_effects
-from ssinfnet.mediation.columns import typed_columns
+from ssinfnet.mediation.columns import TYPED, typed_columns
 from ssinfnet.mediation.contrasts import with_contrasts
 from ssinfnet.mediation.directions import mediating_directions
 from ssinfnet.mediation.effects import mediate
 from ssinfnet.mediation.frames import chosen_columns, default_covariates, kind_of
-from ssinfnet.mediation.imputation import missing_patterns
+from ssinfnet.mediation.imputation import CompletedTables, missing_patterns
+from ssinfnet.mediation.imputed_effects import pooled_natural, pooled_rho
 from ssinfnet.mediation.joint import joint_mediators
 from ssinfnet.mediation.measurement_error import check_reliability, corrected_effects
 from ssinfnet.mediation.natural import default_contrast, natural_effects
@@ -30,7 +31,7 @@ from ssinfnet.mediation.patient_files import read_patients_table
 from ssinfnet.mediation.results import Mediation
 from ssinfnet.mediation.selection import correlations, filter_correlated
 from ssinfnet.mediation.sem import NotConvergedError, fit_paths
-from ssinfnet.mediation.sensitivity import e_value, indirect_at_rho, vanishing_rho
+from ssinfnet.mediation.sensitivity import e_value, effect_over_rho, vanishing_rho
 
 __all__ = ["MediationAnalysis", "analyse"]
 
@@ -38,6 +39,12 @@ MOST_PATHS = 6  # mediators of a path model
 MOST_PAIRS = 12  # of which natural effects and sensitivity are asked
 FEWEST_DIRECTIONS = 4  # mediators, of which components say less than they do
 INDEPENDENT = "made of independent rows that count alike, which clustered or weighted ones are not"
+OF_CHOICES = (
+    "not made of imputed tables, which would differ in the mediators that it chooses; without "
+    "imputations it is made of the patients who have them"
+)
+OF_MEASURED = "made of values measured with an error, which imputed ones are not"
+BINARY = "imputed values of a mediator of 0 and 1 are numbers, which its logistic model refuses"
 NOBODY = "no mediator passes the criterion or the joint test"
 
 
@@ -105,8 +112,17 @@ class _Table:
     mediators: list[str]
     beside: dict[str, list[str]]  # exposure or contrast → covariates
     siblings: dict[str, list[str]]  # exposure or contrast → the other contrasts of its category
+    covariates: list[str]  # of every exposure, and the first of `beside`
     linear: bool  # whether the outcome was named continuous, however it looks
+    imputed: CompletedTables | None
     reasons: dict[str, str] = field(default_factory=dict)
+
+    def completed(self, exposure: str) -> tuple[list[pd.DataFrame], list[str]]:
+        """Return the imputed tables, or the only one, and what an exposure stands beside there."""
+        if self.imputed is None:
+            return [self.values], self.beside[exposure]
+        others = self.beside[exposure][len(self.covariates) :]
+        return self.imputed.tables, [*self.imputed.covariates, *others]
 
     def of_each(self, name: str, analysis: Any) -> pd.DataFrame:
         """Return the rows that an analysis gives for each exposure; a refusal is a row's reason."""
@@ -212,8 +228,14 @@ def _typed(
     adjusted = options.get("adjust_exposures", False)
     beside = {x: [*covariates, *([z for z in siblings if z != x] if adjusted else others)]
               for x, others in siblings.items()}  # fmt: skip
-    linear = kinds.get(outcome) == "continuous"
-    return _Table(values, outcome, list(mediators), beside, siblings, linear)
+    imputed = None
+    if imputations := options.get("imputations"):
+        imputed = CompletedTables.of(values, list(siblings), outcome, mediators, covariates,
+                                     imputations, options.get("seed", 2021))  # fmt: skip
+        for completed in imputed.tables:
+            completed.attrs[TYPED] = True
+    return _Table(values, outcome, list(mediators), beside, siblings, list(covariates),
+                  kinds.get(outcome) == "continuous", imputed)  # fmt: skip
 
 
 def _nothing(own: _Table, names: Sequence[str], reason: str) -> dict[str, Any]:
@@ -231,7 +253,9 @@ def _further(
     """Return what is asked beyond single mediators."""
     found = _nothing(own, (), "")
     found |= _joint(own, options)
-    if reliability:
+    if reliability and own.imputed:
+        own.reasons["corrected"] = OF_MEASURED
+    elif reliability:
         found["corrected"] = own.of_each("corrected", lambda x: corrected_effects(
             own.values, x, own.outcome, reliability, own.beside[x],
             draws=options.get("draws", 2000), seed=options.get("seed", 2021)))  # fmt: skip
@@ -253,9 +277,7 @@ def _further(
                                  ignore_index=True)  # fmt: skip
     if interaction:
         found["four_way"] = pd.concat([_four_way(own, x, m) for x, m in pairs], ignore_index=True)
-    found["rho"] = pd.concat([
-        vanishing_rho(own.values, [x], own.outcome, [m], own.beside[x]) for x, m in pairs
-    ], ignore_index=True)  # fmt: skip
+    found["rho"] = pd.concat([_rho(own, x, m) for x, m in pairs], ignore_index=True)
     standardised = passing.set_index(["exposure", "mediator"])["indirect_standardised"]
     found["curves"] = _curves(found["rho"], standardised)
     return found
@@ -267,6 +289,9 @@ def _joint(own: _Table, options: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     found = {"joint": pd.DataFrame(), "directions": pd.DataFrame()}
     if len(own.mediators) < 2:
         own.reasons |= dict.fromkeys(found, "there is one mediator")
+        return found
+    if own.imputed:
+        own.reasons |= dict.fromkeys(found, OF_CHOICES)
         return found
     found["joint"] = own.of_each("joint", lambda x: joint_mediators(
         own.values, x, own.outcome, own.mediators, own.beside[x], seed=seed))  # fmt: skip
@@ -311,14 +336,25 @@ def _paths(
 
 def _natural(own: _Table, exposure: str, mediator: str, interaction: bool) -> pd.DataFrame:
     """Return natural effects of a pair by the delta method, E-values beside risk ratios."""
+    tables, beside = own.completed(exposure)
+    x, m = (own.values.loc[own.values[own.outcome].notna(), name] for name in (exposure, mediator))
     try:
-        found = natural_effects(own.values, exposure, own.outcome, mediator, own.beside[exposure],
-                                interaction=interaction, draws=0,
-                                link="linear" if own.linear else None,
-                                held=dict.fromkeys(own.siblings[exposure], 0.0))  # fmt: skip
+        if own.imputed and m.isna().any() and kind_of(m) == "binary":
+            raise ValueError(BINARY)
+        results = [
+            natural_effects(
+                table, exposure, own.outcome, mediator, beside, interaction=interaction, draws=0,
+                contrast=default_contrast(x.dropna()) if own.imputed else None,
+                link="linear" if own.linear else None,
+                held=dict.fromkeys(own.siblings[exposure], 0.0),
+            )
+            for table in tables
+        ]  # fmt: skip
     except ValueError as error:
         found = pd.DataFrame([{"reason": str(error)}])
     else:
+        parameters = 3 + interaction + len(beside)
+        found = pooled_natural(results, parameters) if own.imputed else results[0]
         found = found.drop(columns=["drawn_low", "drawn_high", "draws"])
         ratio = (found["effect"] == "indirect_risk_ratio") & found["estimate"].notna()
         found[["e_value", "e_value_limit"]] = np.nan
@@ -335,8 +371,8 @@ def _four_way(own: _Table, exposure: str, mediator: str) -> pd.DataFrame:
     beside, held = own.beside[exposure], dict.fromkeys(own.siblings[exposure], 0.0)
     known = own.values[[exposure, own.outcome, mediator, *beside]].dropna()
     try:
-        if kind_of(known[own.outcome]) == "ordinal":
-            raise ValueError("grades have no closed form")
+        if kind_of(known[own.outcome]) == "ordinal" or own.imputed:
+            raise ValueError("no closed form of grades or of imputed tables")
         found = closed_form_effects(own.values, exposure, own.outcome, mediator, beside,
                                     contrast=default_contrast(known[exposure]), four_way=True,
                                     at_covariates=held)  # fmt: skip
@@ -347,13 +383,17 @@ def _four_way(own: _Table, exposure: str, mediator: str) -> pd.DataFrame:
     return found
 
 
+def _rho(own: _Table, exposure: str, mediator: str) -> pd.DataFrame:
+    """Return `sensitivity.vanishing_rho` of a pair."""
+    tables, beside = own.completed(exposure)
+    results = [vanishing_rho(table, [exposure], own.outcome, [mediator], beside)
+               for table in tables]  # fmt: skip
+    return pooled_rho(results) if own.imputed else results[0]
+
+
 def _curves(rho: pd.DataFrame, standardised: pd.Series) -> dict[str, pd.DataFrame]:
     """Return each pair's standardised effect over the correlation of the errors."""
-    grid = np.linspace(-0.95, 0.95, 191)
-    curves = {}
-    for row in rho[rho["rho"].notna()].itertuples():
-        scale = standardised[row.exposure, row.mediator] / row.rho  # at 0 it is the estimated one
-        curves[f"{row.exposure} → {row.mediator}"] = pd.DataFrame(
-            {"rho": grid, "indirect": indirect_at_rho(scale, 1.0, 1.0, row.rho, grid)}
-        )
-    return curves
+    known = rho[rho["rho"].notna()].itertuples()
+    return {f"{row.exposure} → {row.mediator}":
+            effect_over_rho(standardised[row.exposure, row.mediator], row.rho)
+            for row in known}  # fmt: skip

@@ -13,7 +13,7 @@ from ssinfnet.mediation.natural import natural_effects
 from ssinfnet.mediation.results import Mediation
 from ssinfnet.mediation.selection import filter_correlated
 from ssinfnet.mediation.sem import NotConvergedError, PathFit, fit_paths
-from ssinfnet.mediation.sensitivity import RHO_COLUMNS, e_value, indirect_at_rho, vanishing_rho
+from ssinfnet.mediation.sensitivity import RHO_COLUMNS, e_value, effect_over_rho, vanishing_rho
 from ssinfnet.mediation.two_part import two_part_effects
 from ssinfnet.patients.phenotypes import CLASSES, FEATURES
 from ssinfnet.patients.phenotypes.catalogue import AREA, family_of, features_of
@@ -358,13 +358,8 @@ def rho_curves(rho: pd.DataFrame, effects: pd.DataFrame) -> dict[str, pd.DataFra
     effects : DataFrame
         `mediation.Mediation.table`, from which the pairs' effects come.
     """
-    grid, names = np.linspace(-0.95, 0.95, 191), written_names()
+    names = written_names()
     found = effects.set_index(["exposure", "mediator"])["indirect_standardised"]
-    curves = {}
-    for row in rho.itertuples():
-        # At ρ = 0 the effect is the estimated one, which sets the scale
-        scale = found[row.exposure, row.mediator] / row.rho
-        values = indirect_at_rho(scale, 1.0, 1.0, row.rho, grid)
-        name = f"{names[row.exposure]} → {names.get(row.mediator, row.mediator)}"
-        curves[name] = pd.DataFrame({"rho": grid, "indirect": values})
-    return curves
+    return {f"{names[row.exposure]} → {names.get(row.mediator, row.mediator)}":
+            effect_over_rho(found[row.exposure, row.mediator], row.rho)
+            for row in rho.itertuples()}  # fmt: skip

@@ -30,7 +30,7 @@ from ssinfnet.mediation.natural_models import (
 from ssinfnet.mediation.outcome_models import NotFittedError
 from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
 
-__all__ = ["EFFECTS", "natural_effects"]
+__all__ = ["EFFECTS", "default_contrast", "natural_effects"]
 
 Array = NDArray[np.float64]
 

@@ -16,6 +16,7 @@ from ssinfnet.mediation.results import Mediation
 __all__ = [
     "RHO_COLUMNS",
     "e_value",
+    "effect_over_rho",
     "indirect_at_rho",
     "leave_one_group_out",
     "repeated",
@@ -106,6 +107,26 @@ def indirect_at_rho(
     found = np.asarray(rho_found, dtype=np.float64)
     scale = np.asarray(beta21) * np.asarray(spread_total) / np.asarray(spread_mediator)
     return scale * (found - rho * np.sqrt((1 - found**2) / (1 - rho**2)))
+
+
+def effect_over_rho(effect: float, rho: float) -> pd.DataFrame:
+    """Return an indirect effect over the correlation of the errors.
+
+    Parameters
+    ----------
+    effect : float
+        As estimated, which is the effect where errors do not correlate.
+    rho : float
+        Correlation at which it vanishes, not 0.
+
+    Returns
+    -------
+    DataFrame
+        rho, -0.95 to 0.95, and indirect, in the unit of `effect`.
+    """
+    grid = np.linspace(-0.95, 0.95, 191)
+    indirect = indirect_at_rho(effect / rho, 1.0, 1.0, rho, grid)
+    return pd.DataFrame({"rho": grid, "indirect": indirect})
 
 
 def e_value(risk_ratio: ArrayLike, low: ArrayLike, high: ArrayLike) -> pd.DataFrame:

@@ -99,34 +99,45 @@ def _missing(analysis: mediation.MediationAnalysis) -> str:
         return "No value was missing."
     imputations = analysis.asked.get("imputations", 0)
     share = f"{lacking:,} of {analysis.asked['rows']:,} rows lacked a value"
-    whole = {
-        "joint analysis": _estimated(analysis.joint, "q"),
-        "mediating directions": _estimated(analysis.directions, "indirect"),
-        "natural effects": _estimated(analysis.natural, "estimate"),
-        "sensitivity": _estimated(analysis.rho, "rho"),
-        "corrected effects": _estimated(analysis.corrected, "indirect_corrected"),
-    }
-    made = [name for name, is_made in whole.items() if is_made]
     if imputations:
         text = (
             f"{share}. Exposures, mediators and covariates were multiply imputed ({imputations} "
             "tables, chained Bayesian linear regressions given all variables, the outcome "
             "included); rows without the outcome were left out of the analyses. Estimates and "
-            "errors were pooled by Rubin's rules with the degrees of freedom of Barnard and Rubin."
+            "errors were pooled by Rubin's rules with the degrees of freedom of Barnard and Rubin"
         )
+        text += ", those of natural effects too." * bool(_natural_pairs(analysis)) or "."
         if _bootstrapped(analysis):
             text += (" Indirect effects' intervals are those of the bootstrap draws of all tables "
                      "together.")  # fmt: skip
         if analysis.paths is not None:
             text += " The path model was fitted by full-information maximum likelihood."
-        if made:
-            text += f" Not of imputed tables, but of rows with all their values: {_names(made)}."
-        return text
-    alike = [name for name in made[:2] if name in ("joint analysis", "mediating directions")]
-    more = f"; {' and '.join(alike)} among those with all mediators" if alike else ""
-    return (
-        f"{share}; each pair was analysed among those with all variables of its regressions{more}."
-    )
+    else:
+        text = f"{share}; each part was analysed among those with all its variables"
+        alike = _estimated(analysis.joint, "q") or _estimated(analysis.directions, "indirect")
+        text += ", but for mediators that few have, which the joint analysis left out" * alike + "."
+    return f"{text} {_patients(analysis)}"
+
+
+def _patients(analysis: mediation.MediationAnalysis) -> str:
+    """Return a sentence on how many patients each part of an analysis is of."""
+    parts = {
+        "single mediators": (analysis.effects.table, "indirect"),
+        "joint analysis": (analysis.joint, "q"),
+        "mediating directions": (analysis.directions, "indirect"),
+        "natural effects": (analysis.natural, "estimate"),
+        "sensitivity": (analysis.rho, "rho"),
+        "corrected effects": (analysis.corrected, "indirect_corrected"),
+    }
+    said = []
+    for name, (table, column) in parts.items():
+        if _estimated(table, column):
+            n = table.loc[table[column].notna(), "n"].astype(int)
+            said.append(f"{name} {n.min():,}" + f" to {n.max():,}" * bool(n.max() > n.min()))
+    if analysis.paths is not None:
+        said.append(f"path model {analysis.paths.n:,}")
+    rows = "rows" if analysis.asked.get("cluster") else "patients"
+    return f"Numbers of {rows}: {', '.join(said)}." if said else ""
 
 
 def _estimated(found: pd.DataFrame, column: str) -> bool:
@@ -163,7 +174,9 @@ def _natural(analysis: mediation.MediationAnalysis) -> str:
     text = []
     if pairs := _natural_pairs(analysis):
         product = "with" if analysis.asked["interaction"] else "without"
-        outcome = OUTCOMES.get(analysis.effects.kind, "linear")
+        named = analysis.asked.get("kinds") or {}
+        outcome = ("linear" if named.get(analysis.asked["outcome"]) == "continuous"
+                   else OUTCOMES.get(analysis.effects.kind, "linear"))  # fmt: skip
         text.append(
             f"Natural direct and indirect effects of {pairs} {_plural(pairs, 'pair')} were "
             f"computed by their definition (Pearl 2001) from a {outcome} model of the outcome and "

@@ -31,9 +31,10 @@ HEADS = {
                 "p_joint_adjusted", "direct", "total", "mediator_by_criterion",
                 "mediator_by_joint_test", "reason"],
     "joint": ["exposure", "mediator", "same_as", "alpha", "p_alpha", "beta", "p_beta", "indirect",
-              "low", "high", "q", "mediates", "reason"],
+              "low", "high", "q", "mediates", "n", "reason"],
     "directions": ["exposure", "mediator", "explained", "n", "indirect", "indirect_low_adjusted",
-                   "indirect_high_adjusted", "p_indirect_adjusted", "largest", "reason"],
+                   "indirect_high_adjusted", "p_indirect_adjusted", "largest", "left_out",
+                   "reason"],
 }  # fmt: skip
 ABOUT = {
     "columns": ("What each column was taken for", ""),
