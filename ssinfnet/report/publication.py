@@ -33,7 +33,7 @@ PAPER_FIGURES = ("figure_[1-6]*", "figure_s[0-9]*", "figure_v[0-9]*")
 # Large, or much like one that is kept: forests of other outcomes than the paper's, every test of a
 # mediation, the folds' pretrainings
 OMITTED = (
-    "figure_4_*", "figure_v9_oracle", "table_mediation_*",
+    "figure_4_severe_*", "figure_v9_oracle", "table_mediation_*",
     "table_paper_comparison", "*_fold[1-9]_*",
 )  # fmt: skip
 # One of these words in a column's name: each row is of one of them (slice_id, but not n_slices)
