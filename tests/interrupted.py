@@ -19,6 +19,7 @@ TIMED = ("table_s8", "table_costs", "table_trainings", "figure_costs")  # nothin
 COMPARED_TIMES = b"s8,table_s8,"  # the rows of table_paper_comparison that repeat table_s8
 TRAINING = ("01_lung", "03_", "04_", "05_", "06_")  # notebooks
 PARTS = ("Snakefile", "rules", "notebooks", "studies")  # what Snakemake runs
+SERVER = "ssinfnet.engine.fork_server"  # also what it has forked is called so
 PHASES = ("training", "writing", "papermill", "snakemake")
 GRACE_S = 20.0  # in which what was started ends by itself, on a busy machine
 STEP_S = 0.002
@@ -105,10 +106,22 @@ def phase_of(root: Path) -> str:
     kernels = {process.ppid() for process, command in commands if "ipykernel" in command}
     if not books:
         return "snakemake"
-    running = [command for process, command in books if process.pid in kernels]
+    forked = _has_forked_kernel([process for process, command in commands if SERVER in command])
+    running = [command for process, command in books if forked or process.pid in kernels]
     if any(f"/{name}" in command for name in TRAINING for command in running):
         return "training"
     return "papermill"
+
+
+def _has_forked_kernel(forked: list[psutil.Process]) -> bool:
+    """Say whether one is the child of a notebook's process, which is the server's child."""
+    parents = {}
+    for process in forked:
+        try:
+            parents[process.pid] = process.ppid()
+        except psutil.NoSuchProcess:
+            continue
+    return any(parents.get(parents.get(parent, -1), -1) != -1 for parent in parents.values())
 
 
 def _is_writing(root: Path) -> bool:

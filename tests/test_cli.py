@@ -232,7 +232,7 @@ def test_mediate_finds_columns_whose_names_hold_brackets_commas_and_spaces(tmp_p
     [
         (["--exposures", ","], "exposures must name at least one column, got none"),
         (["--mediators", ""], "mediators must name at least one column, got none"),
-        (["--seed", "-3"], "at least 0, got 99 draws and seed -3"),
+        (["--seed", "-3"], "seed must be at least 0, got -3"),
     ],
 )
 def test_mediate_says_what_is_wrong_with_its_options(tmp_path, arguments, words):

@@ -121,4 +121,4 @@ def test_volumes_of_one_name_and_series_of_one_folder_are_listed(tmp_path):
         shutil.move(path, tmp_path / "images" / "b" / f"x{path.name}")
     listing = volumes.list_slices(tmp_path)
     assert set(listing.slices["patient_id"]) == {"a"}
-    assert sorted(listing.exclusions["file"]) == ["images/a.nii.gz", "images/b", "images/b"]
+    assert sorted(listing.exclusions["file"]) == ["images/a.nii.gz", "images/b", "images/b", "more"]

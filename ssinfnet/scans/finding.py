@@ -207,9 +207,9 @@ def _by_size(found: Found) -> list[Found]:
 
     Where the size of one cannot be read they stay together, and are refused when they are.
     """
-    pictures = [file for file in found.files if kind_of(file) == PICTURE]
-    if found.kind != PICTURE or len(pictures) < 2:
+    if found.kind != PICTURE:
         return [found]
+    pictures = [file for file in found.files if file.exists() and kind_of(file) == PICTURE]
     groups: dict[tuple[int, int], list[Path]] = {}
     for file in pictures:
         size = stored_size(file)
