@@ -96,10 +96,9 @@ def stored_size(path: Path) -> tuple[int, int] | None:
     try:
         if path.stat().st_size > MOST_BYTES:
             return None
-        content = io.BytesIO(path.read_bytes())
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(content, formats=("PNG", "JPEG", "TIFF")) as picture:
+            with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as picture:
                 return picture.height, picture.width
     except Exception:  # as Pillow's decoders fail, see above
         return None
