@@ -17,7 +17,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from ssinfnet.data import sources
-from ssinfnet.engine import notebook_runs, warm_start
+from ssinfnet.engine import warm_start
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import load_study
 from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
@@ -215,8 +215,7 @@ onstart:
         for folder in ("papermill_runs", "figures"):
             artifacts.remove_leftovers(Path(folder, name))
     if workflow.local_exec and len(jobs) > 1:
-        read_on_import = notebook_runs.KEEP_MEMORY | {"OMP_NUM_THREADS": "1"}
-        STARTED["server"] = warm_start.start(read_on_import)
+        STARTED["server"] = warm_start.start()
 
 
 rule all:

@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from ssinfnet.engine import notebook_runs, warm_start
+from ssinfnet.engine import warm_start
 from ssinfnet.storage import artifacts
 
 REPEATS = 5
@@ -52,7 +52,7 @@ def main() -> None:
         run = [sys.executable, *module, str(path), f"{folder}/out.ipynb"]
         bare, cold = seconds([sys.executable, "-c", "pass"]), seconds(run)
         began = time.perf_counter()
-        server = warm_start.start(notebook_runs.KEEP_MEMORY | {"OMP_NUM_THREADS": "1"})
+        server = warm_start.start()
         assert server is not None, "only Linux forks"
         subprocess.run(run, check=True, capture_output=True)
         first = time.perf_counter() - began

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux fork
 RUN = """
 import os, subprocess, sys
 from ssinfnet.engine import warm_start
-server = warm_start.start({"OMP_NUM_THREADS": "1"})
+server = warm_start.start()
 print(os.environ[warm_start.SERVER_VARIABLE], flush=True)
 sys.stdin.read()
 """
@@ -174,7 +174,7 @@ def test_a_server_that_ends_before_it_answers_is_done_without(tmp_path, monkeypa
     """As one does that finds a GPU."""
     monkeypatch.setattr(warm_start.sys, "executable", "/bin/true")
     monkeypatch.setenv(warm_start.SERVER_VARIABLE, "")
-    warm_start.start({}).wait()
+    warm_start.start().wait()
     address = Path(os.environ[warm_start.SERVER_VARIABLE])
     assert warm_start.ask(["book.ipynb", "out.ipynb"]) is None
     address.unlink()

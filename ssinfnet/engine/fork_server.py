@@ -26,7 +26,6 @@ __all__ = ["main"]
 IMPORTED = (
     "papermill",
     "ipykernel.ipkernel",
-    "ipykernel.kernelapp",
     "matplotlib.pyplot",
     "ssinfnet.engine.lab",
     "ssinfnet.evaluation.learning",

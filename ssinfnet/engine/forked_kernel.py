@@ -1,4 +1,4 @@
-"""What papermill's kernel manager does with a kernel that was forked beforehand (`fork_server`)."""
+"""Papermill's kernel manager gets a kernel that was forked beforehand from here (`fork_server`)."""
 
 from __future__ import annotations
 

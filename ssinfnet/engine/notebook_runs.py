@@ -23,16 +23,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ssinfnet.engine import warm_start
+from ssinfnet.engine.warm_start import KEEP_MEMORY
 from ssinfnet.storage import artifacts, strict_yaml
 from ssinfnet.work import parent_watch, progress
 
 __all__ = ["KernelDied", "NotebookFailed", "main", "run_notebook", "store_checks"]
 
 log = logging.getLogger("ssinfnet")
-
-# Glibc gives large blocks back to the system as soon as they are free and asks for them again a
-# moment later, 48,000 page faults and a tenth of the time of a U-Net's step on a processor.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 
 
 class NotebookFailed(RuntimeError):
@@ -170,7 +167,7 @@ def store_checks(notebook: Path, runs: Path) -> None:
         nbformat.write(source, temporary)
 
 
-def without_unused_imports() -> None:
+def _without_unused_imports() -> None:
     """Let papermill do without two packages that it would import and never use here.
 
     A grammar of URIs, compiled on import, and Hadoop's file system: more than half of the time
@@ -315,15 +312,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = options_of(arguments)
     if options.parent is not None:
         parent_watch.start(options.parent)
+    _without_unused_imports()
     if options.store_checks:
-        without_unused_imports()
         store_checks(options.notebook, options.output)
         return 0
     status = warm_start.ask(arguments)
-    if status is not None:
-        return status
-    without_unused_imports()
-    return run(options)
+    return run(options) if status is None else status
 
 
 if __name__ == "__main__":
