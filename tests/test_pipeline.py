@@ -247,7 +247,8 @@ def test_a_changed_setting_reruns_what_depends_on_it_alone(executed, tmp_path):
 def test_nbval_finds_the_stored_outputs_in_every_notebook(executed):
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider",
-         "-o", "addopts=", "-o", "filterwarnings=", "notebooks"],
+         "-p", "nbval_sockets", "-o", "pythonpath=tests", "-o", "addopts=", "-o", "filterwarnings=",
+         "notebooks"],
         cwd=PLACES.root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-4000:]

@@ -65,6 +65,8 @@ def run_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]) ->
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    from ssinfnet.engine.kernels import SocketKernelManager
+
     if not notebook.is_file():
         raise FileNotFoundError(f"no notebook at {notebook}")
     check_parameters(notebook, parameters)
@@ -80,6 +82,7 @@ def run_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]) ->
                 log_output=True,
                 autosave_cell_every=0,
                 cwd=str(notebook.parent),
+                kernel_manager_class=SocketKernelManager,
                 extra_arguments=["--IPKernelApp.extra_extensions=ssinfnet.work.parent_watch"],
             )
         except PapermillExecutionError as error:
