@@ -43,7 +43,7 @@ def test_an_archive_is_looked_through_like_a_folder(tmp_path):
         scans = [read_scan(place) for place in places]
         for scan, more in zip(scans, (7, 0, 5), strict=True):
             np.testing.assert_array_equal(scan.slices, HU + more)
-        assert [tuple(one) for one in excluded] == [("p1.ZIP", "README", "is no image")]
+        assert [one[:3] for one in excluded] == [("p1.ZIP", "README", "is no image")]
 
 
 def test_backslashes_between_folders_are_slashes(tmp_path):
@@ -61,7 +61,7 @@ def test_scans_of_flat_archives_have_the_archives_names(tmp_path, predictor):
     (tmp_path / "in" / "report.docx").write_bytes(b"PK\3\4")
     done = predict_into(tmp_path / "out", [tmp_path / "in"], predictor)
     assert [row["scan"] for row in done.rows] == ["p1", "p2"]
-    assert [tuple(one) for one in done.excluded] == [("in", "report.docx", "is no image")]
+    assert [one[:3] for one in done.excluded] == [("in", "report.docx", "is no image")]
     assert predict_into(tmp_path / "out", [tmp_path / "in"], predictor).kept == 2
     assert not [path for path in Path(tmp_path / "out").rglob("*") if path.suffix == ".zip"]
 
@@ -129,6 +129,6 @@ def test_an_archive_in_an_archive_is_listed(tmp_path):
     archive = packed(tmp_path / "y", tmp_path / "in" / "p1.zip")
     places, excluded = found([archive], tmp_path)
     assert [place.name for place in places] == ["ct"]
-    assert [tuple(one) for one in excluded] == [
+    assert [one[:3] for one in excluded] == [
         ("p1.zip", "inner.zip", "is an archive; unpack it first")
     ]

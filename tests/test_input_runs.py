@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from threading import Thread
 
@@ -115,7 +116,7 @@ def test_the_exit_status_tells_an_unused_input_from_a_file_beside(packed, tmp_pa
     beside = run(packed, tmp_path / "a", "-o", tmp_path / "out")
     assert beside.exit_code == 3
     assert "0 input(s) and 1 file(s) beside not used" in beside.stdout
-    assert excluded(tmp_path / "out").to_numpy().tolist() == [["a", "README", "is no image"]]
+    assert excluded(tmp_path / "out").to_numpy().tolist() == [["a", "README", "is no image", ""]]
     write_nifti(tmp_path / "a" / "seg.nii", (HU > -500) * 1)
     assert run(packed, tmp_path / "a", "-o", tmp_path / "out").exit_code == 1
 
@@ -130,6 +131,39 @@ def test_a_scan_that_was_refused_under_another_name_is_refused_no_more(tmp_path,
     done = predict_into(out, [second], predictor)
     assert [row["scan"] for row in done.rows] == ["b_ct"]
     assert excluded(out).empty
+
+
+def test_an_input_that_was_refused_stays_until_its_place_is_looked_at_again(tmp_path, predictor):
+    first, second, out = (tmp_path / name for name in ("a", "b", "out"))
+    write_nifti(first / "ct.nii", (HU > -500) * 1)
+    predict_into(out, [first], predictor)
+    write_nifti(second / "ct.nii")  # another scan of that name
+    (row,) = predict_into(out, [second], predictor).rows
+    assert row["scan"] == "b_ct"
+    assert excluded(out)["input"].tolist() == ["ct"]
+    predict_into(out, [tmp_path / "c"], predictor)
+    (tmp_path / "d" / "c").mkdir(parents=True)
+    predict_into(out, [tmp_path / "d" / "c"], predictor)
+    assert excluded(out)["reason"].tolist()[1:] == ["it does not exist", "it is empty"]
+    write_nifti(first / "ct.nii", HU[1:])
+    (row,) = predict_into(out, [first], predictor).rows
+    assert row["scan"] == "ct"
+    assert excluded(out)["input"].tolist() == ["c", "c"]
+    write_nifti(tmp_path / "c" / "one.nii")
+    predict_into(out, [tmp_path / "c"], predictor)
+    assert excluded(out)["reason"].tolist() == ["it is empty"]
+
+
+def test_two_archives_of_one_name_are_refused_apart(tmp_path, predictor):
+    out = tmp_path / "out"
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        with zipfile.ZipFile(tmp_path / folder / "ct.zip", "w") as archive:
+            archive.write(write_nifti(tmp_path / "seg.nii", (HU > -500) * 1), "ct/seg.nii")
+        predict_into(out, [tmp_path / folder / "ct.zip"], predictor)
+    assert len(excluded(out)) == excluded(out)["location"].nunique() == 2
+    predict_into(out, [tmp_path / "b" / "ct.zip"], predictor)
+    assert len(excluded(out)) == 2
 
 
 def test_intensities_are_declared_on_the_command_line(packed, tmp_path):

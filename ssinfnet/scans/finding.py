@@ -36,7 +36,8 @@ from ssinfnet.storage.untrusted_pictures import stored_size
 from ssinfnet.storage.untrusted_zip import is_zip, unpack_zip
 from ssinfnet.storage.written_files import without_written
 
-__all__ = ["KINDS", "Excluded", "Place", "choose_series", "find_scans", "free_name", "short_name"]
+__all__ = ["KINDS", "Excluded", "Place", "choose_series", "find_scans", "free_name", "location_of",
+           "short_name"]  # fmt: skip
 
 KINDS = {DICOM: "DICOM", PICTURE: "pictures", **{kind: kind for kind in VOLUMES}}
 LONGEST_NAME = 180  # bytes; file systems take 255, and endings and temporary names are added
@@ -60,6 +61,8 @@ class Place:
         What the headers of a CT series say.
     doubt : str
         Whether slices of it seem to lie elsewhere, "" if not.
+    location : str
+        See `location_of`; that of `path` where it is not given.
     """
 
     name: str
@@ -68,8 +71,11 @@ class Place:
     files: tuple[Path, ...] = ()
     series: SeriesFacts | None = None
     doubt: str = ""
+    location: str = ""
 
     def __post_init__(self) -> None:
+        if not self.location:
+            object.__setattr__(self, "location", location_of(self.path))
         if not self.files:
             below = look_through(self.path).scans
             here = [one for one in below if one.path == self.path] or [Found(self.path, DICOM, ())]
@@ -96,6 +102,19 @@ class Excluded(NamedTuple):
     input: str
     file: str  # "" where the whole input was not used
     reason: str
+    location: str = ""  # of a whole input: tells those of one name apart, see `location_of`
+
+
+def location_of(path: Path, *within: str) -> str:
+    """Return a hash of where something lies: tables may be published, and name no folders.
+
+    Parameters
+    ----------
+    path : Path
+    within : str
+        What tells scans of one path apart, such as the number of a series.
+    """
+    return sha256(os.fsencode("\n".join([os.path.abspath(path), *within]))).hexdigest()[:16]
 
 
 def find_scans(
@@ -126,20 +145,24 @@ def find_scans(
         files below a folder that belong to no scan.
     """
     scans: list[Found] = []
+    locations: list[str] = []
     excluded: list[Excluded] = []
     known: set[tuple[str, ...]] = set()
+    opened: list[Path] = []
     for path, tree in _trees(inputs):
         found, archives = list(tree.scans), []
         for file, reason in tree.unused:
             if unpacked is not None and is_zip(file):
-                inside, left = _look_into(file, unpacked)
+                inside, left = _look_into(file, unpacked / str(len(opened)))
                 archives.append(file)
+                opened.append(file)
                 found += inside
                 excluded += left
             else:
                 excluded.append(Excluded(readable_name(path), relative_name(file, path), reason))
         if not found and not archives:
-            excluded.append(Excluded(readable_name(path), "", _reason_for_none(path)))
+            why = _reason_for_none(path)
+            excluded.append(Excluded(readable_name(path), "", why, location_of(path)))
         for one in chain.from_iterable(map(_by_size, found)):
             its = tuple(os.path.realpath(file) if file.exists() else str(file)
                         for file in one.files)  # fmt: skip
@@ -148,10 +171,20 @@ def find_scans(
             else:
                 known.add(its)
                 scans.append(one)
-    pairs = zip(_names(scans), scans, strict=True)
-    places = [Place(name, one.path, KINDS[one.kind], one.files, one.series, one.doubt)
-              for name, one in pairs]  # fmt: skip
+                locations.append(_location(one, unpacked, opened))
+    named = zip(_names(scans), scans, locations, strict=True)
+    places = [Place(name, one.path, KINDS[one.kind], one.files, one.series, one.doubt, location)
+              for name, one, location in named]  # fmt: skip
     return places, excluded
+
+
+def _location(found: Found, unpacked: Path | None, opened: Sequence[Path]) -> str:
+    """Return a scan's location; of one in an archive, that of the archive and the path in it."""
+    which = found.series.uid if found.series else found.number
+    if unpacked is None or unpacked not in found.path.parents:
+        return location_of(found.path, which)
+    number, *below = found.path.relative_to(unpacked).parts
+    return location_of(opened[int(number)], *below, which)
 
 
 def choose_series(
@@ -187,18 +220,18 @@ def choose_series(
 
 def _look_into(archive: Path, unpacked: Path) -> tuple[list[Found], list[Excluded]]:
     """Unpack an archive, and return the scans in it and what is not used of it."""
-    name = readable_name(archive)
-    number = len(list(unpacked.iterdir()))
+    name, location = readable_name(archive), location_of(archive)
     # Scans are named after the folders they lie in: the archive's own, and the one above it.
-    folder = unpacked / str(number) / archive.parent.name / archive.stem
+    folder = unpacked / archive.parent.name / archive.stem
     try:
         unpack_zip(archive, folder)
     except UnreadableFile as error:
-        return [], [Excluded(name, "", str(error).replace(f"{archive.parent}/", ""))]
+        reason = str(error).replace(f"{archive.parent}/", "")
+        return [], [Excluded(name, "", reason, location)]
     tree = scans_below(folder) if folder.is_dir() else Tree([], [])
     left = [Excluded(name, relative_name(file, folder), reason) for file, reason in tree.unused]
     if not tree.scans:
-        left.append(Excluded(name, "", "it is an archive that holds no scan"))
+        left.append(Excluded(name, "", "it is an archive that holds no scan", location))
     return list(tree.scans), left
 
 

@@ -41,6 +41,7 @@ from ssinfnet.data.sources.intensities import Declared
 from ssinfnet.data.sources.kinds import map_ending, readable_name
 from ssinfnet.data.sources.volume_files import write_map
 from ssinfnet.scans import Excluded, Place, Scan, burden, choose_series, find_scans, read_scan
+from ssinfnet.scans.finding import location_of
 from ssinfnet.scans.predicted_tables import (
     Written,
     refused_before,
@@ -137,10 +138,13 @@ def predict_into(
     asked |= {"declared": declared.settings()} if declared else {}
     asked |= {"resample": True} if resample else {}
     asked |= {"rtstruct": True} if structures else {}
+    given = list(inputs)
     with tempfile.TemporaryDirectory(prefix="ssinfnet.") as unpacked:
-        places, excluded = find_scans(inputs, Path(unpacked))
+        places, excluded = find_scans(given, Path(unpacked))
+        looked_at = {place.location for place in places} | {one.location for one in excluded}
+        looked_at |= {location_of(Path(one)) for one in given}
         places, unchosen = choose_series(places, series)
-        done = Written(excluded=excluded, unchosen=unchosen, asked_for=bool(series))
+        done = Written(excluded, unchosen, asked_for=bool(series), looked_at=looked_at)
         _predict_places(folder, places, done, predictor, declared, asked)
     return done
 
@@ -192,7 +196,7 @@ def _predict_places(
             known = isinstance(error, (OSError, ValueError))
             reason = str(error) if known else f"{type(error).__name__}: {error}"
             reason = without_folders(reason, job.place)
-            done.excluded.append(Excluded(job.place.name, "", reason))
+            done.excluded.append(Excluded(job.place.name, "", reason, job.place.location))
     with written.replacing([PHENOTYPES]) as staged:
         written.hold()
         _notice_others(folder, names, done)
@@ -207,7 +211,7 @@ def _notice_others(folder: Path, names: set[str], done: Written) -> None:
     done.noticed |= new
     others = records_in(WrittenFiles(folder, new))  # not those of a thousand scans at each
     done.earlier |= {name: record for name, record in others.items() if name not in done.records}
-    done.earlier_refused = refused_before(folder, names | done.records.keys(), done.excluded)
+    done.earlier_refused = refused_before(folder, done, names | done.records.keys())
 
 
 def _renamed(found: Prediction, name: str) -> Prediction:

@@ -8,8 +8,7 @@ called (D-114).
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,19 @@ import pandas as pd
 from ssinfnet.patients import phenotypes as radiomics
 from ssinfnet.scans import Excluded, burden
 from ssinfnet.scans.prediction import Predictor
-from ssinfnet.scans.prediction_plan import EXCLUDED, MANIFEST, PHENOTYPES, PREDICTIONS
+from ssinfnet.scans.prediction_plan import (
+    EXCLUDED,
+    FORMULA,
+    MANIFEST,
+    PHENOTYPES,
+    PREDICTIONS,
+    refused_in,
+)
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import TextureConfig
 
 __all__ = ["COLUMNS", "Written", "refused_before", "texture_of", "write_manifest", "write_tables"]
 
-FORMULA = re.compile(r"[=+@\t\r]|-(?![\d.])")  # a text that a spreadsheet would compute
 COLUMNS = (burden.COLUMNS[0], "identity", *burden.COLUMNS[1:], "model", "threshold")
 
 
@@ -41,6 +46,7 @@ class Written:
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     earlier: dict[str, dict[str, Any]] = field(default_factory=dict)
     earlier_refused: list[Excluded] = field(default_factory=list)
+    looked_at: set[str] = field(default_factory=set)  # locations of this call's inputs and scans
     # Our files in the folder → their hashes when records were last read
     noticed: dict[str, list[str]] = field(default_factory=dict)
 
@@ -78,7 +84,7 @@ class Written:
         """Return what was done as JSON, for programs.
 
         It has ``folder`` and ``status``; ``scans``, a row of `COLUMNS` each with its ``files``
-        below the folder; ``not_used``, a row of input, file and reason each.
+        below the folder; ``not_used``, a row of input, file, reason and location each.
         """
         scans = [{**record["row"], "files": sorted(record["files"])}
                  for record in self.records.values()]  # fmt: skip
@@ -99,14 +105,21 @@ class Written:
         )
 
 
-def refused_before(folder: Path, scans: set[str], excluded: list[Excluded]) -> list[Excluded]:
-    """Return the inputs that earlier calls could not use, but for those of this call."""
-    if not (folder / EXCLUDED).is_file():
-        return []
-    table = pd.read_csv(folder / EXCLUDED, keep_default_na=False, dtype=str).map(_as_meant)
-    rows = [Excluded(*row) for row in table.itertuples(index=False)]
-    again = scans | {one.input for one in excluded}
-    return [row for row in rows if not row.file and row.input not in again]
+def refused_before(folder: Path, done: Written, names: Collection[str]) -> list[Excluded]:
+    """Return the inputs that calls before could not use, and that this one has not looked at.
+
+    Parameters
+    ----------
+    folder : Path
+    done : Written
+    names : collection of str
+        Of this call's scans: earlier versions told inputs apart by nothing else.
+    """
+    again = set(names) | {one.input for one in done.excluded}
+    return [
+        row for row in refused_in(folder)
+        if (row.location not in done.looked_at if row.location else row.input not in again)
+    ]  # fmt: skip
 
 
 def texture_of(asked: Mapping[str, Any]) -> TextureConfig:
@@ -143,11 +156,6 @@ def write_tables(folder: Path, done: Written) -> None:
 def _as_text(value: Any) -> Any:
     """Return a value that no spreadsheet takes for a formula: names come from other people."""
     return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
-
-
-def _as_meant(value: str) -> str:
-    """Return what `_as_text` was given."""
-    return value[1:] if value[:1] == "'" and FORMULA.match(value[1:]) else value
 
 
 def write_manifest(

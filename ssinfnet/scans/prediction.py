@@ -183,7 +183,7 @@ def predict(
             except (OSError, ValueError) as error:
                 if refused is None:
                     raise
-                refused.append(Excluded(place.name, "", str(error)))
+                refused.append(Excluded(place.name, "", str(error), place.location))
                 continue
             if refused is not None:
                 refused += scan.left_out

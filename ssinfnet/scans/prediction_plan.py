@@ -6,10 +6,14 @@ would replace or remove somebody else's file does nothing (D-68).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import starmap
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pandas as pd
 
 from ssinfnet.data.sources.dicom_headers import unopened
 from ssinfnet.data.sources.kinds import VOLUMES, is_tiff, map_ending, readable, readable_name
@@ -19,12 +23,13 @@ from ssinfnet.storage import artifacts
 from ssinfnet.storage.written_files import WrittenFiles
 from ssinfnet.work import progress
 
-__all__ = ["EXCLUDED", "MANIFEST", "PHENOTYPES", "PREDICTIONS", "Job", "NameTaken", "Plan",
-           "files_of", "made", "picture_names", "plan", "record_name", "records_in",
-           "refuse_taken", "renamed", "without_folders"]  # fmt: skip
+__all__ = ["EXCLUDED", "FORMULA", "MANIFEST", "PHENOTYPES", "PREDICTIONS", "Job", "NameTaken",
+           "Plan", "files_of", "made", "picture_names", "plan", "record_name", "records_in",
+           "refuse_taken", "refused_in", "renamed", "without_folders"]  # fmt: skip
 
 PREDICTIONS, PHENOTYPES = "predictions.csv", "phenotypes.csv"
 EXCLUDED, MANIFEST, RECORDS = "table_excluded.csv", "manifest.json", "records"
+FORMULA = re.compile(r"[=+@\t\r]|-(?![\d.])")  # a text that a spreadsheet would compute
 MAPS = ("lesion", "classes", "mask", "uncertainty", "ct")
 
 
@@ -78,14 +83,16 @@ def plan(
     made_plan = Plan(records=records_in(written))
     reserved = {place.name.casefold() for place in places}
     used: set[str] = set()
-    taken = {name.casefold() for name in made_plan.records}
+    here = {place.location for place in places}
+    refused = [one.input for one in refused_in(written.folder) if one.location not in here | {""}]
+    taken = {name.casefold() for name in (*made_plan.records, *refused)}
     for place in progress.track(places, "hashing scans"):
         try:
             by = made(place, predictor, asked)
         except OSError as error:
             why = next(filter(None, map(unopened, place.files)), str(error))
             reason = without_folders(f"{readable_name(place.path)} {why}", place)
-            made_plan.unreadable.append(Excluded(place.name, "", reason))
+            made_plan.unreadable.append(Excluded(place.name, "", reason, place.location))
             continue
         name = _known_name(place, by["inputs"], made_plan.records, used)
         name = name or _free_name(place, taken, reserved)
@@ -137,6 +144,19 @@ def records_in(written: WrittenFiles) -> dict[str, dict[str, Any]]:
         for name in names
         if written.is_whole(name)
     }
+
+
+def refused_in(folder: Path) -> list[Excluded]:
+    """Return the whole inputs that calls before could not use, by the folder's table."""
+    if not (folder / EXCLUDED).is_file():
+        return []
+    table = pd.read_csv(folder / EXCLUDED, keep_default_na=False, dtype=str).map(_as_meant)
+    return [one for one in starmap(Excluded, table.itertuples(index=False)) if not one.file]
+
+
+def _as_meant(value: str) -> str:
+    """Return a text that stands with an apostrophe, or spreadsheets would compute it."""
+    return value[1:] if value[:1] == "'" and FORMULA.match(value[1:]) else value
 
 
 def _known_name(
