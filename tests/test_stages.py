@@ -112,23 +112,27 @@ def test_a_model_without_prior_says_so(opened):
     assert inference.load(trained.folder)[1].prior is None
 
 
-def test_stage_2_trains_on_lesions_alone_and_is_judged_on_all_slices(opened):
+@pytest.mark.parametrize("stage", ["single", "multi"])
+def test_a_stage_trains_on_lesions_alone_and_is_judged_on_all_slices(opened, stage):
     study, paths = opened
     built = cohort.Cohort.load(paths.cohort)
     arrays = {name: np.load(paths.cohort / f"{name}.npy") for name in ("images", "masks")}
-    healthy = [*built.with_classes("train").index[:3], *built.with_classes("validation").index[:1]]
+    rows = built.of_split if stage == "single" else built.with_classes
+    healthy = [*rows("train").index[:3], *rows("validation").index[:1]]
     built.slices.loc[healthy, "has_lesion"] = False
     arrays["masks"][healthy] = 0
     paths = replace(paths, study="some_healthy")
     built.save(paths.cohort, {})
     for name, array in arrays.items():
         np.save(paths.cohort / f"{name}.npy", array)
-    training = study.multi.training.model_copy(update={"lesion_alone": True})
-    multi = study.multi.model_copy(update={"training": training})
-    trained = stages.train_multi(study.model_copy(update={"multi": multi}), paths, "unet")
-    assert len(trained.train) == len(built.with_classes("train")) - 3
+    config = getattr(study, stage)
+    training = config.training.model_copy(update={"lesion_alone": True, "epochs": 1})
+    study = study.model_copy(update={stage: config.model_copy(update={"training": training})})
+    train = stages.train_single if stage == "single" else stages.train_multi
+    trained = train(study, paths, "unet")
+    assert len(trained.train) == len(rows("train")) - 3
     assert (trained.train.labels > 0).flatten(1).any(1).all()
-    assert len(trained.validation) == len(built.with_classes("validation"))
+    assert len(trained.validation) == len(rows("validation"))
 
 
 def test_a_pretraining_leaves_weights_without_a_model(opened):

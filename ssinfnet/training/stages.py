@@ -18,7 +18,7 @@ from ssinfnet.data.batches import SliceSet
 from ssinfnet.data.cohort import Cohort
 from ssinfnet.data.slice_sets import multi_slices, pretext_slices, single_slices
 from ssinfnet.networks.efficientnet import installed_weights
-from ssinfnet.study.config import NetworkConfig, Study
+from ssinfnet.study.config import FittingConfig, NetworkConfig, Study
 from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 from ssinfnet.study.paths import StudyPaths
 from ssinfnet.training import checkpoints, fitting, pretext, segmentation
@@ -127,9 +127,8 @@ def train_single(
     switches, config = SINGLE_MODELS[model], study.single
     cohort = Cohort.load(paths.cohort).in_fold(fold)
     cohort = cohort.leaving_out(part, study.multi.prior_parts) if part else cohort
-    train, validation = (
-        single_slices(cohort.of_split(split), paths) for split in ("train", "validation")
-    )
+    train = single_slices(_rows_to_train_on(cohort.of_split("train"), config.training), paths)
+    validation = single_slices(cohort.of_split("validation"), paths)
     size = config.network
     weights = paths.published_weights(_imagenet(size, switches.network))
     network = networks.seeded(seed, networks.build_single, switches.network, size.width, weights)
@@ -149,6 +148,11 @@ def train_single(
         run=run, folder=folder,
     )  # fmt: skip
     return Trained(run, folder, network, history, cohort, train, validation, transfer)
+
+
+def _rows_to_train_on(rows: pd.DataFrame, config: FittingConfig) -> pd.DataFrame:
+    """Return the rows of a cohort that a network learns from: all, or those with lesion (D-176)."""
+    return rows[rows["has_lesion"].astype(bool)] if config.lesion_alone else rows
 
 
 def _imagenet(config: NetworkConfig, network: str) -> str | None:
@@ -186,11 +190,12 @@ def train_multi(
     switches, config = MULTI_MODELS[model], study.multi
     cohort = Cohort.load(paths.cohort).in_fold(fold)
     reads = prior if switches.prior else None
-    rows = {split: cohort.with_classes(split) for split in ("train", "validation")}
-    if config.training.lesion_alone:
-        rows["train"] = rows["train"][rows["train"]["has_lesion"].astype(bool)]
     train, validation = (
-        multi_slices(own, study, paths, fold, seed, reads) for own in rows.values()
+        multi_slices(rows, study, paths, fold, seed, reads)
+        for rows in (
+            _rows_to_train_on(cohort.with_classes("train"), config.training),
+            cohort.with_classes("validation"),
+        )
     )
     size = config.network
     weights = paths.published_weights(size.imagenet_weights)

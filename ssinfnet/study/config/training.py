@@ -85,6 +85,7 @@ class FittingConfig(EpochsConfig):
     gradient_clamp: float | None = Field(default=0.5, gt=0)  # each entry into ±0.5; Inf-Net
     scales: tuple[float, ...] = (0.75, 1.0, 1.25)  # one optimiser step each; Inf-Net
     averaging: float | None = Field(default=None, gt=0, lt=1)  # decay a step of averaged weights
+    lesion_alone: bool = False  # train on slices with lesion, judge on all (D-176)
     judged_over: Positive | None = 1  # epochs whose mean F1 ranks one (D-14); None: keep the last
     patience: Positive | None = None  # validated epochs without a better F1; None never stops
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -138,7 +139,6 @@ class MultiTrainingConfig(FittingConfig):
     scales: tuple[float, ...] = (1.0,)  # multi-scale is stage 1's
     focal_gamma: float = Field(default=2.0, ge=0)  # γ of J eq 7, of the models with focal loss
     class_weights: tuple[Weight, Weight, Weight] | None = None  # α_t of eq 7, by a pixel's class
-    lesion_alone: bool = False  # train on slices with lesion, judge on all (D-176)
     lookahead_steps: Positive = 5  # k, of the models with Lookahead
     lookahead_share: float = Field(default=0.5, gt=0, le=1)  # α
 
