@@ -31,6 +31,16 @@ def test_frames_are_slices_with_their_own_places_and_rescale_numbers(tmp_path, p
         assert (scan.series.thickness_mm, scan.series.plane, scan.series.slices) == (5, "axial", 4)
 
 
+def test_units_of_frames_that_are_no_hounsfield_units_are_said(tmp_path):
+    path = write_enhanced(tmp_path / "d" / "IM1")
+    data = pydicom.dcmread(path)
+    for group in data.PerFrameFunctionalGroupsSequence:
+        group.PixelValueTransformationSequence[0].RescaleType = "Z_EFF"
+    data.save_as(path)
+    (place,), _ = find_scans([path])
+    assert "call the intensities Z_EFF" in read_scan(place).volume.doubt
+
+
 def test_several_enhanced_files_are_one_volume_or_one_each(tmp_path):
     same = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2"}
     write_enhanced(tmp_path / "a" / "IM1", HU[:2], **same)

@@ -82,9 +82,11 @@ def test_two_reconstructions_in_one_series_are_said(tmp_path):
         ({"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "MIP"]}, "projections of thinner ones"),
         ({"ImagesInAcquisition": 20}, "name 20 images, of which 4 are here"),
         ({"ImagesInAcquisition": 4}, ""),
+        ({"RescaleType": "MGML"}, "call the intensities MGML (RescaleType), no Hounsfield units"),
+        ({"RescaleType": "US"}, ""),
     ],
 )
-def test_projections_and_slices_that_headers_count_in_vain_are_said(tmp_path, values, doubt):
+def test_projections_other_units_and_slices_that_headers_count_in_vain_are_said(tmp_path, values, doubt):
     write_series(tmp_path / "s", **values)
     said = read_volume(tmp_path / "s").doubt
     assert doubt in said if doubt else said == ""

@@ -31,6 +31,7 @@ from ssinfnet.storage import untrusted
 __all__ = ["Series", "read_series"]
 
 PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE"}
+IN_HU = {"HU", "US", ""}  # or not specified
 MADE_ALIKE = ("FrameOfReferenceUID", "ConvolutionKernel", "SliceThickness")
 SAME_MM = 0.01  # positions nearer than this are one position
 
@@ -186,6 +187,9 @@ def _doubt(headers: Sequence[Any]) -> str:
     kinds = {str(kind).upper() for header in headers for kind in header.get("ImageType") or ()}
     if projected := sorted(kinds & PROJECTIONS):
         return f"its slices are projections of thinner ones ({projected[0]}), no plain CT"
+    units = {str(header.get("RescaleType") or "").upper() for header in headers}
+    if others := sorted(units - IN_HU):
+        return f"its headers call the intensities {others[0]} (RescaleType), no Hounsfield units"
     named = max(int(header.get("ImagesInAcquisition") or 0) for header in headers)
     if named > len(headers):
         return f"its headers name {named} images, of which {len(headers)} are here"
