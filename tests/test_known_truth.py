@@ -134,7 +134,7 @@ def test_the_icc_with_true_masks_corrects_an_effect_from_predicted_ones(drawn):
     spread = shares["lesion_extent"].std()
     noisy = shares.assign(
         lesion_extent=shares["lesion_extent"] + rng.normal(0, spread, len(shares)),
-        ggo_extent=rng.permutation(-shares["ggo_extent"]), consolidation_extent=0.5,
+        ggo_extent=-shares["ggo_extent"], consolidation_extent=0.5,
     )  # fmt: skip
     mediators = {"true": shares, "predicted": noisy}
     slices = pd.DataFrame({f"f1_{name}": [0.8] for name in ("lesion", "ggo", "consolidation")})
