@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import json
 import re
 import zipfile
@@ -9,8 +10,10 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from ssinfnet import report
 from ssinfnet.paper import published
@@ -111,6 +114,21 @@ def test_links_lead_to_the_page_to_files_beside_it_or_to_a_doi(text, paths):
     assert not {"link", "iframe", "object", "base", "form"} & set(page.tags)
     for words in ("url(", "@import", "javascript:", "onclick", "onload"):
         assert words not in text
+
+
+def test_a_drawing_loses_nothing_and_a_slice_little():
+    rng = np.random.default_rng(0)
+    slice_ = np.clip(rng.normal(120, 30, (200, 200, 1)) + np.zeros(3), 0, 255).astype(np.uint8)
+    drawing = np.full((200, 200, 3), 255, np.uint8)
+    drawing[50:150, 80:82] = (0, 114, 178)
+    for pixels, most in ((drawing, 0), (slice_, 40)):
+        png = io.BytesIO()
+        Image.fromarray(pixels).save(png, "PNG")
+        shown = html_page._embedded(png.getvalue())
+        stored = base64.b64decode(shown.split(",")[1])
+        assert len(stored) < 0.5 * len(png.getvalue())
+        found = np.asarray(Image.open(io.BytesIO(stored)).convert("RGB"))
+        assert np.abs(found.astype(int) - pixels).max() <= most
 
 
 def test_names_that_are_code_are_shown_and_not_run(text):

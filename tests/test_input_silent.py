@@ -86,7 +86,7 @@ def test_two_reconstructions_in_one_series_are_said(tmp_path):
         ({"RescaleType": "US"}, ""),
     ],
 )
-def test_projections_other_units_and_slices_that_headers_count_in_vain_are_said(tmp_path, values, doubt):
+def test_projections_other_units_and_images_that_are_missing_are_said(tmp_path, values, doubt):
     write_series(tmp_path / "s", **values)
     said = read_volume(tmp_path / "s").doubt
     assert doubt in said if doubt else said == ""
