@@ -39,6 +39,20 @@ def test_study_without_a_name_lists_them_with_what_they_are_for():
     assert "smallest study" in next(line for line in lines if line.startswith("smoke "))
 
 
+def test_studies_and_what_they_learnt_are_listed_for_programs(tmp_path, monkeypatch):
+    listed = json.loads(run(app, ["study", "--json"]).stdout)
+    assert list(listed) == paths.study_names()
+    assert "smallest study" in listed["smoke"]
+    smoke = (ROOT / "studies" / "smoke.yaml").read_text().replace("name: smoke", "name: never_run")
+    (tmp_path / "never_run.yaml").write_text(smoke)
+    rows = json.loads(run(app, ["learnt", str(tmp_path / "never_run.yaml"), "--json"]).stdout)
+    own = [row for row in rows if row["study"] == "never_run"]
+    assert {row["stage"] for row in own} >= {"single", "multi"}
+    assert {(row["learnt"], row["reason"]) for row in own} == {
+        (None, "not measured: run its notebook again")
+    }
+
+
 def test_outside_a_checkout_studies_are_refused_in_one_line_and_completion_is_silent(
     tmp_path, monkeypatch
 ):

@@ -77,3 +77,5 @@ def test_a_models_card_is_shown(packed):
     assert told.exit_code == 0
     assert told.stdout.strip() == (packed.model / "MODEL_CARD.md").read_text().strip()
     assert "not a medical device" in told.stdout
+    described = CliRunner().invoke(app, ["model", "info", str(packed.model), "--json"])
+    assert json.loads(described.stdout) == json.loads((packed.model / "model.json").read_text())

@@ -23,14 +23,14 @@ def pack_model(
     single_model: Annotated[
         str | None,
         typer.Option(
-            help="of stage 1; ssinfnet where it was trained",
+            help=f"of stage 1, {parsing.some_of(SINGLE_MODELS)}; ssinfnet where it was trained",
             autocompletion=parsing.models_of(SINGLE_MODELS),
         ),
     ] = None,
     multi_model: Annotated[
         str | None,
         typer.Option(
-            help="of stage 2, or none for stage 1 alone",
+            help=f"of stage 2, {parsing.some_of(MULTI_MODELS)}, or none for stage 1 alone",
             autocompletion=parsing.models_of(MULTI_MODELS),
         ),
     ] = None,
@@ -82,12 +82,16 @@ def export_model(
 @app.command("info")
 def show_model(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="of `ssinfnet model pack`")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print its description, model.json, for programs")
+    ] = False,
 ) -> None:
     """Show a model's card: what it is for, its data, licence, scores and limits."""
     from ssinfnet.scans import model_folder
 
     with parsing.refusals():
-        typer.echo(model_folder.load(folder).card())
+        model = model_folder.load(folder)
+        typer.echo(model.description.model_dump_json(indent=2) if as_json else model.card())
 
 
 @app.command("verify")

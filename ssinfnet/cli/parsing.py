@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from ssinfnet.study import paths
 
 __all__ = [
     "VERBOSE_VARIABLE", "AsJson", "StudyName", "listed", "mask_labels", "models_of",
-    "named_values", "numbers", "path", "refusals", "study_names", "window",
+    "named_values", "numbers", "path", "refusals", "some_of", "study_names", "window",
 ]  # fmt: skip
 
 VERBOSE_VARIABLE = "SSINFNET_VERBOSE"  # `ssinfnet -v`
@@ -63,6 +64,12 @@ def models_of(stage: Mapping[str, Any]) -> Callable[[str], list[str]]:
         `SINGLE_MODELS` or `MULTI_MODELS`.
     """
     return lambda incomplete: [name for name in stage if name.startswith(incomplete)]
+
+
+def some_of(stage: Mapping[str, Any]) -> str:
+    """Return the main models of a stage for a help text; completion has the ablations, too."""
+    main = [name for name in stage if not re.search(r"\d\d|_no_|augmented", name)]
+    return f"{', '.join(main)} or an ablation"
 
 
 def path(text: str) -> Path:

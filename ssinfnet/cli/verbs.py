@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -195,14 +196,21 @@ def show_study(
             show_default=False,
         ),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="list as JSON, for programs; settings always are")
+    ] = False,
 ) -> None:
     """Check a study and print every setting, defaults included; or list the studies."""
     with parsing.refusals():
         if name is not None:
             typer.echo(config.load_study(name).model_dump_json(indent=2))
             return
-        for known in paths.study_names():
-            typer.echo(f"{known:18} {config.load_study(known).description}")
+        known = {name: config.load_study(name).description for name in paths.study_names()}
+    if as_json:
+        typer.echo(json.dumps(known, indent=2))
+    else:
+        for name, description in known.items():
+            typer.echo(f"{name:18} {description}")
 
 
 @app.command("phantom")
@@ -269,12 +277,17 @@ def publish_study(
 @app.command("learnt")
 def show_learnt(
     name: parsing.StudyName,
+    as_json: parsing.AsJson = False,
 ) -> None:
-    """Say in one line whether every training of a study's last run beat its trivial rivals."""
+    """Say in one line whether every training of a study's last run beat its trivial rivals.
+
+    `--json` prints a row a training, with its scores and those of its best rival.
+    """
     from ssinfnet.evaluation import learnt
 
     with parsing.refusals():
-        typer.echo(learnt.of_study(config.load_study(name)))
+        study = config.load_study(name)
+        typer.echo(learnt.json_of(study) if as_json else learnt.of_study(study))
 
 
 @app.command("train")

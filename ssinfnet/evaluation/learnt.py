@@ -17,7 +17,7 @@ from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS, model_label
 from ssinfnet.study.paths import LEARNING, StudyPaths
 
 __all__ = [
-    "TABLE", "Training", "learning_table", "of_study", "summary", "trainings", "unlearnt",
+    "TABLE", "Training", "json_of", "learning_table", "of_study", "summary", "trainings", "unlearnt",
     "verdict",
 ]  # fmt: skip
 
@@ -196,6 +196,12 @@ def summary(table: pd.DataFrame, study: str) -> str:
 def of_study(study: Study) -> str:
     """Return the `summary` of a study's trainings as they lie in this checkout."""
     return summary(learning_table(study, StudyPaths.of(study.name)), study.name)
+
+
+def json_of(study: Study) -> str:
+    """Return the `learning_table` of a study in this checkout as JSON, a row a training."""
+    table = learning_table(study, StudyPaths.of(study.name))
+    return table.to_json(orient="records", indent=2)
 
 
 def unlearnt(study: Study, paths: StudyPaths) -> list[dict[str, Any]]:
