@@ -91,7 +91,7 @@ def show_model(
 
     with parsing.refusals():
         model = model_folder.load(folder)
-        typer.echo(model.description.model_dump_json(indent=2) if as_json else model.card())
+        typer.echo(model.described() if as_json else model.card())
 
 
 @app.command("verify")

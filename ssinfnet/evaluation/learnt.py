@@ -17,8 +17,8 @@ from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS, model_label
 from ssinfnet.study.paths import LEARNING, StudyPaths
 
 __all__ = [
-    "TABLE", "Training", "json_of", "learning_table", "of_study", "summary", "trainings", "unlearnt",
-    "verdict",
+    "TABLE", "Training", "json_of", "learning_table", "of_study", "summary", "trainings",
+    "unlearnt", "verdict",
 ]  # fmt: skip
 
 TABLE = "table_learning"

@@ -215,6 +215,10 @@ class Model:
         """Return what the model says of itself to people: use, data, scores, limits."""
         return (self.folder / CARD).read_text(encoding="utf-8")
 
+    def described(self) -> str:
+        """Return its `model.json`, as it lies in the folder."""
+        return (self.folder / DESCRIPTION).read_text(encoding="utf-8")
+
 
 def read_description(folder: Path) -> Description:
     """Read `model.json`, every key checked.
