@@ -1,11 +1,13 @@
-"""Write the cohorts that R and ssinfnet both analyse; `make reference` runs it."""
+"""Write the cohorts that R and ssinfnet both analyse; `make reference` runs it.
+
+phantom.csv (age, diseases, extent of lesion, share of consolidation, infection) is kept as it is:
+it was drawn from an early version of the phantom's clinical table.
+"""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-from ssinfnet.data.phantom.clinical import clinical_table
 
 HERE = Path(__file__).parent
 PATIENTS = 300
@@ -27,20 +29,6 @@ def simulated(rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame({"x1": x1, "x2": x2, **m, "y": y + rng.normal(size=PATIENTS)})
 
 
-def phantom(rng: np.random.Generator) -> pd.DataFrame:
-    """The phantom's clinical table: age, diseases, extent and consolidation, infection."""
-    table, truth = clinical_table(rng, PATIENTS)
-    return pd.DataFrame(
-        {
-            "x1": table["Age"].astype(float),
-            "x2": truth["n_underlying"].astype(float),
-            "m1": truth["lesion_extent"],
-            "m2": truth["consolidation_share"],
-            "y": truth["infected"].astype(float),
-        }
-    )
-
-
 def sites(rng: np.random.Generator) -> pd.DataFrame:
     """Twelve phenotypes of patients at three sites, which shift and scale them, and age's part."""
     site = rng.choice(["a", "b", "c"], PATIENTS // 4, p=[0.5, 0.3, 0.2])
@@ -58,6 +46,6 @@ def sites(rng: np.random.Generator) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    for cohort in (simulated, phantom, sites):
+    for cohort in (simulated, sites):
         table = cohort(np.random.default_rng(7))
         table.round(6).to_csv(HERE / f"{cohort.__name__}.csv", index=False)
