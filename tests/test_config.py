@@ -91,7 +91,7 @@ def test_the_paper_study_changes_no_setting_but_its_starts_seeds_and_rows():
     more = {"seeds", "single", "multi", "augmented"}
     assert set(changed) == {"name", "description", "data", "external", "clinical"} | more
     assert set(changed["single"]) == {"models", "network"}
-    assert set(changed["multi"]) == {"network"}
+    assert set(changed["multi"]) == {"network", "oracle_models"}
     assert len(changed["seeds"]) == 3
     assert len(changed["clinical"]["tables"]) == 2  # Union's and Liyuan's (V §V-A)
 
