@@ -3,6 +3,7 @@
 import ast
 import re
 from graphlib import TopologicalSorter
+from itertools import pairwise
 
 import pytest
 from conftest import ROOT
@@ -99,3 +100,18 @@ def test_every_module_says_what_it_is_and_what_it_offers(path):
              for target in node.targets for name in ast.walk(target)
              if isinstance(name, ast.Name)}  # fmt: skip
     assert "__all__" in names
+
+
+# mediation and scans are to follow
+@pytest.mark.parametrize("room", sorted(ALL_ROOMS - {"mediation", "scans"}))
+def test_no_docstring_describes_something_by_half_a_sentence(room):
+    """ "Of the cohort." says nothing before one has read the name that it stands below."""
+    halves = [
+        f"{path.relative_to(LIBRARY)}: {line.strip()}"
+        for path in (LIBRARY / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        for above, line in pairwise(("x : x", *(ast.get_docstring(node) or "").splitlines()))
+        if re.match(r" *(Of|As) ", line) and re.fullmatch(r" *[\w, *]+ : .*", above)
+    ]
+    assert halves == []

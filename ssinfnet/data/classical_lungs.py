@@ -60,7 +60,7 @@ def shows_air_around(image: NDArray[np.floating]) -> bool:
     Parameters
     ----------
     image : ndarray of float, shape (h, w)
-        As for `find_lungs`.
+        Grey values of the slice, as `find_lungs` takes them.
     """
     return bool(image.min() < image.max() and _air_around(_dark(image)).any())
 

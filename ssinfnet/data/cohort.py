@@ -57,7 +57,7 @@ class Cohort:
     notes : mapping
         Source name → what it tells about patients.
     fold : int
-        Of the cross-validation, see `in_fold`; 0 is the study's own split.
+        Fold of the cross-validation, see `in_fold`; 0 is the study's own split.
     """
 
     slices: pd.DataFrame

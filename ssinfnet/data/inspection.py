@@ -20,7 +20,7 @@ SHOWN = 20  # lines of a list; the rest is counted
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found in a folder.
+    """The patients and slices in a folder of raw data, and what cannot be used.
 
     Attributes
     ----------

@@ -51,7 +51,7 @@ def lung_box(slices: Iterable[NDArray[np.floating]], height: int, width: int) ->
     slices : iterable of (height, width) float array
         In [0, 1], lungs dark.
     height, width : int
-        Of a slice, in pixels.
+        Size of a slice, in pixels.
     """
     lungs = np.zeros((SIDE, SIDE), bool)
     for image in slices:
@@ -68,7 +68,7 @@ def with_boxes(slices: pd.DataFrame, folders: Mapping[str, Path]) -> pd.DataFram
     Parameters
     ----------
     slices : DataFrame
-        Of `sources.list_slices`.
+        Slice table from `sources.list_slices`.
     folders : mapping
         Source → folder of its raw files.
     """
@@ -115,7 +115,7 @@ def framed(
         One channel, lesion; or background, GGO and consolidation.
     box : Box
     height, width : int
-        Of the slice, in pixels.
+        Size of the slice, in pixels.
 
     Returns
     -------

@@ -27,7 +27,7 @@ def single_slices(rows: pd.DataFrame, paths: StudyPaths) -> SliceSet:
     Parameters
     ----------
     rows : DataFrame
-        Of the cohort, index untouched.
+        Rows of the cohort, index untouched.
     paths : StudyPaths
     """
     stored = (prepared_array(paths.cohort, name, rows) for name in ("images", "masks"))
@@ -42,12 +42,12 @@ def multi_slices(
     Parameters
     ----------
     rows : DataFrame
-        Of the cohort in `fold`, index untouched, from `Cohort.with_classes`.
+        Rows of the cohort in `fold`, index untouched, from `Cohort.with_classes`.
     study, paths
     fold, seed : int
-        Of the stage-1 trainings that made the priors.
+        Fold and seed of the stage-1 trainings that made the priors.
     prior : {"predicted", "ground_truth"} or None
-        As for `prior_maps`; None leaves priors out.
+        Which priors are read, see `prior_maps`; None leaves priors out.
 
     Raises
     ------
@@ -118,18 +118,18 @@ def prior_maps(
     Parameters
     ----------
     rows : DataFrame
-        Of the cohort in `fold`, index untouched.
+        Rows of the cohort in `fold`, index untouched.
     kind : {"predicted", "ground_truth"}
         The second is the lesion mask itself: an oracle, labelled so wherever it appears (V).
     paths : StudyPaths
     fold, seed : int
-        Of the stage-1 trainings.
+        Fold and seed of the stage-1 trainings.
     cross_fitted : sequence of (fold, part)
         The trainings that left training patients out, `Study.cross_fitted`.
     size : int
         Side of the prepared slices in pixels.
     model : str
-        Of stage 1, whose probability is read.
+        Model of stage 1 whose probability is read.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def at_network_size(maps: Iterable[NDArray[np.float16]], size: int) -> NDArray[n
     Parameters
     ----------
     maps : iterable of (1, height, width) array
-        Of stage 1, at the slices' own sizes, cut to their boxes.
+        Lesion probabilities of stage 1, at the slices' own sizes, cut to their boxes.
     size : int
         Side of the prepared slices in pixels.
 

@@ -107,7 +107,7 @@ def main(address: str, listener: int, parent: int) -> int:
     Parameters
     ----------
     address : str
-        Of the socket, in a folder of its own that goes when this process ends.
+        Address of the socket, in a folder of its own that goes when this process ends.
     listener : int
         File descriptor of the socket, which listens already.
     parent : int

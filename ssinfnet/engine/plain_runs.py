@@ -34,11 +34,11 @@ def run_study(
     ----------
     study : Study
     name : str
-        As the notebooks take it: a study's name or the path of its YAML file.
+        The study, as notebooks take it: its name or the path of its YAML file.
     only : sequence of str
-        As for `runs_wanted`.
+        Notebooks to run, see `runs_wanted`.
     threads : int or None
-        Of the processor; those of the study if None.
+        Threads of the processor; those that the study names if None.
 
     Raises
     ------

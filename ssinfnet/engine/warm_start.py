@@ -67,7 +67,7 @@ def ask(arguments: Sequence[str]) -> int | None:
     Parameters
     ----------
     arguments : sequence of str
-        As `notebook_runs.main` takes them.
+        Command line, as `notebook_runs.main` takes it.
 
     Returns
     -------

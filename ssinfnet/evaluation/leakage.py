@@ -62,7 +62,7 @@ def leak_scores(study: Study, paths: StudyPaths, units: list[str]) -> pd.DataFra
         Holds the cohort that 02_data_split wrote, and receives the trainings below
         ``leakage/``; one that was killed goes on, and one that is finished is not repeated.
     units : list of str
-        Of `UNITS`.
+        Units by which slices are divided, each one of `UNITS`.
 
     Returns
     -------

@@ -36,7 +36,7 @@ def record(
     Parameters
     ----------
     folder : Path
-        Of the training, see `inference.load`.
+        Folder of the training, see `inference.load`.
     train, validation : SliceSet
         With labels, as they were trained on.
     device : torch.device or None

@@ -42,11 +42,11 @@ class Training:
     study : str
     stage : {"single", "multi", "lung field"}
     model : str
-        Of the stage's catalogue, or ``inpainting`` or ``pseudo-labels``.
+        Name in the stage's catalogue, or ``inpainting`` or ``pseudo-labels``.
     fold, seed, part : int
         `part` above 0 makes priors, see `StudyPaths.single`.
     prior : str
-        Of a stage-2 model that reads one: ``predicted`` or ``ground_truth``.
+        Which prior a stage-2 model reads: ``predicted`` or ``ground_truth``.
     """
 
     study: str

@@ -15,7 +15,7 @@ __all__ = ["SliceMaps", "class_masks", "read_maps"]
 
 
 class SliceMaps(NamedTuple):
-    """What the networks see in one slice, times 255."""
+    """Probabilities of the networks of both stages in one slice, times 255."""
 
     lesion: NDArray[np.uint8]  # (h, w)
     classes: NDArray[np.uint8]  # (3, h, w): background, GGO, consolidation

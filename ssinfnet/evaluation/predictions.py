@@ -53,7 +53,7 @@ def held_out(
     cohort : Cohort
         In the fold of that training.
     folder : Path
-        Of the training; holds `predictions.npz`.
+        Folder of the training; holds `predictions.npz`.
     split : str
         "test", or "validation" for whatever is chosen (D-14).
     classes : bool
@@ -98,7 +98,7 @@ def score_single(
     chosen : DataFrame or None
         model, seed, threshold as `thresholds` returns them; the study's one threshold if None.
     split : str
-        As for `held_out`.
+        Which slices are scored, see `held_out`.
 
     Returns
     -------
@@ -134,12 +134,12 @@ def score_multi(
     study, paths, cohort
         As for `score_single`.
     models : sequence of str
-        Of `study.multi.models`, or with ``prior="ground_truth"`` of its oracle models.
+        Names in `study.multi.models`, or with ``prior="ground_truth"`` of its oracle models.
     prior : {"predicted", "ground_truth"}
     seeds : sequence of int, optional
         All of the study's by default.
     split : str
-        As for `held_out`.
+        Which slices are scored, see `held_out`.
 
     Returns
     -------
@@ -202,7 +202,7 @@ def predicted_masks(
         With ``clinical``, whose models and threshold count.
     paths : StudyPaths
     rows : DataFrame
-        Of the study's own cohort, validation or test.
+        Rows of the study's own cohort, validation or test.
 
     Raises
     ------

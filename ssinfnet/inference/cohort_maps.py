@@ -49,21 +49,21 @@ def segment_cohort(
     Parameters
     ----------
     paths : StudyPaths
-        Of the study, whose networks are trained and whose slices are prepared.
+        Folders of the study, whose networks are trained and whose slices are prepared.
     rows : DataFrame
-        Of its cohort, index untouched; patients that no training saw with labels.
+        Rows of its cohort, index untouched; patients that no training saw with labels.
     folder : Path
         Receives one NPZ a chunk.
     image_size : int
-        Of the study, in pixels.
+        The study's image size, in pixels.
     single_model, multi_model : str
         Whose lesion and whose classes.
     prior_model : str
-        Of stage 1, whose probability stage 2 reads.
+        Model of stage 1 whose probability stage 2 reads.
     flipped_views : bool
-        Of the study, as for `inference.predict`.
+        Whether the study averages flipped views, see `inference.predict`.
     fold, seed : int
-        Of the trainings.
+        Fold and seed of the trainings.
     device : torch.device or None
 
     Returns

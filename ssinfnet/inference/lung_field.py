@@ -158,7 +158,7 @@ def choose_slices(
     Parameters
     ----------
     rows : DataFrame
-        Of the cohort.
+        Rows of the cohort.
     fields : mapping of slice_id to (height, width) bool array
         Cleaned lung fields.
     config : LungFieldConfig
@@ -212,7 +212,7 @@ def write_cut(
     chosen : DataFrame
         From `choose_slices`.
     fields : mapping
-        As `choose_slices` takes them.
+        Lung fields, as `choose_slices` takes them.
     config : LungFieldConfig
     folder : Path
         Replaced as a whole.

@@ -29,7 +29,7 @@ THRESHOLD = 0.5  # lesion probability from which a pixel of an unlabelled slice 
 
 @dataclass(frozen=True)
 class PseudoLabelled:
-    """What labelling by groups leaves.
+    """The slices labelled by groups, with their pseudo-labels and the history of the training.
 
     Attributes
     ----------
@@ -62,8 +62,8 @@ def label_by_groups(
     Parameters
     ----------
     network : Module
-        Of stage 1, trained on `labelled`; labels the first group, and has learnt from all groups
-        afterwards.
+        Network of stage 1, trained on `labelled`; it labels the first group, and has learnt
+        from all groups afterwards.
     labelled, unlabelled, validation : SliceSet
         The first and last with masks. None of the unlabelled patients validates or tests.
     config : PseudoLabelConfig

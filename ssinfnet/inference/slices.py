@@ -92,7 +92,7 @@ def predict(
     Parameters
     ----------
     network : Module
-        Of either stage.
+        Network of either stage.
     slices : SliceSet
         Prepared slices, with priors where the network reads them.
     sizes : n pairs (height, width)
@@ -181,9 +181,9 @@ def predict_rows(
     Parameters
     ----------
     folder : Path
-        Of the training, see `load`.
+        Folder of the training, see `load`.
     rows : DataFrame
-        Of the cohort, in the order of `slices`.
+        Rows of the cohort, in the order of `slices`.
     slices : SliceSet
         From `single_slices` or `multi_slices`.
     device, batch_size, flipped_views
@@ -192,7 +192,8 @@ def predict_rows(
     Returns
     -------
     dict
-        As `predict` yields them; where the study cuts its slices, no lesion outside their boxes.
+        Probabilities as `predict` yields them; where the study cuts its slices, there is no
+        lesion outside their boxes.
     """
     network, _ = load(folder)
     boxes = [lung_crop.box_of(row) for row in rows.itertuples(index=False)]

@@ -78,7 +78,7 @@ def predict_elsewhere(
     study, paths
         Whose networks predict, those of fold 0 and every seed.
     other : Study
-        Of the slices, prepared by its 02_data_split.
+        The study that the slices are of, prepared by its 02_data_split.
     single_models, multi_models : sequence of str
 
     Returns
@@ -133,7 +133,7 @@ def held_out_loss(folder: Path, slices: SliceSet, device: torch.device | None = 
     Parameters
     ----------
     folder : Path
-        Of the training, see `load`.
+        Folder of the training, see `load`.
     slices : SliceSet
         With labels.
     device : torch.device or None

@@ -123,7 +123,7 @@ def build_inpainter(
     width, imagenet_weights
         As for `build_single`.
     network : {"infnet", "infnet_lite"}
-        Of stage 1.
+        Name of the stage-1 network.
 
     Raises
     ------

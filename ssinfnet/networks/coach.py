@@ -22,7 +22,7 @@ LATENT = 100  # channels of the bottleneck
 
 
 class CoachOutput(NamedTuple):
-    """What the coach says of a batch."""
+    """The coach's output for a batch."""
 
     scores: Tensor  # (batch, 1, size / 16, size / 16): the higher, the rather kept
     divergence: Tensor  # (batch,): KL of the bottleneck from a standard normal, per cell

@@ -20,7 +20,7 @@ UNSHOWN = (nn.BatchNorm2d, nn.ReLU)  # part of the block before them
 
 @dataclass(frozen=True)
 class Block:
-    """One block of a diagram.
+    """A block of a diagram.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ def diagram(network: nn.Module, channels: int = 3, size: int = 352) -> Diagram:
     network : Module
         `InfNet`, `UNet`, their inpainting forms, or `Coach`.
     channels, size : int
-        Of the input.
+        Channels, and height and width in pixels, of the input.
     """
     on_meta = copy.deepcopy(network).to("meta").eval()
     graph = _Blocks().trace(on_meta)

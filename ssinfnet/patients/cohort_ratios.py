@@ -37,7 +37,7 @@ def cohort_lungs(
     Parameters
     ----------
     paths : StudyPaths
-        Of the study that prepared the slices.
+        Folders of the study that prepared the slices.
     cohort : Cohort
     rows : DataFrame
         Some of its rows, index untouched.
@@ -63,7 +63,7 @@ def contact_rows(rows: pd.DataFrame, faulty: Collection[str], most: int = 24) ->
     Parameters
     ----------
     rows : DataFrame
-        Of a cohort.
+        Rows of a cohort.
     faulty : collection of str
         slice_id of those whose lungs were not found; they take at most half of the sheet.
     most : int
@@ -98,9 +98,9 @@ def lesion_ratios(
     models : sequence of str
         Stage-1 models of the study.
     flipped_views : bool
-        Of the study, as for `inference.predict`.
+        Whether the study averages flipped views, see `inference.predict`.
     fold, seed : int
-        Of their trainings.
+        Fold and seed of their trainings.
 
     Returns
     -------

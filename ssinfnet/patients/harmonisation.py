@@ -29,7 +29,7 @@ SETTLED, ROUNDS = 1e-10, 1000  # relative change at which the iteration ends, an
 
 @dataclass(frozen=True)
 class ComBat:
-    """What was learnt of the sites, ready to be taken out of any patients' phenotypes.
+    """The effects of the sites, fitted, which `apply` takes out of any patients' phenotypes.
 
     Attributes
     ----------
@@ -56,9 +56,10 @@ class ComBat:
         values : DataFrame
             One row a patient, one column a phenotype, NaN where it is unknown.
         site : Series
-            Of the same index; NaN where it is unknown, which makes the patient's phenotypes NaN.
+            Site of each patient, on the same index; NaN where it is unknown, which makes the
+            patient's phenotypes NaN.
         covariates : DataFrame or None
-            Of the same index, with the columns of the fit; likewise.
+            Covariates on the same index, with the columns of the fit; a NaN does the same.
 
         Raises
         ------

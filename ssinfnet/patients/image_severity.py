@@ -24,7 +24,8 @@ def image_scores(
         From `severity.graded_patients`; those that fit cut-points are left out, so that images and
         patients are of the same people.
     draws, seed : int
-        Of the bootstrap. Patients are drawn with all their images: images of one are alike.
+        Size and seed of the bootstrap. Patients are drawn with all their images, since
+        images of one patient are alike.
 
     Returns
     -------

@@ -47,7 +47,7 @@ def lesion_and_lung(
     Parameters
     ----------
     probability : ndarray of float, shape (h, w)
-        Of lesion, in [0, 1].
+        Probability of lesion, in [0, 1].
     lungs : ndarray of bool, shape (h, w)
         The lung parenchyma; lesion outside it does not count.
 
@@ -159,7 +159,7 @@ def graded_patients(
     fitted_on : float
         Share of the patients of each grade that cut-points are fitted on.
     seed : int
-        Of the draw, the same for all models.
+        Seed of the draw, the same for all models.
 
     Returns
     -------
@@ -258,8 +258,8 @@ def grade_scores(counted: pd.DataFrame, draws: int = 2000, seed: int = 2021) -> 
     counted : DataFrame
         From `confusion`.
     draws, seed : int
-        Of the bootstrap. To draw patients with replacement is to draw the cells of the confusion
-        matrix from a multinomial distribution, which is what is done.
+        Size and seed of the bootstrap. To draw patients with replacement is to draw the
+        cells of the confusion matrix from a multinomial distribution, which is what is done.
 
     Returns
     -------

@@ -36,7 +36,7 @@ def volume_severity(
     folds : iterable of int
         Whose networks are trained; 0 is the study's own split.
     model : str
-        Of stage 1.
+        Model of stage 1.
     seed : int
 
     Returns

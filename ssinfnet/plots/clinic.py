@@ -178,7 +178,7 @@ def plot_phenotypes(
     values : DataFrame
         One row a patient, one column a phenotype; drawn in standard deviations from the mean.
     groups : Series
-        Of the same index: ordered categories, in the order to draw.
+        Group of each patient, on the same index: ordered categories, in the order to draw.
     names : mapping
         Family → column → how it is written; a panel a family.
     """

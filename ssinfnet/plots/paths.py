@@ -150,7 +150,7 @@ def plot_path_model(
         One of the column ``model`` of `measures`.
     outcome : str
     names : mapping
-        As `plot_paths` takes it.
+        Names to write, as `plot_paths` takes them.
     none : str, optional
         What is said in place of a model that was not fitted, for want of mediators.
     """

@@ -41,9 +41,9 @@ def render_slice(
     truth : (height, width) uint8 array, optional
         The same labels. Outlined by class where `labels` has classes, else as one lesion.
     opacity : float
-        Of the fill, 0 (none) to 1.
+        Opacity of the fill, 0 (none) to 1.
     layers : collection of str
-        Of ``GGO``, ``consolidation``, ``lesion`` and ``truth``, what to draw.
+        What to draw: any of ``GGO``, ``consolidation``, ``lesion`` and ``truth``.
     zoom : int
         Side of a pixel in the picture.
 

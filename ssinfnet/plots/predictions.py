@@ -71,11 +71,11 @@ def plot_prediction(
     ----------
     images : sequence of (height, width) float arrays in [0, 1]
     masks : sequence of (height, width) uint8 arrays
-        As `plot_overlay` takes them.
+        Masks, as `plot_overlay` takes them.
     captions : sequence of str
         One a slice.
     title : str
-        Of the scan; broken where the figure ends.
+        Title of the scan, broken into lines that fit the figure.
     legend : sequence of str
         Keys of `CLASS_COLOURS` that masks may show.
     uncertainty : sequence of (height, width) float arrays, optional

@@ -117,7 +117,7 @@ def plot_inpainting(examples: Mapping[str, NDArray[np.floating]], which: int = 0
     Parameters
     ----------
     examples : mapping
-        As `pretext.pretrain` returns them: "slice", "<phase>.mask", "<phase>.restored".
+        Examples, as `pretext.pretrain` returns them: "slice", "<phase>.mask", "<phase>.restored".
     which : int
         Position of the slice among the examples.
     """

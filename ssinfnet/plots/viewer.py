@@ -39,8 +39,8 @@ def predicted_labels(probability: NDArray[np.floating], threshold: float) -> NDA
     Parameters
     ----------
     probability : (height, width) or (3, height, width) float array in [0, 1]
-        Of lesion (stage 1), or of background, GGO and consolidation (stage 2). Whole numbers are
-        255ths.
+        Probability of lesion (stage 1), or of background, GGO and consolidation (stage 2). Whole
+        numbers are 255ths.
     threshold : float
         Probability from which a pixel is lesion. A pixel of stage 2 is of its likeliest class,
         whatever the threshold.
@@ -146,8 +146,8 @@ def view(
     truth : n (height, width) uint8 arrays, optional
         1 GGO, 2 consolidation, 255 lesion of unknown class; None for a slice without.
     classes : collection of str, optional
-        Of ``GGO``, ``consolidation``, ``lesion`` and ``truth``, what has a switch and a place in
-        the legend; by default what the models and the truth have.
+        Which of ``GGO``, ``consolidation``, ``lesion`` and ``truth`` have a switch and a place in
+        the legend; by default those that the models and the truth have.
     threshold : float
         Probability from which a pixel of stage 1 is lesion, at the start.
     names : n str, optional
@@ -197,9 +197,9 @@ def view_patient(
     patient : str, optional
         By default the test patient with most slices that have lesion.
     models : sequence of str, optional
-        Of stage 1; by default all of the study's that have predicted.
+        Models of stage 1; by default all of the study that have predicted.
     multi_models : sequence of str
-        Of stage 2.
+        Models of stage 2.
 
     Raises
     ------

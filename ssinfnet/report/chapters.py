@@ -41,7 +41,7 @@ def caption_count(name: str, read: Callable[[str], pd.DataFrame | None]) -> str:
     Parameters
     ----------
     name : str
-        Of a figure.
+        Name of a figure.
     read : callable
         Name of a table → the table, or None if the study has none.
 

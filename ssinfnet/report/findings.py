@@ -163,7 +163,7 @@ def success(table: pd.DataFrame, metric: str = "F1") -> str:
     Parameters
     ----------
     table : DataFrame
-        Of stage 1, from `tables.segmentation_table`.
+        Scores of stage 1, from `tables.segmentation_table`.
     metric : str
     """
     rows = our_rows(table).set_index("model")

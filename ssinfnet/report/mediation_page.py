@@ -76,7 +76,7 @@ def write_analysis(analysis: mediation.MediationAnalysis, folder: Path | str) ->
     Returns
     -------
     Path
-        Of the page, ``mediation.html``.
+        Path of the page, ``mediation.html``.
 
     Raises
     ------

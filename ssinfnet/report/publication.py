@@ -45,7 +45,7 @@ COUNTS = ("n", "n_pairs", "n_slices", "n_patients", "n_volumes")  # how many a r
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """What `publish` did.
+    """The tables and figures that `publish` copied, and why others were not.
 
     Attributes
     ----------

@@ -29,7 +29,7 @@ def grouped(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Parameters
     ----------
     items : sequence of mapping
-        Of a chapter, with name and title.
+        Items of a chapter, each with name and title.
 
     Returns
     -------

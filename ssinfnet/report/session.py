@@ -101,12 +101,12 @@ def open_study(
     study : str
         A name in `studies/`, or the path of a YAML file.
     fold : int
-        Of the cross-validation; 0 is the study's own split.
+        Fold of the cross-validation; 0 is the study's own split.
     section : str
         The section of the settings that the results depend on, such as ``scores`` or
         ``clinical.mediation``; it is recorded with them.
     empty : str
-        As `Session` has it.
+        Why tables may be empty, see `Session`.
     parameters
         Recorded with the results too, such as ``model="unet"``.
 

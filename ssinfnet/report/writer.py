@@ -73,7 +73,8 @@ def save_table(
     Raises
     ------
     ValueError
-        If the name is none, or the table has no columns.
+        If `name` has other characters than small letters, digits and _, or the table has no
+        columns.
     """
     _check_name(name)
     if not len(frame.columns):
@@ -123,7 +124,7 @@ def save_figure(
     Raises
     ------
     ValueError
-        If the name is none.
+        If `name` has other characters than small letters, digits and _.
     """
     _check_name(name)
     files = [folder / f"{name}.png", folder / f"{name}.pdf"]

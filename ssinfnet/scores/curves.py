@@ -69,7 +69,7 @@ def choose_threshold(slices: Iterable[Slice]) -> float:
     Parameters
     ----------
     slices : iterable of (patient_id, slice_id, truth, probability)
-        Of validation patients, never of test ones.
+        Slices of validation patients, never of test ones.
 
     Raises
     ------

@@ -263,7 +263,7 @@ def score_slices(slices: Iterable[Slice], threshold: float, **labels: Any) -> pd
     Parameters
     ----------
     slices : iterable of (patient_id, slice_id, truth, probability)
-        As `slice_scores` takes them; they are read once, so a generator keeps memory flat.
+        Slices, as `slice_scores` takes them; they are read once, so a generator keeps memory flat.
     threshold : float
         Probability from which a pixel is predicted lesion.
     **labels

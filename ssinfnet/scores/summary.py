@@ -48,7 +48,7 @@ def summarise(
     bootstrap_draws : int
         Resamples behind the interval.
     seed : int
-        Of the resampling; every group starts from it, so groups with the same patients are
+        Seed of the resampling; every group starts from it, so groups with the same patients are
         resampled alike.
 
     Returns
@@ -213,7 +213,7 @@ def compare_models(
     permutation_draws : int
         Sign patterns drawn when there are more than 12 patients; else all are enumerated.
     seed : int
-        Of the drawn sign patterns.
+        Seed of the drawn sign patterns.
 
     Returns
     -------

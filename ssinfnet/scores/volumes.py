@@ -30,10 +30,10 @@ def score_volumes(
     Parameters
     ----------
     slices : iterable of (patient_id, slice_id, truth, probability)
-        As `evaluation.held_out` yields them, those of a volume together. Probabilities (height,
-        width) are of lesion; (3, height, width) of background, GGO and consolidation.
+        Slices, as `evaluation.held_out` yields them, those of a volume together. Probabilities
+        (height, width) are of lesion; (3, height, width) of background, GGO and consolidation.
     rows : DataFrame
-        Of the cohort; tells which slices form a volume, and their spacing.
+        Rows of the cohort; they tell which slices form a volume, and their spacing.
     threshold : float
         From which a lesion probability is lesion; classes are the likeliest.
     **labels
@@ -71,7 +71,7 @@ def volume_fault(rows: pd.DataFrame) -> str:
     Parameters
     ----------
     rows : DataFrame
-        Of the cohort, of one scan.
+        Rows of the cohort that belong to one scan.
     """
     if len(rows) < FEWEST_SLICES or rows["image_index"].isna().any():
         return "slices stand alone"

@@ -107,7 +107,7 @@ def remove_leftovers(folder: Path, pattern: str = "**/.*.partial*") -> list[Path
     ----------
     folder : Path
     pattern : str
-        Of the files and folders to look at.
+        Glob pattern of the files and folders to look at.
     """
     left = []
     for path in sorted(folder.glob(pattern)):

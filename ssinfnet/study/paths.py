@@ -220,7 +220,7 @@ class StudyPaths:
         Parameters
         ----------
         named : str or None
-            As a study has it (`imagenet_weights`); None stays None.
+            The study's `imagenet_weights`; None stays None.
 
         Raises
         ------

@@ -30,7 +30,7 @@ def runs_of(study: Study, name: str) -> Iterator[Run]:
     ----------
     study : Study
     name : str
-        As the notebooks take it: a study's name or the path of its YAML file.
+        The study, as notebooks take it: its name or the path of its YAML file.
     """
     yield from _each_once(_all_runs(study, name))
 

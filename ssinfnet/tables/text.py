@@ -106,7 +106,7 @@ def show(
     frame : DataFrame
         Numbers, as the functions of this package return them.
     title : str
-        Of the caption, without a full stop.
+        Title of the caption, without a full stop.
     digits : int
         After the point.
     most_rows : int

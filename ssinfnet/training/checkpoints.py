@@ -115,7 +115,7 @@ def load_weights(network: nn.Module, path: Path) -> dict[str, Any]:
 
 
 class Transfer(NamedTuple):
-    """What `fill` did: names of weights."""
+    """The names of the weights that `fill` loaded, left as they were, and did not use."""
 
     loaded: list[str]
     left_as_they_were: list[str]

@@ -190,7 +190,7 @@ def reconstruction_error(
     Parameters
     ----------
     reconstruction : (..., channels, height, width) float tensor
-        As it leaves the linear head.
+        Output of the linear head.
     target : float tensor of the same shape
         Normalised for "mse", in [0, 1] for "bce".
     kind : {"mse", "bce"}

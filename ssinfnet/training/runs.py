@@ -1,4 +1,4 @@
-"""What a training is of: kept with its weights, and read again when they are loaded."""
+"""The description of a training, kept with its weights and read again when they are loaded."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ __all__ = ["Run"]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a training is of.
+    """The description of a training: study, stage, model, fold, seed and prior.
 
     Attributes
     ----------
     stage : {"single", "multi"}
     seed : int
-        Of the random start, the order of slices and the augmentation.
+        Seed of the random start, the order of slices and the augmentation.
     model : str or None
         A name in `study.models`; None for an inpainting network, or one of the caller's own.
     width : float or None
-        Of the network, as a share of the published one; None for one of the caller's own.
+        Width of the network, as a share of the published one; None for one of the caller's own.
     study : str or None
         The study's name, where there is one.
     fold : int
-        Of the cross-validation; 0 is the study's own split.
+        Fold of the cross-validation; 0 is the study's own split.
     part : int
-        Of stage 1: above 0, the part of the training patients that is left out (D-12).
+        For stage 1: above 0, the part of the training patients that is left out (D-12).
     prior : {"predicted", "ground_truth"} or None
-        Of stage 2: which prior the model reads; None where it reads none.
+        For stage 2: which prior the model reads; None where it reads none.
     """
 
     stage: Literal["single", "multi"] = "single"

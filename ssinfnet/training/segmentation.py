@@ -71,7 +71,7 @@ def fit_single(
     Returns
     -------
     DataFrame
-        As `fitting.fit` returns it.
+        History of the training, as `fitting.fit` returns it.
     """
     return _fit_slices(
         network, train, validation, lesion_view, config, single_recipe(config), run.record(),

@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training has left.
+    """A finished training: its network, its history, and the slices that it used.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class PretrainedStage:
-    """What the pretraining of a stage has left.
+    """A finished pretraining of a stage: its history, and the slices that it used.
 
     Attributes
     ----------
@@ -110,9 +110,9 @@ def train_single(
     model : str
         A name in `study.models.SINGLE_MODELS`.
     fold : int
-        Of the cross-validation; 0 is the study's own split.
+        Fold of the cross-validation; 0 is the study's own split.
     seed : int
-        Of the random start, the order of slices and the augmentation.
+        Seed of the random start, the order of slices and the augmentation.
     part : int
         Above 0: leave this part of the training patients out, so that the network may predict
         their priors (D-12).
@@ -269,7 +269,7 @@ def start_from(
     network : Module
         With heads of its own.
     folder : Path
-        Of the pretraining (03_pretraining, or 04_pseudo_labels, whose heads segment).
+        Folder of the pretraining (03_pretraining, or 04_pseudo_labels, whose heads segment).
     with_heads : bool
         The heads' weights too.
 

@@ -63,7 +63,7 @@ def write_planted(folder: Path, truth: pd.DataFrame) -> Path:
     Parameters
     ----------
     folder : Path
-        Of site D.
+        Folder of site D.
     truth : DataFrame
         From `clinical.clinical_table`.
     """
@@ -94,7 +94,7 @@ def write_truth(folder: Path, picture: str, ct: CTSlice) -> Path:
     Parameters
     ----------
     folder : Path
-        Of site D.
+        Folder of site D.
     picture : str
         The slice's file below `folder`.
     ct : CTSlice

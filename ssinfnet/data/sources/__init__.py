@@ -94,7 +94,7 @@ def state_of(sources: Iterable[SourceConfig], root: Path) -> str:
     ----------
     sources : iterable of SourceConfig
     root : Path
-        As for `folder_of`.
+        Folder of the raw data, see `folder_of`.
 
     Returns
     -------

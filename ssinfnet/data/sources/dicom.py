@@ -53,7 +53,7 @@ class Series:
     thickness_known : bool
         False for a slice that stands alone and does not say how thick it is.
     frame_uid : str
-        Of the frame of reference, "" if the headers do not say.
+        UID of the frame of reference, "" if the headers do not say.
     evened : str
         What was done to slices that are not evenly spaced, "" if nothing; there are no files then.
     doubt : str
@@ -78,7 +78,7 @@ def read_series(folder: Path, files: Sequence[Path] | None = None, *, even: bool
     Parameters
     ----------
     folder : Path
-        Of the series, or a file.
+        Folder of the series, or a single file of it.
     files : sequence of Path or None
         The files of the folder to look at; all visible ones if None.
     even : bool

@@ -69,9 +69,9 @@ def write_segmentation(
     masks : mapping of name to (n, height, width) bool array
         Names of `FINDINGS`; slices as `Volume.slices` orders them. Masks do not overlap.
     like : Volume
-        Of the DICOM series; patient, study and frame of reference are the series'.
+        Volume of the DICOM series; patient, study and frame of reference are the series'.
     model, version : str
-        Of the algorithm, written beside each segment.
+        Name and version of the algorithm, written beside each segment.
 
     Raises
     ------

@@ -39,11 +39,11 @@ class Remote:
     ----------
     url : str
     name : str
-        As which it is kept.
+        Name under which the file is kept.
     into : str
         Folder below the data set's into which an archive is unpacked, or a single file is put.
     sha256 : str or None
-        As published; None if the first download is to be trusted and recorded.
+        The published hash; None if the first download is to be trusted and recorded.
     """
 
     url: str
@@ -78,7 +78,7 @@ def download(name: str, folder: Path, datasets: Mapping[str, Dataset] = DATASETS
     Parameters
     ----------
     name : str
-        Of `datasets`.
+        Name of a data set in `datasets`.
     folder : Path
         Receives the data set in the layout of its source, and the archives in `archives`.
     datasets : mapping

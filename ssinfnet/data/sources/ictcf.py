@@ -142,7 +142,7 @@ def read_clinical_tables(folder: Path, names: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As `read_clinical`.
+        The joined table, in the form that `read_clinical` returns.
 
     Raises
     ------

@@ -84,7 +84,7 @@ def as_slices(files: Mapping[Path, tuple[Any, Sequence[Any]]]) -> Iterator[dict[
     Parameters
     ----------
     files : mapping of Path to (dataset, sequence of dataset)
-        Of each file its own header, and those of its frames.
+        The header of each file, and the headers of its frames.
 
     Yields
     ------

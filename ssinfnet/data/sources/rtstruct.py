@@ -39,9 +39,9 @@ def write_structures(
     masks : mapping of name to (n, height, width) bool array
         Names of `dicom_seg.FINDINGS`; slices as `Volume.slices` orders them.
     like : Volume
-        Of the DICOM series.
+        Volume of the DICOM series.
     model, version : str
-        Of the algorithm, written into the description.
+        Name and version of the algorithm, written into the description.
 
     Raises
     ------

@@ -62,11 +62,11 @@ class Volume:
     affine : (4, 4) float array
         Both as stored, before reorientation; the affine in NIfTI's axes.
     header : nibabel header or None
-        Of a NIfTI file.
+        Header of a NIfTI file.
     left_out : tuple of (Path, str)
         Files of a DICOM series that are no slice of it, and why.
     files : tuple of Path
-        Of a DICOM series, in the order of the third axis as stored.
+        Files of a DICOM series, in the order of the third axis as stored.
     spacing_known : bool
         False where a single DICOM slice does not say how thick it is, or a NIfTI file names
         another unit than the millimetre.
@@ -75,7 +75,7 @@ class Volume:
     doubt : str
         What the file does not say and was taken for granted, "" if nothing.
     frame_uid : str
-        Of a DICOM series: its frame of reference, which masks drawn on it name too.
+        UID of a DICOM series' frame of reference, which masks drawn on it name too.
     resampled : str
         How the voxels came off the grid they are stored on, "" if they did not.
     """

@@ -218,7 +218,7 @@ def list_volume(
     binary : bool
         The mask tells lesion from background only, see `files.binary_labels`.
     files : sequence of Path or None
-        Of a DICOM series; all in its folder if None.
+        Files of a DICOM series; all files in its folder if None.
 
     Raises
     ------

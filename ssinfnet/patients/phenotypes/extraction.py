@@ -202,7 +202,7 @@ def patient_means(
     means : DataFrame
         Indexed by patient; NaN where no slice has the phenotype.
     counts : DataFrame
-        Of the same form: the slices behind each mean.
+        A frame of the same form: the slices behind each mean.
 
     Raises
     ------

@@ -45,7 +45,7 @@ def measure_masks(
     image, masks, texture
         See `measure_slice` and `measure_region`.
     spacing_mm : tuple of float or None
-        Of the axes; None where it is unknown.
+        Spacing along the axes; None where it is unknown.
 
     Returns
     -------
@@ -78,9 +78,9 @@ def measure_mask(
     texture : TextureConfig
         What is measured, 68 features by default (S table S1), and of which levels.
     spacing_mm : tuple of float or None
-        Of the axes; None where it is unknown.
+        Spacing along the axes; None where it is unknown.
     name : str
-        Of the mask, with which the names of its phenotypes begin.
+        Name of the mask, with which the names of its phenotypes begin.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def measure_region(
         True or non-zero within.
     texture : TextureConfig
     spacing_mm : tuple of float or None
-        Of the axes, in their order; None where it is unknown, which leaves resampling and the
+        Spacing along the axes; None where it is unknown, which leaves resampling and the
         filters in millimetres undefined, and shape in pixels.
 
     Returns

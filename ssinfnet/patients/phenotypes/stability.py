@@ -45,7 +45,7 @@ def phenotypes_by_mask(
     ----------
     cohort : Cohort
     rows : DataFrame
-        Of the cohort, with annotated classes.
+        Rows of the cohort, with annotated classes.
     predicted : mapping
         slice_id → the three masks, see `maps.class_masks`.
     texture : TextureConfig

@@ -46,7 +46,7 @@ class Keeper(Callback):
     Parameters
     ----------
     writer : StateWriter
-        Of the training's folder.
+        Writer for the training's folder.
     run : dict
         What defines this run; a state of another run is not continued.
     recipe : Recipe

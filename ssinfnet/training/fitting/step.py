@@ -29,7 +29,7 @@ WARM_STEPS = 3  # of a shape before it is recorded: libraries choose their kerne
 
 
 class Step:
-    """What a training does with one batch.
+    """One step of a training: forward, backward and update on one batch.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class GraphedStep(Step):
     Parameters
     ----------
     record : callable or None
-        As `recorded` records on CUDA, which None stands for.
+        Records a step, as `recorded` does on CUDA; None stands for `recorded`.
     others
         Those of `Step`.
     """

@@ -32,7 +32,7 @@ EXAMPLES = "examples.npz"
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What pretraining leaves beside the weights.
+    """The history, assessment and examples of a pretraining, beside its weights.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ def pretrain(
     coach : Coach
         With as many input channels as the network.
     train, validation : SliceSet
-        Of different patients; with priors where the network reads them. Labels are not used.
+        Slices of different patients; with priors where the network reads them. Labels are not used.
     config : PretextConfig
     run : Run
         What is trained, without a model; all that is drawn derives from its seed.

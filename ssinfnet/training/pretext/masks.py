@@ -44,7 +44,7 @@ def soft_mask(scores: Tensor, kept: float, sharpness: float = 1.0) -> Tensor:
     ----------
     scores : (batch, 1, cells, cells) float tensor
     kept : float
-        As for `hard_mask`.
+        Share of the cells that stay, as for `hard_mask`.
     sharpness : float
         α; 1 while the coach trains.
 

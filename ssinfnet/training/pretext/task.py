@@ -30,7 +30,7 @@ FALLS_AT = (0.4, 0.8, 0.9)  # shares of a phase at which the network's rate fall
 
 
 class Inpainted(NamedTuple):
-    """What the task gives for a batch."""
+    """The restored slices of a batch, their masks, and the coach's divergence."""
 
     restored: Tensor  # (batch, outputs, channels, size, size): coarse to fine, then the edge's
     mask: Tensor  # (batch, 1, size, size): 1 kept, 0 erased
