@@ -17,7 +17,7 @@ from PIL import Image
 
 from ssinfnet import report
 from ssinfnet.paper import published
-from ssinfnet.report import html_page, own_result
+from ssinfnet.report import html_page, own_result, pairs
 from ssinfnet.storage import artifacts
 from ssinfnet.study import config
 from ssinfnet.study.paths import StudyPaths
@@ -303,7 +303,7 @@ def test_thousands_of_exclusions_are_counted_and_shown_in_part(text, paths, stud
 
 def test_every_published_table_has_a_name_and_lies_out_as_a_matrix():
     """Counts have no model, and a matrix needs a key to name its rows by."""
-    known = html_page.PRINTED.keys() | {"s2", "s3", "s4", "s5a", "s5b", "s6a", "s6b", "s7", "s8"}
+    known = pairs.PRINTED.keys() | {"s2", "s3", "s4", "s5a", "s5b", "s6a", "s6b", "s7", "s8"}
     values = published.published_values()
     assert set(values["table"]) <= known
     assert (values["model"].notna() | values["class"].notna()).all()

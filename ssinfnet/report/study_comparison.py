@@ -14,7 +14,7 @@ import pandas as pd
 
 from ssinfnet import report, tables
 from ssinfnet.paper import comparison, published
-from ssinfnet.report import html_page
+from ssinfnet.report import html_page, pairs
 from ssinfnet.storage import artifacts
 from ssinfnet.storage.written_files import WrittenFiles
 from ssinfnet.study.config import Study
@@ -169,7 +169,7 @@ def write(compared: Compared, first: Study, second: Study, page: Path) -> tuple[
 def _section(table: str, rows: pd.DataFrame) -> dict[str, Any]:
     """Return what the page shows of one table."""
     head = rows.head(SHOWN_PAIRS)
-    texts = html_page.side_by_side(head, "first", "second")
+    texts = pairs.side_by_side(head, "first", "second")
     labels = [{"row": row, "measure": measure.replace("_", " ")}
               for row, measure in zip(head["row"], head["measure"], strict=True)]  # fmt: skip
     known = rows["intervals_overlap"].dropna()
