@@ -132,6 +132,9 @@ def without_codes(
     if not _countable(column):
         return column, []
     codes = MISSING_CODES if missing is None else tuple(missing)
+    asked = (*SUSPECT_CODES, *MISSING_CODES, *codes)
+    if not np.isin(column.to_numpy(dtype=np.float64, na_value=np.nan), asked).any():
+        return column, []  # as of thousands of phenotypes
     rest = column[~column.isin(codes)].dropna()
     coded = column.isin(codes)
     if missing is None and not (len(rest) and (rest >= 0).all()):
@@ -155,7 +158,7 @@ def _numeric(column: pd.Series) -> bool:
 def _countable(column: pd.Series) -> bool:
     """Return whether a column holds finite numbers alone; others are refused when analysed."""
     return (_numeric(column) and not pd.api.types.is_bool_dtype(column.dtype)
-            and not np.isinf(column.dropna().to_numpy(dtype=np.float64)).any())  # fmt: skip
+            and not np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan)).any())  # fmt: skip
 
 
 def _looks(column: pd.Series) -> str:
@@ -188,7 +191,10 @@ def written_as_date(known: pd.Series) -> bool:
         return False
     if not _numeric(known):
         return bool(known.astype(str).str.fullmatch(DATE).all())
-    if not _countable(known) or not known.between(19000101, 21001231).all():
+    first = known.iloc[0]
+    if not 19000101 <= first <= 21001231 or not _countable(known):
+        return False
+    if not known.between(19000101, 21001231).all():
         return False
     days = pd.to_datetime(known.astype("int64").astype(str), format="%Y%m%d", errors="coerce")
     return bool((known % 1 == 0).all() and days.notna().all())

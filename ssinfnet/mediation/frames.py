@@ -216,6 +216,8 @@ def shown_columns(table: pd.DataFrame) -> list[str]:
 
 def _numbers(column: pd.Series) -> pd.Series:
     """Return a column as float64; ValueError where it holds text, or infinity."""
+    if column.dtype == np.float64 and not np.isinf(column.to_numpy()).any():
+        return column  # thousands of mediators come so
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")
@@ -288,10 +290,11 @@ def known_together(frame: AnalysisFrame, free: int) -> tuple[pd.DataFrame, dict[
     """
     known = frame.values[list(frame.mediators)].notna()
     order = known.sum().sort_values(ascending=False, kind="stable").index
-    left, left_out = known[order[0]], {}
+    columns = {name: known[name].to_numpy() for name in order}
+    left, left_out = columns[order[0]], {}
     needed = len(frame.covariates) + 3 + free
     for name in order[1:]:
-        both = left & known[name]
+        both = left & columns[name]
         if both.sum() < max(left.sum() / 2, min(needed, left.sum())):
             left_out[str(name)] = (f"only {both.sum()} of the {left.sum()} patients who have the "
                                    "others have it")  # fmt: skip
