@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet import mediation
+from ssinfnet.mediation import imputation
 from ssinfnet.mediation.imputed_effects import pooled_natural, pooled_rho
 from ssinfnet.report.mediation_methods import methods_text
 
@@ -104,3 +105,14 @@ def test_a_table_that_could_not_be_analysed_is_counted():
         "did not converge (in 1 of 2 imputed tables)"
     )
     assert pooled_rho([bad, bad])["reason"].item().endswith("(in 2 of 2 imputed tables)")
+
+
+def test_an_analysis_imputes_its_tables_once(table, monkeypatch):
+    made = []
+    original = imputation.imputed_tables
+    monkeypatch.setattr(imputation, "imputed_tables",
+                        lambda *given: made.append(given[2]) or original(*given))  # fmt: skip
+    found = mediation.analyse(table, ["x"], "y", ["m0", "m1"], ["c"], imputations=2, draws=40)
+    assert made == [2]
+    assert (found.natural["reason"] == "").all()
+    assert len(found.effects.completed.tables) == 2

@@ -8,20 +8,19 @@ made of is said with a reason.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ssinfnet.mediation.analysed_table import AnalysedTable, analysed_table
 from ssinfnet.mediation.closed_form import closed_form_effects
-from ssinfnet.mediation.columns import TYPED, typed_columns
-from ssinfnet.mediation.contrasts import with_contrasts
 from ssinfnet.mediation.directions import mediating_directions
 from ssinfnet.mediation.effects import mediate
 from ssinfnet.mediation.frames import chosen_columns, default_covariates, kind_of
-from ssinfnet.mediation.imputation import CompletedTables, missing_patterns
+from ssinfnet.mediation.imputation import missing_patterns
 from ssinfnet.mediation.imputed_effects import pooled_natural, pooled_rho
 from ssinfnet.mediation.joint import joint_mediators
 from ssinfnet.mediation.measurement_error import check_reliability, corrected_effects
@@ -103,45 +102,6 @@ class MediationAnalysis:
         return self.effects._repr_html_()
 
 
-@dataclass
-class _Table:
-    """A table as the further analyses take it: typed, with contrasts, and its covariates."""
-
-    values: pd.DataFrame
-    outcome: str
-    mediators: list[str]
-    beside: dict[str, list[str]]  # exposure or contrast → covariates
-    siblings: dict[str, list[str]]  # exposure or contrast → the other contrasts of its category
-    covariates: list[str]  # of every exposure, and the first of `beside`
-    linear: bool  # whether the outcome was named continuous, however it looks
-    imputed: CompletedTables | None
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    def completed(self, exposure: str) -> tuple[list[pd.DataFrame], list[str]]:
-        """Return the imputed tables, or the only one, and what an exposure stands beside there."""
-        if self.imputed is None:
-            return [self.values], self.beside[exposure]
-        others = self.beside[exposure][len(self.covariates) :]
-        return self.imputed.tables, [*self.imputed.covariates, *others]
-
-    def of_each(self, name: str, analysis: Any) -> pd.DataFrame:
-        """Return the rows that an analysis gives for each exposure; a refusal is a row's reason."""
-        parts = []
-        for exposure in self.beside:
-            try:
-                own = analysis(exposure)
-            except (ValueError, NotConvergedError) as error:
-                own = pd.DataFrame([{"reason": str(error)}])
-            own = own.drop(columns="exposure", errors="ignore")
-            own.insert(0, "exposure", exposure)
-            parts.append(own)
-        found = pd.concat(parts, ignore_index=True)
-        if list(found) == ["exposure", "reason"]:
-            self.reasons[name] = "; ".join(dict.fromkeys(found["reason"]))
-            return pd.DataFrame()
-        return found
-
-
 def analyse(
     table: pd.DataFrame | Path | str,
     exposures: Sequence[str],
@@ -192,7 +152,8 @@ def analyse(
         covariates = default_covariates(table, [*exposures, outcome, *mediators])
     check_reliability(reliability or {}, mediators)
     effects = mediate(table, exposures, outcome, mediators, covariates, **options)
-    own = _typed(table, exposures, outcome, mediators, covariates, options)
+    own = analysed_table(table, exposures, outcome, mediators, covariates, options,
+                         effects.completed)  # fmt: skip
     passing = effects.table[
         effects.table["mediator_by_criterion"] | effects.table["mediator_by_joint_test"]
     ].sort_values("p_indirect", kind="stable")
@@ -210,35 +171,7 @@ def analyse(
                              reasons=own.reasons, asked=asked, **found)  # fmt: skip
 
 
-def _typed(
-    table: pd.DataFrame, exposures: Sequence[str], outcome: str, mediators: Sequence[str],
-    covariates: Sequence[str], options: Mapping[str, Any],
-) -> _Table:  # fmt: skip
-    """Return the table that `effects.mediate` analyses, and what each exposure stands beside."""
-    kinds = options.get("kinds") or {}
-    whole, siblings = with_contrasts(table, exposures, kinds, options.get("reference") or {},
-                                     options.get("missing"))  # fmt: skip
-    kinds = {
-        name: kind for name, kind in kinds.items() if name in siblings or name not in exposures
-    }
-    roles = (dict.fromkeys(siblings, "exposure") | {outcome: "outcome"}
-             | dict.fromkeys(covariates, "covariate")
-             | dict.fromkeys(mediators, "mediator"))  # fmt: skip
-    values, _ = typed_columns(whole, roles, kinds, options.get("missing"))
-    adjusted = options.get("adjust_exposures", False)
-    beside = {x: [*covariates, *([z for z in siblings if z != x] if adjusted else others)]
-              for x, others in siblings.items()}  # fmt: skip
-    imputed = None
-    if imputations := options.get("imputations"):
-        imputed = CompletedTables.of(values, list(siblings), outcome, mediators, covariates,
-                                     imputations, options.get("seed", 2021))  # fmt: skip
-        for completed in imputed.tables:
-            completed.attrs[TYPED] = True
-    return _Table(values, outcome, list(mediators), beside, siblings, list(covariates),
-                  kinds.get(outcome) == "continuous", imputed)  # fmt: skip
-
-
-def _nothing(own: _Table, names: Sequence[str], reason: str) -> dict[str, Any]:
+def _nothing(own: AnalysedTable, names: Sequence[str], reason: str) -> dict[str, Any]:
     """Return empty results, and say why of each."""
     own.reasons |= dict.fromkeys(names, reason)
     empty = {name: pd.DataFrame() for name in ("chosen", "r", "natural", "four_way", "rho",
@@ -247,7 +180,7 @@ def _nothing(own: _Table, names: Sequence[str], reason: str) -> dict[str, Any]:
 
 
 def _further(
-    own: _Table, passing: pd.DataFrame, interaction: bool, reliability: Mapping[str, float],
+    own: AnalysedTable, passing: pd.DataFrame, interaction: bool, reliability: Mapping[str, float],
     options: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Return what is asked beyond single mediators."""
@@ -283,7 +216,7 @@ def _further(
     return found
 
 
-def _joint(own: _Table, options: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+def _joint(own: AnalysedTable, options: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     """Return the joint analysis of all mediators, and their directions."""
     seed, draws = options.get("seed", 2021), min(options.get("draws", 2000), 2000)
     found = {"joint": pd.DataFrame(), "directions": pd.DataFrame()}
@@ -310,7 +243,7 @@ def _joint(own: _Table, options: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
 
 
 def _paths(
-    own: _Table, passing: pd.DataFrame, kept: list[str], options: Mapping[str, Any]
+    own: AnalysedTable, passing: pd.DataFrame, kept: list[str], options: Mapping[str, Any]
 ) -> PathFit | None:
     """Fit the path model of the mediators that pass, the strongest first.
 
@@ -334,7 +267,7 @@ def _paths(
         return None
 
 
-def _natural(own: _Table, exposure: str, mediator: str, interaction: bool) -> pd.DataFrame:
+def _natural(own: AnalysedTable, exposure: str, mediator: str, interaction: bool) -> pd.DataFrame:
     """Return natural effects of a pair by the delta method, E-values beside risk ratios."""
     tables, beside = own.completed(exposure)
     x, m = (own.values.loc[own.values[own.outcome].notna(), name] for name in (exposure, mediator))
@@ -366,7 +299,7 @@ def _natural(own: _Table, exposure: str, mediator: str, interaction: bool) -> pd
     return found
 
 
-def _four_way(own: _Table, exposure: str, mediator: str) -> pd.DataFrame:
+def _four_way(own: AnalysedTable, exposure: str, mediator: str) -> pd.DataFrame:
     """Return a pair's total effect in four parts, of the exposures that natural effects compare."""
     beside, held = own.beside[exposure], dict.fromkeys(own.siblings[exposure], 0.0)
     known = own.values[[exposure, own.outcome, mediator, *beside]].dropna()
@@ -383,7 +316,7 @@ def _four_way(own: _Table, exposure: str, mediator: str) -> pd.DataFrame:
     return found
 
 
-def _rho(own: _Table, exposure: str, mediator: str) -> pd.DataFrame:
+def _rho(own: AnalysedTable, exposure: str, mediator: str) -> pd.DataFrame:
     """Return `sensitivity.vanishing_rho` of a pair."""
     tables, beside = own.completed(exposure)
     results = [vanishing_rho(table, [exposure], own.outcome, [mediator], beside)

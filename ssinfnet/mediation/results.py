@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from ssinfnet.mediation.columns import columns_text
 from ssinfnet.mediation.html_tables import html_table
+from ssinfnet.mediation.imputation import CompletedTables
 
 __all__ = ["Mediation"]
 
@@ -39,6 +40,8 @@ class Mediation:
         What each column was taken for, see `columns.typed_columns`.
     notes : tuple of str
         Of imputed tables, clusters and weights.
+    completed : CompletedTables or None
+        The imputed tables over which it is pooled.
     """
 
     table: pd.DataFrame
@@ -50,6 +53,7 @@ class Mediation:
     left_out: pd.DataFrame
     columns: pd.DataFrame
     notes: tuple[str, ...] = ()
+    completed: CompletedTables | None = field(default=None, repr=False, compare=False)
 
     @property
     def model(self) -> str:
