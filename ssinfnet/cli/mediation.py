@@ -63,12 +63,48 @@ def mediate_table(
     weights: Annotated[str | None, typer.Option(help="column of sampling weights")] = None,
     patient: Annotated[str | None, typer.Option(help="column that names the patients")] = None,
     sheet: Annotated[str | None, typer.Option(help="of a workbook with several")] = None,
+    mediator_model: Annotated[
+        Literal["linear", "logistic", "poisson"] | None,
+        typer.Option(
+            help="of every mediator, in closed forms in place of linear regressions; by default "
+            "its kind decides where one of the next three is given, else linear",
+            show_default=False,
+        ),
+    ] = None,
+    outcome_model: Annotated[
+        Literal[
+            "linear",
+            "logistic",
+            "loglinear",
+            "poisson",
+            "negative_binomial",
+            "cox",
+            "exponential",
+            "weibull",
+        ]
+        | None,
+        typer.Option(
+            help="of the outcome, likewise; the last three are of times until an event",
+            show_default=False,
+        ),
+    ] = None,
+    event: Annotated[
+        str | None,
+        typer.Option(
+            help="column that is 1 where the event was seen, 0 where a patient was censored; the "
+            "outcome is then a time, by Cox's model unless another is named",
+        ),
+    ] = None,
+    case_control: Annotated[
+        bool,
+        typer.Option("--case-control", help="patients were sampled by a binary outcome"),
+    ] = False,
     interaction: Annotated[
         bool,
         typer.Option(
             "--interaction",
-            help="in the report's natural effects, let a mediator's slope depend on the exposure, "
-            "and divide total effects into four parts",
+            help="in named models and the report's natural effects, let a mediator's slope depend "
+            "on the exposure, and divide total effects into four parts",
         ),
     ] = False,
     reliability: Annotated[
@@ -81,7 +117,9 @@ def mediate_table(
     adjustment: Annotated[
         Literal["fdr_bh", "holm"], typer.Option(help="of p, within an exposure")
     ] = "fdr_bh",
-    draws: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 5000,
+    draws: Annotated[
+        int, typer.Option(min=0, help="of the bootstrap; named models have none")
+    ] = 5000,
     interval: Annotated[
         Literal["percentile", "bca"],
         typer.Option(help="bca is too narrow for small tables"),
@@ -124,7 +162,9 @@ def mediate_table(
                 missing.removeprefix("none"), float, "--missing takes numbers with commas between"
             )
         shares = named_values(reliability or [], "--reliability", "MEDIATOR=SHARE")
-        if report is None and (interaction or shares):
+        models = {"mediator_model": mediator_model, "outcome_model": outcome_model,
+                  "event": event, "case_control": case_control}  # fmt: skip
+        if report is None and (shares or (interaction and not any(models.values()))):
             raise ValueError("--interaction and --reliability act in the report; add --report DIR")
         _refuse_others(to, report)  # before the draws, which take minutes
         codes = [cluster] if cluster else []
@@ -132,15 +172,16 @@ def mediate_table(
         patients.attrs["source"] = table.name
         tested = mediation.chosen_columns(patients, listed(mediators))
         beside = (
-            mediation.default_covariates(patients, [*listed(exposures), outcome, *tested])
+            mediation.default_covariates(
+                patients, [*listed(exposures), outcome, *([event] if event else []), *tested])
             if covariates is None else listed(covariates.removeprefix("none"))
         )  # fmt: skip
         given = (patients, listed(exposures), outcome, tested, beside)
         if report is None:
-            found = mediation.mediate(*given, **asked)
+            found = mediation.single_effects(*given, **models, interaction=interaction, **asked)
         else:
             analysis = mediation.analyse(
-                *given, interaction=interaction,
+                *given, **models, interaction=interaction,
                 reliability={name: float(share) for name, share in shares.items()}, **asked,
             )  # fmt: skip
             found = analysis.effects

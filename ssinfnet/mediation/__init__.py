@@ -1,10 +1,10 @@
 """Which phenotypes carry the effect of an exposure on an outcome (J eq 14 and 15).
 
-One mediator at a time (`mediate`), effects on outcomes of any kind (`natural_effects`,
-`closed_form_effects`), what the estimates depend on, the choice among correlated mediators, several
-at once (`fit_paths`), thousands beside each other (`joint_mediators`), all of it of one table
-(`analyse`), and a phantom's planted effects beside the recovered ones (`known_truth`). None of it
-makes an effect causal: see `ASSUMPTIONS`.
+One mediator at a time (`mediate`, `modelled_effects`), effects on outcomes of any kind
+(`natural_effects`, `closed_form_effects`), what the estimates depend on, the choice among
+correlated mediators, several at once (`fit_paths`), thousands beside each other
+(`joint_mediators`), all of it of one table (`analyse`), and a phantom's planted effects beside the
+recovered ones (`known_truth`). None of it makes an effect causal: see `ASSUMPTIONS`.
 """
 
 from ssinfnet.mediation.analysis import MediationAnalysis, analyse
@@ -51,6 +51,7 @@ from ssinfnet.mediation.known_truth import (
     with_corrected,
 )
 from ssinfnet.mediation.measurement_error import corrected_effects, reliability_of_icc
+from ssinfnet.mediation.modelled import ModelledMediation, modelled_effects, single_effects
 from ssinfnet.mediation.natural import EFFECTS, natural_effects
 from ssinfnet.mediation.patient_files import read_patients_table
 from ssinfnet.mediation.results import Mediation
@@ -78,6 +79,7 @@ __all__ = [
     "PLANTED",
     "Mediation",
     "MediationAnalysis",
+    "ModelledMediation",
     "PAPERS_OUTCOME",
     "NotConvergedError",
     "PathFit",
@@ -111,6 +113,7 @@ __all__ = [
     "mediating_directions",
     "mediators_by_masks",
     "missing_patterns",
+    "modelled_effects",
     "natural_effects",
     "natural_tables",
     "path_models",
@@ -124,6 +127,7 @@ __all__ = [
     "repeated",
     "rho_curves",
     "rho_table",
+    "single_effects",
     "slice_truth",
     "study_table",
     "syntax_of",

@@ -59,6 +59,7 @@ class AnalysedTable:
 def analysed_table(
     table: pd.DataFrame, exposures: Sequence[str], outcome: str, mediators: Sequence[str],
     covariates: Sequence[str], options: Mapping[str, Any], completed: CompletedTables | None = None,
+    event: str | None = None,
 ) -> AnalysedTable:  # fmt: skip
     """Return the table that `effects.mediate` analyses, and what each exposure stands beside.
 
@@ -73,6 +74,9 @@ def analysed_table(
         are not looked at.
     completed : CompletedTables, optional
         The tables that it imputed.
+    event : str, optional
+        Column that is 1 where the event of a survival outcome was seen; two other codes become 0
+        and, the larger, 1.
     """
     kinds = options.get("kinds") or {}
     whole, siblings = with_contrasts(table, exposures, kinds, options.get("reference") or {},
@@ -81,6 +85,7 @@ def analysed_table(
         name: kind for name, kind in kinds.items() if name in siblings or name not in exposures
     }
     roles = (dict.fromkeys(siblings, "exposure") | {outcome: "outcome"}
+             | ({} if event is None else {event: "outcome"})
              | dict.fromkeys(covariates, "covariate")
              | dict.fromkeys(mediators, "mediator"))  # fmt: skip
     values, taken = typed_columns(whole, roles, kinds, options.get("missing"))

@@ -12,25 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from ssinfnet.mediation.analysed_pairs import (
+    curves_over_rho,
+    four_way_of_pair,
+    natural_of_pair,
+    rho_of_pair,
+)
 from ssinfnet.mediation.analysed_table import AnalysedTable, analysed_table
-from ssinfnet.mediation.closed_form import closed_form_effects
 from ssinfnet.mediation.directions import mediating_directions
-from ssinfnet.mediation.effects import mediate
-from ssinfnet.mediation.frames import chosen_columns, default_covariates, kind_of
+from ssinfnet.mediation.frames import chosen_columns, default_covariates
 from ssinfnet.mediation.imputation import missing_patterns
-from ssinfnet.mediation.imputed_effects import pooled_natural, pooled_rho
 from ssinfnet.mediation.joint import joint_mediators
 from ssinfnet.mediation.measurement_error import check_reliability, corrected_effects
-from ssinfnet.mediation.natural import default_contrast, natural_effects
+from ssinfnet.mediation.modelled import ModelledMediation, single_effects
 from ssinfnet.mediation.path_fit import PathFit
 from ssinfnet.mediation.patient_files import read_patients_table
 from ssinfnet.mediation.results import Mediation
 from ssinfnet.mediation.selection import correlations, filter_correlated
 from ssinfnet.mediation.sem import NotConvergedError, fit_paths
-from ssinfnet.mediation.sensitivity import e_value, effect_over_rho, vanishing_rho
 
 __all__ = ["MediationAnalysis", "analyse"]
 
@@ -38,12 +39,14 @@ MOST_PATHS = 6  # mediators of a path model
 MOST_PAIRS = 12  # of which natural effects and sensitivity are asked
 FEWEST_DIRECTIONS = 4  # mediators, of which components say less than they do
 INDEPENDENT = "made of independent rows that count alike, which clustered or weighted ones are not"
+OF_TIMES = "made of linear models, which would take times until censoring for times until the event"
+OF_LINEAR = "made of linear models; E-values of natural effects ask the same of others"
+OF_LINES = ("rho", "joint", "directions", "corrected")  # made of linear models of single rows
 OF_CHOICES = (
     "not made of imputed tables, which would differ in the mediators that it chooses; without "
     "imputations it is made of the patients who have them"
 )
 OF_MEASURED = "made of values measured with an error, which imputed ones are not"
-BINARY = "imputed values of a mediator of 0 and 1 are numbers, which its logistic model refuses"
 NOBODY = "no mediator passes the criterion or the joint test"
 
 
@@ -54,7 +57,8 @@ class MediationAnalysis:
     Attributes
     ----------
     effects : Mediation
-        Single mediators, see `effects.mediate`.
+        Single mediators, see `effects.mediate`, or `modelled.modelled_effects` where models were
+        named.
     patterns : DataFrame
         Of missing values, see `imputation.missing_patterns`.
     chosen : DataFrame
@@ -111,6 +115,10 @@ def analyse(
     *,
     patient: str | None = None,
     sheet: str | None = None,
+    mediator_model: str | None = None,
+    outcome_model: str | None = None,
+    event: str | None = None,
+    case_control: bool = False,
     interaction: bool = False,
     reliability: Mapping[str, float] | None = None,
     **options: Any,
@@ -128,6 +136,9 @@ def analyse(
         By default the hospital, centre or site of a table with several (D-90).
     patient, sheet : str, optional
         Of a path: the column that names the patients, the sheet of a workbook.
+    mediator_model, outcome_model, event, case_control
+        Of `modelled.modelled_effects`, which then analyses single mediators in place of linear
+        regressions (D-87); natural effects and their four parts are of these models too.
     interaction : bool
         Whether the mediator's slope in the outcome of natural effects depends on the exposure, and
         total effects are divided into four parts.
@@ -139,7 +150,8 @@ def analyse(
     Raises
     ------
     ValueError, FileNotFoundError
-        As `effects.mediate` and `patient_files.read_patients_table` raise.
+        As `effects.mediate`, `modelled.modelled_effects` and `patient_files.read_patients_table`
+        raise, and if named models are asked of imputed tables, clusters or weights.
     """
     source = (table.attrs.get("source", "a table") if isinstance(table, pd.DataFrame)
               else Path(table).name)  # fmt: skip
@@ -148,72 +160,101 @@ def analyse(
         table = read_patients_table(Path(table), patient, sheet, codes)
     exposures, mediators = (chosen_columns(table, own) if not isinstance(own, str) else own
                             for own in (exposures, mediators))  # fmt: skip
+    models = {"mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
+              "case_control": case_control}  # fmt: skip
     if covariates is None:
-        covariates = default_covariates(table, [*exposures, outcome, *mediators])
+        seen = [] if event is None else [event]
+        covariates = default_covariates(table, [*exposures, outcome, *seen, *mediators])
     check_reliability(reliability or {}, mediators)
-    effects = mediate(table, exposures, outcome, mediators, covariates, **options)
-    own = analysed_table(table, exposures, outcome, mediators, covariates, options,
-                         effects.completed)  # fmt: skip
-    passing = effects.table[
-        effects.table["mediator_by_criterion"] | effects.table["mediator_by_joint_test"]
-    ].sort_values("p_indirect", kind="stable")
-    independent = options.get("cluster") is None and options.get("weights") is None
-    found = (_further(own, passing, interaction, reliability or {}, options) if independent
-             else _nothing(own, ("chosen", "paths", "natural", "rho", "joint", "directions",
-                                 "corrected"), INDEPENDENT))  # fmt: skip
-    used = [*dict.fromkeys([*exposures, outcome, *covariates, *mediators])]
+    given = (table, exposures, outcome, mediators, covariates)
+    effects = single_effects(*given, **models, interaction=interaction, **options)
+    own = analysed_table(*given, options, effects.completed, event=event)
+    found = _further(own, effects, _parts_left_out(effects, options), interaction,
+                     reliability or {}, options)  # fmt: skip
+    used = [*dict.fromkeys([*exposures, outcome, *([event] if event else []), *covariates,
+                            *mediators])]  # fmt: skip
     asked = {
         "source": source, "rows": len(table), "exposures": list(exposures), "outcome": outcome,
         "mediators": list(mediators), "covariates": list(covariates), "interaction": interaction,
-        "reliability": dict(reliability or {}), **options,
+        "reliability": dict(reliability or {}), **models, **options,
     }  # fmt: skip
     return MediationAnalysis(effects=effects, patterns=missing_patterns(table, used),
                              reasons=own.reasons, asked=asked, **found)  # fmt: skip
 
 
-def _nothing(own: AnalysedTable, names: Sequence[str], reason: str) -> dict[str, Any]:
-    """Return empty results, and say why of each."""
-    own.reasons |= dict.fromkeys(names, reason)
-    empty = {name: pd.DataFrame() for name in ("chosen", "r", "natural", "four_way", "rho",
-                                               "joint", "directions", "corrected")}  # fmt: skip
-    return empty | {"paths": None, "curves": {}}
+def _parts_left_out(effects: Mediation, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parts of an analysis that are not made → why."""
+    if options.get("cluster") or options.get("weights"):
+        return dict.fromkeys(("chosen", "paths", "natural", "four_way", *OF_LINES), INDEPENDENT)
+    if isinstance(effects, ModelledMediation) and effects.event:
+        return dict.fromkeys(("paths", *OF_LINES), OF_TIMES)
+    if isinstance(effects, ModelledMediation) and effects.outcome_model != "linear":
+        return {"rho": OF_LINEAR}
+    return {}
 
 
 def _further(
-    own: AnalysedTable, passing: pd.DataFrame, interaction: bool, reliability: Mapping[str, float],
-    options: Mapping[str, Any],
+    own: AnalysedTable, effects: Mediation, left_out: Mapping[str, str], interaction: bool,
+    reliability: Mapping[str, float], options: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """Return what is asked beyond single mediators."""
-    found = _nothing(own, (), "")
-    found |= _joint(own, options)
+    """Return what is asked beyond single mediators, but for the parts that are left out."""
+    empty = ("chosen", "r", "natural", "four_way", "rho", "joint", "directions", "corrected")
+    found: dict[str, Any] = {name: pd.DataFrame() for name in empty}
+    found |= {"paths": None, "curves": {}}
+    own.reasons |= {
+        name: why for name, why in left_out.items() if interaction or name != "four_way"
+    }
+    if "joint" not in left_out:
+        found |= _joint(own, options)
+    if "corrected" not in left_out:
+        found["corrected"] = _corrected(own, reliability, options)
+    passing = effects.table[effects.passing].sort_values("p_indirect", kind="stable")
+    if passing.empty:
+        own.reasons |= {name: own.reasons.get(name, NOBODY)
+                        for name in ("chosen", "paths", "natural", "rho")}  # fmt: skip
+        return found
+    if "chosen" not in left_out:
+        found |= _thinned(own, passing)
+        kept = found["chosen"].loc[found["chosen"]["kept"], "mediator"].tolist()
+    if "paths" not in left_out:
+        found["paths"] = _paths(own, passing, kept, options)
+    pairs = list(passing[["exposure", "mediator"]].head(MOST_PAIRS).itertuples(index=False))
+    if "natural" not in left_out:
+        found["natural"] = pd.concat([natural_of_pair(own, effects, x, m, interaction)
+                                      for x, m in pairs], ignore_index=True)  # fmt: skip
+    if interaction and "four_way" not in left_out:
+        found["four_way"] = pd.concat([four_way_of_pair(own, effects, x, m) for x, m in pairs],
+                                      ignore_index=True)  # fmt: skip
+    if "rho" not in left_out:
+        found["rho"] = pd.concat([rho_of_pair(own, x, m) for x, m in pairs], ignore_index=True)
+        standardised = passing.set_index(["exposure", "mediator"])["indirect_standardised"]
+        found["curves"] = curves_over_rho(found["rho"], standardised)
+    return found
+
+
+def _corrected(
+    own: AnalysedTable, reliability: Mapping[str, float], options: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Return effects corrected for measurement error, where reliabilities were given."""
     if reliability and own.imputed:
         own.reasons["corrected"] = OF_MEASURED
     elif reliability:
-        found["corrected"] = own.of_each("corrected", lambda x: corrected_effects(
+        return own.of_each("corrected", lambda x: corrected_effects(
             own.values, x, own.outcome, reliability, own.beside[x],
             draws=options.get("draws", 2000), seed=options.get("seed", 2021)))  # fmt: skip
     else:
         own.reasons["corrected"] = "no reliability of a mediator was given"
-    if passing.empty:
-        own.reasons |= dict.fromkeys(("chosen", "paths", "natural", "rho"), NOBODY)
-        return found
-    size = passing.groupby("mediator", sort=False)["indirect_standardised"]
+    return pd.DataFrame()
+
+
+def _thinned(own: AnalysedTable, passing: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return which of correlated mediators are kept, and the correlations of all that pass."""
+    size = "indirect_standardised" if "indirect_standardised" in passing else "indirect"
+    largest = passing.groupby("mediator", sort=False)[size].apply(lambda e: e.abs().max())
     shared = list(next(iter(own.beside.values()))) if len(own.beside) == 1 else [
         name for name in next(iter(own.beside.values())) if name not in own.beside]  # fmt: skip
-    found["chosen"] = filter_correlated(own.values, size.apply(lambda e: e.abs().max()),
-                                        covariates=shared)  # fmt: skip
-    found["r"] = correlations(own.values, list(found["chosen"]["mediator"]), shared)
-    kept = found["chosen"].loc[found["chosen"]["kept"], "mediator"].tolist()
-    found["paths"] = _paths(own, passing, kept, options)
-    pairs = list(passing[["exposure", "mediator"]].head(MOST_PAIRS).itertuples(index=False))
-    found["natural"] = pd.concat([_natural(own, x, m, interaction) for x, m in pairs],
-                                 ignore_index=True)  # fmt: skip
-    if interaction:
-        found["four_way"] = pd.concat([_four_way(own, x, m) for x, m in pairs], ignore_index=True)
-    found["rho"] = pd.concat([_rho(own, x, m) for x, m in pairs], ignore_index=True)
-    standardised = passing.set_index(["exposure", "mediator"])["indirect_standardised"]
-    found["curves"] = _curves(found["rho"], standardised)
-    return found
+    chosen = filter_correlated(own.values, largest, covariates=shared)
+    return {"chosen": chosen, "r": correlations(own.values, list(chosen["mediator"]), shared)}
 
 
 def _joint(own: AnalysedTable, options: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
@@ -265,68 +306,3 @@ def _paths(
     except (ValueError, NotConvergedError) as error:
         own.reasons["paths"] = str(error)
         return None
-
-
-def _natural(own: AnalysedTable, exposure: str, mediator: str, interaction: bool) -> pd.DataFrame:
-    """Return natural effects of a pair by the delta method, E-values beside risk ratios."""
-    tables, beside = own.completed(exposure)
-    x, m = (own.values.loc[own.values[own.outcome].notna(), name] for name in (exposure, mediator))
-    try:
-        if own.imputed and m.isna().any() and kind_of(m) == "binary":
-            raise ValueError(BINARY)
-        results = [
-            natural_effects(
-                table, exposure, own.outcome, mediator, beside, interaction=interaction, draws=0,
-                contrast=default_contrast(x.dropna()) if own.imputed else None,
-                link="linear" if own.linear else None,
-                held=dict.fromkeys(own.siblings[exposure], 0.0),
-            )
-            for table in tables
-        ]  # fmt: skip
-    except ValueError as error:
-        found = pd.DataFrame([{"reason": str(error)}])
-    else:
-        parameters = 3 + interaction + len(beside)
-        found = pooled_natural(results, parameters) if own.imputed else results[0]
-        found = found.drop(columns=["drawn_low", "drawn_high", "draws"])
-        ratio = (found["effect"] == "indirect_risk_ratio") & found["estimate"].notna()
-        found[["e_value", "e_value_limit"]] = np.nan
-        if ratio.any():
-            values = found.loc[ratio, ["estimate", "low", "high"]].to_numpy(float).T
-            found.loc[ratio, ["e_value", "e_value_limit"]] = e_value(*values).to_numpy()
-    found.insert(0, "exposure", exposure)
-    found.insert(1, "mediator", mediator)
-    return found
-
-
-def _four_way(own: AnalysedTable, exposure: str, mediator: str) -> pd.DataFrame:
-    """Return a pair's total effect in four parts, of the exposures that natural effects compare."""
-    beside, held = own.beside[exposure], dict.fromkeys(own.siblings[exposure], 0.0)
-    known = own.values[[exposure, own.outcome, mediator, *beside]].dropna()
-    try:
-        if kind_of(known[own.outcome]) == "ordinal" or own.imputed:
-            raise ValueError("no closed form of grades or of imputed tables")
-        found = closed_form_effects(own.values, exposure, own.outcome, mediator, beside,
-                                    contrast=default_contrast(known[exposure]), four_way=True,
-                                    at_covariates=held)  # fmt: skip
-    except ValueError as error:
-        found = pd.DataFrame([{"reason": str(error)}])
-    found.insert(0, "exposure", exposure)
-    found.insert(1, "mediator", mediator)
-    return found
-
-
-def _rho(own: AnalysedTable, exposure: str, mediator: str) -> pd.DataFrame:
-    """Return `sensitivity.vanishing_rho` of a pair."""
-    tables, beside = own.completed(exposure)
-    results = [vanishing_rho(table, [exposure], own.outcome, [mediator], beside)
-               for table in tables]  # fmt: skip
-    return pooled_rho(results) if own.imputed else results[0]
-
-
-def _curves(rho: pd.DataFrame, standardised: pd.Series) -> dict[str, pd.DataFrame]:
-    """Return each pair's standardised effect over the correlation of the errors."""
-    known = rho[rho["rho"].notna()].itertuples()
-    return {f"{row.exposure} → {row.mediator}":
-            effect_over_rho(standardised[row.exposure, row.mediator], row.rho)
-            for row in known}  # fmt: skip

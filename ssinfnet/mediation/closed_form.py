@@ -3,10 +3,10 @@
 VanderWeele & Vansteelandt (2009, 2010), Valeri & VanderWeele (2013, 2015); of survival VanderWeele
 (2011). All of their formulas are one: with t = θ₂ + θ₃x, the slope of the mediator m in an
 outcome at exposure x, a linear outcome at (x, M(x')) is θ₁x + t·E[M(x')], and any outcome on a
-logarithmic scale θ₁x + log E[exp(t·M(x'))], whose expectation is known of a normal and of a binary
-mediator. Effects are differences of these, and so are the four parts of VanderWeele (2014,
-doi:10.1097/EDE.0000000000000121): what neither mediates nor interacts, what interacts alone, what
-does both, and what mediates alone.
+logarithmic scale θ₁x + log E[exp(t·M(x'))], whose expectation is known of a normal mediator, of a
+binary one, and of a count. Effects are differences of these, and so are the four parts of
+VanderWeele (2014, doi:10.1097/EDE.0000000000000121): what neither mediates nor interacts, what
+interacts alone, what does both, and what mediates alone.
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ from ssinfnet.mediation.outcome_models import (
     fit_regression,
 )
 
-__all__ = ["CLOSED_FORM_EFFECTS", "FOUR_WAY_EFFECTS", "ClosedForm", "closed_form_effects"]
+__all__ = ["CLOSED_FORM_EFFECTS", "FOUR_WAY_EFFECTS", "ClosedForm", "FittedPair",
+           "closed_form_effects", "fit_closed_form"]  # fmt: skip
 
 Array = NDArray[np.float64]
 
 CLOSED_FORM_EFFECTS = ("controlled_direct", "pure_direct", "pure_indirect", "total_direct",
                        "total_indirect", "total", "proportion_mediated")  # fmt: skip
+EXPECTED: dict[str, Callable[[float], float]] = {  # a mediator, of its linear predictor
+    "linear": float, "logistic": expit, "poisson": np.exp}  # fmt: skip
 FOUR_WAY_EFFECTS = ("controlled_direct", "reference_interaction", "mediated_interaction",
                     "pure_indirect", "total", "mediated", "interaction", "eliminated")  # fmt: skip
 
@@ -123,11 +126,12 @@ class ClosedForm:
                 return float(outcome[1] * x + slope * self.at_mediator)
             mean = beta[0] + beta[1] * mediators_x + beta[2:] @ self.at_covariates
             if self.outcome_model == "linear":
-                expected = expit(mean) if self.mediator_model == "logistic" else mean
-                return float(outcome[1] * x + slope * expected)
+                return float(outcome[1] * x + slope * EXPECTED[self.mediator_model](mean))
             if self.mediator_model == "logistic":
                 odds = np.logaddexp(0, slope + mean) - np.logaddexp(0, mean)
                 return float(outcome[1] * x + odds)
+            if self.mediator_model == "poisson":
+                return float(outcome[1] * x + np.exp(mean) * np.expm1(slope))
             return float(outcome[1] * x + slope * mean + slope**2 * variance / 2)
 
         return at
@@ -209,7 +213,7 @@ def closed_form_effects(
         Of a survival model the time until event or censoring.
     covariates : sequence of str
         In both models.
-    mediator_model : {"linear", "logistic"}, optional
+    mediator_model : {"linear", "logistic", "poisson"}, optional
         By default logistic for 0 and 1, else linear.
     outcome_model : str, optional
         linear, logistic (which takes the outcome to be rare), loglinear, poisson,
@@ -256,6 +260,56 @@ def closed_form_effects(
         If a model is unknown or does not fit the values, if `event` and model do not go together,
         if `at_covariates` are others, and as `frames.analysis_frame` raises.
     """
+    fitted = fit_closed_form(
+        table, exposure, outcome, mediator, covariates, mediator_model=mediator_model,
+        outcome_model=outcome_model, interaction=interaction, contrast=contrast,
+        at_mediator=at_mediator, at_covariates=at_covariates, event=event,
+        case_control=case_control,
+    )  # fmt: skip
+    if fitted.form is None:
+        names = FOUR_WAY_EFFECTS if four_way else CLOSED_FORM_EFFECTS
+        found = pd.DataFrame({"effect": names, "estimate": np.nan, "se": np.nan, "p": np.nan,
+                              "low": np.nan, "high": np.nan})  # fmt: skip
+    else:
+        found = fitted.form.four_way() if four_way else fitted.form.effects()
+    return found.assign(n=len(fitted.values), covariates_dropped=fitted.note, reason=fitted.reason)
+
+
+@dataclass(frozen=True)
+class FittedPair:
+    """The models of one exposure and mediator.
+
+    Attributes
+    ----------
+    form : ClosedForm or None
+        None where a model has no solution.
+    values : DataFrame
+        The patients of whom they are.
+    note : str
+        Covariates that were dropped, separated by commas.
+    reason : str
+        Why there is no solution.
+    """
+
+    form: ClosedForm | None
+    values: pd.DataFrame
+    note: str
+    reason: str = ""
+
+
+def fit_closed_form(
+    table: pd.DataFrame, exposure: str, outcome: str, mediator: str, covariates: Sequence[str] = (),
+    *,
+    mediator_model: str | None = None,
+    outcome_model: str | None = None,
+    interaction: bool = True,
+    contrast: tuple[float, float] | None = None,
+    at_mediator: float | None = None,
+    at_covariates: Sequence[float] | Mapping[str, float] | None = None,
+    event: str | None = None,
+    case_control: bool = False,
+) -> FittedPair:  # fmt: skip
+    """Fit the two regressions of `closed_form_effects`, which says what it takes and raises."""
     names = [*covariates, *([] if event is None else [event])]
     frame = analysis_frame(table, [exposure], outcome, [mediator], names,
                            as_coded=[exposure] if contrast is not None else ())  # fmt: skip
@@ -266,14 +320,10 @@ def closed_form_effects(
     _check(values, outcome, mediator, event, mediator_model, outcome_model, case_control)
     adjusted = adjustment(values, beside)
     kept = [name for name in beside if name not in adjusted.dropped]
-    empty = pd.DataFrame({"effect": FOUR_WAY_EFFECTS if four_way else CLOSED_FORM_EFFECTS,
-                          "estimate": np.nan, "se": np.nan, "p": np.nan, "low": np.nan,
-                          "high": np.nan, "n": len(values),
-                          "covariates_dropped": adjusted.note})  # fmt: skip
     x, m, y = (values[name].to_numpy() for name in (exposure, mediator, outcome))
     z = values[kept].to_numpy()
     if reason := collinear_reason(adjusted.basis, {exposure: x, mediator: m}):
-        return empty.assign(reason=reason)
+        return FittedPair(None, values, adjusted.note, reason)
     regressors = [x, m, *[x * m] * interaction, z]
     controls = y == 0 if case_control else np.ones(len(y), dtype=bool)
     try:
@@ -282,7 +332,7 @@ def closed_form_effects(
         to_outcome = fit_regression(outcome_model, y, np.column_stack(regressors),
                                     values[event].to_numpy() if event else None)  # fmt: skip
     except NotFittedError as error:
-        return empty.assign(reason=str(error))
+        return FittedPair(None, values, adjusted.note, str(error))
     held = 0.0 if mediator_model == "logistic" else float(m.mean())
     chosen = values.loc[controls, beside].mean().to_dict()
     if at_covariates is not None:
@@ -290,15 +340,14 @@ def closed_form_effects(
                    else dict(zip(beside, at_covariates, strict=True)))  # fmt: skip
     if unknown := [name for name in chosen if name not in beside]:
         raise ValueError(f"at_covariates names {unknown[:5]}, which are none of {beside}")
-    fitted = ClosedForm(
+    form = ClosedForm(
         to_mediator=to_mediator, to_outcome=to_outcome, mediator_model=mediator_model,
         outcome_model=outcome_model, interaction=interaction,
         contrast=(0.0, 1.0) if contrast is None else contrast,
         at_mediator=held if at_mediator is None else at_mediator,
         at_covariates=np.array([chosen[name] for name in kept], dtype=np.float64),
     )  # fmt: skip
-    found = fitted.four_way() if four_way else fitted.effects()
-    return found.assign(n=len(values), covariates_dropped=adjusted.note, reason="")
+    return FittedPair(form, values, adjusted.note)
 
 
 def _default(values: pd.Series) -> str:
@@ -324,8 +373,10 @@ def _check(
     for name, needed in binary.items():
         if needed and not (name in values and set(values[name]) <= {0.0, 1.0}):  # text is not
             raise ValueError(f"{name!r} must be 0 and 1 for this model; got others")
-    counts = outcome_model in ("poisson", "negative_binomial")
-    if counts and ((values[outcome] < 0).any() or (values[outcome] % 1 != 0).any()):
-        raise ValueError(f"outcome {outcome!r} must hold counts for a {outcome_model} model")
+    for role, name, model in (("outcome", outcome, outcome_model),
+                              ("mediator", mediator, mediator_model)):  # fmt: skip
+        counts = model in ("poisson", "negative_binomial")
+        if counts and ((values[name] < 0) | (values[name] % 1 != 0)).any():
+            raise ValueError(f"{role} {name!r} must hold counts for a {model} model")
     if outcome_model in SURVIVAL and (values[outcome] <= 0).any():
         raise ValueError(f"outcome {outcome!r} must hold times above 0 for a {outcome_model} model")

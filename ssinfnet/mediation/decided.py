@@ -9,23 +9,22 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from ssinfnet.mediation.collinearity import COLLINEAR
-from ssinfnet.mediation.frames import AnalysisFrame
 from ssinfnet.mediation.resampling import DrawnEffects
 
-__all__ = ["Drawing", "TESTED", "decided", "same_columns"]
+__all__ = ["Drawing", "TESTED", "decided", "interval_level", "same_columns",
+           "with_adjusted"]  # fmt: skip
 
 Drawing = tuple[pd.MultiIndex, DrawnEffects]  # pairs of exposure and mediator, and their draws
 
 TESTED = ("beta11", "beta21", "beta32", "indirect")  # D-17
 
 
-def same_columns(frame: AnalysisFrame) -> dict[str, str]:
+def same_columns(mediators: pd.DataFrame) -> dict[str, str]:
     """Return mediator → the first one that is the same up to scale, sign and offset.
 
-    All patients of the frame have all of its mediators.
+    All patients have all of the mediators.
     """
-    names = frame.mediators
-    m = frame.values[list(names)].to_numpy()
+    names, m = list(mediators), mediators.to_numpy()
     left = m - m.mean(axis=0) if len(m) else m
     length = np.sqrt(np.square(left).sum(axis=0))
     unit = left / np.where(length > 0, length, 1)
@@ -44,16 +43,8 @@ def decided(
     if not drawings:
         reasons = found["reason"].unique().tolist()
         raise ValueError(f"no mediator can be analysed: {reasons[:5]}")
-    for test in (*TESTED, "joint"):
-        found[f"p_{test}_adjusted"] = np.nan
-        for _, own in found.groupby("exposure", sort=False):
-            once = own[own["same_as"] == own["mediator"]]
-            p = once.set_index("mediator")[f"p_{test}"].dropna()
-            if p.empty:
-                continue
-            adjusted = pd.Series(multipletests(p, method=adjustment)[1], index=p.index)
-            found.loc[own.index, f"p_{test}_adjusted"] = own["same_as"].map(adjusted).to_numpy()
-    levels = {exposure: _level(own, adjustment, alpha)
+    found = with_adjusted(found, (*TESTED, "joint"), adjustment)
+    levels = {exposure: interval_level(own, adjustment, alpha)
               for exposure, own in found.groupby("exposure", sort=False)}  # fmt: skip
     bounds = []
     for index, drawn in drawings:
@@ -70,7 +61,24 @@ def decided(
     return found[[*found.columns.drop([*last, *inner]), *last]]
 
 
-def _level(own: pd.DataFrame, adjustment: str, alpha: float) -> float:
+def with_adjusted(found: pd.DataFrame, tests: Sequence[str], adjustment: str) -> pd.DataFrame:
+    """Return rows with a column ``p_<test>_adjusted`` a test, adjusted within each exposure.
+
+    Mediators that are the same (``same_as``) count once.
+    """
+    for test in tests:
+        found[f"p_{test}_adjusted"] = np.nan
+        for _, own in found.groupby("exposure", sort=False):
+            once = own[own["same_as"] == own["mediator"]]
+            p = once.set_index("mediator")[f"p_{test}"].dropna()
+            if p.empty:
+                continue
+            adjusted = pd.Series(multipletests(p, method=adjustment)[1], index=p.index)
+            found.loc[own.index, f"p_{test}_adjusted"] = own["same_as"].map(adjusted).to_numpy()
+    return found
+
+
+def interval_level(own: pd.DataFrame, adjustment: str, alpha: float) -> float:
     """Return the level at which intervals of one exposure leave out 0 where adjusted p is small.
 
     By Benjamini and Hochberg it is that of false coverage among those found (Benjamini & Yekutieli

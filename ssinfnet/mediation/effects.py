@@ -26,7 +26,7 @@ from ssinfnet.mediation.imputation import CompletedTables, pooled_rows
 from ssinfnet.mediation.pair_effects import Plan, group_effects
 from ssinfnet.mediation.results import Mediation
 
-__all__ = ["ALPHA", "FEWEST", "mediate"]
+__all__ = ["ALPHA", "FEWEST", "left_out_patients", "mediate"]
 
 Adjustment = Literal["fdr_bh", "holm"]
 
@@ -162,7 +162,7 @@ def mediate(
         found, drawings, frames = _analysed(table, plan)
     kind = kind_of(pd.concat([frame.values[outcome] for frame in frames]))
     beside = tuple(name for name in frames[0].covariates if name not in exposures)
-    left_out = _left_out(frames, exposures)
+    left_out = left_out_patients(frames, exposures)
     if design:
         left_out["patient"] = patients[left_out["patient"].to_numpy(dtype=int)]
     return Mediation(
@@ -215,7 +215,9 @@ def _analysed(
             own = replace(frame, values=frame.values[known], mediators=tuple(names))
             rows, drawing = group_effects(own, kind, plan)
             drawings += [drawing] if drawing else []
-            pieces.append(rows.assign(same_as=rows["mediator"].map(same_columns(own))))
+            pieces.append(
+                rows.assign(same_as=rows["mediator"].map(same_columns(own.values[names])))
+            )
     found = pd.concat(pieces, ignore_index=True)
     exposures = [name for own, _ in plan.groups for name in own]
     order = {pair: i for i, pair in enumerate(product(sorted(exposures, key=list(table).index),
@@ -224,7 +226,7 @@ def _analysed(
     return found.iloc[np.argsort(place)].reset_index(drop=True), drawings, frames
 
 
-def _left_out(frames: Sequence[AnalysisFrame], exposures: Sequence[str]) -> pd.DataFrame:
+def left_out_patients(frames: Sequence[AnalysisFrame], exposures: Sequence[str]) -> pd.DataFrame:
     """Return the patients that some exposure's analysis left out, each once for a reason."""
     whole = pd.concat(
         [frame.left_out.assign(exposure=name) for frame in frames for name in frame.exposures]

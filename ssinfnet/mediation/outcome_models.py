@@ -21,7 +21,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-MEDIATOR_MODELS = ("linear", "logistic")
+MEDIATOR_MODELS = ("linear", "logistic", "poisson")
 OUTCOME_MODELS = ("linear", "logistic", "loglinear", "poisson", "negative_binomial", "cox",
                   "exponential", "weibull")  # fmt: skip
 SURVIVAL = ("cox", "exponential", "weibull")

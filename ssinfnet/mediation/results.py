@@ -65,7 +65,7 @@ class Mediation:
 
     def mediators(self, exposure: str | None = None) -> list[str]:
         """Return the names that meet the paper's criterion, for one exposure or for any."""
-        rows = self.table[self.table["mediator_by_criterion"]]
+        rows = self.table[self._mediates()]
         if exposure is not None:
             rows = rows[rows["exposure"] == exposure]
         return list(dict.fromkeys(rows["mediator"]))
@@ -129,10 +129,17 @@ class Mediation:
             f"exposure; {self.left_out['patient'].nunique()} patients left out)"
         )
 
+    def _mediates(self) -> pd.Series:
+        return self.table["mediator_by_criterion"]
+
+    @property
+    def passing(self) -> pd.Series:
+        """Which rows pass the paper's criterion or the joint test, as bool."""
+        return self.table["mediator_by_criterion"] | self.table["mediator_by_joint_test"]
+
     def _mediating(self) -> pd.DataFrame:
-        either = self.table["mediator_by_criterion"] | self.table["mediator_by_joint_test"]
         return self.table.loc[
-            either,
+            self.passing,
             ["exposure", "mediator", "n", "indirect", "indirect_low_adjusted",
              "indirect_high_adjusted", "indirect_standardised", "p_indirect_adjusted",
              "mediator_by_criterion", "mediator_by_joint_test"],

@@ -10,6 +10,7 @@ import pandas as pd
 
 import ssinfnet
 from ssinfnet import mediation
+from ssinfnet.mediation.modelled import MODELS
 
 __all__ = ["agrema", "methods_text"]
 
@@ -57,6 +58,8 @@ def _design(analysis: mediation.MediationAnalysis) -> str:
 
 def _single(analysis: mediation.MediationAnalysis) -> str:
     asked, effects = analysis.asked, analysis.effects
+    if isinstance(effects, mediation.ModelledMediation):
+        return _modelled(effects)
     interval, adjusted = asked.get("interval", "percentile"), ADJUSTED[effects.adjustment]
     rows = "clusters" if asked.get("cluster") else "patients"
     drawn = (
@@ -77,8 +80,34 @@ def _single(analysis: mediation.MediationAnalysis) -> str:
     return " ".join([text, *_dependence(analysis)])
 
 
+def _modelled(effects: mediation.ModelledMediation) -> str:
+    """Return a sentence on each thing that was done by models that were named."""
+    product = "with" if effects.interaction else "without"
+    source = ("VanderWeele 2011; Valeri and VanderWeele 2015" if effects.event
+              else "Valeri and VanderWeele 2013")  # fmt: skip
+    scale = f" on the scale of the logarithm of the {effects.ratio}" * bool(effects.ratio)
+    rare = {"logistic": " The outcome was taken to be rare.",
+            "cox": " The event was taken to be rare."}.get(effects.outcome_model, "")  # fmt: skip
+    sampled = (" Patients were sampled by the outcome, and mediators' models fitted to those "
+               "without it.") * effects.case_control  # fmt: skip
+    return (
+        f"For each pair of exposure and mediator we fitted two models: of the mediator, by "
+        f"{effects.of_mediators} on the exposure, and of {effects.outcome}, by a {effects.model}, "
+        f"on exposure and mediator {product} their product. Pure direct, total indirect and total "
+        f"effects followed in closed form ({source}){scale}, of exposures 0 and 1 or of the mean "
+        f"and one standard deviation above it, covariates at their means, and their intervals by "
+        f"the delta method.{rare}{sampled} P values and intervals were adjusted "
+        f"{ADJUSTED[effects.adjustment]} over the mediators of each exposure. A mediator was "
+        "declared by the joint test of the exposure's slope in the first model and the mediator's "
+        f"in the second{', product included' * effects.interaction}."
+    )
+
+
 def _bootstrapped(analysis: mediation.MediationAnalysis) -> bool:
-    return bool(analysis.effects.table["p_indirect"].notna().any())
+    effects = analysis.effects
+    if isinstance(effects, mediation.ModelledMediation):
+        return False
+    return bool(effects.table["p_indirect"].notna().any())
 
 
 def _dependence(analysis: mediation.MediationAnalysis) -> list[str]:
@@ -147,13 +176,14 @@ def _estimated(found: pd.DataFrame, column: str) -> bool:
 
 def _several(analysis: mediation.MediationAnalysis) -> str:
     text = ""
+    by_lines = " by linear regressions" * isinstance(analysis.effects, mediation.ModelledMediation)
     if _estimated(analysis.joint, "q"):
         text += (
-            "All mediators were then analysed jointly: those correlated by more than 0.95 stood "
-            "for each other, the n / log n that varied most with the exposure were tested beside "
-            "each other and beside their nearest neighbours and what a lasso selected of the "
-            "rest, and the false discovery rate of the composite null hypothesis was estimated "
-            "from the shares of null slopes (level 10 %). "
+            f"All mediators were then analysed jointly{by_lines}: those correlated by more "
+            "than 0.95 stood for each other, the n / log n that varied most with the exposure were "
+            "tested beside each other and beside their nearest neighbours and what a lasso "
+            "selected of the rest, and the false discovery rate of the composite null hypothesis "
+            "was estimated from the shares of null slopes (level 10 %). "
         )
     if _estimated(analysis.directions, "indirect"):
         text += ("Principal components of the mediators (80 % of their variance beside exposure "
@@ -161,8 +191,8 @@ def _several(analysis: mediation.MediationAnalysis) -> str:
     if analysis.paths is not None:
         text += (
             "Of the mediators found, those correlated by more than 0.8 were thinned and at most "
-            "six entered a path model with correlated residuals, fitted by maximum likelihood "
-            "with Huber-White errors. "
+            "six entered a linear path model with correlated residuals, fitted by maximum "
+            "likelihood with Huber-White errors. "
         )
     if _estimated(analysis.corrected, "indirect_corrected"):
         text += ("Effects were corrected for measurement error by the mediators' reliabilities "
@@ -173,16 +203,7 @@ def _several(analysis: mediation.MediationAnalysis) -> str:
 def _natural(analysis: mediation.MediationAnalysis) -> str:
     text = []
     if pairs := _natural_pairs(analysis):
-        product = "with" if analysis.asked["interaction"] else "without"
-        named = analysis.asked.get("kinds") or {}
-        outcome = ("linear" if named.get(analysis.asked["outcome"]) == "continuous"
-                   else OUTCOMES.get(analysis.effects.kind, "linear"))  # fmt: skip
-        text.append(
-            f"Natural direct and indirect effects of {pairs} {_plural(pairs, 'pair')} were "
-            f"computed by their definition (Pearl 2001) from a {outcome} model of the outcome and "
-            f"a linear one, logistic where it is 0 and 1, of the mediator, {product} an "
-            "exposure-mediator product, and their intervals by the delta method."
-        )
+        text.append(_of_pairs(analysis, pairs))
     if _estimated(analysis.four_way, "estimate"):
         text.append("Total effects were divided into four parts, mediation, interaction, both and "
                     "neither (VanderWeele 2014), in closed form.")  # fmt: skip
@@ -192,6 +213,27 @@ def _natural(analysis: mediation.MediationAnalysis) -> str:
     if _estimated(analysis.natural, "e_value"):
         text.append("E-values are of indirect risk ratios (VanderWeele and Ding 2017).")
     return " ".join(text)
+
+
+def _of_pairs(analysis: mediation.MediationAnalysis, pairs: int) -> str:
+    """Return a sentence on the natural effects of some pairs."""
+    effects = analysis.effects
+    if "ratio" in analysis.natural:
+        return (f"Controlled and natural effects of {pairs} {_plural(pairs, 'pair')} are those of "
+                "the same models.")  # fmt: skip
+    product = "with" if analysis.asked["interaction"] else "without"
+    named = analysis.asked.get("kinds") or {}
+    outcome = ("linear" if named.get(analysis.asked["outcome"]) == "continuous"
+               else OUTCOMES.get(effects.kind, "linear"))  # fmt: skip
+    mediator = "a linear one, logistic where it is 0 and 1, of the mediator"
+    if isinstance(effects, mediation.ModelledMediation):
+        outcome, mediator = MODELS[effects.outcome_model], f"{effects.of_mediators} of the mediator"
+    return (
+        f"Natural direct and indirect effects of {pairs} {_plural(pairs, 'pair')} were "
+        f"computed by their definition (Pearl 2001) from a {outcome} model of the outcome and "
+        f"{mediator}, {product} an exposure-mediator product, and their intervals by the delta "
+        "method."
+    )
 
 
 def _natural_pairs(analysis: mediation.MediationAnalysis) -> int:
@@ -231,7 +273,7 @@ def agrema(analysis: mediation.MediationAnalysis) -> pd.DataFrame:
 
 def _estimates(analysis: mediation.MediationAnalysis) -> str:
     tested = int(analysis.effects.table["indirect"].notna().sum())
-    passing = int(_passing(analysis).sum())
+    passing = int(analysis.effects.passing.sum())
     return f"{passing} of {tested} pairs pass; “Single mediators” lists all with intervals"
 
 
@@ -249,15 +291,9 @@ def _flow(analysis: mediation.MediationAnalysis) -> str:
 
 
 def _effects_of_interest(analysis: mediation.MediationAnalysis) -> str:
-    natural, passing = _natural_pairs(analysis), int(_passing(analysis).sum())
+    natural, passing = _natural_pairs(analysis), int(analysis.effects.passing.sum())
     more = f"; natural effects of {natural} of the {passing} that pass" if natural else ""
     return f"total, direct and indirect effects of each pair{more}"
-
-
-def _passing(analysis: mediation.MediationAnalysis) -> pd.Series:
-    """Say which pairs pass the criterion or the joint test."""
-    table = analysis.effects.table
-    return table["mediator_by_criterion"] | table["mediator_by_joint_test"]
 
 
 def _missing_clusters_tests(analysis: mediation.MediationAnalysis) -> str:

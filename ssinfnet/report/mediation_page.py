@@ -27,8 +27,9 @@ PAGE = "mediation.html"
 SHOWN = 40  # rows of a table on the page, mediators of a forest; the CSV has all
 HEADS = {
     "effects": ["exposure", "mediator", "n", "indirect", "indirect_low_adjusted",
-                "indirect_high_adjusted", "indirect_standardised", "p_indirect_adjusted",
-                "p_joint_adjusted", "direct", "total", "mediator_by_criterion",
+                "indirect_high_adjusted", "indirect_ratio", "indirect_standardised",
+                "p_indirect_adjusted", "p_joint_adjusted", "direct", "direct_ratio", "total",
+                "total_ratio", "proportion_mediated", "events", "mediator_by_criterion",
                 "mediator_by_joint_test", "reason"],
     "joint": ["exposure", "mediator", "same_as", "alpha", "p_alpha", "beta", "p_beta", "indirect",
               "low", "high", "q", "mediates", "n", "reason"],
@@ -115,6 +116,7 @@ def _page(
             continue
         own = [image for figure, image in figures.items()
                if name in of_section and figure.startswith(of_section[name])]  # fmt: skip
+        text = _of_models(analysis).get(name, text)
         sections.append({"id": name, "title": title, "text": text, "reason": reason, "figures": own}
                         | _shown(name, table))  # fmt: skip
     return render(
@@ -123,6 +125,26 @@ def _page(
         methods=methods_text(analysis), checklist=agrema(analysis).to_dict("records"),
         assumptions=mediation.ASSUMPTIONS,
     )  # fmt: skip
+
+
+def _of_models(analysis: mediation.MediationAnalysis) -> dict[str, str]:
+    """Return section → what is said of it in place of `ABOUT`, where models were named."""
+    effects = analysis.effects
+    if not isinstance(effects, mediation.ModelledMediation):
+        return {}
+    scale = f" Effects are logarithms of a {effects.ratio}." * bool(effects.ratio)
+    compared = "The exposures compared are 0 and 1, or the mean and a standard deviation above."
+    said = {
+        "effects": f"Two models a pair: of the mediator, {effects.of_mediators}; of "
+                   f"{effects.outcome}, a {effects.model}. Intervals are by the delta method; p "
+                   "and they are adjusted for the number of mediators within each exposure."
+                   f"{scale} {compared}",
+        "four_way": f"{ABOUT['four_way'][1].split(', of the same')[0]}, of the same models and "
+                    "exposures; unless the outcome is linear, excesses of a ratio over 1.",
+    }  # fmt: skip
+    if "ratio" in analysis.natural:
+        said["natural"] = f"In closed form, of the same models.{scale} {compared}"
+    return said
 
 
 def _shown(name: str, table: pd.DataFrame | None) -> dict[str, Any]:
@@ -161,7 +183,9 @@ def _figures(analysis: mediation.MediationAnalysis) -> dict[str, tuple[Any, str]
     for number, exposure in enumerate(dict.fromkeys(rows["exposure"]), 1):
         own = rows[rows["exposure"] == exposure].nsmallest(SHOWN, "p_indirect")
         own = own.assign(family="Mediators", stable=True)
+        scale = getattr(analysis.effects, "ratio", "")
         unit = f"Indirect effect of {exposure} on {analysis.effects.outcome}"
+        unit += f" (log {scale})" * bool(scale)
         found[f"forest_{number}"] = (
             plots.plot_forest(own, {}, unit), f"Indirect effects of {exposure}",
         )  # fmt: skip

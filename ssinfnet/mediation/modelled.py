@@ -1,0 +1,373 @@
+"""Single mediators by models that are named: binary outcomes, counts, times until an event.
+
+`effects.mediate` fits linear regressions, as the paper does. Where a mediator is binary or a count,
+or an outcome binary, a count or a time that censoring may cut short, each pair of exposure and
+mediator has the two regressions of `closed_form.closed_form_effects`, and tests and intervals are
+adjusted over the mediators as `mediate`'s are (D-87).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import chi2, norm
+from scipy.stats import f as fisher
+from scipy.stats import t as student
+
+from ssinfnet.mediation.analysed_table import analysed_table
+from ssinfnet.mediation.closed_form import ClosedForm, FittedPair, fit_closed_form
+from ssinfnet.mediation.decided import interval_level, same_columns, with_adjusted
+from ssinfnet.mediation.effects import ALPHA, FEWEST, left_out_patients, mediate
+from ssinfnet.mediation.frames import (
+    AnalysisFrame,
+    analysis_frame,
+    check_names,
+    complete_groups,
+    kind_of,
+    refuse_none,
+)
+from ssinfnet.mediation.natural import default_contrast
+from ssinfnet.mediation.outcome_models import Regression
+from ssinfnet.mediation.results import Mediation
+
+__all__ = ["ModelledMediation", "modelled_effects", "single_effects"]
+
+Array = NDArray[np.float64]
+
+RARE = 0.1  # share of patients up to which an outcome is called rare (Valeri & VanderWeele 2013)
+MODELS = {
+    "linear": "linear", "logistic": "logistic", "loglinear": "log-linear", "poisson": "Poisson",
+    "negative_binomial": "negative binomial", "cox": "Cox",
+    "exponential": "exponential accelerated failure time",
+    "weibull": "Weibull accelerated failure time",
+}  # fmt: skip
+RATIOS = {"logistic": "odds ratio", "loglinear": "risk ratio", "poisson": "rate ratio",
+          "negative_binomial": "rate ratio", "cox": "hazard ratio",
+          "exponential": "time ratio", "weibull": "time ratio"}  # fmt: skip
+OF_DRAWS = ("imputations", "cluster", "weights", "draws", "interval", "seed")
+SHOWN = {"direct": "pure_direct", "indirect": "total_indirect", "total": "total"}
+
+
+@dataclass(frozen=True)
+class ModelledMediation(Mediation):
+    """The result of `modelled_effects`, which shows itself as `Mediation` does.
+
+    Attributes
+    ----------
+    mediator_model : str
+        The name that was given, empty where each mediator's kind decides.
+    outcome_model : str
+        The name of the outcome's model.
+    event : str or None
+        Column that is 1 where the event was seen.
+    interaction, case_control : bool
+    parts : DataFrame
+        ``exposure``, ``mediator`` and the rows of `closed_form.closed_form_effects`.
+    """
+
+    mediator_model: str = ""
+    outcome_model: str = "linear"
+    event: str | None = None
+    interaction: bool = False
+    case_control: bool = False
+    parts: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+
+    @property
+    def model(self) -> str:
+        """The model of the outcome, in words."""
+        seen = f" with event {self.event}" if self.event else ""
+        return f"{MODELS[self.outcome_model]} model{seen}"
+
+    @property
+    def of_mediators(self) -> str:
+        """The models of the mediators, in words."""
+        return (f"a {MODELS[self.mediator_model]} model" if self.mediator_model
+                else "a linear model, logistic where it is 0 and 1,")  # fmt: skip
+
+    @property
+    def ratio(self) -> str:
+        """What the exponential of an effect is; empty of a linear outcome."""
+        return RATIOS.get(self.outcome_model, "")
+
+    @property
+    def passing(self) -> pd.Series:
+        """Which rows pass the joint test, as bool."""
+        return self.table["mediator_by_joint_test"]
+
+    def _mediates(self) -> pd.Series:
+        return self.passing
+
+    def _headline(self) -> str:
+        tested = self.table["indirect"].notna().sum()
+        others = [*self.covariates, *["the other exposures"] * self.exposures_adjusted]
+        beside = f", beside {', '.join(others)}" if others else ""
+        scale = f"; effects are logarithms of a {self.ratio}" if self.ratio else ""
+        return (
+            f"{int(self.passing.sum())} of {tested} pairs of exposure and mediator pass the joint "
+            f"test for {self.outcome} ({self.model}, each mediator by {self.of_mediators} "
+            f"{'with' if self.interaction else 'without'} their product with the exposure{beside}"
+            f"{scale}; p and intervals adjusted by {self.adjustment} within each exposure; "
+            f"{self.left_out['patient'].nunique()} patients left out)"
+        )
+
+    def _mediating(self) -> pd.DataFrame:
+        names = ["exposure", "mediator", "n", "events", "indirect", "indirect_low_adjusted",
+                 "indirect_high_adjusted", "indirect_ratio", "proportion_mediated",
+                 "p_indirect_adjusted", "p_joint_adjusted"]  # fmt: skip
+        return self.table.loc[self.passing, [name for name in names if name in self.table]]
+
+
+def modelled_effects(
+    table: pd.DataFrame,
+    exposures: Sequence[str],
+    outcome: str,
+    mediators: Sequence[str],
+    covariates: Sequence[str] = (),
+    *,
+    mediator_model: str | None = None,
+    outcome_model: str | None = None,
+    event: str | None = None,
+    interaction: bool = False,
+    case_control: bool = False,
+    adjust_exposures: bool = False,
+    reference: Mapping[str, str] | None = None,
+    kinds: Mapping[str, str] | None = None,
+    missing: Sequence[float] | None = None,
+    adjustment: Literal["fdr_bh", "holm"] = "fdr_bh",
+    fewest: int = FEWEST,
+    alpha: float = ALPHA,
+) -> ModelledMediation:
+    """Estimate the effects of all mediators and exposures by models of named kinds.
+
+    Parameters
+    ----------
+    table, exposures, outcome, mediators, covariates
+        As `effects.mediate` takes them; of a survival model `outcome` is the time until event or
+        censoring.
+    mediator_model, outcome_model, event, interaction, case_control
+        As `closed_form.closed_form_effects` takes them. By default each mediator's and the
+        outcome's kind decides: logistic for 0 and 1, else linear, and Cox with an `event`.
+    adjust_exposures, reference, kinds, missing, adjustment, alpha
+        As `effects.mediate` takes them.
+    fewest : int
+        A mediator known for fewer patients with either value of a binary outcome, or fewer events,
+        is not analysed.
+
+    Returns
+    -------
+    ModelledMediation
+        Its table has, a row a pair: exposure, mediator, n, events (of a binary outcome or of
+        times), from and to, the exposures compared (0 and 1, or the mean and one standard
+        deviation above it); alpha, the exposure's slope in the mediator's model, and beta, the
+        mediator's in the outcome's, with _se and p_alpha, p_beta (of slope and product together
+        with `interaction`); direct (pure), indirect and total, each with _se, p_, _low and _high
+        (95 %, delta method), on the outcome's scale if it is linear, else logarithms of a ratio,
+        which stands beside as _ratio, _ratio_low and _ratio_high; indirect_standardised of a
+        linear outcome; proportion_mediated with _low and _high; p_indirect_adjusted with
+        indirect_low_adjusted and indirect_high_adjusted, which agree; p_joint (the larger of
+        p_alpha and p_beta) and p_joint_adjusted; mediator_by_joint_test; same_as;
+        covariates_dropped; and reason, where a pair could not be analysed.
+
+    Raises
+    ------
+    ValueError
+        If no mediator can be analysed; see also `closed_form.closed_form_effects`,
+        `frames.analysis_frame` and `contrasts.with_contrasts`.
+    """
+    if adjustment not in ("fdr_bh", "holm"):
+        raise ValueError(f"adjustment must be fdr_bh or holm, got {adjustment!r}")
+    refuse_none(exposures=exposures, mediators=mediators)
+    seen = [] if event is None else [event]
+    check_names(table, [*exposures, outcome, *seen, *covariates, *mediators])
+    options = {"kinds": kinds, "reference": reference, "missing": missing,
+               "adjust_exposures": adjust_exposures}  # fmt: skip
+    own = analysed_table(table, exposures, outcome, mediators, covariates, options, event=event)
+    frames = {x: analysis_frame(own.values, [x], outcome, mediators, [*beside, *seen])
+              for x, beside in own.beside.items()}  # fmt: skip
+    outcome_model = outcome_model or _model_of(frames, outcome, event)
+    models = {"mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
+              "interaction": interaction, "case_control": case_control}  # fmt: skip
+    alike = _alike(next(iter(frames.values())))
+    rows, parts = [], []
+    for exposure, mediator in ((x, m) for x in frames for m in mediators):
+        x = frames[exposure].values[exposure]
+        contrast = default_contrast(x)
+        held = dict.fromkeys(own.siblings[exposure], 0.0)
+        fitted = fit_closed_form(own.values, exposure, outcome, mediator, own.beside[exposure],
+                                 contrast=contrast, at_covariates=held, **models)  # fmt: skip
+        row, part = _pair(fitted, outcome, outcome_model, event, fewest, float(x.std()), contrast)
+        named = {"exposure": exposure, "mediator": mediator}
+        rows.append(named | row | {"same_as": alike[mediator]})
+        parts.append(part.assign(**named))
+    found = pd.DataFrame(rows)
+    if "p_joint" not in found:
+        raise ValueError(f"no mediator can be analysed: {found['reason'].unique().tolist()[:5]}")
+    kept = next(iter(frames.values())).covariates
+    return ModelledMediation(
+        _decided(found, adjustment, alpha), outcome, "time" if event else kind_of(
+            own.values[outcome]), tuple(z for z in kept if z not in {*seen, *frames}),
+        adjust_exposures and len(frames) > 1, adjustment,
+        left_out_patients(list(frames.values()), list(frames)), own.taken,
+        _notes(found, outcome_model, event, case_control), mediator_model=mediator_model or "",
+        outcome_model=outcome_model, event=event, interaction=interaction,
+        case_control=case_control, parts=pd.concat(parts, ignore_index=True),
+    )  # fmt: skip
+
+
+def single_effects(
+    table: pd.DataFrame, exposures: Sequence[str], outcome: str, mediators: Sequence[str],
+    covariates: Sequence[str] = (),
+    *,
+    mediator_model: str | None = None,
+    outcome_model: str | None = None,
+    event: str | None = None,
+    case_control: bool = False,
+    interaction: bool = False,
+    **options: Any,
+) -> Mediation:  # fmt: skip
+    """Return `effects.mediate` of a table, or `modelled_effects` where a model is named.
+
+    Parameters
+    ----------
+    table, exposures, outcome, mediators, covariates
+        As both take them.
+    mediator_model, outcome_model, event, case_control
+        Of `modelled_effects`, by which a pair is analysed if any of them is given.
+    interaction : bool
+        Of `modelled_effects`.
+    **options
+        Of `effects.mediate`.
+
+    Raises
+    ------
+    ValueError
+        If models are named with imputations, clusters or weights; and as both raise.
+    """
+    models = {"mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
+              "case_control": case_control}  # fmt: skip
+    given = (table, exposures, outcome, mediators, covariates)
+    if not any(models.values()):
+        return mediate(*given, **options)
+    for name in ("imputations", "cluster", "weights"):
+        if options.get(name):
+            raise ValueError(
+                f"named models take independent, complete rows that count alike, and {name} was "
+                "given; leave out one of them, or analyse by linear regressions"
+            )
+    taken = {name: value for name, value in options.items() if name not in OF_DRAWS}
+    return modelled_effects(*given, **models, interaction=interaction, **taken)
+
+
+def _model_of(frames: Mapping[str, AnalysisFrame], outcome: str, event: str | None) -> str:
+    """Return the model that an outcome's kind asks for."""
+    values = pd.concat([frame.values[outcome] for frame in frames.values()])
+    return "cox" if event else "logistic" if kind_of(values) == "binary" else "linear"
+
+
+def _alike(frame: AnalysisFrame) -> dict[str, str]:
+    """Return mediator → the first that is the same up to scale among those with it."""
+    found: dict[str, str] = {}
+    for names, known in complete_groups(frame.values[list(frame.mediators)]):
+        found |= same_columns(frame.values.loc[known, names])
+    return found
+
+
+def _pair(
+    fitted: FittedPair, outcome: str, model: str, event: str | None, fewest: int, spread: float,
+    contrast: tuple[float, float],
+) -> tuple[dict[str, Any], pd.DataFrame]:  # fmt: skip
+    """Return the row of a pair, and the effects it is made of."""
+    values, form = fitted.values, fitted.form
+    row: dict[str, Any] = {"n": len(values)}
+    shares = values[event or outcome]
+    counted = event is not None or kind_of(shares) == "binary"
+    if counted:
+        row["events"] = int(shares.sum())
+    row |= {"from": contrast[0], "to": contrast[1]}
+    last = {"covariates_dropped": fitted.note, "reason": fitted.reason}
+    if counted and form is not None:
+        fewer = row["events"] if event else min(row["events"], row["n"] - row["events"])
+        if fewer < max(fewest, 1):
+            what = "events" if event else f"patients with one value of {outcome}"
+            last["reason"] = f"known for {fewer} {what}, fewer than {max(fewest, 1)}"
+    if form is None or last["reason"]:
+        return row | last, pd.DataFrame([last | {"n": len(values)}])
+    part = form.effects()
+    effects = part.set_index("effect")
+    row |= _slopes(form)
+    for name, source in SHOWN.items():
+        own = effects.loc[source]
+        row |= {name: own["estimate"], f"{name}_se": own["se"], f"p_{name}": own["p"],
+                f"{name}_low": own["low"], f"{name}_high": own["high"]}  # fmt: skip
+        if model != "linear":
+            row |= {f"{name}_{ratio}": own[ratio] for ratio in ("ratio", "ratio_low", "ratio_high")}
+    if model == "linear":
+        apart = contrast[1] - contrast[0]
+        row["indirect_standardised"] = row["indirect"] / apart * spread / values[outcome].std()
+    mediated = effects.loc["proportion_mediated"]
+    row |= {"proportion_mediated": mediated["estimate"], "proportion_mediated_low": mediated["low"],
+            "proportion_mediated_high": mediated["high"]}  # fmt: skip
+    row["p_joint"] = max(row["p_alpha"], row["p_beta"])
+    return row | last, part.assign(n=len(values), **last)
+
+
+def _slopes(form: ClosedForm) -> dict[str, float]:
+    """Return the two slopes of an indirect effect, with errors and p."""
+    a, b = form.to_mediator, form.to_outcome
+    tested = [2, 3] if form.interaction else [2]
+    return {
+        "alpha": float(a.slopes[1]), "alpha_se": float(np.sqrt(a.covariance[1, 1])),
+        "p_alpha": _p(a, [1], form.mediator_model),
+        "beta": float(b.slopes[2]), "beta_se": float(np.sqrt(b.covariance[2, 2])),
+        "p_beta": _p(b, tested, form.outcome_model),
+    }  # fmt: skip
+
+
+def _p(fit: Regression, slopes: list[int], model: str) -> float:
+    """Return the p of some slopes being 0, by Wald's test; by t or F of a linear model."""
+    own = fit.slopes[slopes]
+    wald = float(own @ np.linalg.solve(fit.covariance[np.ix_(slopes, slopes)], own))
+    if model != "linear":
+        return float(chi2.sf(wald, len(slopes)))
+    if len(slopes) == 1:
+        return float(2 * student.sf(np.sqrt(wald), fit.residual_df))
+    return float(fisher.sf(wald / len(slopes), len(slopes), fit.residual_df))
+
+
+def _decided(found: pd.DataFrame, adjustment: str, alpha: float) -> pd.DataFrame:
+    """Return rows with adjusted p and intervals, and the decision by the joint test."""
+    found = with_adjusted(found, ("indirect", "joint"), adjustment)
+    for exposure, own in found.groupby("exposure", sort=False):
+        level = interval_level(own, adjustment, alpha)
+        rows = found["exposure"] == exposure
+        reach = norm.ppf((1 + level) / 2) * found.loc[rows, "indirect_se"]
+        found.loc[rows, "indirect_low_adjusted"] = found.loc[rows, "indirect"] - reach
+        found.loc[rows, "indirect_high_adjusted"] = found.loc[rows, "indirect"] + reach
+    found["mediator_by_joint_test"] = found["p_joint_adjusted"] < alpha
+    last = ["same_as", "covariates_dropped", "reason"]
+    return found[[*found.columns.drop(last), *last]]
+
+
+def _notes(
+    found: pd.DataFrame, model: str, event: str | None, case_control: bool
+) -> tuple[str, ...]:
+    """Return what is told of models: what was compared, and outcomes that are not rare."""
+    notes = ["effects are of exposures 0 and 1, or of the mean and one standard deviation above it"]
+    rare = model == "cox" or (model == "logistic" and not case_control)
+    share = (found["events"] / found["n"]).max() if rare and "events" in found else 0.0
+    if share > RARE:
+        other = (
+            "exponential and weibull do not"
+            if event
+            else "loglinear does not, nor do natural effects by definition (`--report`)"
+        )
+        notes.append(f"the closed form of a {MODELS[model]} model takes the outcome to be rare, "
+                     f"and {share:.0%} of patients have it: {other}")  # fmt: skip
+    if case_control:
+        notes.append("the mediators' models are of patients without the outcome (case-control)")
+    return tuple(notes)
