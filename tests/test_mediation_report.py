@@ -120,8 +120,19 @@ def test_the_checklist_has_all_items_and_leaves_open_what_no_program_knows(analy
 def test_clustered_rows_leave_out_what_takes_them_for_independent(table, tmp_path):
     found = mediation.analyse(table, ["age"], "severe", ["ggo_area", "ggo_noise"], [],
                               cluster="patient_of", draws=60)  # fmt: skip
-    assert found.paths is None
-    assert set(found.reasons) >= {"paths", "natural", "rho", "joint"}
+    assert set(found.reasons) == {"rho", "joint", "directions", "corrected"}
+    alone = mediation.natural_effects(table, "age", "severe", "ggo_area", cluster="patient_of",
+                                      draws=60)  # fmt: skip
+    own = found.natural[found.natural["mediator"] == "ggo_area"]
+    np.testing.assert_allclose(own[["se", "low"]], alone[["se", "low"]], rtol=1e-9)
+    paths = mediation.fit_paths(table, "severe", {"ggo_area": ["age"]}, cluster="patient_of",
+                                draws=60)  # fmt: skip
+    pd.testing.assert_frame_equal(found.paths.effects, paths.effects)
+    assert "their intervals by a bootstrap of clusters" in " ".join(methods_text(found))
+    weighted = mediation.analyse(table.assign(w=1.5), ["age"], "severe", ["ggo_area"], [],
+                                 weights="w", draws=60)  # fmt: skip
+    assert weighted.paths is None
+    assert set(weighted.reasons) >= {"paths", "natural", "rho", "joint"}
     page = mediation_page.write_analysis(found, tmp_path).read_text(encoding="utf-8")
     assert "Not made: made of independent rows" in page
     assert "clusters of patient_of" in page

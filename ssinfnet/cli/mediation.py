@@ -60,6 +60,10 @@ def mediate_table(
     cluster: Annotated[
         str | None, typer.Option(help="column that rows of one patient or site share")
     ] = None,
+    cluster_errors: Annotated[
+        Literal["CR1", "CR2"],
+        typer.Option(help="CR2 is bias-reduced, for few clusters"),
+    ] = "CR1",
     weights: Annotated[str | None, typer.Option(help="column of sampling weights")] = None,
     patient: Annotated[str | None, typer.Option(help="column that names the patients")] = None,
     sheet: Annotated[str | None, typer.Option(help="of a workbook with several")] = None,
@@ -149,6 +153,7 @@ def mediate_table(
 
     asked: dict[str, Any] = {
         "adjust_exposures": adjust_exposures, "imputations": imputations, "cluster": cluster,
+        "cluster_errors": cluster_errors,
         "weights": weights, "adjustment": adjustment, "draws": draws, "interval": interval,
         "seed": seed,
     }  # fmt: skip
@@ -162,7 +167,7 @@ def mediate_table(
                 missing.removeprefix("none"), float, "--missing takes numbers with commas between"
             )
         shares = named_values(reliability or [], "--reliability", "MEDIATOR=SHARE")
-        models = {"mediator_model": mediator_model, "outcome_model": outcome_model,
+        models: dict[str, Any] = {"mediator_model": mediator_model, "outcome_model": outcome_model,
                   "event": event, "case_control": case_control}  # fmt: skip
         if report is None and (shares or (interaction and not any(models.values()))):
             raise ValueError("--interaction and --reliability act in the report; add --report DIR")

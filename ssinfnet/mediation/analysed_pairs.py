@@ -13,6 +13,7 @@ from ssinfnet.mediation.frames import kind_of
 from ssinfnet.mediation.imputed_effects import pooled_natural, pooled_rho
 from ssinfnet.mediation.modelled import RARE, ModelledMediation
 from ssinfnet.mediation.natural import default_contrast, natural_effects
+from ssinfnet.mediation.natural_models import Link, MediatorModel
 from ssinfnet.mediation.results import Mediation
 from ssinfnet.mediation.sensitivity import e_value, effect_over_rho, vanishing_rho
 
@@ -20,17 +21,21 @@ __all__ = ["NATURAL_LINKS", "curves_over_rho", "four_way_of_pair", "modelled_par
            "natural_of_pair", "rho_of_pair"]  # fmt: skip
 
 BINARY = "imputed values of a mediator of 0 and 1 are numbers, which its logistic model refuses"
-NATURAL_LINKS = {"linear": "linear", "logistic": "logit", "poisson": "poisson"}
+NATURAL_LINKS: dict[str, Link] = {"linear": "linear", "logistic": "logit", "poisson": "poisson"}
+NATURAL_MEDIATORS: dict[str, MediatorModel] = {
+    "linear": "normal", "logistic": "logistic", "poisson": "poisson"}  # fmt: skip
 RISKS = ("loglinear", "poisson", "negative_binomial")  # models whose ratios are of risks or rates
 RARE_RISKS = ("logistic", "cox")  # those whose are, of a rare outcome
 
 
 def natural_of_pair(
-    own: AnalysedTable, effects: Mediation, exposure: str, mediator: str, interaction: bool
-) -> pd.DataFrame:
-    """Return natural effects of a pair by the delta method, E-values beside risk ratios.
+    own: AnalysedTable, effects: Mediation, exposure: str, mediator: str, interaction: bool,
+    drawing: tuple[int, int] = (0, 0),
+) -> pd.DataFrame:  # fmt: skip
+    """Return natural effects of a pair, E-values beside risk ratios.
 
-    By their definition where there is one of the models that were named, else in closed form.
+    Errors are by the delta method, or by draws of clusters where rows are clustered. Effects are by
+    their definition where there is one of the models that were named, else in closed form.
 
     Parameters
     ----------
@@ -40,14 +45,17 @@ def natural_of_pair(
     exposure, mediator : str
     interaction : bool
         Whether the mediator's slope in the outcome depends on the exposure.
+    drawing : (int, int)
+        Draws of clusters, and their seed.
     """
-    named = isinstance(effects, ModelledMediation)
-    if named and (effects.outcome_model not in NATURAL_LINKS or effects.case_control):
-        return modelled_parts(effects, exposure, mediator)
-    link, model = ("linear" if own.linear else None), None
-    if named:
+    link: Link | None = "linear" if own.linear else None
+    model: MediatorModel | None = None
+    if isinstance(effects, ModelledMediation):
+        if effects.outcome_model not in NATURAL_LINKS or effects.case_control:
+            return modelled_parts(effects, exposure, mediator)
         link = NATURAL_LINKS[effects.outcome_model]
-        model = {"linear": "normal"}.get(effects.mediator_model, effects.mediator_model) or None
+        model = NATURAL_MEDIATORS.get(effects.mediator_model)
+    draws, seed = drawing if own.cluster else (0, 0)
     tables, beside = own.completed(exposure)
     x, m = (own.values.loc[own.values[own.outcome].notna(), name] for name in (exposure, mediator))
     try:
@@ -55,7 +63,8 @@ def natural_of_pair(
             raise ValueError(BINARY)
         results = [
             natural_effects(
-                table, exposure, own.outcome, mediator, beside, interaction=interaction, draws=0,
+                table, exposure, own.outcome, mediator, beside, interaction=interaction,
+                cluster=own.cluster, draws=draws, seed=seed,
                 contrast=default_contrast(x.dropna()) if own.imputed else None,
                 link=link, mediator_model=model,
                 held=dict.fromkeys(own.siblings[exposure], 0.0),
@@ -68,7 +77,8 @@ def natural_of_pair(
         parameters = 3 + interaction + len(beside)
         found = pooled_natural(results, parameters) if own.imputed else results[0]
         found = found.drop(columns=["drawn_low", "drawn_high", "draws"])
-        ratio = (found["effect"] == "indirect_risk_ratio") & found["estimate"].notna()
+        ratio = found["effect"] == "indirect_risk_ratio"
+        ratio &= found["estimate"].between(found["low"], found["high"])
         found = _with_e_values(found, ratio, ["estimate", "low", "high"])
     return _named(found, exposure, mediator)
 

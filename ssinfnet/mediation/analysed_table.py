@@ -29,6 +29,7 @@ class AnalysedTable:
     linear: bool  # whether the outcome was named continuous, however it looks
     imputed: CompletedTables | None
     taken: pd.DataFrame  # what each column was taken for
+    cluster: str | None = None  # column of what rows share
     reasons: dict[str, str] = field(default_factory=dict)
 
     def completed(self, exposure: str) -> tuple[list[pd.DataFrame], list[str]]:
@@ -70,15 +71,18 @@ def analysed_table(
     exposures, mediators, covariates : sequence of str
     outcome : str
     options : mapping
-        ``kinds``, ``reference``, ``missing`` and ``adjust_exposures`` of `effects.mediate`; others
-        are not looked at.
+        ``kinds``, ``reference``, ``missing``, ``adjust_exposures`` and ``cluster`` of
+        `effects.mediate`; others are not looked at.
     completed : CompletedTables, optional
         The tables that it imputed.
     event : str, optional
         Column that is 1 where the event of a survival outcome was seen; two other codes become 0
         and, the larger, 1.
     """
-    kinds = options.get("kinds") or {}
+    kinds, cluster = options.get("kinds") or {}, options.get("cluster")
+    if cluster:  # several rows of one name; analyses find them by their number
+        table = table.reset_index() if cluster == table.index.name else table
+        table = table.set_axis(pd.RangeIndex(len(table)))
     whole, siblings = with_contrasts(table, exposures, kinds, options.get("reference") or {},
                                      options.get("missing"))  # fmt: skip
     kinds = {
@@ -89,8 +93,11 @@ def analysed_table(
              | dict.fromkeys(covariates, "covariate")
              | dict.fromkeys(mediators, "mediator"))  # fmt: skip
     values, taken = typed_columns(whole, roles, kinds, options.get("missing"))
+    if cluster and cluster not in values:
+        values[cluster] = table[cluster]
     adjusted = options.get("adjust_exposures", False)
     beside = {x: [*covariates, *([z for z in siblings if z != x] if adjusted else others)]
               for x, others in siblings.items()}  # fmt: skip
     return AnalysedTable(values, outcome, list(mediators), beside, siblings, list(covariates),
-                         kinds.get(outcome) == "continuous", completed, taken)  # fmt: skip
+                         kinds.get(outcome) == "continuous", completed, taken,
+                         cluster)  # fmt: skip

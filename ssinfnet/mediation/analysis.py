@@ -37,8 +37,10 @@ __all__ = ["MediationAnalysis", "analyse"]
 
 MOST_PATHS = 6  # mediators of a path model
 MOST_PAIRS = 12  # of which natural effects and sensitivity are asked
+MOST_DRAWS = 500  # of clusters, of a pair's natural effects
 FEWEST_DIRECTIONS = 4  # mediators, of which components say less than they do
 INDEPENDENT = "made of independent rows that count alike, which clustered or weighted ones are not"
+OF_CLUSTERS = "made of draws of clusters, which those of imputed tables are not"
 OF_TIMES = "made of linear models, which would take times until censoring for times until the event"
 OF_LINEAR = "made of linear models; E-values of natural effects ask the same of others"
 OF_LINES = ("rho", "joint", "directions", "corrected")  # made of linear models of single rows
@@ -160,8 +162,10 @@ def analyse(
         table = read_patients_table(Path(table), patient, sheet, codes)
     exposures, mediators = (chosen_columns(table, own) if not isinstance(own, str) else own
                             for own in (exposures, mediators))  # fmt: skip
-    models = {"mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
-              "case_control": case_control}  # fmt: skip
+    models: dict[str, Any] = {
+        "mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
+        "case_control": case_control,
+    }  # fmt: skip
     if covariates is None:
         seen = [] if event is None else [event]
         covariates = default_covariates(table, [*exposures, outcome, *seen, *mediators])
@@ -184,8 +188,11 @@ def analyse(
 
 def _parts_left_out(effects: Mediation, options: Mapping[str, Any]) -> dict[str, str]:
     """Return the parts of an analysis that are not made → why."""
-    if options.get("cluster") or options.get("weights"):
+    if options.get("weights"):
         return dict.fromkeys(("chosen", "paths", "natural", "four_way", *OF_LINES), INDEPENDENT)
+    if options.get("cluster"):
+        drawn = {"natural": OF_CLUSTERS} if options.get("imputations") else {}
+        return dict.fromkeys(("four_way", *OF_LINES), INDEPENDENT) | drawn
     if isinstance(effects, ModelledMediation) and effects.event:
         return dict.fromkeys(("paths", *OF_LINES), OF_TIMES)
     if isinstance(effects, ModelledMediation) and effects.outcome_model != "linear":
@@ -219,8 +226,9 @@ def _further(
     if "paths" not in left_out:
         found["paths"] = _paths(own, passing, kept, options)
     pairs = list(passing[["exposure", "mediator"]].head(MOST_PAIRS).itertuples(index=False))
+    drawing = min(options.get("draws", 1000), MOST_DRAWS), options.get("seed", 2021)
     if "natural" not in left_out:
-        found["natural"] = pd.concat([natural_of_pair(own, effects, x, m, interaction)
+        found["natural"] = pd.concat([natural_of_pair(own, effects, x, m, interaction, drawing)
                                       for x, m in pairs], ignore_index=True)  # fmt: skip
     if interaction and "four_way" not in left_out:
         found["four_way"] = pd.concat([four_way_of_pair(own, effects, x, m) for x, m in pairs],
@@ -301,7 +309,7 @@ def _paths(
         return fit_paths(
             own.values, own.outcome, paths, list(beside), seed=options.get("seed", 2021),
             draws=min(options.get("draws", 1000), 1000),
-            missing="fiml" if options.get("imputations") else "complete",
+            missing="fiml" if options.get("imputations") else "complete", cluster=own.cluster,
         )  # fmt: skip
     except (ValueError, NotConvergedError) as error:
         own.reasons["paths"] = str(error)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ssinfnet.mediation.bias_reduced import bias_reduced_slopes
 from ssinfnet.mediation.collinearity import COLLINEAR, independent_columns, left_by
 from ssinfnet.mediation.frames import number_frame
 from ssinfnet.mediation.regressions import Slopes
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+ClusterErrors = Literal["CR1", "CR2"]
 
 FEWEST_CLUSTERS, FEW_CLUSTERS = 8, 30  # of which draws, and errors, are to be had (D-180)
 
@@ -43,14 +46,18 @@ class Design:
         Each row's, numbered from 0.
     weights : ndarray of float, shape (n,)
         How many patients each row stands for; 1 without sampling weights.
+    errors : {"CR1", "CR2"}
+        By clusters: Liang & Zeger's with a factor, or bias-reduced.
     """
 
     clusters: NDArray[np.intp]
     weights: Array
+    errors: ClusterErrors = "CR1"
 
     def at(self, rows: NDArray[np.intp]) -> Design:
         """Return the design of some of its rows, their clusters numbered anew."""
-        return Design(pd.factorize(self.clusters[rows])[0], self.weights[rows])
+        return replace(self, clusters=pd.factorize(self.clusters[rows])[0],
+                       weights=self.weights[rows])  # fmt: skip
 
     @property
     def number(self) -> int:
@@ -68,7 +75,9 @@ class Design:
             yield counted[:, self.clusters] * self.weights
 
 
-def sampling_design(table: pd.DataFrame, cluster: str | None, weights: str | None) -> Design | None:
+def sampling_design(
+    table: pd.DataFrame, cluster: str | None, weights: str | None, errors: ClusterErrors = "CR1"
+) -> Design | None:
     """Return the design that two columns of a table describe, None where there is none.
 
     Parameters
@@ -78,13 +87,19 @@ def sampling_design(table: pd.DataFrame, cluster: str | None, weights: str | Non
         Column, or name of the index, of what rows of one patient or site share.
     weights : str, optional
         Column of sampling weights.
+    errors : {"CR1", "CR2"}
+        By clusters, see `Design`.
 
     Raises
     ------
     ValueError
-        If a column is missing, a cluster or weight is not known, all rows are of one cluster, or a
-        weight is not above 0.
+        If bias-reduced errors are asked of no clusters, a column is missing, a cluster or weight is
+        not known, all rows are of one cluster, or a weight is not above 0.
     """
+    if errors not in ("CR1", "CR2"):
+        raise ValueError(f"cluster_errors must be CR1 or CR2, got {errors!r}")
+    if errors == "CR2" and cluster is None:
+        raise ValueError("bias-reduced errors (CR2) are by clusters; name the column of clusters")
     if cluster is None and weights is None:
         return None
     own = table if cluster != table.index.name else table.reset_index()
@@ -105,7 +120,7 @@ def sampling_design(table: pd.DataFrame, cluster: str | None, weights: str | Non
         counted = number_frame(table, [weights])[weights].to_numpy()
         if (counted <= 0).any():
             raise ValueError(f"weights {weights!r} must be above 0; got {counted.min():g}")
-    return Design(codes, counted)
+    return Design(codes, counted, errors)
 
 
 def deviations(design: Design | None, values: Array) -> Array:
@@ -146,8 +161,11 @@ def notes_of(
         few_clusters = design.number < FEWEST_CLUSTERS
         made = "errors" if few_clusters else "errors and draws"
         notes.append(f"{made} by the {design.number} clusters of {cluster}")
-        if design.number < FEW_CLUSTERS:
-            notes.append(f"errors by fewer than {FEW_CLUSTERS} clusters tend to be too small")
+        if design.errors == "CR2":
+            notes.append("errors are bias-reduced (CR2), with Satterthwaite's degrees of freedom")
+        elif design.number < FEW_CLUSTERS:
+            notes.append(f"errors by fewer than {FEW_CLUSTERS} clusters tend to be too small; "
+                         "bias-reduced ones (CR2) less so")  # fmt: skip
         if few_clusters:
             notes.append("p and intervals of indirect effects are missing: they take draws of at "
                          f"least {FEWEST_CLUSTERS} clusters")  # fmt: skip
@@ -169,7 +187,8 @@ def clustered_slopes(
 
     Errors are those of Liang & Zeger (1986) with the factor G / (G - 1) · (n - 1) / (n - k) of G
     clusters and k parameters, which R's ``sandwich`` calls HC1; degrees of freedom are G - 1, or
-    n - k where every row is a cluster.
+    n - k where every row is a cluster. Where the design asks for it they are those of
+    `bias_reduced`.
 
     Parameters
     ----------
@@ -184,6 +203,9 @@ def clustered_slopes(
         ``beta11``, ``beta21``, ``beta31`` and ``beta32`` → `Slopes`, both of whose errors are by
         clusters.
     """
+    if design.errors == "CR2":
+        return bias_reduced_slopes(design.clusters, design.weights, others, exposure, mediators,
+                                   outcome)  # fmt: skip
     root = np.sqrt(design.weights)
     _, taken = independent_columns(others)
     basis = np.linalg.qr(others[:, taken] * root[:, None])[0]

@@ -13,7 +13,7 @@ import pandas as pd
 from ssinfnet.mediation.columns import TYPED, typed_columns
 from ssinfnet.mediation.contrasts import with_contrasts
 from ssinfnet.mediation.decided import Drawing, decided, same_columns
-from ssinfnet.mediation.design import Design, notes_of, sampling_design
+from ssinfnet.mediation.design import ClusterErrors, Design, notes_of, sampling_design
 from ssinfnet.mediation.frames import (
     AnalysisFrame,
     analysis_frame,
@@ -47,6 +47,7 @@ def mediate(
     missing: Sequence[float] | None = None,
     imputations: int = 0,
     cluster: str | None = None,
+    cluster_errors: ClusterErrors = "CR1",
     weights: str | None = None,
     adjustment: Adjustment = "fdr_bh",
     draws: int = 5000,
@@ -84,6 +85,9 @@ def mediate(
     cluster : str, optional
         Column, or name of the index, that rows of one patient or site share: errors are by
         clusters, and the bootstrap draws clusters (D-133).
+    cluster_errors : {"CR1", "CR2"}
+        Liang & Zeger's with a small-sample factor, or bias-reduced with Satterthwaite's degrees of
+        freedom, for few clusters (D-88); not of imputed tables.
     weights : str, optional
         Column of sampling weights.
     adjustment : {"fdr_bh", "holm"}
@@ -128,9 +132,13 @@ def mediate(
         raise ValueError(f"interval must be bca or percentile, got {interval!r}")
     if imputations and interval == "bca":
         raise ValueError("bca intervals are of one table, not of imputed ones; take percentile")
+    if imputations and cluster_errors == "CR2":
+        raise ValueError(
+            "bias-reduced errors (CR2) are of one table, not of imputed ones; take CR1"
+        )
     refuse_none(exposures=exposures, mediators=mediators)
     check_names(table, [*exposures, outcome, *covariates, *mediators])
-    design, patients = sampling_design(table, cluster, weights), table.index
+    design, patients = sampling_design(table, cluster, weights, cluster_errors), table.index
     _check_patients(patients, design)
     if design:  # whose rows are found again by their number
         table = table.set_axis(pd.RangeIndex(len(table)))

@@ -18,6 +18,7 @@ from scipy.stats import chi2, multivariate_normal, norm
 
 from ssinfnet.mediation.drawn_paths import mediator_slopes, outcome_slopes
 from ssinfnet.mediation.path_syntax import Paths
+from ssinfnet.mediation.sandwich import squared_scores
 
 __all__ = ["FullInformation", "fit_full_information"]
 
@@ -112,8 +113,9 @@ class _Layout:
 
 
 def fit_full_information(
-    model: Paths, data: pd.DataFrame, covariates: pd.DataFrame
-) -> FullInformation:
+    model: Paths, data: pd.DataFrame, covariates: pd.DataFrame,
+    clusters: NDArray[np.intp] | None = None,
+) -> FullInformation:  # fmt: skip
     """Fit a path model to rows of which mediators and outcome may be missing.
 
     Parameters
@@ -123,6 +125,8 @@ def fit_full_information(
         Outcome, exposures and mediators, on about the same scale; exposures are known.
     covariates : DataFrame
         Known; none follows from the others.
+    clusters : ndarray of int, shape (n,), optional
+        Each row's, of which robust errors take account.
 
     Raises
     ------
@@ -142,7 +146,7 @@ def fit_full_information(
     inverse = np.linalg.inv((information + information.T) / 2)
     shown = [number for number, label in enumerate(layout.labels) if label]
     labels = [layout.labels[number] for number in shown]
-    covariances = {"": inverse, "_robust": inverse @ (scores.T @ scores) @ inverse}
+    covariances = {"": inverse, "_robust": inverse @ squared_scores(scores, clusters) @ inverse}
     return FullInformation(
         dict(zip(labels, theta[shown], strict=True)),
         {kind: pd.DataFrame(own[np.ix_(shown, shown)], labels, labels)

@@ -49,7 +49,7 @@ MODELS = {
 RATIOS = {"logistic": "odds ratio", "loglinear": "risk ratio", "poisson": "rate ratio",
           "negative_binomial": "rate ratio", "cox": "hazard ratio",
           "exponential": "time ratio", "weibull": "time ratio"}  # fmt: skip
-OF_DRAWS = ("imputations", "cluster", "weights", "draws", "interval", "seed")
+OF_DRAWS = ("imputations", "cluster", "cluster_errors", "weights", "draws", "interval", "seed")
 SHOWN = {"direct": "pure_direct", "indirect": "total_indirect", "total": "total"}
 
 
@@ -190,8 +190,10 @@ def modelled_effects(
     frames = {x: analysis_frame(own.values, [x], outcome, mediators, [*beside, *seen])
               for x, beside in own.beside.items()}  # fmt: skip
     outcome_model = outcome_model or _model_of(frames, outcome, event)
-    models = {"mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
-              "interaction": interaction, "case_control": case_control}  # fmt: skip
+    models: dict[str, Any] = {
+        "mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
+        "interaction": interaction, "case_control": case_control,
+    }  # fmt: skip
     alike = _alike(next(iter(frames.values())))
     rows, parts = [], []
     for exposure, mediator in ((x, m) for x in frames for m in mediators):
@@ -248,8 +250,10 @@ def single_effects(
     ValueError
         If models are named with imputations, clusters or weights; and as both raise.
     """
-    models = {"mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
-              "case_control": case_control}  # fmt: skip
+    models: dict[str, Any] = {
+        "mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
+        "case_control": case_control,
+    }  # fmt: skip
     given = (table, exposures, outcome, mediators, covariates)
     if not any(models.values()):
         return mediate(*given, **options)

@@ -7,6 +7,7 @@ logistic or probit (one slope for all grades), linear or a count.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy.stats import norm
 from statsmodels.tools.numdiff import approx_fprime
 
 from ssinfnet.mediation.collinearity import adjustment, centred, collinear_reason
+from ssinfnet.mediation.design import FEWEST_CLUSTERS, Design, sampling_design
 from ssinfnet.mediation.frames import analysis_frame, kind_of
 from ssinfnet.mediation.natural_models import (
     LINKS,
@@ -28,7 +30,7 @@ from ssinfnet.mediation.natural_models import (
     without_collinear,
 )
 from ssinfnet.mediation.outcome_models import NotFittedError
-from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
+from ssinfnet.mediation.resampling import FEWEST_DRAWS, drawn_weights, percentile_interval
 
 __all__ = ["EFFECTS", "default_contrast", "natural_effects"]
 
@@ -57,6 +59,7 @@ def natural_effects(
     contrast: tuple[float, float] | None = None,
     interaction: bool = False,
     held: Mapping[str, float] | None = None,
+    cluster: str | None = None,
     draws: int = 1000,
     seed: int = 2021,
 ) -> pd.DataFrame:
@@ -84,6 +87,10 @@ def natural_effects(
     held : mapping of str to float, optional
         Covariate, text by its 0/1 columns → value that it has for everybody while effects are
         averaged. The other contrasts of a category are held at 0, as nobody has two levels (D-178).
+    cluster : str, optional
+        Column, or name of the index, that rows of one patient or site share: the bootstrap draws
+        clusters, and errors and both intervals are its, for the delta method takes rows for
+        independent (D-88). Of fewer than 8 clusters they are missing (D-180).
     draws, seed : int
         Of the bootstrap over patients; 0 draws none.
 
@@ -101,7 +108,7 @@ def natural_effects(
     ------
     ValueError
         If link or model do not fit the values, `held` names no covariate, and as
-        `frames.analysis_frame` raises.
+        `frames.analysis_frame` and `design.sampling_design` raise.
     """
     for name, given, known in (
         ("link", link, LINKS),
@@ -109,6 +116,9 @@ def natural_effects(
     ):
         if given not in (None, *known):
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")
+    design = sampling_design(table, cluster, None)
+    if design:  # whose rows are found again by their number
+        table = table.set_axis(pd.RangeIndex(len(table)))
     frame = analysis_frame(table, [exposure], outcome, [mediator], covariates,
                            as_coded=[exposure] if contrast is not None else ())  # fmt: skip
     held = held or {}
@@ -153,6 +163,11 @@ def natural_effects(
         return _effects(theta, data, low, high, unit)
 
     estimate = effects(parameters)
+    if design:
+        clusters = design.at(values.index.to_numpy())
+        drawn = _drawn_effects(data, low, high, unit, clusters, draws, seed)
+        return _with_draws(result, estimate, drawn).assign(covariates_dropped=adjusted.note,
+                                                           reason="")  # fmt: skip
     gradient = np.atleast_2d(approx_fprime(parameters, effects, centered=True))
     se = np.sqrt(np.einsum("ei,ij,ej->e", gradient, covariance, gradient))
     ratio = (result["effect"] == "indirect_risk_ratio").to_numpy()
@@ -163,7 +178,7 @@ def natural_effects(
     result["low"] = np.where(ratio, estimate / factor, estimate - reach)
     result["high"] = np.where(ratio, estimate * factor, estimate + reach)
     if draws:
-        drawn = _drawn_effects(data, low, high, unit, draws, seed)
+        drawn = _drawn_effects(data, low, high, unit, None, draws, seed)
         result["drawn_low"], result["drawn_high"] = percentile_interval(drawn)
         result["draws"] = np.isfinite(drawn).sum(axis=0)
     return result.assign(covariates_dropped=adjusted.note, reason="")
@@ -224,13 +239,30 @@ def _effects(theta: Array, data: NaturalData, low: float, high: float, unit: flo
     return np.stack([at[effect] for effect in EFFECTS], axis=1).ravel()
 
 
+def _with_draws(result: pd.DataFrame, estimate: Array, drawn: Array) -> pd.DataFrame:
+    """Return a result whose errors and intervals are those of draws of clusters."""
+    result["estimate"] = estimate
+    enough = np.isfinite(drawn).sum(axis=0) >= FEWEST_DRAWS
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of effects without any usable draw
+        result["se"] = np.where(enough, np.nanstd(drawn, axis=0, ddof=1), np.nan)
+    result["drawn_low"], result["drawn_high"] = percentile_interval(drawn)
+    return result.assign(low=result["drawn_low"], high=result["drawn_high"],
+                         draws=np.isfinite(drawn).sum(axis=0))  # fmt: skip
+
+
 def _drawn_effects(
-    data: NaturalData, low: float, high: float, unit: float, draws: int, seed: int
-) -> Array:
-    """Return the effects in each draw of patients; NaN where a model did not converge."""
-    found = []
+    data: NaturalData, low: float, high: float, unit: float, clusters: Design | None, draws: int,
+    seed: int,
+) -> Array:  # fmt: skip
+    """Return the effects in each draw of patients or clusters; NaN where a model has no fit."""
+    found: list[Array] = [np.empty((0, data.grades * len(EFFECTS)))]
     places = np.arange(len(data.x))
-    for weights in drawn_weights(len(data.x), draws, seed):
+    if clusters is None:
+        drawing = drawn_weights(len(data.x), draws, seed)
+    else:
+        drawing = clusters.drawn(draws if clusters.number >= FEWEST_CLUSTERS else 0, seed)
+    for weights in drawing:
         for counted in weights:
             drawn = data.drawn(np.repeat(places, counted.astype(int)))
             effects = np.full(data.grades * len(EFFECTS), np.nan)
@@ -242,5 +274,5 @@ def _drawn_effects(
                     effects = _effects(parameters, drawn, low, high, unit)
                 except NotFittedError:
                     pass  # counted: `draws` says how many are left
-            found.append(effects)
-    return np.stack(found)
+            found.append(effects[None])
+    return np.concatenate(found)

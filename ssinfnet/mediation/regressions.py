@@ -33,13 +33,13 @@ class Slopes:
     """One slope of every mediator's regressions, each an array of shape (mediators,).
 
     ``estimate``, ``se`` (ordinary least squares), ``hc3`` (MacKinnon & White 1985), and
-    ``residual_df``.
+    ``residual_df``, which bias-reduced errors have for each.
     """
 
     estimate: Array
     se: Array
     hc3: Array
-    residual_df: int
+    residual_df: int | Array
 
     @property
     def p(self) -> Array:

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from ssinfnet.mediation.path_syntax import Paths
 
-__all__ = ["robust_covariance"]
+__all__ = ["robust_covariance", "squared_scores"]
 
 Array = NDArray[np.float64]
 
 
-def robust_covariance(model: Paths, data: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
+def robust_covariance(
+    model: Paths, data: pd.DataFrame, labels: pd.Series, clusters: NDArray[np.intp] | None = None
+) -> pd.DataFrame:
     """Return the robust covariance of a path model's estimates.
 
     Parameters
@@ -28,6 +30,8 @@ def robust_covariance(model: Paths, data: pd.DataFrame, labels: pd.Series) -> pd
         What constant and covariates leave of the variables, a row a patient.
     labels : Series
         Label → estimate at the likelihood's maximum.
+    clusters : ndarray of int, shape (n,), optional
+        Each row's, numbered from 0: rows of one are not taken for independent.
 
     Returns
     -------
@@ -62,7 +66,21 @@ def robust_covariance(model: Paths, data: pd.DataFrame, labels: pd.Series) -> pd
     )  # fmt: skip
     inverse = np.linalg.inv(information)
     names = [*slopes.values(), *pairs.values()]
-    return pd.DataFrame(inverse @ (scores.T @ scores) @ inverse, names, names)
+    return pd.DataFrame(inverse @ squared_scores(scores, clusters) @ inverse, names, names)
+
+
+def squared_scores(scores: Array, clusters: NDArray[np.intp] | None) -> Array:
+    """Return the sum of products of scores (n, parameters), of clusters' sums where there are any.
+
+    Those of G clusters with the factor G / (G - 1), as lavaan has it.
+    """
+    factor = 1.0
+    if clusters is not None:
+        number = int(clusters.max()) + 1
+        sums = np.zeros((number, scores.shape[1]))
+        np.add.at(sums, clusters, scores)
+        scores, factor = sums, number / (number - 1)
+    return np.asarray(factor * scores.T @ scores, dtype=np.float64)
 
 
 def _shapes(pairs: dict[tuple[str, str], str], row: dict[str, int]) -> Array:

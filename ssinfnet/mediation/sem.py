@@ -6,7 +6,8 @@ lavaan is ours: measures of fit, defined effects with their errors, and when a f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from semopy import Model
 
 from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
+from ssinfnet.mediation.design import FEWEST_CLUSTERS, Design, sampling_design
 from ssinfnet.mediation.drawn_paths import drawn_covariances, mediator_slopes, outcome_slopes
 from ssinfnet.mediation.fiml import fit_full_information
 from ssinfnet.mediation.fit import fit_measures
@@ -50,6 +52,7 @@ def fit_paths(
     *,
     correlated: bool = True,
     missing: Literal["complete", "fiml"] = "complete",
+    cluster: str | None = None,
     draws: int = 1000,
     seed: int = 2021,
 ) -> PathFit:
@@ -72,6 +75,10 @@ def fit_paths(
         Patients with all variables, or all whose exposures and covariates are known: what is
         missing of mediators and outcome then depends on what is known alone (missing at random),
         errors are those of the observed information, and there is no bootstrap (D-132).
+    cluster : str, optional
+        Column, or name of the index, that rows of one patient or site share: robust errors are by
+        clusters, and the bootstrap draws clusters (D-88), of which it takes 8 (D-180); the classic
+        errors and the measures of fit still take rows for independent.
     draws, seed : int
         Of the bootstrap over patients; 0 draws none.
 
@@ -83,7 +90,8 @@ def fit_paths(
     ------
     ValueError
         If there is no mediator, if one has no exposure, if a variable follows from others, if there
-        are fewer patients than parameters, and as `frames.analysis_frame` raises.
+        are fewer patients than parameters, and as `frames.analysis_frame` and
+        `design.sampling_design` raise.
     NotConvergedError
         If the likelihood's maximum was not reached.
     """
@@ -94,6 +102,9 @@ def fit_paths(
     exposures = list(dict.fromkeys(x for own in paths.values() for x in own))
     if missing not in ("complete", "fiml"):
         raise ValueError(f"missing must be complete or fiml, got {missing!r}")
+    design = sampling_design(table, cluster, None)
+    if design:  # whose rows are found again by their number
+        table = table.set_axis(pd.RangeIndex(len(table)))
     frame = analysis_frame(table, exposures, outcome, list(paths), covariates)
     complete = frame.values.dropna()
     adjusted = adjustment(complete, frame.covariates)
@@ -112,12 +123,13 @@ def fit_paths(
         known = frame.whole[[*exposures, *kept]].notna().all(axis=1)
         values = frame.whole[known]
         estimates, effects, measures = _by_full_information(
-            model, values[variables].rename(columns=names), values[kept]
-        )
+            model, values[variables].rename(columns=names), values[kept],
+            design.at(values.index.to_numpy()) if design else None,
+        )  # fmt: skip
     else:
-        values = complete
+        values, own = complete, design.at(complete.index.to_numpy()) if design else None
         estimates, effects, measures = _by_complete_rows(
-            model, data, rest, adjusted.basis, (draws, seed)
+            model, data, rest, adjusted.basis, _Drawing(draws, seed, own)
         )
     shown = {safe: name for name, safe in names.items()}
     return PathFit(
@@ -127,14 +139,35 @@ def fit_paths(
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Drawing:
+    """How often patients are drawn, or clusters where rows are not independent."""
+
+    draws: int
+    seed: int
+    design: Design | None
+
+    @property
+    def number(self) -> int:
+        """Draws; 0 of few clusters."""
+        few = self.design is not None and self.design.number < FEWEST_CLUSTERS
+        return 0 if few else self.draws
+
+    def weights(self, n: int) -> Iterator[Array]:
+        """Yield how often each of n rows is drawn, chunk by chunk."""
+        return (self.design.drawn(self.number, self.seed) if self.design
+                else drawn_weights(n, self.number, self.seed))  # fmt: skip
+
+
 def _by_full_information(
-    model: Paths, data: pd.DataFrame, covariates: pd.DataFrame
+    model: Paths, data: pd.DataFrame, covariates: pd.DataFrame, design: Design | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
     """Return estimates, effects and measures of fit of rows that are partly known."""
     spread = data.std(ddof=0)
     beside = (covariates - covariates.mean()) / covariates.std(ddof=0)
     try:
-        fitted = fit_full_information(model, (data - data.mean()) / spread, beside)
+        fitted = fit_full_information(model, (data - data.mean()) / spread, beside,
+                                      design.clusters if design else None)  # fmt: skip
     except (ValueError, np.linalg.LinAlgError) as error:
         raise NotConvergedError(f"the path model did not converge: {error}") from error
     estimates = estimates_table(model, fitted.labels, fitted.covariances, spread, fitted.implied)
@@ -148,7 +181,7 @@ def _by_full_information(
 
 
 def _by_complete_rows(
-    model: Paths, data: pd.DataFrame, rest: pd.DataFrame, basis: Array, drawing: tuple[int, int]
+    model: Paths, data: pd.DataFrame, rest: pd.DataFrame, basis: Array, drawing: _Drawing
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
     """Return estimates, effects and measures of fit of rows that are known as a whole.
 
@@ -162,11 +195,13 @@ def _by_complete_rows(
     )
     labels = dict(zip(_active(fitted), fitted.param_vals, strict=True))
     classic = pd.DataFrame(np.linalg.inv(fitted.calc_fim()), list(labels), list(labels))
-    errors = {"": classic, "_robust": robust_covariance(model, scaled, pd.Series(labels))}
+    robust = robust_covariance(model, scaled, pd.Series(labels),
+                               drawing.design.clusters if drawing.design else None)  # fmt: skip
+    errors = {"": classic, "_robust": robust}
     estimates = estimates_table(model, labels, errors, spread, sigma)
     effects = effects_table(model, labels, errors, spread, sigma)
-    if drawing[0]:
-        slopes = _drawn_slopes(model, basis, scaled, *drawing)
+    if drawing.number:
+        slopes = _drawn_slopes(model, basis, scaled, drawing)
         estimates["se_drawn"] = estimates["label"].map(_deviations(slopes)) * estimates["unit"]
         drawn = _drawn_effects(model, slopes, spread)
         effects["se_drawn"] = _deviations(drawn).to_numpy()
@@ -256,9 +291,9 @@ def _deviations(drawn: pd.DataFrame) -> pd.Series:
 
 
 def _drawn_slopes(
-    model: Paths, basis: Array, scaled: pd.DataFrame, draws: int, seed: int
+    model: Paths, basis: Array, scaled: pd.DataFrame, drawing: _Drawing
 ) -> pd.DataFrame:
-    """Return the slopes in each draw of patients, a column a label; NaN without a fit.
+    """Return the slopes in each draw, a column a label; NaN without a fit.
 
     `basis` is that of constant and covariates, and `scaled` what it leaves of the variables.
     """
@@ -268,7 +303,7 @@ def _drawn_slopes(
     )
     free = np.array([[x in own for x in model.exposures] for own in model.paths.values()])
     parts = []
-    for weights in drawn_weights(len(scaled), draws, seed):
+    for weights in drawing.weights(len(scaled)):
         drawn = drawn_covariances(weights, basis, scaled.to_numpy())
         on_outcome = outcome_slopes(drawn, row[model.outcome], [*mediators, *exposures])
         on_mediators = mediator_slopes(drawn, mediators, exposures, free, model.correlated)

@@ -115,8 +115,10 @@ def _dependence(analysis: mediation.MediationAnalysis) -> list[str]:
     asked, text = analysis.asked, []
     if asked.get("cluster"):
         drew = " and the bootstrap drew clusters" * _bootstrapped(analysis)
-        text.append(f"Errors were robust to the clusters of {asked['cluster']} (Liang and Zeger, "
-                    f"with the small-sample factor HC1){drew}.")  # fmt: skip
+        errors = ("CR2 of Bell and McCaffrey, with Satterthwaite's degrees of freedom"
+                  if asked.get("cluster_errors") == "CR2"
+                  else "Liang and Zeger, with the small-sample factor HC1")  # fmt: skip
+        text.append(f"Errors were robust to the clusters of {asked['cluster']} ({errors}){drew}.")
     if asked.get("weights"):
         text.append(f"Rows were weighted by {asked['weights']}, with robust errors.")
     return text
@@ -176,6 +178,7 @@ def _estimated(found: pd.DataFrame, column: str) -> bool:
 
 def _several(analysis: mediation.MediationAnalysis) -> str:
     text = ""
+    by_clusters = " by clusters and a bootstrap of clusters" * bool(analysis.asked.get("cluster"))
     by_lines = " by linear regressions" * isinstance(analysis.effects, mediation.ModelledMediation)
     if _estimated(analysis.joint, "q"):
         text += (
@@ -192,7 +195,7 @@ def _several(analysis: mediation.MediationAnalysis) -> str:
         text += (
             "Of the mediators found, those correlated by more than 0.8 were thinned and at most "
             "six entered a linear path model with correlated residuals, fitted by maximum "
-            "likelihood with Huber-White errors. "
+            f"likelihood with Huber-White errors{by_clusters}. "
         )
     if _estimated(analysis.corrected, "indirect_corrected"):
         text += ("Effects were corrected for measurement error by the mediators' reliabilities "
@@ -222,6 +225,8 @@ def _of_pairs(analysis: mediation.MediationAnalysis, pairs: int) -> str:
         return (f"Controlled and natural effects of {pairs} {_plural(pairs, 'pair')} are those of "
                 "the same models.")  # fmt: skip
     product = "with" if analysis.asked["interaction"] else "without"
+    intervals = ("a bootstrap of clusters (percentiles)" if analysis.asked.get("cluster")
+                 else "the delta method")  # fmt: skip
     named = analysis.asked.get("kinds") or {}
     outcome = ("linear" if named.get(analysis.asked["outcome"]) == "continuous"
                else OUTCOMES.get(effects.kind, "linear"))  # fmt: skip
@@ -231,8 +236,7 @@ def _of_pairs(analysis: mediation.MediationAnalysis, pairs: int) -> str:
     return (
         f"Natural direct and indirect effects of {pairs} {_plural(pairs, 'pair')} were "
         f"computed by their definition (Pearl 2001) from a {outcome} model of the outcome and "
-        f"{mediator}, {product} an exposure-mediator product, and their intervals by the delta "
-        "method."
+        f"{mediator}, {product} an exposure-mediator product, and their intervals by {intervals}."
     )
 
 
