@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from typer.testing import CliRunner
 
 from ssinfnet import mediation
+from ssinfnet.cli import app
 from ssinfnet.mediation import (
     correlations,
     filter_correlated,
@@ -251,3 +253,74 @@ def test_planted_effects_adjust_exposures_as_the_study_does():
     own = adjusted.loc[adjusted["exposure"] == "age", "planted"].to_numpy()
     np.testing.assert_allclose(own, by_name["planted"], rtol=1e-9)
     assert not np.allclose(plain["planted"], adjusted["planted"])
+
+
+# Hospitals by their names
+
+
+@pytest.fixture(scope="module")
+def two_sites():
+    """Two sites that differ in exposure, mediator and outcome, none of which acts on another."""
+    rng = np.random.default_rng(9)
+    site = rng.permutation(np.repeat([1, 2, 3], 60))
+    x, m, y = rng.normal(size=(3, 180)) + 1.2 * (site == 3)
+    return pd.DataFrame({"x": x, "m": m, "y": y, "place": site})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Hospital_ID", "hospital", "SITE", "Site_ID", "center", "Centre", "institution",
+     "hospital id", "SiteNo", "centre.code"],
+)  # fmt: skip
+def test_a_column_named_after_a_place_is_a_covariate_by_default(two_sites, name):
+    table = two_sites.rename(columns={"place": name})
+    by_hand = sm.OLS.from_formula("m ~ x + C(place)", two_sites).fit()
+    found = mediation.analyse(table, ["x"], "y", ["m"], draws=40)
+    assert found.asked["covariates"] == [name]
+    assert found.effects.table["beta21"].item() == pytest.approx(by_hand.params["x"], rel=1e-9)
+    note = found.effects.columns.set_index("column").loc[name, "note"]
+    assert note.startswith("a covariate by its name, as nobody named covariates")
+    assert "its numbers name places" in note
+    named = mediation.analyse(table, ["x"], "y", ["m"], [name], draws=40).effects
+    assert "by its name" not in named.text()
+    assert mediation.analyse(table, ["x"], "y", ["m"], [], draws=40).asked["covariates"] == []
+
+
+@pytest.mark.parametrize("name", ["hospitalised", "site_of_lesion", "hospital_days", "centred",
+                                  "my_hospital"])  # fmt: skip
+def test_other_names_are_no_place(two_sites, name):
+    assert mediation.default_covariates(two_sites.rename(columns={"place": name}), []) == []
+
+
+def test_one_place_or_one_for_each_patient_is_no_covariate(two_sites):
+    numbers = two_sites.assign(Hospital_ID=range(180), centre=1)
+    assert mediation.default_covariates(numbers, ["x", "y", "m"]) == []
+
+
+def test_mediate_adjusts_for_nothing_by_itself_and_notes_the_place_that_it_leaves_out(two_sites):
+    table = two_sites.rename(columns={"place": "Site_ID"})
+    silent = mediate(table, ["x"], "y", ["m"], [], draws=0)
+    noted = mediate(table, ["x"], "y", ["m"], draws=0)
+    pd.testing.assert_frame_equal(silent.table, noted.table)
+    crude = sm.OLS.from_formula("m ~ x", two_sites).fit()
+    assert noted.table["beta21"].item() == pytest.approx(crude.params["x"], rel=1e-9)
+    said = "not adjusted for Site_ID, of which there are 3"
+    assert said in noted.text()
+    assert said in noted.json()
+    assert said in noted._repr_html_()
+    assert "not adjusted" not in silent.text()
+    assert "not adjusted" not in mediate(table, ["x"], "y", ["m"], ["Site_ID"], draws=0).text()
+    modelled = mediation.modelled_effects(table, ["x"], "y", ["m"], outcome_model="linear")
+    assert said in modelled.text()
+
+
+def test_the_command_line_shows_the_place_it_adjusts_for(two_sites, tmp_path):
+    two_sites.rename(columns={"place": "Hospital_ID"}).to_csv(tmp_path / "own.csv", index=False)
+    asked = ["mediate", str(tmp_path / "own.csv"), "--exposures", "x", "--outcome", "y",
+             "--mediators", "m", "--draws", "0"]  # fmt: skip
+    default = CliRunner().invoke(app, asked)
+    assert default.exit_code == 0, default.stderr
+    assert "Hospital_ID: a covariate by its name" in default.stdout
+    assert "beside Hospital_ID_2, Hospital_ID_3" in default.stdout
+    none = CliRunner().invoke(app, [*asked, "--covariates", "none"])
+    assert "Hospital_ID" not in none.stdout

@@ -26,7 +26,7 @@ def mediate_table(
         str | None,
         typer.Option(
             help="columns; text becomes categories; 'none' for none. By default the hospital, "
-            "centre or site of a table with several",
+            "centre, site or institution of a table with several, known by its name",
             show_default=False,
         ),
     ] = None,
@@ -167,8 +167,9 @@ def mediate_table(
                 missing.removeprefix("none"), float, "--missing takes numbers with commas between"
             )
         shares = named_values(reliability or [], "--reliability", "MEDIATOR=SHARE")
-        models: dict[str, Any] = {"mediator_model": mediator_model, "outcome_model": outcome_model,
+        models = {"mediator_model": mediator_model, "outcome_model": outcome_model,
                   "event": event, "case_control": case_control}  # fmt: skip
+        asked |= {**models, "interaction": interaction}
         if report is None and (shares or (interaction and not any(models.values()))):
             raise ValueError("--interaction and --reliability act in the report; add --report DIR")
         _refuse_others(to, report)  # before the draws, which take minutes
@@ -176,18 +177,13 @@ def mediate_table(
         patients = mediation.read_patients_table(table, patient, sheet, codes)
         patients.attrs["source"] = table.name
         tested = mediation.chosen_columns(patients, listed(mediators))
-        beside = (
-            mediation.default_covariates(
-                patients, [*listed(exposures), outcome, *([event] if event else []), *tested])
-            if covariates is None else listed(covariates.removeprefix("none"))
-        )  # fmt: skip
+        beside = None if covariates is None else listed(covariates.removeprefix("none"))
         given = (patients, listed(exposures), outcome, tested, beside)
         if report is None:
-            found = mediation.single_effects(*given, **models, interaction=interaction, **asked)
+            found = mediation.single_effects(*given, **asked)
         else:
             analysis = mediation.analyse(
-                *given, **models, interaction=interaction,
-                reliability={name: float(share) for name, share in shares.items()}, **asked,
+                *given, reliability={name: float(share) for name, share in shares.items()}, **asked
             )  # fmt: skip
             found = analysis.effects
     typer.echo(found.json() if as_json else found.text())

@@ -22,7 +22,7 @@ from ssinfnet.mediation.analysed_pairs import (
 )
 from ssinfnet.mediation.analysed_table import AnalysedTable, analysed_table
 from ssinfnet.mediation.directions import mediating_directions
-from ssinfnet.mediation.frames import chosen_columns, default_covariates
+from ssinfnet.mediation.frames import chosen_columns
 from ssinfnet.mediation.imputation import missing_patterns
 from ssinfnet.mediation.joint import joint_mediators
 from ssinfnet.mediation.measurement_error import check_reliability, corrected_effects
@@ -135,7 +135,8 @@ def analyse(
         Columns, or patterns such as ``ggo_*``.
     outcome : str
     covariates : sequence of str, optional
-        By default the hospital, centre or site of a table with several (D-90).
+        By default the hospital, centre, site or institution of a table with several, known by its
+        name (D-89).
     patient, sheet : str, optional
         Of a path: the column that names the patients, the sheet of a workbook.
     mediator_model, outcome_model, event, case_control
@@ -166,12 +167,11 @@ def analyse(
         "mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
         "case_control": case_control,
     }  # fmt: skip
-    if covariates is None:
-        seen = [] if event is None else [event]
-        covariates = default_covariates(table, [*exposures, outcome, *seen, *mediators])
     check_reliability(reliability or {}, mediators)
+    effects = single_effects(table, exposures, outcome, mediators, covariates,
+                             **(models | {"interaction": interaction} | options))  # fmt: skip
+    covariates = list(effects.columns.loc[effects.columns["role"] == "covariate", "column"])
     given = (table, exposures, outcome, mediators, covariates)
-    effects = single_effects(*given, **models, interaction=interaction, **options)
     own = analysed_table(*given, options, effects.completed, event=event)
     found = _further(own, effects, _parts_left_out(effects, options), interaction,
                      reliability or {}, options)  # fmt: skip

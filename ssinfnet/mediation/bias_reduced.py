@@ -54,9 +54,10 @@ def bias_reduced_errors(
     """
     places = _Places.of(clusters)
     wx = regressors * weights[:, None]
-    inverse = np.linalg.inv(regressors.T @ wx)
+    inverse: Array = np.asarray(np.linalg.inv(regressors.T @ wx), dtype=np.float64)
+    kernel: Array = -inverse
     if np.ptp(weights) == 0 and weights[0] == 1:
-        z, kernel = regressors, -inverse
+        z = regressors
     else:
         z = np.hstack([regressors, wx])
         none = np.zeros_like(inverse)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["KINDS", "MISSING_CODES", "TYPED", "columns_text", "typed_columns", "without_codes",
-           "written_as_date"]  # fmt: skip
+__all__ = ["KINDS", "MISSING_CODES", "TYPED", "columns_text", "names_places", "typed_columns",
+           "without_codes", "written_as_date"]  # fmt: skip
 
 TYPED = "typed"  # attribute of a table that `typed_columns` returned
 KINDS = ("continuous", "count", "ordinal", "binary", "category", "date", "id")
 MISSING_CODES = (-99.0, -999.0, -9999.0)  # where nothing else is negative
 SUSPECT_CODES = (-9.0, 99.0, 999.0, 9999.0)  # told of, as those, where they lie far from the rest
-PLACES = ("hospital", "centre", "center", "site")  # columns that say where a patient was seen
+PLACE = re.compile(  # columns that say where a patient was seen
+    r"(hospital|centre|center|site|institution)([ _.-]?(id|code|name|no|nr|number))?",
+    re.IGNORECASE,
+)
 FEW = 6  # columns of a role that are named one by one
 MOST_LEVELS = 10  # different whole numbers, up to which they are grades
 SKEWED = 3.0  # skewness beyond which single patients decide a slope
@@ -200,9 +204,14 @@ def written_as_date(known: pd.Series) -> bool:
     return bool((known % 1 == 0).all() and days.notna().all())
 
 
+def names_places(name: object) -> bool:
+    """Say whether a column's name is that of a hospital, centre, site or institution (D-89)."""
+    return bool(PLACE.fullmatch(str(name).strip()))
+
+
 def _numbers_places(name: str, column: pd.Series, kind: str) -> bool:
     """Say whether a column numbers hospitals or the like, which have no order (D-90)."""
-    return str(name).lower() in PLACES and _numeric(column) and kind not in ("binary", "id")
+    return names_places(name) and _numeric(column) and kind not in ("binary", "id")
 
 
 def _refuse(name: str, role: str, kind: str, named: bool, dtype: Any) -> None:

@@ -21,6 +21,7 @@ from ssinfnet.mediation.frames import (
     complete_groups,
     kind_of,
     refuse_none,
+    unadjusted_places,
 )
 from ssinfnet.mediation.imputation import CompletedTables, pooled_rows
 from ssinfnet.mediation.pair_effects import Plan, group_effects
@@ -39,7 +40,7 @@ def mediate(
     exposures: Sequence[str],
     outcome: str,
     mediators: Sequence[str],
-    covariates: Sequence[str] = (),
+    covariates: Sequence[str] | None = None,
     *,
     adjust_exposures: bool = False,
     reference: Mapping[str, str] | None = None,
@@ -69,7 +70,9 @@ def mediate(
     exposures, mediators, covariates : sequence of str
         Each pair of exposure and mediator is analysed by itself, beside all covariates, on the
         patients who have this exposure. One that is a category becomes a contrast of each level
-        against one, ``stage: II against I``, beside its others.
+        against one, ``stage: II against I``, beside its others. Without covariates there are none,
+        whatever the table holds: `analysis.analyse` and the command line take the hospital of a
+        table with several, and here a note of the result says that it is left out (D-89).
     outcome : str
     adjust_exposures : bool
         Whether the other exposures are covariates too (D-90).
@@ -137,6 +140,9 @@ def mediate(
             "bias-reduced errors (CR2) are of one table, not of imputed ones; take CR1"
         )
     refuse_none(exposures=exposures, mediators=mediators)
+    used = [*exposures, outcome, *mediators, cluster, weights]
+    unadjusted = unadjusted_places(table, covariates, used)
+    covariates = covariates or ()
     check_names(table, [*exposures, outcome, *covariates, *mediators])
     design, patients = sampling_design(table, cluster, weights, cluster_errors), table.index
     _check_patients(patients, design)
@@ -176,7 +182,8 @@ def mediate(
     return Mediation(
         decided(found, drawings, adjustment, alpha), outcome, kind, beside,
         adjust_exposures and len(exposures) > 1, adjustment, left_out, taken,
-        notes_of(design, cluster, weights, imputations, found["draws"].max() if draws else np.nan),
+        (*unadjusted, *notes_of(design, cluster, weights, imputations,
+                                found["draws"].max() if draws else np.nan)),
         completed,
     )  # fmt: skip
 

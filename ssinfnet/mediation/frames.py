@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
-from ssinfnet.mediation.columns import PLACES, TYPED, typed_columns
+from ssinfnet.mediation.columns import TYPED, names_places, typed_columns
 
 __all__ = [
     "AnalysisFrame",
@@ -25,13 +25,16 @@ __all__ = [
     "default_covariates",
     "kind_of",
     "known_together",
+    "marked_default",
     "number_frame",
     "refuse_none",
     "shown_columns",
+    "unadjusted_places",
 ]
 
 Array = NDArray[np.float64]
 
+BY_NAME = "a covariate by its name, as nobody named covariates"
 WARNED = re.compile("taken as|far from the rest")  # in a note: other numbers, or doubtful ones
 
 
@@ -83,9 +86,11 @@ def chosen_columns(table: pd.DataFrame, patterns: Sequence[str]) -> list[str]:
 
 
 def default_covariates(table: pd.DataFrame, used: Collection[str]) -> list[str]:
-    """Return the column that says where a patient was seen, if patients were seen in several.
+    """Return the columns that say where patients were seen, if it was in several places.
 
-    Without it two hospitals that differ in everything look like mediation (D-90).
+    Without them two hospitals that differ in everything look like mediation (D-90). They are known
+    by their names, such as ``hospital``, ``Site_ID``, ``center`` or ``institution``, in any case
+    (D-89). One with more levels than half the rows names patients, not places.
 
     Parameters
     ----------
@@ -94,8 +99,38 @@ def default_covariates(table: pd.DataFrame, used: Collection[str]) -> list[str]:
     used : collection of str
         Columns that have a role already.
     """
-    free = [name for name in map(str, table.columns) if name not in used]
-    return [name for name in free if name.lower() in PLACES and table[name].nunique() > 1]
+    free = [name for name in table.columns if name not in used and names_places(name)]
+    return [name for name in free if 1 < table[name].nunique() <= len(table) / 2]
+
+
+def unadjusted_places(
+    table: pd.DataFrame, covariates: Sequence[str] | None, used: Collection[str]
+) -> tuple[str, ...]:
+    """Return what is told of places that are no covariate since no covariates were named (D-89).
+
+    Parameters
+    ----------
+    table : DataFrame
+    covariates : sequence of str, optional
+        What was named; an empty sequence names none on purpose.
+    used : collection of str
+        Columns that have a role already.
+    """
+    if covariates is not None:
+        return ()
+    return tuple(
+        f"not adjusted for {name}, of which there are {table[name].nunique()}: name it among the "
+        "covariates, or none, covariates=[], where that is meant"
+        for name in default_covariates(table, used)
+    )
+
+
+def marked_default(columns: pd.DataFrame, covariates: Collection[str]) -> pd.DataFrame:
+    """Return what columns are taken for, and of some covariates that their names made them one."""
+    own = columns["column"].isin(list(covariates)) & (columns["role"] == "covariate")
+    notes = columns["note"].where(~own, [
+        "; ".join([BY_NAME, *[note] * bool(note)]) for note in columns["note"]])  # fmt: skip
+    return columns.assign(note=notes)
 
 
 def analysis_frame(

@@ -9,7 +9,7 @@ adjusted over the mediators as `mediate`'s are (D-87).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -28,8 +28,11 @@ from ssinfnet.mediation.frames import (
     analysis_frame,
     check_names,
     complete_groups,
+    default_covariates,
     kind_of,
+    marked_default,
     refuse_none,
+    unadjusted_places,
 )
 from ssinfnet.mediation.natural import default_contrast
 from ssinfnet.mediation.outcome_models import Regression
@@ -127,7 +130,7 @@ def modelled_effects(
     exposures: Sequence[str],
     outcome: str,
     mediators: Sequence[str],
-    covariates: Sequence[str] = (),
+    covariates: Sequence[str] | None = None,
     *,
     mediator_model: str | None = None,
     outcome_model: str | None = None,
@@ -183,6 +186,8 @@ def modelled_effects(
         raise ValueError(f"adjustment must be fdr_bh or holm, got {adjustment!r}")
     refuse_none(exposures=exposures, mediators=mediators)
     seen = [] if event is None else [event]
+    unadjusted = unadjusted_places(table, covariates, [*exposures, outcome, *seen, *mediators])
+    covariates = covariates or ()
     check_names(table, [*exposures, outcome, *seen, *covariates, *mediators])
     options = {"kinds": kinds, "reference": reference, "missing": missing,
                "adjust_exposures": adjust_exposures}  # fmt: skip
@@ -215,15 +220,16 @@ def modelled_effects(
             own.values[outcome]), tuple(z for z in kept if z not in {*seen, *frames}),
         adjust_exposures and len(frames) > 1, adjustment,
         left_out_patients(list(frames.values()), list(frames)), own.taken,
-        _notes(found, outcome_model, event, case_control), mediator_model=mediator_model or "",
-        outcome_model=outcome_model, event=event, interaction=interaction,
-        case_control=case_control, parts=pd.concat(parts, ignore_index=True),
+        (*unadjusted, *_notes(found, outcome_model, event, case_control)),
+        mediator_model=mediator_model or "", outcome_model=outcome_model, event=event,
+        interaction=interaction, case_control=case_control,
+        parts=pd.concat(parts, ignore_index=True),
     )  # fmt: skip
 
 
 def single_effects(
     table: pd.DataFrame, exposures: Sequence[str], outcome: str, mediators: Sequence[str],
-    covariates: Sequence[str] = (),
+    covariates: Sequence[str] | None = None,
     *,
     mediator_model: str | None = None,
     outcome_model: str | None = None,
@@ -236,8 +242,11 @@ def single_effects(
 
     Parameters
     ----------
-    table, exposures, outcome, mediators, covariates
+    table, exposures, outcome, mediators
         As both take them.
+    covariates : sequence of str, optional
+        By default the hospitals of a table with several (`frames.default_covariates`), of which the
+        result's ``columns`` say so.
     mediator_model, outcome_model, event, case_control
         Of `modelled_effects`, by which a pair is analysed if any of them is given.
     interaction : bool
@@ -254,9 +263,14 @@ def single_effects(
         "mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
         "case_control": case_control,
     }  # fmt: skip
+    by_name: list[str] = []
+    if covariates is None:
+        seen = [] if event is None else [event]
+        covariates = by_name = default_covariates(table, [*exposures, outcome, *seen, *mediators])
     given = (table, exposures, outcome, mediators, covariates)
     if not any(models.values()):
-        return mediate(*given, **options)
+        found = mediate(*given, **options)
+        return replace(found, columns=marked_default(found.columns, by_name))
     for name in ("imputations", "cluster", "weights"):
         if options.get(name):
             raise ValueError(
@@ -264,7 +278,8 @@ def single_effects(
                 "given; leave out one of them, or analyse by linear regressions"
             )
     taken = {name: value for name, value in options.items() if name not in OF_DRAWS}
-    return modelled_effects(*given, **models, interaction=interaction, **taken)
+    modelled = modelled_effects(*given, **(models | {"interaction": interaction} | taken))
+    return replace(modelled, columns=marked_default(modelled.columns, by_name))
 
 
 def _model_of(frames: Mapping[str, AnalysisFrame], outcome: str, event: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ssinfnet.mediation.columns import PLACES
+from ssinfnet.mediation.columns import names_places
 from ssinfnet.mediation.frames import shown_columns
 from ssinfnet.storage import untrusted
 
@@ -146,7 +146,7 @@ def _with_leading_zeros(
 ) -> pd.DataFrame:
     """Return a table whose codes and places are as written where a number has a leading zero."""
     own = [name for name in table.select_dtypes("number")
-           if name in codes or str(name).lower() in PLACES]  # fmt: skip
+           if name in codes or names_places(name)]  # fmt: skip
     if not own:
         return table
     text = read_text()[own].apply(lambda column: column.str.strip())
