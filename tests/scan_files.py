@@ -103,6 +103,7 @@ def write_enhanced(
     for index in range(len(hu) - 1, -1, -1):
         slope = slopes[index % len(slopes)]
         own = {
+            "CTImageFrameTypeSequence": {"FrameType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]},
             "PlanePositionSequence": {"ImagePositionPatient": [-9, -4, first_mm + index * 2.5]},
             "PixelValueTransformationSequence": {
                 "RescaleSlope": slope, "RescaleIntercept": -1024 - index, "RescaleType": "HU",

@@ -154,6 +154,48 @@ def test_an_input_that_was_refused_stays_until_its_place_is_looked_at_again(tmp_
     assert excluded(out)["reason"].tolist() == ["it is empty"]
 
 
+def test_folders_that_were_mixed_up_and_set_right_have_the_scans_that_lie_there(
+    tmp_path, predictor
+):
+    given, out = tmp_path / "w", tmp_path / "out"
+    write_nifti(given / "P1" / "ct.nii")
+    write_nifti(given / "P2" / "ct.nii", HU[1:])
+    first = {row["scan"]: row for row in predict_into(out, [given], predictor).rows}
+    assert list(first) == ["P1_ct", "P2_ct"]
+    for old, new in (("P1", "t"), ("P2", "P1"), ("t", "P2")):
+        (given / old).rename(given / new)
+    (row,) = predict_into(out, [given / "P1"], predictor).rows
+    assert row["identity"] == first["P2_ct"]["identity"]
+    assert row["location"] == first["P1_ct"]["location"]
+    assert row["slices"] == len(HU) - 1
+    table = pd.read_csv(out / "predictions.csv", keep_default_na=False).set_index("scan")
+    assert list(table.index) == ["P1_ct", "P2_ct", row["scan"]]
+    assert f"has held another scan since, {row['scan']}" in table.loc["P1_ct", "reason"]
+    assert "another scan since" not in table.loc["P2_ct", "reason"]
+    second = predict_into(out, [given], predictor)
+    assert second.kept == 1
+    assert [one["slices"] for one in second.rows] == [len(HU) - 1, len(HU)]
+    for old, new in (("P1", "t"), ("P2", "P1"), ("t", "P2")):  # as they were: not current, anew
+        (given / old).rename(given / new)
+    third = predict_into(out, [given], predictor)
+    assert [one["scan"] for one in third.rows] == ["P1_ct", "P2_ct"]
+    table = pd.read_csv(out / "predictions.csv", keep_default_na=False).set_index("scan")
+    assert "has held another scan since, P1_ct" in table.loc[row["scan"], "reason"]
+    assert "another scan since" not in table.loc["P1_ct", "reason"]
+
+
+def test_a_copy_of_a_scan_in_another_folder_is_a_row_of_its_own_in_a_later_call_too(
+    tmp_path, predictor
+):
+    for folder in ("a", "b"):
+        write_nifti(tmp_path / folder / "ct.nii")
+        predict_into(tmp_path / "out", [tmp_path / folder], predictor)
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert table["scan"].tolist() == ["ct", "b_ct"]
+    assert table["identity"].nunique() == 1
+    assert table["location"].nunique() == 2
+
+
 def test_two_archives_of_one_name_are_refused_apart(tmp_path, predictor):
     out = tmp_path / "out"
     for folder in ("a", "b"):
@@ -270,6 +312,7 @@ def test_what_a_killed_call_left_half_written_is_removed_by_the_next(tmp_path, p
         f".written.{platform.node()}.x2.{os.getpid()}.partial": True,  # at work
         f".written.elsewhere.x3.{ended}.partial": True,  # a process of another machine
         f".mine.{ended}.partial": True,
+        f".written_files.{ended}.partial.json": False,
     }
     for name in names:
         (tmp_path / "out" / name).mkdir(parents=True)

@@ -68,6 +68,29 @@ def test_an_element_of_too_few_pixels_is_refused(tmp_path):
         read_volume(tmp_path / "s")
 
 
+def test_the_geometry_of_an_array_that_was_saved_without_one_is_said(tmp_path):
+    write_nifti(tmp_path / "a.nii", affine=np.eye(4))
+    assert "arrays have that were saved without their geometry" in doubts(tmp_path / "a.nii")
+    write_nifti(tmp_path / "b.nii", affine=np.diag([1.0, 1, 2, 1]))
+    assert doubts(tmp_path / "b.nii") == doubts(write_nifti(tmp_path / "c.nii"))
+
+
+def test_a_number_with_a_comma_is_refused_by_the_name_of_its_element(tmp_path):
+    for path in write_series(tmp_path / "s"):
+        path.write_bytes(path.read_bytes().replace(b"0.8\\0.7 ", b"0,8\\0,7 "))
+    assert b"0,8" in path.read_bytes()
+    with pytest.raises(UnreadableFile, match=r"has PixelSpacing .*0,8.*; expected 2 numbers"):
+        read_volume(tmp_path / "s")
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+def test_a_modality_in_small_letters_is_ct(tmp_path):
+    write_series(tmp_path / "s", Modality="ct")
+    (place,), excluded = find_scans([tmp_path])
+    assert excluded == []
+    assert read_scan(place).slices.shape == HU.shape
+
+
 def test_two_reconstructions_in_one_series_are_said(tmp_path):
     def alternate(number, data):
         data.ConvolutionKernel = ["B30f", "B70f"][number % 2]

@@ -113,6 +113,19 @@ def test_no_volume_of_a_folder_is_lost_and_a_patients_volumes_are_one_patient(tm
         assert volumes.read(tmp_path, row)[0].shape == (6, 5)
 
 
+@pytest.mark.parametrize("part", ["images", "classes", "lungs"])
+def test_a_link_to_nothing_is_listed_and_ends_no_inspection(tmp_path, part):
+    write_nifti(tmp_path / "images" / "a.nii")
+    (tmp_path / part).mkdir(exist_ok=True)
+    name = "gone.nii" if part == "images" else "a.nii"
+    (tmp_path / part / name).symlink_to(tmp_path / "nowhere.nii")
+    listing = volumes.list_slices(tmp_path)
+    assert len(listing.slices) == len(HU)
+    (row,) = listing.exclusions.itertuples(index=False)
+    assert row.file == f"{part}/{name}"
+    assert "link" in row.reason
+
+
 def test_volumes_of_one_name_and_series_of_one_folder_are_listed(tmp_path):
     write_nifti(tmp_path / "images" / "a.nii")
     write_nifti(tmp_path / "images" / "a.nii.gz")

@@ -22,6 +22,7 @@ told apart by the names and bytes of their files.
 
 from __future__ import annotations
 
+import errno
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,6 +46,7 @@ from ssinfnet.scans.finding import location_of
 from ssinfnet.scans.predicted_tables import (
     Written,
     refused_before,
+    replaced_since,
     texture_of,
     write_manifest,
     write_tables,
@@ -55,6 +57,7 @@ from ssinfnet.scans.prediction_plan import (
     MANIFEST,
     PHENOTYPES,
     PREDICTIONS,
+    Job,
     NameTaken,
     files_of,
     made,
@@ -179,7 +182,7 @@ def _predict_places(
             while True:
                 try:
                     with written.replacing(files_of(written, job.place.name)) as staged:
-                        record = _write_scan(staged, found, predictor, job.made, asked)
+                        record = _write_scan(staged, found, predictor, job, asked)
                         written.hold()
                         _notice_others(folder, names, done)
                         refuse_taken(job, done.earlier)
@@ -195,11 +198,16 @@ def _predict_places(
             done.drop(job.place.name, before)
             known = isinstance(error, (OSError, ValueError))
             reason = str(error) if known else f"{type(error).__name__}: {error}"
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                reason = f"the disk of the results (-o) or of temporary files is full ({error})"
             reason = without_folders(reason, job.place)
             done.excluded.append(Excluded(job.place.name, "", reason, job.place.location))
     with written.replacing([PHENOTYPES]) as staged:
         written.hold()
         _notice_others(folder, names, done)
+        for name, record in replaced_since(done).items():
+            done.earlier[name] = record
+            artifacts.write_json(staged / record_name(name), record)
         write_tables(staged, done)
         write_manifest(staged, done, predictor, asked)
 
@@ -223,7 +231,7 @@ def _write_scan(
     folder: Path,
     found: Prediction,
     predictor: Predictor,
-    by: Mapping[str, Any],
+    job: Job,
     asked: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write the files of one scan, and the record of what made them; return the record."""
@@ -234,11 +242,13 @@ def _write_scan(
     files.append(folder / f"{found.name}_preview.png")
     _draw(files[-1], found, predictor, row)
     record = {
-        "made": dict(by),
+        "made": job.made,
+        "location": job.place.location,
         "row": _plain(
             row
             | {
-                "identity": _identity(by["inputs"], found.scan),
+                "identity": _identity(job.made["inputs"], found.scan),
+                "location": job.place.location,
                 "model": predictor.model.name,
                 "threshold": found.threshold,
             }

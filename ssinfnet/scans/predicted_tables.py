@@ -29,9 +29,12 @@ from ssinfnet.scans.prediction_plan import (
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import TextureConfig
 
-__all__ = ["COLUMNS", "Written", "refused_before", "texture_of", "write_manifest", "write_tables"]
+__all__ = ["COLUMNS", "Written", "refused_before", "replaced_since", "texture_of",
+           "write_manifest", "write_tables"]  # fmt: skip
 
-COLUMNS = (burden.COLUMNS[0], "identity", *burden.COLUMNS[1:], "model", "threshold")
+COLUMNS = (
+    burden.COLUMNS[0], "identity", "location", *burden.COLUMNS[1:], "model", "threshold",
+)  # fmt: skip
 
 
 @dataclass
@@ -122,6 +125,28 @@ def refused_before(folder: Path, done: Written, names: Collection[str]) -> list[
     ]  # fmt: skip
 
 
+def replaced_since(done: Written) -> dict[str, dict[str, Any]]:
+    """Return the records of earlier scans whose places hold others now, which they name.
+
+    Such as folders of two patients that were mixed up and then set right: what was seen in them
+    before stays, and its row must not pass for that of the scan that lies there.
+    """
+    here = {record["location"]: name for name, record in done.records.items()}
+    return {
+        name: {**record, "replaced_by": here[record["location"]]}
+        for name, record in done.earlier.items()
+        if record.get("location") in here
+    }
+
+
+def _row(record: Mapping[str, Any]) -> dict[str, Any]:
+    row = dict(record["row"])
+    if now := record.get("replaced_by"):
+        since = f"its place has held another scan since, {now}"
+        row["reason"] = "; ".join(filter(None, [row["reason"], since]))
+    return row
+
+
 def texture_of(asked: Mapping[str, Any]) -> TextureConfig:
     """Return what phenotypes were asked for; earlier versions wrote no word of it."""
     return TextureConfig.model_validate_json(json.dumps(asked.get("texture", {})))
@@ -132,7 +157,7 @@ def write_tables(folder: Path, done: Written) -> None:
     records = [*(done.earlier[name] for name in sorted(done.earlier)), *done.records.values()]
     excluded = [Excluded(*one) for record in done.earlier.values() for one in record["left_out"]]
     tables: dict[str, tuple[list[Any], Any]] = {
-        PREDICTIONS: ([record["row"] for record in records], list(COLUMNS)),
+        PREDICTIONS: ([_row(record) for record in records], list(COLUMNS)),
         EXCLUDED: (
             excluded + done.earlier_refused + done.excluded + done.unchosen,
             list(Excluded._fields),

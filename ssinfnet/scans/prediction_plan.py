@@ -62,8 +62,9 @@ def plan(
 ) -> Plan:
     """Name each scan so that no other's files are replaced, and note which are current.
 
-    A scan is known again by the names and bytes of its files, and keeps the name of the earlier
-    call. One whose name another scan has is named after the folder above too, then by number.
+    A scan is known again by where it lies and the names and bytes of its files, and keeps the name
+    of the earlier call. One whose name another scan has is named after the folder above too, then
+    by number: also what lies now where another scan did.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def plan(
 def refuse_taken(job: Job, records: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise `NameTaken` if another scan has the name of this one; `records` are of all scans."""
     record = records.get(job.place.name)
-    if record and record["made"]["inputs"] != job.made["inputs"]:
+    if record and not _is_of(record, job.place, job.made["inputs"]):
         raise NameTaken(job.place.name)
 
 
@@ -167,8 +168,13 @@ def _known_name(
 ) -> str | None:
     """Return the name that these very files had in an earlier call."""
     same = [name for name, record in records.items()
-            if record["made"]["inputs"] == inputs and name not in used]  # fmt: skip
+            if _is_of(record, place, inputs) and name not in used]  # fmt: skip
     return place.name if place.name in same else next(iter(same), None)
+
+
+def _is_of(record: Mapping[str, Any], place: Place, inputs: Mapping[str, str]) -> bool:
+    """Say whether a record is of these files at this place; earlier versions noted no place."""
+    return record["made"]["inputs"] == inputs and record.get("location") in (None, place.location)
 
 
 def _free_name(place: Place, taken: set[str], reserved: set[str]) -> str:
@@ -185,9 +191,12 @@ def _current(
 ) -> dict[str, Any] | None:
     """Return a scan's record if its files are there, whole, and made exactly so.
 
-    One whose row has not all columns was measured by an earlier version, in another way.
+    One whose row has not all columns was measured by an earlier version, in another way; one whose
+    place held another scan since is made anew, for its row says so.
     """
     if record is None or record["made"] != by or not set(burden.COLUMNS) <= set(record["row"]):
+        return None
+    if "location" not in record or record.get("replaced_by"):
         return None
     try:
         whole = all(artifacts.sha256(folder / name) == its for name, its in record["files"].items())

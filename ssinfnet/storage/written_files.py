@@ -178,6 +178,8 @@ class WrittenFiles:
             self._lock.release()
 
     def _put_in_place(self, staged: Path, obsolete: Iterable[str]) -> None:
+        # Who holds the folder may remove a record that was never finished, whoever began it
+        artifacts.remove_leftovers(self.folder, f".{Path(RECORD).stem}.*.partial.json")
         self.hashes = WrittenFiles.of(self.folder).hashes  # another process may have added to it
         new = {path.relative_to(staged).as_posix(): artifacts.sha256(path)
                for path in sorted(staged.rglob("*")) if path.is_file()}  # fmt: skip

@@ -128,7 +128,7 @@ def _pixels_fault(header: Any) -> str:
 def _frame_fault(path: Path, header: Any) -> str:
     modality = header.get("Modality")
     kinds = [str(kind).upper() for kind in header.get("ImageType") or ()]
-    if modality != "CT":
+    if str(modality).upper() != "CT":  # some exports write it small
         return f"has modality {modality}; expected CT"
     if "LOCALIZER" in kinds:
         return LOCALISER
@@ -137,7 +137,10 @@ def _frame_fault(path: Path, header: Any) -> str:
         return f"lacks {', '.join(missing)}"
     optional = {"SliceThickness": 1} if header.get("SliceThickness") else {}
     for name, count in (NUMBERS | optional).items():
-        numbers = np.array(header[name].value, dtype=float)
+        try:
+            numbers = np.array(header[name].value, dtype=float)
+        except ValueError:  # such as a comma for a point
+            numbers = np.array([])
         if numbers.size != count or not np.isfinite(numbers).all():
             return f"has {name} {header[name].value}; expected {count} numbers"
     if fault := _geometry_fault(header):
@@ -196,7 +199,7 @@ def claims_ct(header: Header) -> bool:
     if not header.reason or header.reason == LOCALISER:
         return False
     is_screen = header.text("SOPClassUID").startswith(SCREEN)
-    return header.text("Modality") in ("", "CT") and not is_screen
+    return header.text("Modality").upper() in ("", "CT") and not is_screen
 
 
 def claims_volume(header: Header) -> bool:

@@ -71,7 +71,8 @@ def frame_headers(path: Path, data: Any) -> list[Any]:
         for name, sequence in GROUPED.items():
             for place in (group, shared):
                 if (inner := place.get(sequence)) and name in inner[0]:
-                    header["ImageType" if name == "FrameType" else name] = inner[0][name]
+                    classic = "ImageType" if name == "FrameType" else name
+                    setattr(header, classic, inner[0][name].value)
                     break
         headers.append(header)
     return headers

@@ -45,6 +45,10 @@ UNCODED = (
     "its header does not say how its axes lie in the patient (both codes are 0); they were taken "
     "to run to the left, front and head, as nibabel takes them"
 )
+IDENTITY = (
+    "its header has voxels of 1 mm that begin at 0, as arrays have that were saved without their "
+    "geometry; ml are as wrong then"
+)
 SAME_FORM = 0.01  # share of a voxel's size by which two forms may differ
 SAME_PLACE = 0.25  # of a voxel, by which a mask may be off: it still covers the same voxels
 
@@ -176,15 +180,16 @@ def read_volume(path: Path, files: Sequence[Path] | None = None, *, even: bool =
     in_mm = int(header["xyzt_units"]) % 8 not in (METRE, MICRON)
     known = in_mm and len(image.shape) > 2  # a slice that stands alone has no thickness
     known &= bool(header["sform_code"]) or bool((header["pixdim"][1:4] > 0).all())
-    return from_stored(
-        voxels, image.affine, header=image.header, spacing_known=known, doubt=_nifti_doubt(header)
-    )
+    doubt = _nifti_doubt(header, image.affine)
+    return from_stored(voxels, image.affine, header=image.header, spacing_known=known, doubt=doubt)
 
 
-def _nifti_doubt(header: Any) -> str:
+def _nifti_doubt(header: Any, affine: NDArray[np.float64]) -> str:
     """Say what a NIfTI header leaves open about where its voxels lie, "" if nothing."""
     if not (header["qform_code"] or header["sform_code"]):
         return UNCODED
+    if np.array_equal(affine, np.eye(4)):
+        return IDENTITY
     if not (header["qform_code"] and header["sform_code"]):
         return ""
     from nibabel import aff2axcodes

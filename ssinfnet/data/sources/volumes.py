@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssinfnet.data.sources.dicom_headers import unopened
 from ssinfnet.data.sources.dicom_masks import modality_of
 from ssinfnet.data.sources.files import (
     UnreadableFile,
@@ -167,6 +168,8 @@ def _volumes(lister: Lister, folder: Path) -> dict[str, tuple[str, Found]]:
         homes = {file.parent for file in one.files}
         if one.kind == PICTURE:
             lister.exclude(one.path, "is no volume but pictures")
+        elif len(one.files) == 1 and (why := unopened(one.files[0])):
+            lister.exclude(one.path, why)
         elif paths.count(one.path) > 1:
             lister.exclude(one.path, f"series {one.number} lies with another one in this folder; "
                            "put the slices of each in a folder of its own")  # fmt: skip
