@@ -65,6 +65,10 @@ SAID = {
     "sandwich, errors": "errors by clusters, with sampling weights and without (vcovCL)",
     "survey, errors": "errors of weighted tables, by clusters and not (svyglm); survey leaves out "
     "the factor (n − 1) / (n − k), which is put in",
+    "clubSandwich, CR2 errors": "bias-reduced errors by many clusters and few, with sampling "
+    "weights and without (vcovCR)",
+    "lavaan, errors by clusters": "robust errors of a path model by clusters (MLR), of complete "
+    "rows and by full information",
     "lavaan, latent mediator": "effects corrected for measurement error, a mediator's reliability "
     "known",
     "regmedint, effects": "log ratios of survival times and their errors, a binary mediator",

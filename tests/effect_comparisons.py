@@ -40,6 +40,8 @@ BOUNDS = {
     "mice, errors": 0.12,
     "sandwich, errors": 1e-7,
     "survey, errors": 1e-7,
+    "clubSandwich, CR2 errors": 1e-7,
+    "lavaan, errors by clusters": 1e-4,
     "lavaan, latent mediator": 1e-6,
 }
 
@@ -317,6 +319,48 @@ def with_sandwich():
     return pd.concat(tables, ignore_index=True)
 
 
+def uneven_scans():
+    """Return the rows that tests/reference/clusters.R keeps, in clusters of several sizes."""
+    scans = pd.read_csv(REFERENCE / "kinds.csv")
+    kept = scans[(np.arange(len(scans)) + 1) % 7 != 0].reset_index(drop=True)
+    few = kept["cluster"] % 9
+    return kept.assign(few=few, site=(few % 3).map({0: "a", 1: "b", 2: "c"}))
+
+
+def with_clubsandwich():
+    """Compare bias-reduced errors by many clusters and few, with sampling weights and without."""
+    printed = pd.read_csv(REFERENCE / "bias_reduced.csv")
+    printed = printed.set_index(["cluster", "weighted", "formula", "term"])["se"]
+    tables = []
+    for cluster in ("cluster", "few"):
+        for weights in (None, "weight"):
+            row = mediate(uneven_scans(), ["x"], "y", ["m"], ["c"], draws=0, cluster=cluster,
+                          weights=weights, cluster_errors="CR2").table.iloc[0]  # fmt: skip
+            theirs = [printed[cluster, weights is not None, *key] for key in SLOPES.values()]
+            names = [f"{beta} {cluster}" for beta in SLOPES]
+            ours = [row[f"{beta}_se"] for beta in SLOPES]
+            tables.append(rows_of("clubSandwich, CR2 errors", names, ours, theirs))
+    return pd.concat(tables, ignore_index=True)
+
+
+def with_clustered_paths():
+    """Compare robust errors of a path model by clusters, of complete rows and of all."""
+    printed = pd.read_csv(REFERENCE / "clustered_paths.csv")
+    scans = uneven_scans().assign(time=lambda table: table["time"] / 10)
+    tables = []
+    for rows, theirs in printed.groupby("rows"):
+        own = scans if rows == "complete" else scans.assign(
+            m=scans["m"].mask((np.arange(len(scans)) + 1) % 5 == 0))  # fmt: skip
+        fit = fit_paths(own, "y", {"m": ["x"], "time": ["x"]}, ["c"], cluster="cluster",
+                        missing=rows, draws=0)  # fmt: skip
+        errors = fit.estimates.set_index(["lhs", "rhs"])["se_robust"].to_dict()
+        errors |= fit.effects.set_index("through")["se_robust"].to_dict()
+        ours = [errors[row.lhs.removeprefix("ind_") if row.op == ":=" else (row.lhs, row.rhs)]
+                for row in theirs.itertuples()]  # fmt: skip
+        tables.append(rows_of("lavaan, errors by clusters", theirs["label"], ours, theirs["se"]))
+    return pd.concat(tables, ignore_index=True)
+
+
 def with_latent_mediator():
     """Compare effects corrected for measurement error with a latent variable of one indicator."""
     kinds = pd.read_csv(REFERENCE / "kinds.csv")
@@ -326,5 +370,6 @@ def with_latent_mediator():
     return rows_of("lavaan, latent mediator", ["indirect", "direct"], ours, theirs[["ind", "d"]])
 
 
-ALONE = (with_sas, with_r_regressions, with_fiml, with_mice, with_sandwich, with_latent_mediator)
+ALONE = (with_sas, with_r_regressions, with_fiml, with_mice, with_sandwich, with_clubsandwich,
+         with_clustered_paths, with_latent_mediator)  # fmt: skip
 OF_ORACLES = (with_regmedint, with_r_mediation, with_medflex)  # of tables that lie outside

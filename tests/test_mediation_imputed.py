@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 
 from ssinfnet import mediation
 from ssinfnet.mediation import imputation
@@ -11,7 +12,7 @@ from ssinfnet.report.mediation_methods import methods_text
 
 IMPUTATIONS = 3
 NAMES = [f"m{i}" for i in range(8)]
-OF_ONE = ("joint", "directions", "corrected")
+OF_ONE = ("directions", "corrected")
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +73,14 @@ def test_correlations_of_errors_are_pooled_by_fishers_z(table, analysis):
     assert row["n"] == 200
 
 
-def test_what_chooses_mediators_is_left_out_with_a_reason(analysis):
+def test_what_differs_between_imputed_tables_is_left_out_with_a_reason(analysis):
     for name in OF_ONE:
         assert getattr(analysis, name).empty
         assert "imputed" in analysis.reasons[name]
     text = " ".join(methods_text(analysis))
-    assert "single mediators 200, natural effects 200, sensitivity 200, path model 190." in text
-    assert "joint" not in text.replace("joint test", "")
+    assert ("single mediators 200, joint analysis 200, natural effects 200, sensitivity 200, path "
+            "model 190.") in text  # fmt: skip
+    assert "chosen once, of all imputed tables stacked" in text
 
 
 def test_a_binary_mediator_with_gaps_has_a_reason_and_one_without_none(table):
@@ -116,3 +118,70 @@ def test_an_analysis_imputes_its_tables_once(table, monkeypatch):
     assert made == [2]
     assert (found.natural["reason"] == "").all()
     assert len(found.effects.completed.tables) == 2
+
+
+# All mediators jointly
+
+
+def test_joint_slopes_are_pooled_over_the_same_regressions_by_rubins_rules(table, analysis):
+    found = analysis.joint.set_index("mediator")
+    tables = analysis.effects.completed.tables
+    for name in ("m0", "m1", "m5"):
+        fits = [sm.OLS(one[name], sm.add_constant(one[["x", "c"]])).fit() for one in tables]
+        alpha = mediation.pooled([fit.params["x"] for fit in fits], [fit.bse["x"] for fit in fits],
+                                 200 - 3)  # fmt: skip
+        fits = [sm.OLS(one["y"], sm.add_constant(one[["x", "c", *NAMES]])).fit() for one in tables]
+        beta = mediation.pooled([fit.params[name] for fit in fits], [fit.bse[name] for fit in fits],
+                                200 - 11)  # fmt: skip
+        row = found.loc[name]
+        for slope, by_hand in (("alpha", alpha), ("beta", beta)):
+            assert row[slope] == pytest.approx(by_hand["estimate"], rel=1e-8)
+            assert row[f"{slope}_se"] == pytest.approx(by_hand["se"], rel=1e-8)
+            assert row[f"p_{slope}"] == pytest.approx(by_hand["p"], rel=1e-6)
+        assert row["fraction_missing"] == pytest.approx(
+            max(alpha["fraction_missing"], beta["fraction_missing"]), rel=1e-6)  # fmt: skip
+    assert (found["n"] == 200).all()
+    assert found.index[found["mediates"]].tolist() == ["m0", "m1"]
+    complete = mediation.joint_mediators(table, "x", "y", NAMES, ["c"])
+    assert complete["n"].iloc[0] < 100  # of whom it finds less
+
+
+def test_tables_without_gaps_are_one_table_jointly():
+    """Beside more mediators than are kept, of whom neighbours and a lasso's choice are others."""
+    rng = np.random.default_rng(2)
+    x, m = rng.normal(size=150), rng.normal(size=(150, 60))
+    m[:, :4] += 0.6 * x[:, None]
+    m[:, 5] = m[:, 4] + 0.1 * rng.normal(size=150)
+    names = [f"m{i}" for i in range(60)]
+    one = pd.DataFrame(m, columns=names).assign(x=x, y=m[:, 0] + m[:, 40] + rng.normal(size=150))
+    alone = mediation.joint_mediators(one, "x", "y", names)
+    both = mediation.imputed_joint_mediators([one, one, one], "x", "y", names)
+    assert alone["kept"].sum() == int(150 / np.log(150))
+    for name in ("kept", "same_as", "stands_for", "mediates"):
+        assert both[name].tolist() == alone[name].tolist()
+    for name in ("alpha", "alpha_se", "beta", "beta_se", "indirect", "low", "high"):
+        np.testing.assert_allclose(both[name], alone[name], rtol=1e-7)
+    assert both.loc[both["kept"], "fraction_missing"].max() < 0.03  # 2 / (df + 3) of none
+
+
+def test_what_is_tested_is_the_same_in_every_table():
+    rng = np.random.default_rng(3)
+    x, m = rng.normal(size=120), rng.normal(size=(120, 50))
+    m[:, :3] += 0.7 * x[:, None]
+    names = [f"m{i}" for i in range(50)]
+    whole = pd.DataFrame(m, columns=names).assign(x=x, y=m[:, 0] + rng.normal(size=120))
+    gaps = whole.assign(**{name: whole[name].mask(rng.random(120) < 0.2) for name in names})
+    tables = mediation.imputed_tables(gaps, list(gaps), 4, 1)
+    found = mediation.imputed_joint_mediators(tables, "x", "y", names)
+    each = [mediation.joint_mediators(one, "x", "y", names)["kept"] for one in tables]
+    assert not all(own.equals(each[0]) for own in each)  # alone they choose otherwise
+    assert found["kept"].sum() == int(120 / np.log(120))
+    assert found.loc[found["kept"], ["p_alpha", "p_beta", "q"]].notna().all(axis=None)
+    assert found.loc[0, "mediates"]
+
+
+def test_joint_tables_with_gaps_are_refused(table):
+    with pytest.raises(ValueError, match="impute all columns"):
+        mediation.imputed_joint_mediators([table, table], "x", "y", NAMES)
+    with pytest.raises(ValueError, match="no imputed table"):
+        mediation.imputed_joint_mediators([], "x", "y", NAMES)

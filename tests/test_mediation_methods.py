@@ -27,14 +27,24 @@ def said(table, outcome="y", **options):
     return " ".join(methods_text(found)), agrema(found).set_index("item")["answer"]
 
 
-def test_clustered_rows_claim_no_natural_effects(table):
-    text, answers = said(table, draws=40, cluster="many")
+def test_weighted_rows_claim_no_natural_effects(table):
+    text, answers = said(table.assign(w=2.0), draws=40, cluster="many", weights="w")
     assert answers["9"] == "total, direct and indirect effects of each pair"
     assert answers["16"] == ""
     assert "clusters of many" in answers["15"]
     assert "adjusted by Benjamini and Hochberg" in answers["15"]
     assert "Natural" not in text
     assert "the bootstrap drew clusters" in text
+
+
+def test_clustered_rows_say_how_their_errors_came(table):
+    text, answers = said(table, draws=40, cluster="many", cluster_errors="CR2")
+    assert answers["9"].endswith("; natural effects of 1 of the 1 that pass")
+    assert "their intervals by a bootstrap of clusters" in text
+    assert "Huber-White errors by clusters and a bootstrap of clusters" in text
+    assert "CR2 of Bell and McCaffrey" in text
+    assert "HC1" not in text
+    assert "delta method" not in text
 
 
 def test_effects_of_interest_count_the_natural_ones(table):
@@ -76,9 +86,10 @@ def test_each_part_says_of_how_many_patients_it_is(table):
     text, _ = said(table, draws=40, imputations=2)
     assert "those of natural effects too" in text
     n = len(table)
-    for part in ("single mediators", "natural effects", "sensitivity", "path model"):
+    for part in ("single mediators", "joint analysis", "natural effects", "sensitivity",
+                 "path model"):  # fmt: skip
         assert f"{part} {n}" in text
-    assert "joint analysis" not in text  # whose reason the page has
+    assert "mediating directions" not in text  # whose reason the page has
     text, _ = said(table, draws=40)
     known = table["m"].notna()
     both = int((known & table["other"].notna()).sum())

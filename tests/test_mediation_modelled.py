@@ -111,6 +111,13 @@ def test_with_a_product_the_mediators_slope_is_tested_with_it(kinds):
     fit = sm.OLS(kinds["y"], design).fit()
     assert np.log(found["p_beta"]) == pytest.approx(
         np.log(float(fit.f_test("m = 0, xm = 0").pvalue)), rel=1e-6)  # fmt: skip
+    a = sm.OLS(kinds["m"], sm.add_constant(kinds[["x", "c"]])).fit().params
+    low, high = found["from"], found["to"]
+    at_low = a["const"] + a["x"] * low + a["c"] * kinds["c"].mean()
+    pure = (fit.params["x"] + fit.params["xm"] * at_low) * (high - low)
+    through = (fit.params["m"] + fit.params["xm"] * high) * a["x"] * (high - low)
+    assert found["direct"] == pytest.approx(pure, rel=1e-8)
+    assert found["indirect"] == pytest.approx(through, rel=1e-8)
 
 
 def test_intervals_adjusted_for_many_mediators_agree_with_their_p(cohort):

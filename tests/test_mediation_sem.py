@@ -164,7 +164,7 @@ def drawn_effects(whole, paths, correlated, draws):
         patch.setattr(sem, "drawn_weights", lambda *_: [weights])
         basis = np.full((len(data), 1), len(data) ** -0.5)
         scaled = (data - data.mean()) / spread
-        slopes = sem._drawn_slopes(model, basis, scaled, len(draws), 1)
+        slopes = sem._drawn_slopes(model, basis, scaled, sem._Drawing(len(draws), 1, None))
     return sem._drawn_effects(model, slopes, spread).to_numpy()
 
 

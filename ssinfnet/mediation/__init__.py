@@ -37,7 +37,7 @@ from ssinfnet.mediation.effects import ALPHA, FEWEST, mediate
 from ssinfnet.mediation.fit import fit_measures
 from ssinfnet.mediation.frames import chosen_columns, default_covariates
 from ssinfnet.mediation.imputation import imputed_tables, missing_patterns, pooled
-from ssinfnet.mediation.joint import composite_q, joint_mediators
+from ssinfnet.mediation.joint import composite_q, imputed_joint_mediators, joint_mediators
 from ssinfnet.mediation.jointly import direction_tables, joint_tables
 from ssinfnet.mediation.known_truth import (
     PLANTED,
@@ -102,6 +102,7 @@ __all__ = [
     "fit_measures",
     "fit_paths",
     "forests",
+    "imputed_joint_mediators",
     "imputed_tables",
     "indirect_at_rho",
     "joint_mediators",

@@ -24,7 +24,7 @@ from ssinfnet.mediation.analysed_table import AnalysedTable, analysed_table
 from ssinfnet.mediation.directions import mediating_directions
 from ssinfnet.mediation.frames import chosen_columns
 from ssinfnet.mediation.imputation import missing_patterns
-from ssinfnet.mediation.joint import joint_mediators
+from ssinfnet.mediation.joint import imputed_joint_mediators, joint_mediators
 from ssinfnet.mediation.measurement_error import check_reliability, corrected_effects
 from ssinfnet.mediation.modelled import ModelledMediation, single_effects
 from ssinfnet.mediation.path_fit import PathFit
@@ -44,9 +44,9 @@ OF_CLUSTERS = "made of draws of clusters, which those of imputed tables are not"
 OF_TIMES = "made of linear models, which would take times until censoring for times until the event"
 OF_LINEAR = "made of linear models; E-values of natural effects ask the same of others"
 OF_LINES = ("rho", "joint", "directions", "corrected")  # made of linear models of single rows
-OF_CHOICES = (
-    "not made of imputed tables, which would differ in the mediators that it chooses; without "
-    "imputations it is made of the patients who have them"
+OF_COMPONENTS = (
+    "not made of imputed tables, whose components would differ; without imputations they are made "
+    "of the patients who have all mediators"
 )
 OF_MEASURED = "made of values measured with an error, which imputed ones are not"
 NOBODY = "no mediator passes the criterion or the joint test"
@@ -273,7 +273,10 @@ def _joint(own: AnalysedTable, options: Mapping[str, Any]) -> dict[str, pd.DataF
         own.reasons |= dict.fromkeys(found, "there is one mediator")
         return found
     if own.imputed:
-        own.reasons |= dict.fromkeys(found, OF_CHOICES)
+        found["joint"] = own.of_each("joint", lambda x: imputed_joint_mediators(
+            own.completed(x)[0], x, own.outcome, own.mediators, own.completed(x)[1],
+            seed=seed))  # fmt: skip
+        own.reasons["directions"] = OF_COMPONENTS
         return found
     found["joint"] = own.of_each("joint", lambda x: joint_mediators(
         own.values, x, own.outcome, own.mediators, own.beside[x], seed=seed))  # fmt: skip

@@ -165,7 +165,7 @@ def natural_effects(
     estimate = effects(parameters)
     if design:
         clusters = design.at(values.index.to_numpy())
-        drawn = _drawn_effects(data, low, high, unit, clusters, draws, seed)
+        drawn = _drawn_effects(data, low, high, unit, draws, seed, clusters)
         return _with_draws(result, estimate, drawn).assign(covariates_dropped=adjusted.note,
                                                            reason="")  # fmt: skip
     gradient = np.atleast_2d(approx_fprime(parameters, effects, centered=True))
@@ -178,7 +178,7 @@ def natural_effects(
     result["low"] = np.where(ratio, estimate / factor, estimate - reach)
     result["high"] = np.where(ratio, estimate * factor, estimate + reach)
     if draws:
-        drawn = _drawn_effects(data, low, high, unit, None, draws, seed)
+        drawn = _drawn_effects(data, low, high, unit, draws, seed)
         result["drawn_low"], result["drawn_high"] = percentile_interval(drawn)
         result["draws"] = np.isfinite(drawn).sum(axis=0)
     return result.assign(covariates_dropped=adjusted.note, reason="")
@@ -252,8 +252,8 @@ def _with_draws(result: pd.DataFrame, estimate: Array, drawn: Array) -> pd.DataF
 
 
 def _drawn_effects(
-    data: NaturalData, low: float, high: float, unit: float, clusters: Design | None, draws: int,
-    seed: int,
+    data: NaturalData, low: float, high: float, unit: float, draws: int, seed: int,
+    clusters: Design | None = None,
 ) -> Array:  # fmt: skip
     """Return the effects in each draw of patients or clusters; NaN where a model has no fit."""
     found: list[Array] = [np.empty((0, data.grades * len(EFFECTS)))]

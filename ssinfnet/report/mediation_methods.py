@@ -188,6 +188,9 @@ def _several(analysis: mediation.MediationAnalysis) -> str:
             "selected of the rest, and the false discovery rate of the composite null hypothesis "
             "was estimated from the shares of null slopes (level 10 %). "
         )
+        if analysis.asked.get("imputations"):
+            text += ("What was to be tested was chosen once, of all imputed tables stacked, and "
+                     "slopes were pooled by Rubin's rules (Wood et al. 2008). ")  # fmt: skip
     if _estimated(analysis.directions, "indirect"):
         text += ("Principal components of the mediators (80 % of their variance beside exposure "
                  "and covariates) were tested as mediating directions. ")  # fmt: skip
