@@ -1,5 +1,6 @@
 """ZIP archives as inputs; see docs/inputs.md."""
 
+import gzip
 import shutil
 import zipfile
 from pathlib import Path
@@ -130,5 +131,18 @@ def test_an_archive_in_an_archive_is_listed(tmp_path):
     places, excluded = found([archive], tmp_path)
     assert [place.name for place in places] == ["ct"]
     assert [one[:3] for one in excluded] == [
-        ("p1.zip", "inner.zip", "is an archive; unpack it first")
+        ("p1.zip", "inner.zip", "is an archive; unpack it first"),
+        ("p1", "", "holds inner.zip, in which scans may lie; unpack first"),
     ]
+
+
+def test_slices_that_are_packed_one_by_one_are_an_input_that_is_refused(tmp_path, predictor):
+    write_nifti(tmp_path / "in" / "good" / "ct.nii")
+    for path in write_series(tmp_path / "in" / "packed"):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    done = predict_into(tmp_path / "out", [tmp_path / "in"], predictor)
+    (row,) = done.refused
+    assert row.input == "packed"
+    assert row.reason.startswith("holds 4 archives such as ")
+    assert done.status == 1

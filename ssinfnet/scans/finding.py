@@ -19,12 +19,14 @@ from ssinfnet.data.sources.kinds import (
     VOLUMES,
     kind_if_readable,
     kind_of,
+    readable,
     readable_name,
     stem_of,
 )
 from ssinfnet.data.sources.series import SeriesFacts, unwanted
 from ssinfnet.data.sources.tree import (
     ARCHIVES,
+    PACKED,
     Found,
     Tree,
     look_at_slices,
@@ -151,6 +153,10 @@ def find_scans(
     opened: list[Path] = []
     for path, tree in _trees(inputs):
         found, archives = list(tree.scans), []
+        packed = [file for file, reason in tree.unused if reason == PACKED and file != path
+                  and not (unpacked and is_zip(file))]  # fmt: skip
+        excluded += [_packed(folder, files, location_of(folder))
+                     for folder, files in _by_folder(packed).items()]  # fmt: skip
         for file, reason in tree.unused:
             if unpacked is not None and is_zip(file):
                 inside, left = _look_into(file, unpacked / str(len(opened)))
@@ -230,9 +236,26 @@ def _look_into(archive: Path, unpacked: Path) -> tuple[list[Found], list[Exclude
         return [], [Excluded(name, "", reason, location)]
     tree = scans_below(folder) if folder.is_dir() else Tree([], [])
     left = [Excluded(name, relative_name(file, folder), reason) for file, reason in tree.unused]
+    packed = [file for file, reason in tree.unused if reason == PACKED]
+    left += [_packed(home, files, location_of(archive, relative_name(home, folder)))
+             for home, files in _by_folder(packed).items()]  # fmt: skip
     if not tree.scans:
         left.append(Excluded(name, "", "it is an archive that holds no scan", location))
     return list(tree.scans), left
+
+
+def _by_folder(files: Iterable[Path]) -> dict[Path, list[Path]]:
+    folders: dict[Path, list[Path]] = {}
+    for file in files:
+        folders.setdefault(file.parent, []).append(file)
+    return folders
+
+
+def _packed(folder: Path, files: Sequence[Path], location: str) -> Excluded:
+    """Return the row of a folder's archives: they may be a patient, and are no files beside."""
+    what = files[0].name if len(files) == 1 else f"{len(files)} archives such as {files[0].name}"
+    reason = readable(f"holds {what}, in which scans may lie; unpack first")
+    return Excluded(readable_name(folder), "", reason, location)
 
 
 def _by_size(found: Found) -> list[Found]:
@@ -285,7 +308,7 @@ def _at_home(path: Path) -> Path:
 
 def _tree(path: Path) -> Tree:
     if is_zip(path):
-        return Tree([], [(path, "is an archive; unpack it first")])
+        return Tree([], [(path, PACKED)])
     known = path.is_file() and (kind_if_readable(path) or unopened(path))
     if path.is_dir() or (known and without_written([path])):
         return scans_below(path)

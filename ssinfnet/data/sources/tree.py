@@ -34,13 +34,14 @@ from ssinfnet.data.sources.series import SeriesFacts, facts_of, heights_of
 from ssinfnet.storage.untrusted_itk import data_file
 from ssinfnet.storage.written_files import without_written
 
-__all__ = ["ARCHIVES", "Found", "Tree", "look_at_slices", "look_through", "relative_name",
+__all__ = ["ARCHIVES", "PACKED", "Found", "Tree", "look_at_slices", "look_through", "relative_name",
            "scans_below"]  # fmt: skip
 
 UNKNOWN = "unknown"  # a kind of file that cannot be opened: nothing is known but its name
 NEXT = 0.1  # of a step, by which a series may miss the place where another goes on
 FEWEST_SINGLE = 3  # series of one slice, from which one may have been torn apart
 Folders = dict[Path, dict[str, list[Path]]]  # folder → kind → the files there
+PACKED = "is an archive; unpack it first"
 ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".gz", ".bz2", ".xz")
 
 
@@ -388,6 +389,6 @@ def _reason(file: Path) -> str:
     if header := dicom_headers.unopened(file):
         return header
     if file.name.lower().endswith(ARCHIVES):
-        return "is an archive; unpack it first"
+        return PACKED
     return {DICOMDIR: "is a DICOM directory, no image",
             PICTURE: "is a picture beside volumes"}.get(kind, "is no image")  # fmt: skip
