@@ -139,7 +139,7 @@ def test_a_file_that_is_no_ct_slice_is_listed(series, changed, reason):
 def test_a_slice_whose_thickness_is_no_number_is_refused_with_its_series(series):
     path = write_slice(series / "z.dcm", 3, SliceThickness="77.5")
     path.write_bytes(path.read_bytes().replace(b"77.5", b"7x.5"))
-    with pytest.raises(UnreadableFile, match=r"z\.dcm has a header that cannot be read"):
+    with pytest.raises(UnreadableFile, match=r"z\.dcm has SliceThickness 7x\.5; expected 1 number"):
         read_volume(series)
 
 

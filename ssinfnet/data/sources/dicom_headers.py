@@ -142,7 +142,8 @@ def _frame_fault(path: Path, header: Any) -> str:
         except ValueError:  # such as a comma for a point
             numbers = np.array([])
         if numbers.size != count or not np.isfinite(numbers).all():
-            return f"has {name} {header[name].value}; expected {count} numbers"
+            plural = "s" if count > 1 else ""
+            return f"has {name} {header[name].value}; expected {count} number{plural}"
     if fault := _geometry_fault(header):
         return fault
     frames = int(header.get("NumberOfFrames") or 1)
