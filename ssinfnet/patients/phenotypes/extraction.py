@@ -13,7 +13,7 @@ from ssinfnet.patients.phenotypes import families
 from ssinfnet.patients.phenotypes.catalogue import AREA, FEATURES, TWINS
 from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 
-__all__ = ["ALL", "Measured", "measure_slice", "patient_means", "refuse_shares"]
+__all__ = ["ALL", "Measured", "measure_slice", "patient_means", "refuse_one_level"]
 
 ALL = "all but area"  # in a reason's place: no family of the mask is defined
 PLACE = {feature.key: place for place, feature in enumerate(FEATURES)}
@@ -58,14 +58,14 @@ def measure_slice(
     ------
     ValueError
         If the image is not two-dimensional, a mask of another shape, `pixel_mm2` not above 0, or
-        grey values lie in [0, 1] (`refuse_shares`).
+        one level would hold all grey values (`refuse_one_level`).
     """
     image = np.asarray(image)
     if image.ndim != 2:
         raise ValueError(f"image must have two axes, got shape {image.shape}; pass one slice")
     if not pixel_mm2 > 0:
         raise ValueError(f"pixel_mm2 must be above 0, got {pixel_mm2}")
-    refuse_shares(image, texture)
+    refuse_one_level(image, texture)
     known = np.isfinite(image)
     bins = _whole_bins(image, known, texture)
     measured = {}
@@ -77,29 +77,37 @@ def measure_slice(
     return measured
 
 
-def refuse_shares(image: NDArray[np.generic], texture: TextureConfig) -> None:
-    """Refuse grey values from 0 to 1 where one level is at least as wide.
+def refuse_one_level(image: NDArray[np.generic], texture: TextureConfig) -> None:
+    """Refuse grey values of which one level holds all, such as those from 0 to 1.
 
-    All of them would be of one level, and every texture that of an even grey, without a word. They
+    Every texture would be that of an even grey, and the entropy 0, without a word. They
     are not scaled: means and energies would then be of another unit than what was passed, and
     whether 1 stood for 255 or for a window's upper end in HU, the array does not say. Whole numbers
-    pass: a nearly black slice of 8 bits is one.
+    but 0 and 1 pass: a nearly black slice of 8 bits is one. So does an image that does not vary.
 
     Raises
     ------
     ValueError
         Saying what to pass instead.
     """
-    if image.dtype.kind != "f" or texture.bins or texture.bin_width < 1:
+    if image.dtype.kind != "f" or texture.bins:
         return
     known = image[np.isfinite(image)]
-    if known.size and known.min() >= 0 and 0 < known.max() <= 1:
-        raise ValueError(
-            f"image has {image.dtype} values from {known.min():g} to {known.max():g}, which one "
-            f"level, {texture.bin_width:g} wide, would hold together; expected grey values from 0 "
-            "to 255. Pass np.rint(image * 255).astype(np.uint8), or a TextureConfig of a narrower "
-            "bin_width"
-        )
+    if not known.size:
+        return
+    low, high = float(known.min()), float(known.max())
+    width, origin = texture.bin_width, texture.lower_bound or 0.0
+    shares = 0 <= low and 0 < high <= 1 <= width
+    if not shares:
+        one_level = low < high and (low - origin) // width == (high - origin) // width
+        if not one_level or not (known % 1).any():
+            return
+    scale = "np.rint(image * 255).astype(np.uint8), or " if shares else ""
+    raise ValueError(
+        f"image has {image.dtype} values from {low:g} to {high:g}, which one level, {width:g} "
+        f"wide, would hold together; expected grey values from 0 to 255. Pass {scale}a "
+        "TextureConfig of a narrower bin_width"
+    )
 
 
 def _measure(

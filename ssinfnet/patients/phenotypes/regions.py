@@ -20,7 +20,7 @@ from radiomics import firstorder, glcm, gldm, glrlm, glszm, imageoperations, ngt
 from scipy import ndimage
 
 from ssinfnet.patients.phenotypes.catalogue import AREA, TWINS, Feature, columns, features_of
-from ssinfnet.patients.phenotypes.extraction import ALL, Measured, measure_slice, refuse_shares
+from ssinfnet.patients.phenotypes.extraction import ALL, Measured, measure_slice, refuse_one_level
 from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 
 __all__ = ["discretised", "measure_mask", "measure_masks", "measure_region", "resampled"]
@@ -134,8 +134,8 @@ def measure_region(
     Raises
     ------
     ValueError
-        If image and mask differ in shape, or have other axes than `texture.dimensions`, or grey
-        values lie in [0, 1] (`extraction.refuse_shares`).
+        If image and mask differ in shape, or have other axes than `texture.dimensions`, or one
+        level would hold all grey values (`extraction.refuse_one_level`).
     """
     grey, within = np.asarray(image, np.float64), np.asarray(mask) != 0
     if grey.shape != within.shape or grey.ndim != texture.dimensions:
@@ -143,7 +143,7 @@ def measure_region(
             f"image {grey.shape} and mask {within.shape} must have one shape of "
             f"{texture.dimensions} axes, as dimensions says"
         )
-    refuse_shares(np.asarray(image), texture)
+    refuse_one_level(np.asarray(image), texture)
     features = features_of(texture)
     found, reasons = _found(grey, within, texture, spacing_mm)
     values = np.array([found.get((f.filter, *f.key), np.nan) for f in features])
