@@ -24,13 +24,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
+from cells import write_by_cell
 from statsmodels.stats.mediation import Mediation as OneByOne
 from statsmodels.stats.proportion import proportion_confint
 
 from ssinfnet import plots
 from ssinfnet.data.phantom.clinical import EffectSizes, clinical_table, population_indirect_effect
 from ssinfnet.mediation import mediate
-from ssinfnet.mediation.regressions import indirect_effects, slopes, weighted_indirect_effects
+from ssinfnet.mediation.regressions import slopes, weighted_indirect_effects
 from ssinfnet.mediation.resampling import (
     bca_interval,
     drawn_weights,
@@ -45,8 +46,8 @@ SIZES = (50, 100, 200, 400, 800, 1_338)
 OF_A_SIZE = 500
 GRID_SIZES = (50, 100, 200, 500, 1_500)
 GRID_SLOPES = {"neither": (0.0, 0.0), "only a": (0.4, 0.0), "only b": (0.0, 0.4),
-               "both": (0.4, 0.4)}  # fmt: skip
-GRID_COHORTS, GRID_DRAWS, GRID_SETS = 1_000, 999, 8
+               "both": (0.4, 0.4), "both large": (0.8, 0.8)}  # fmt: skip
+GRID_COHORTS, BCA_COHORTS, GRID_DRAWS, OF_ONE_SET = 10_000, 1_000, 999, 100
 EXPOSURES = {"Age": "age", "n_underlying": "n_diseases"}
 MEDIATORS = {"lesion_extent": "lesion_extent", "consolidation_share": "consolidation_share"}
 # No way from age or diseases to the lesions: whatever is found is false
@@ -126,50 +127,86 @@ def power() -> pd.DataFrame:
 
 def grid() -> pd.DataFrame:
     """Return coverage and false positives over patients and slopes of one normal mediator."""
+    cells = [{"n": n, "truth": truth} for n in GRID_SIZES for truth in GRID_SLOPES]
+    return write_by_cell(HERE / "mediation_grid.csv", cells, grid_cell)
+
+
+def grid_cell(n: int, truth: str) -> list[dict[str, object]]:
+    """Return a row a method of one size and pair of slopes."""
+    a, b = GRID_SLOPES[truth]
+    left_out, said = list(left_out_weights(n)), []
+    for first in range(0, GRID_COHORTS, OF_ONE_SET):
+        # Draws do not depend on the data: a set of them serves many cohorts at once
+        weights = list(drawn_weights(n, GRID_DRAWS, first // OF_ONE_SET))
+        cohorts = [_cohort(number, n, a, b) for number in range(first, first + OF_ONE_SET)]
+        drawn = _drawn_effects(weights, cohorts)
+        percentile = np.transpose(percentile_interval(drawn))
+        own = left_out if first < BCA_COHORTS else []
+        said += [_judged(cohort, drawn[:, [place]], percentile[place], a * b, own)
+                 for place, cohort in enumerate(cohorts)]  # fmt: skip
     rows = []
-    for n in GRID_SIZES:
-        ones = np.ones((n, 1))
-        # Draws do not depend on the data: sets of them serve many cohorts
-        sets = [list(drawn_weights(n, GRID_DRAWS, seed)) for seed in range(GRID_SETS)]
-        left_out = list(left_out_weights(n))
-        for truth, (a, b) in GRID_SLOPES.items():
-            said = [row for number in range(GRID_COHORTS)
-                    for row in _judged(number, ones, (a, b), sets[number % GRID_SETS], left_out)
-                    ]  # fmt: skip
-            shares = pd.DataFrame(said).groupby("method", sort=False).mean()
-            for method, own in shares.iterrows():
-                null = a * b == 0 or method == "joint test"
-                wrong = own["found"] if null else 1 - own["covered"]
-                rows.append({"n": n, "truth": truth, "a": a, "b": b, "method": method, **own,
-                             "cohorts": GRID_COHORTS,
-                             "error": np.sqrt(wrong * (1 - wrong) / GRID_COHORTS)})  # fmt: skip
-    return pd.DataFrame(rows)
+    said = pd.DataFrame([row for own in said for row in own])
+    for method, own in said.groupby("method", sort=False):
+        shares, cohorts = own[["found", "covered"]].mean(), len(own)
+        null = a * b == 0 or method == "joint test"
+        wrong = shares["found"] if null else 1 - shares["covered"]
+        rows.append({"a": a, "b": b, "method": method, **shares, "cohorts": cohorts,
+                     "error": np.sqrt(wrong * (1 - wrong) / cohorts)})  # fmt: skip
+    return rows
 
 
-def _judged(
-    number: int, ones: np.ndarray, slopes_planted: tuple[float, float], weights: list[np.ndarray],
-    left_out: list[np.ndarray],
-) -> list[dict[str, object]]:  # fmt: skip
-    """Return what each method says of one cohort: an effect found, the true one covered."""
-    (a, b), n = slopes_planted, len(ones)
+def _cohort(number: int, n: int, a: float, b: float) -> tuple[np.ndarray, ...]:
+    """Return constant, exposure and mediator as columns, and the outcome."""
     rng = np.random.default_rng([7, number, n, int(100 * a), int(100 * b)])
     x = rng.normal(size=n)
     m = a * x + rng.normal(size=n)
-    y = b * m + 0.2 * x + rng.normal(size=n)
-    given = (ones, x[:, None], m[:, None], y)
-    drawn, jackknife = (weighted_indirect_effects(own, *given)[:, :, 0]
-                        for own in (weights, left_out))  # fmt: skip
-    estimate = indirect_effects(*given)[0]
-    fitted = slopes(ones, x, m[:, None], y)
+    return np.ones((n, 1)), x[:, None], m[:, None], b * m + 0.2 * x + rng.normal(size=n)
+
+
+def _drawn_effects(weights: list[np.ndarray], cohorts: list[tuple[np.ndarray, ...]]) -> np.ndarray:
+    """Return each cohort's effect in each draw, (draws, cohorts), as the package has the first's.
+
+    One matrix product makes the weighted sums of all cohorts.
+    """
+    x, m, y = (np.column_stack([cohort[place] for cohort in cohorts]) for place in (1, 2, 3))
+    every = np.concatenate(weights)
+    n, k = x.shape
+    mean = dict(zip("xmy", np.split(every @ np.hstack([x, m, y]) / n, 3, axis=1), strict=True))
+    pairs = [("x", "x"), ("x", "m"), ("m", "m"), ("x", "y"), ("m", "y")]
+    values = {"x": x, "m": m, "y": y}
+    raw = every @ np.hstack([values[i] * values[j] for i, j in pairs]) / n
+    xx, xm, mm, xy, my = (own - mean[i] * mean[j] for own, (i, j)
+                          in zip(np.split(raw, 5, axis=1), pairs, strict=True))  # fmt: skip
+    effects = xm / xx * (my * xx - xm * xy) / (mm * xx - xm**2)
+    package = weighted_indirect_effects(weights, *cohorts[0])[:, 0, 0]
+    if effects.shape[1] != k or not np.allclose(effects[:, 0], package, rtol=1e-8, atol=1e-12):
+        raise AssertionError("the effects of the draws are not those of weighted_indirect_effects")
+    return effects
+
+
+def _judged(
+    cohort: tuple[np.ndarray, ...], drawn: np.ndarray, percentile: np.ndarray, truth: float,
+    left_out: list[np.ndarray],
+) -> list[dict[str, object]]:  # fmt: skip
+    """Return what each method says of one cohort: an effect found, the true one covered.
+
+    BCa intervals, which take longest, only where there are weights that leave patients out.
+    """
+    ones, x, m, y = cohort
+    fitted = slopes(ones, x[:, 0], m, y)
     first, second = fitted["beta21"], fitted["beta32"]
     error = np.hypot(first.estimate * second.se, second.estimate * first.se)
+    estimate = first.estimate * second.estimate
     intervals = {
-        "percentile": percentile_interval(drawn),
-        "BCa": bca_interval(drawn, estimate, jackknife),
-        "Sobel": (estimate - 1.959964 * error, estimate + 1.959964 * error),
+        "percentile": percentile,
+        "Sobel": (estimate[0] - 1.959964 * error[0], estimate[0] + 1.959964 * error[0]),
     }
-    said = [{"method": method, "found": bool(low[0] > 0 or high[0] < 0),
-             "covered": float(low[0] <= a * b <= high[0])}
+    if left_out:
+        jackknife = weighted_indirect_effects(left_out, *cohort)[:, :, 0]
+        low, high = bca_interval(drawn, estimate, jackknife)
+        intervals["BCa"] = low[0], high[0]
+    said = [{"method": method, "found": bool(low > 0 or high < 0),
+             "covered": float(low <= truth <= high)}
             for method, (low, high) in intervals.items()]  # fmt: skip
     joint = bool(max(first.p[0], second.p[0]) < 0.05)
     return [*said, {"method": "joint test", "found": joint, "covered": np.nan}]
