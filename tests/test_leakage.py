@@ -60,7 +60,7 @@ def test_the_table_has_the_gain_over_the_split_by_patient():
         scored, share, reference="patient", intervals={"bootstrap_draws": 100, "seed": 1},
         tests={"permutation_draws": 100, "seed": 1},
     ).set_index("divided_by")  # fmt: skip
-    assert table["patient_seen"].to_dict() == share.to_dict()
+    assert table["share_seen"].to_dict() == share.to_dict()
     assert table.loc["slice", "gain"] == pytest.approx(0.2)
     assert table.loc["volume", "gain"] == pytest.approx(0.05)
     assert pd.isna(table.loc["patient", "gain"])

@@ -120,4 +120,4 @@ def seen_before(study: Study, paths: StudyPaths, units: list[str]) -> pd.Series:
             trained = set(rows.loc[split == "train", "patient_id"])
             known += rows.loc[split == "test", "patient_id"].isin(trained).sum()
         seen[unit] = known / len(rows)
-    return pd.Series(seen, name="patient_seen")
+    return pd.Series(seen, name="share_seen")

@@ -122,7 +122,7 @@ def moved_table(
 
 def leakage_table(
     slice_scores: pd.DataFrame,
-    patient_seen: pd.Series,
+    share_seen: pd.Series,
     *,
     reference: str,
     intervals: Mapping[str, Any],
@@ -134,7 +134,7 @@ def leakage_table(
     ----------
     slice_scores : DataFrame
         From `evaluation.leakage.leak_scores`; its model is what was divided.
-    patient_seen : Series
+    share_seen : Series
         Way → share of test slices whose patient is among the training slices.
     reference : str
         The way that leaks nothing.
@@ -144,14 +144,14 @@ def leakage_table(
     Returns
     -------
     DataFrame
-        divided_by, patient_seen, n_slices, n_patients, seeds, F1 (_mean, _error, _low, _high, _n,
+        divided_by, share_seen, n_slices, n_patients, seeds, F1 (_mean, _error, _low, _high, _n,
         _seed_spread), gain (mean difference of the F1 to the reference, over slices) and its
         p_permutation over patients, missing for the reference.
     """
     summary = scores.summarise(slice_scores, metrics=["F1"], **intervals).set_index("model")
     parts = ["mean", "error", "low", "high", "n", "seed_spread"]
     table = summary[["n_slices", "n_patients", "seeds"]].join(summary[parts].add_prefix("F1_"))
-    table.insert(0, "patient_seen", patient_seen)
+    table.insert(0, "share_seen", share_seen)
     compared = scores.compare_models(slice_scores, reference, "F1", **tests).set_index("model")
     gains = compared[["mean_difference", "p_permutation"]].rename(
         columns={"mean_difference": "gain"}
