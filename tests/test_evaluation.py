@@ -78,7 +78,7 @@ def test_chosen_thresholds_are_used(tiny):
         {"model": list(study.single.models), "seed": 1, "threshold": [0.999, 0.0, 0.5, 0.5]}
     )
     scored = evaluation.score_single(
-        study, paths, cohort, study.single.models, chosen=chosen
+        study, paths, cohort, study.single.models, thresholds=chosen
     ).groupby("model")
     assert (scored["Recall"].mean()["sinfnet"], scored["fn"].sum()["sinfnet"]) == (1, 0)
     assert scored["tp"].sum()["unet"] < 5

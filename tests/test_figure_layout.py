@@ -265,7 +265,7 @@ FIGURES = {
     "figure_s4": lambda rng: (
         plots.plot_roc(dict.fromkeys(MODELS, ROC), dict.fromkeys(MODELS, 0.85)).figure
     ),
-    "figure_s5": lambda rng: plots.plot_places(
+    "figure_s5": lambda rng: plots.plot_by_training_set(
         dict.fromkeys(
             ("Trained there", "Trained on the demo's volumes"),
             (summary(rng), summary(rng, CLASSES)),

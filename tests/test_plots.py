@@ -224,7 +224,7 @@ def test_inpainting_has_a_row_a_phase_and_hides_what_is_erased():
     examples = {"slice": np.random.default_rng(0).normal(size=(2, 8, 8))}
     for phase in ("phase01", "phase02"):
         examples |= {f"{phase}.mask": mask, f"{phase}.restored": examples["slice"] / 2}
-    figure = plots.plot_inpainting(examples, which=1)
+    figure = plots.plot_inpainting(examples, index=1)
     assert len(figure.axes) == 8
     shown = figure.axes[2].images[0].get_array()
     assert np.isnan(np.ma.filled(shown, np.nan)[:4]).all()
@@ -320,7 +320,7 @@ def test_a_scan_shows_each_slices_field_and_what_became_of_it():
 def test_places_show_the_papers_values_where_it_trained(folds):
     single, multi = (folds[1][folds[1]["class"] == name] for name in ("lesion", "ggo"))
     shown = {"Trained there": (single, multi), "Elsewhere": (single, multi)}
-    figure = plots.plot_places(shown, table="s5")
+    figure = plots.plot_by_training_set(shown, table="s5")
     hollow = [
         [line.get_ydata()[0] for line in ax.lines if line.get_markerfacecolor() == "white"]
         for ax in figure.axes

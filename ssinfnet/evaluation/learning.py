@@ -69,7 +69,7 @@ def record(
 
 def record_inpainting(pretrained: PretrainedStage) -> None:
     """Write `learning.json` of a pretraining: its errors after the last phase."""
-    assessed = pretrained.left.assessment
+    assessed = pretrained.result.assessment
     last = assessed[assessed["phase"] == assessed["phase"].max()]
     errors = last[["mask", "erased_error", "local_mean_error"]].to_dict("records")
     sets = pretrained.train, pretrained.validation

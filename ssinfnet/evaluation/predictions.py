@@ -82,7 +82,7 @@ def score_single(
     cohort: Cohort,
     models: Sequence[str],
     seeds: Sequence[int] | None = None,
-    chosen: pd.DataFrame | None = None,
+    thresholds: pd.DataFrame | None = None,
     split: str = "test",
 ) -> pd.DataFrame:
     """Score every held-out slice of some stage-1 models and seeds of a study.
@@ -95,7 +95,7 @@ def score_single(
     models : sequence of str
     seeds : sequence of int, optional
         All of the study's by default.
-    chosen : DataFrame or None
+    thresholds : DataFrame or None
         model, seed, threshold as `thresholds` returns them; the study's one threshold if None.
     split : str
         Which slices are scored, see `held_out`.
@@ -109,9 +109,9 @@ def score_single(
     for model in models:
         for seed in seeds or study.seeds:
             threshold = study.scores.threshold
-            if chosen is not None:
-                own = (chosen["model"] == model) & (chosen["seed"] == seed)
-                threshold = float(chosen.loc[own, "threshold"].item())
+            if thresholds is not None:
+                own = (thresholds["model"] == model) & (thresholds["seed"] == seed)
+                threshold = float(thresholds.loc[own, "threshold"].item())
             slices = held_out(cohort, paths.single(model, cohort.fold, seed), split)
             labels = {"model": model, "seed": seed, "fold": cohort.fold, "class": "lesion"}
             tables.append(scores.score_slices(slices, threshold, **labels))
@@ -181,9 +181,11 @@ def score_volumes(
     """
     tables = []
     for seed in seeds or study.seeds:
-        chosen = [(model, paths.single(model, cohort.fold, seed), False) for model in single_models]
-        chosen += [(model, paths.multi(model, cohort.fold, seed), True) for model in multi_models]
-        for model, folder, classes in chosen:
+        folders = [
+            (model, paths.single(model, cohort.fold, seed), False) for model in single_models
+        ]
+        folders += [(model, paths.multi(model, cohort.fold, seed), True) for model in multi_models]
+        for model, folder, classes in folders:
             labels = {"model": model, "seed": seed, "fold": cohort.fold}
             rows = cohort.with_classes("test") if classes else cohort.of_split("test")
             slices = held_out(cohort, folder, classes=classes)
@@ -209,17 +211,17 @@ def predicted_masks(
     ValueError
         If the study has no ``clinical``.
     """
-    chosen, seed = study.clinical, study.seeds[0]
-    if chosen is None:
+    clinical, seed = study.clinical, study.seeds[0]
+    if clinical is None:
         raise ValueError(f"study {study.name!r} measures no phenotypes: it has no clinical")
-    lesions = read_predictions(paths.single(chosen.single_model, 0, seed))
-    classes = read_predictions(paths.multi(chosen.multi_model, 0, seed))
+    lesions = read_predictions(paths.single(clinical.single_model, 0, seed))
+    classes = read_predictions(paths.multi(clinical.multi_model, 0, seed))
     found = {}
     for name in rows["slice_id"]:
         scaled = (np.rint(own[name].astype(np.float32) * 255).astype(np.uint8)
                   for own in (lesions, classes))  # fmt: skip
         lesion, three = scaled
-        found[name] = class_masks(SliceMaps(lesion, three), chosen.threshold)
+        found[name] = class_masks(SliceMaps(lesion, three), clinical.threshold)
     return found
 
 
@@ -321,23 +323,22 @@ def _examples(
         raise ValueError("no test slice has lesion, so there is nothing to show")
     at = np.unique(np.linspace(0, len(ranked) - 1, count).round().astype(int))
     healthy = own[~has_lesion].sort_values("fp").index[-1:]
-    chosen = [*ranked.index[at], *healthy]
+    names = [*ranked.index[at], *healthy]
     by_id = cohort.slices.set_index("slice_id", drop=False)
-    read = [(image, mask) for _, image, mask in cohort.read(by_id.loc[chosen])]
+    read = [(image, mask) for _, image, mask in cohort.read(by_id.loc[names])]
     stored = {model: read_predictions(folder) for model, folder in folders.items()}
     return Examples(
         images=[image for image, _ in read],
         truths=[mask for _, mask in read],
         predictions={
-            model: [mask_of(maps[name]).astype(np.uint8) for name in chosen]
+            model: [mask_of(maps[name]).astype(np.uint8) for name in names]
             for model, maps in stored.items()
         },
         f1={
-            model: [float(of_slice.loc[(model, name), "F1_missed_as_zero"]) for name in chosen]
+            model: [float(of_slice.loc[(model, name), "F1_missed_as_zero"]) for name in names]
             for model in folders
         },
         names=[
-            by_id.loc[name, "patient_id"] + "\nwithout lesion" * (name in healthy)
-            for name in chosen
+            by_id.loc[name, "patient_id"] + "\nwithout lesion" * (name in healthy) for name in names
         ],
     )

@@ -185,19 +185,19 @@ def choose_slices(
 
 
 def example_scan(
-    listed: Cohort, fields: Mapping[str, NDArray[np.bool_]], chosen: pd.DataFrame
+    listed: Cohort, fields: Mapping[str, NDArray[np.bool_]], selection: pd.DataFrame
 ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.bool_]], list[str]]:
     """Return the slices, fields and reasons of the first scan of which a slice was kept."""
-    patient = chosen.loc[chosen["chosen"], "patient_id"].iloc[0]
+    patient = selection.loc[selection["chosen"], "patient_id"].iloc[0]
     scan = listed.slices[listed.slices["patient_id"] == patient]
     shown = [image for _, image, _ in listed.read(scan)]
-    reasons = chosen.set_index("slice_id").loc[scan["slice_id"], "reason"]
+    reasons = selection.set_index("slice_id").loc[scan["slice_id"], "reason"]
     return shown, [fields[name] for name in scan["slice_id"]], reasons.tolist()
 
 
 def write_cut(
     listed: Cohort,
-    chosen: pd.DataFrame,
+    selection: pd.DataFrame,
     fields: Mapping[str, NDArray[np.bool_]],
     config: LungFieldConfig,
     folder: Path,
@@ -209,7 +209,7 @@ def write_cut(
     ----------
     listed : Cohort
         From `uncut_cohort`.
-    chosen : DataFrame
+    selection : DataFrame
         From `choose_slices`.
     fields : mapping
         Lung fields, as `choose_slices` takes them.
@@ -229,9 +229,9 @@ def write_cut(
     ValueError
         If no slice is chosen, or the source is another than CC-CCII.
     """
-    rows = listed.slices[chosen["chosen"]]
+    rows = listed.slices[selection["chosen"]]
     if rows.empty:
-        raise ValueError(f"no slice shows the lungs in full: {set(chosen['reason'])}")
+        raise ValueError(f"no slice shows the lungs in full: {set(selection['reason'])}")
     if set(rows["source"]) != {"ccii"}:
         raise ValueError(f"only CC-CCII's slices can be cut, got {sorted(set(rows['source']))}")
     split = pd.DataFrame(
@@ -247,5 +247,5 @@ def write_cut(
                 with artifacts.replacing(temporary / part / name) as picture:
                     Image.fromarray(pixels[box]).save(picture)
         artifacts.write_text(temporary / ccii.SPLIT, split.to_csv(index=False))
-        artifacts.write_table(temporary / "slices.parquet", chosen, made)
+        artifacts.write_table(temporary / "slices.parquet", selection, made)
     return folder

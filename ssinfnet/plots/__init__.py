@@ -18,9 +18,9 @@ from ssinfnet.plots.mediation import plot_correlations, plot_forest, plot_power,
 from ssinfnet.plots.paths import plot_path_model, plot_paths
 from ssinfnet.plots.predictions import plot_prediction, slices_to_show
 from ssinfnet.plots.scores import (
+    plot_by_training_set,
     plot_class_scores,
     plot_folds,
-    plot_places,
     plot_roc,
     plot_scores,
     plot_volumes,
@@ -60,7 +60,7 @@ __all__ = [
     "plot_overlay",
     "plot_path_model",
     "plot_paths",
-    "plot_places",
+    "plot_by_training_set",
     "plot_power",
     "plot_prediction",
     "plot_pretraining",

@@ -20,7 +20,7 @@ from ssinfnet.scores import agreement
 from ssinfnet.study.models import model_label
 from ssinfnet.tables import minus_sign
 
-__all__ = ["plot_class_scores", "plot_folds", "plot_places", "plot_roc", "plot_scores",
+__all__ = ["plot_class_scores", "plot_folds", "plot_by_training_set", "plot_roc", "plot_scores",
            "plot_volumes"]  # fmt: skip
 
 
@@ -149,25 +149,25 @@ def plot_folds(folds: pd.DataFrame, pooled: pd.DataFrame, metric: str = "F1") ->
 
 
 @mpl.rc_context(STYLE)
-def plot_places(
-    places: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], table: str, metric: str = "F1"
+def plot_by_training_set(
+    summaries: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], table: str, metric: str = "F1"
 ) -> Figure:
     """Draw a score of both stages by where the networks were trained (S tables S5, S6).
 
     Parameters
     ----------
-    places : mapping of str to (DataFrame, DataFrame)
+    summaries : mapping of str to (DataFrame, DataFrame)
         Where they were trained → summaries of stage 1 (class lesion) and stage 2. The first is
         that of the data set itself, which the paper's values stand beside.
     table : str
         Published tables, such as ``s5`` for ``s5a`` and ``s5b``.
     metric : str
     """
-    figure = plt.figure(figsize=(PAGE, 0.5 + 2.5 * len(places)))
-    panels = figure.subplots(len(places), 1, sharex=True, sharey=True, squeeze=False).flatten()
+    figure = plt.figure(figsize=(PAGE, 0.5 + 2.5 * len(summaries)))
+    panels = figure.subplots(len(summaries), 1, sharex=True, sharey=True, squeeze=False).flatten()
     models: dict[str, None] = {}
-    beside = [table] + [None] * (len(places) - 1)
-    for ax, (name, stages), paper in zip(panels, places.items(), beside, strict=True):
+    beside = [table] + [None] * (len(summaries) - 1)
+    for ax, (name, stages), paper in zip(panels, summaries.items(), beside, strict=True):
         joined = pd.concat(
             beside_paper(summary[summary["metric"] == metric], paper and paper + letter)
             for summary, letter in zip(stages, "ab", strict=True)

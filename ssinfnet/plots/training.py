@@ -111,27 +111,27 @@ def plot_pretraining(history: pd.DataFrame) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def plot_inpainting(examples: Mapping[str, NDArray[np.floating]], which: int = 0) -> Figure:
+def plot_inpainting(examples: Mapping[str, NDArray[np.floating]], index: int = 0) -> Figure:
     """Draw one slice, and after each phase its mask, what is left of it, and what is restored.
 
     Parameters
     ----------
     examples : mapping
         Examples, as `pretext.pretrain` returns them: "slice", "<phase>.mask", "<phase>.restored".
-    which : int
+    index : int
         Position of the slice among the examples.
     """
-    whole = examples["slice"][which]
+    whole = examples["slice"][index]
     phases = sorted({name.partition(".")[0] for name in examples if name != "slice"})
     shown = {"cmap": "gray", "vmin": whole.min(), "vmax": whole.max()}
     figure, axes = grid(len(phases), 4)
     for row, phase in zip(axes, phases, strict=True):
-        mask = examples[f"{phase}.mask"][which]
+        mask = examples[f"{phase}.mask"][index]
         row[0].imshow(whole, **shown)
         row[1].imshow(mask, cmap="gray", vmin=0, vmax=1)
         row[2].imshow(np.where(mask > 0.5, whole, np.nan), **shown)
         row[2].set_facecolor(TURNS["coach"])
-        row[3].imshow(examples[f"{phase}.restored"][which], **shown)
+        row[3].imshow(examples[f"{phase}.restored"][index], **shown)
         name_row(row[0], f"After phase {int(phase.removeprefix('phase'))}")
         for ax in row:
             ax.set(xticks=[], yticks=[])

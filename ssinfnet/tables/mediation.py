@@ -71,7 +71,7 @@ def mediator_counts(effects: Mapping[str, pd.DataFrame], alpha: float = 0.05) ->
 
 
 def mediator_names(
-    effects: Mapping[str, pd.DataFrame], kept: Mapping[str, Collection[str]]
+    effects: Mapping[str, pd.DataFrame], selected: Mapping[str, Collection[str]]
 ) -> pd.DataFrame:
     """Say of the paper's eight names, six distinct mediators, what ours say of them.
 
@@ -79,7 +79,7 @@ def mediator_names(
     ----------
     effects : mapping of str to DataFrame
         Outcome → `mediation.Mediation.table`.
-    kept : mapping of str to collection of str
+    selected : mapping of str to collection of str
         Outcome → mediators that the filter of correlated ones left.
 
     Returns
@@ -102,7 +102,7 @@ def mediator_names(
                 ):
                     row[f"{outcome}_{name}"] = own[column].item() if len(own) else pd.NA
                 mediates = bool(own["mediator_by_criterion"].any())
-                row[f"{outcome}_kept"] = mediates and mediator in kept[outcome]
+                row[f"{outcome}_kept"] = mediates and mediator in selected[outcome]
             rows.append(row)
     return pd.DataFrame(rows)
 

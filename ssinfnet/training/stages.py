@@ -85,7 +85,7 @@ class PretrainedStage:
     ----------
     run, folder, train, validation
         As `Trained` has them; labels were not used.
-    left : Pretrained
+    result : Pretrained
         History, assessment and examples.
     """
 
@@ -93,7 +93,7 @@ class PretrainedStage:
     folder: Path
     train: SliceSet
     validation: SliceSet
-    left: pretext.Pretrained
+    result: pretext.Pretrained
 
 
 def train_single(
@@ -253,10 +253,10 @@ def pretrain_stage(
     coach = networks.seeded(seed, networks.Coach, channels, size.width)
     run = Run(stage=stage, study=study.name, width=size.width, fold=fold, seed=seed)
     folder = paths.pretraining(stage, fold, seed)
-    left = pretext.pretrain(
+    result = pretext.pretrain(
         network, coach, train, validation, config.pretext, run=run, folder=folder
     )
-    return PretrainedStage(run, folder, train, validation, left)
+    return PretrainedStage(run, folder, train, validation, result)
 
 
 def start_from(

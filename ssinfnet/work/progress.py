@@ -57,13 +57,13 @@ def in_jupyter() -> bool:
     return shell is not None and "IPKernelApp" in shell.config
 
 
-def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
+def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """Yield the items, showing how many are done.
 
     Parameters
     ----------
     items : iterable
-    what : str
+    description : str
         Such as "scoring slices".
     total : int or None
         Number of items, where they do not tell it.
@@ -75,20 +75,20 @@ def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterato
     elif in_jupyter():
         from tqdm.notebook import tqdm
 
-        yield from tqdm(items, desc=what, total=total, leave=False)
+        yield from tqdm(items, desc=description, total=total, leave=False)
     elif sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, desc=what, total=total, leave=False)
+        yield from tqdm(items, desc=description, total=total, leave=False)
     else:
-        yield from _lines(items, what, total)
+        yield from _lines(items, description, total)
 
 
-def _lines(items: Iterable[Item], what: str, total: int | None) -> Iterator[Item]:
+def _lines(items: Iterable[Item], description: str, total: int | None) -> Iterator[Item]:
     """Say the count every few seconds; short work stays silent."""
     last = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
         if time.monotonic() - last > SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            say(f"{what}: {done}" + (f" of {total}" if total is not None else ""))
+            say(f"{description}: {done}" + (f" of {total}" if total is not None else ""))

@@ -105,9 +105,9 @@ class Lister:
         size: tuple[int, int],
         *,
         mask: tuple[Path, NDArray[np.uint8]] | None = None,
-        **known: Any,
+        **columns: Any,
     ) -> None:
-        """List a slice; `mask` is its file and the label array as stored."""
+        """List a slice; `mask` is its file and label array as stored, `columns` further columns."""
         row: dict[str, Any] = {
             "patient_id": patient_id,
             "scan_id": patient_id,
@@ -117,7 +117,7 @@ class Lister:
             "height": size[0],
             "width": size[1],
             "labelled": mask is not None,
-            **known,
+            **columns,
         }
         if mask is not None:
             file, labels = mask

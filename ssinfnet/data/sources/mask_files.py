@@ -29,7 +29,7 @@ def read_mask(
     path: Path,
     image: Volume,
     *,
-    what: str = "mask",
+    mask_name: str = "mask",
     binary: bool = False,
     names: Mapping[str, int] | None = None,
 ) -> NDArray[np.generic]:
@@ -40,7 +40,7 @@ def read_mask(
     path : Path
         A volume, a DICOM-SEG or an RTSTRUCT.
     image : Volume
-    what : str
+    mask_name : str
         What the mask is called in a message.
     binary : bool
         Every part of a DICOM-SEG or RTSTRUCT is meant, whatever its name.
@@ -64,7 +64,7 @@ def read_mask(
     kind = kind_of(path)
     if kind in VOLUMES:
         mask = cached_volume(path)
-        fault = grid_fault(image, mask, what)
+        fault = grid_fault(image, mask, mask_name)
         if fault and kind != NRRD:  # others do not cut masks: slices would be missing
             raise UnreadableFile(fault)
         stored = _within(image, mask, fault) if fault else mask.slices

@@ -247,21 +247,21 @@ def from_stored(voxels: NDArray[np.generic], affine: NDArray[np.float64], **more
     )
 
 
-def grid_fault(image: Volume, mask: Volume, what: str = "mask") -> str:
-    """Say why a mask, called `what`, does not lie on a volume's grid, "" if it does (D-102).
+def grid_fault(image: Volume, mask: Volume, mask_name: str = "mask") -> str:
+    """Say why a mask, called `mask_name`, does not lie on a volume's grid, "" if it does (D-102).
 
     Both are compared as slices, lowest first and anterior on top, however they are stored: each
     corner of the mask must lie within a quarter of a voxel of the volume's own.
     """
     if image.slices.shape != mask.slices.shape:
-        return f"image has shape {image.slices.shape} and {what} {mask.slices.shape}"
+        return f"image has shape {image.slices.shape} and {mask_name} {mask.slices.shape}"
     corners = np.array(list(product(*[(0, size - 1) for size in image.slices.shape[::-1]])))
     places = (np.c_[corners, np.ones(8)] @ one.canonical_affine.T for one in (image, mask))
     ours, theirs = (place[:, :3] for place in places)
     in_voxels = (theirs - ours) @ np.linalg.inv(image.canonical_affine[:3, :3]).T
     if (off := float(np.abs(in_voxels).max())) > SAME_PLACE:
         mm = float(np.linalg.norm(theirs - ours, axis=1).max())
-        return f"by its affine the {what} lies {mm:.3g} mm ({off:.3g} voxels) off the image"
+        return f"by its affine the {mask_name} lies {mm:.3g} mm ({off:.3g} voxels) off the image"
     return ""
 
 

@@ -270,7 +270,7 @@ def _lung_path(lister: Lister, volume: Volume, lungs: Path | None) -> str | None
     if lungs is None:
         return None
     try:
-        _refuse_no_lungs(lungs, read_mask(lungs, volume, what="lung mask", binary=True))
+        _refuse_no_lungs(lungs, read_mask(lungs, volume, mask_name="lung mask", binary=True))
     except UnreadableFile as error:
         lister.exclude(lungs, str(error))
         return None

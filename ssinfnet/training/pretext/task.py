@@ -76,7 +76,7 @@ class Turn(nn.Module):
         fixed = [part for part in self.pair if part is not None and part is not self.learner]
         return checkpoints.digest(fixed[0].state_dict()) if fixed else None
 
-    def forward(self, given: Tensor, random_scores: Tensor) -> Inpainted:
+    def forward(self, slices: Tensor, random_scores: Tensor) -> Inpainted:
         """Mask (batch, channels, size, size) and restore it.
 
         While the coach learns its mask is soft, and gradients reach it through the masked slice,
@@ -84,17 +84,17 @@ class Turn(nn.Module):
         """
         network, coach = self.pair
         if coach is None:
-            scores, divergence = random_scores, given.new_zeros(len(given))
+            scores, divergence = random_scores, slices.new_zeros(len(slices))
         else:
-            scores, divergence = coach(given)
+            scores, divergence = coach(slices)
         coach_learns = self.learner is coach and self.training
         if self.training and not coach_learns:
             # Slices come in random order, so the first ones of a batch are a random share.
-            drawn = round(self.config.random_share * len(given))
+            drawn = round(self.config.random_share * len(slices))
             scores = torch.cat([random_scores[:drawn], scores[drawn:]])
         cut = soft_mask if coach_learns else hard_mask
-        mask = F.interpolate(cut(scores, self.config.kept), size=given.shape[-2:], mode="nearest")
-        restored = network(given * mask)
+        mask = F.interpolate(cut(scores, self.config.kept), size=slices.shape[-2:], mode="nearest")
+        restored = network(slices * mask)
         return Inpainted(torch.stack(tuple(restored), dim=1), mask, divergence)
 
 
