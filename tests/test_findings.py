@@ -178,3 +178,26 @@ def test_an_empty_figure_says_of_what_and_where_there_are_mediators():
     told = findings.no_mediators(alone)["figure_4b"]
     assert "2 do, but they are unstable and left out (D-93)." in told
     assert told.endswith("Of the other classes none has a mediator either.")
+
+
+def test_the_known_truth_counts_what_intervals_hold_and_what_predicted_masks_leave():
+    table = pd.DataFrame(
+        {
+            "cohort_covered": [True, True, True],
+            "true_covered": [True, True, False],
+            "predicted_covered": [False, True, pd.NA],
+            "corrected_covered": [True, True, pd.NA],
+            "attenuation": [0.5, 0.8, np.nan],
+        }
+    )
+    said = findings.known_truth(table)
+    assert said.startswith("Of 3 planted effects the 95 % intervals hold 3 by the planted numbers")
+    assert "2 from true masks; 1 from predicted masks; 2 from predicted masks less" in said
+    assert "0.50 to 0.80 of the effect from true masks (median 0.65, 2 effects" in said
+    none = findings.known_truth(table.assign(attenuation=np.nan))
+    assert none.endswith("No effect from true masks is far enough from 0 to divide by.")
+
+
+def test_the_demos_known_truth_is_said_by_its_own_table():
+    table = demo("table_known_truth")
+    assert f"hold {table['cohort_covered'].sum()} by" in findings.known_truth(table)

@@ -67,7 +67,7 @@ def test_no_comprehension_is_run_for_what_it_does(path):
                 assert not any(name.startswith(("save", "write")) for name in called), called
 
 
-RESULTS = ("07_", "08_", "09_", "10_", "11_", "12_", "13_", "14_", "15_mediation")
+RESULTS = ("07_", "08_", "09_", "10_", "11_", "12_", "13_", "14_", "15_", "16_", "17_")
 
 
 @pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem.startswith(RESULTS)],
