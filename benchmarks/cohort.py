@@ -64,17 +64,25 @@ def train(paths: StudyPaths, rows: pd.DataFrame, width: float) -> None:
     few = slice_sets.single_slices(rows.iloc[:2], paths)
     for model in ("sinfnet", "ssinfnet"):
         segmentation.fit_single(
-            networks.seeded(1, networks.build_single, "infnet", width), few, few,
+            networks.seeded(1, networks.build_single, "infnet", width),
+            few,
+            few,
             TrainingConfig(epochs=1, batch_size=2, scales=(1.0,)),
-            run=Run(model=model, width=width), folder=paths.single(model, 0, 1), device=CPU,
-        )  # fmt: skip
+            run=Run(model=model, width=width),
+            folder=paths.single(model, 0, 1),
+            device=CPU,
+        )
     both = replace(few, priors=few.images)
     segmentation.fit_multi(
-        networks.seeded(1, networks.build_multi, "unet", True, width), both, both,
-        MultiTrainingConfig(epochs=1, batch_size=2), MULTI_MODELS["ssinfnet"],
+        networks.seeded(1, networks.build_multi, "unet", True, width),
+        both,
+        both,
+        MultiTrainingConfig(epochs=1, batch_size=2),
+        MULTI_MODELS["ssinfnet"],
         run=Run(stage="multi", model="ssinfnet", width=width, prior="predicted"),
-        folder=paths.multi("ssinfnet", 0, 1), device=CPU,
-    )  # fmt: skip
+        folder=paths.multi("ssinfnet", 0, 1),
+        device=CPU,
+    )
 
 
 def segment(folder: Path, slices: int, size: int) -> None:
@@ -83,11 +91,19 @@ def segment(folder: Path, slices: int, size: int) -> None:
     rows = rows_of(slices)
     began = time.perf_counter()
     chunks = cohort_maps.segment_cohort(
-        paths, rows, folder / "maps", image_size=size, single_model="ssinfnet",
-        multi_model="ssinfnet", device=CPU,
-    )  # fmt: skip
-    taken = {"seconds_a_slice": (time.perf_counter() - began) / slices, "most_mib": _most_mib(),
-             "bytes_a_slice": sum(chunk.stat().st_size for chunk in chunks) / slices}  # fmt: skip
+        paths,
+        rows,
+        folder / "maps",
+        image_size=size,
+        single_model="ssinfnet",
+        multi_model="ssinfnet",
+        device=CPU,
+    )
+    taken = {
+        "seconds_a_slice": (time.perf_counter() - began) / slices,
+        "most_mib": _most_mib(),
+        "bytes_a_slice": sum(chunk.stat().st_size for chunk in chunks) / slices,
+    }
     print(json.dumps(taken))
 
 
@@ -103,8 +119,9 @@ def measure(slices: int, size: int, width: float) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         train(*prepared(Path(folder), slices, size), width)
         asked = ["--segment", folder, str(slices), str(size)]
-        child = subprocess.run([sys.executable, __file__, *asked], check=True,
-                               stdout=subprocess.PIPE, text=True)  # fmt: skip
+        child = subprocess.run(
+            [sys.executable, __file__, *asked], check=True, stdout=subprocess.PIPE, text=True
+        )
     taken = json.loads(child.stdout.splitlines()[-1])
     return {"slices": slices, "network_px": size, "width": width, **taken}
 

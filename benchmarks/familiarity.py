@@ -45,8 +45,10 @@ def read(root: Path, name: str, folder: str) -> tuple[Slices, pd.DataFrame]:
     listing = sources.list_slices(SourceConfig(name=name, folder=folder), root)
     folders = {name: listing.folder}
     rows = lung_crop.with_boxes(listing.slices, folders)
-    shown = [prepared(image[lung_crop.box_of(row).within])
-             for row, image, _ in sources.read_slices(folders, rows)]  # fmt: skip
+    shown = [
+        prepared(image[lung_crop.box_of(row).within])
+        for row, image, _ in sources.read_slices(folders, rows)
+    ]
     return np.stack(shown), rows
 
 
@@ -91,17 +93,21 @@ def groups(root: Path) -> tuple[familiarity.Familiarity, dict[str, Slices]]:
         volume[trains].replace("rp_3", "rp_2").tolist() + of_cut["scan_id"][cut_trains].tolist()
     )
     learnt = familiarity.learn(np.concatenate([volumes[trains], cut[cut_trains]]), patients)
-    others = {f"Med-Seg, volume {name[3:]}": volumes[(volume == name).to_numpy()]
-              for name in ("rp_6", "rp_9")}  # fmt: skip
+    others = {
+        f"Med-Seg, volume {name[3:]}": volumes[(volume == name).to_numpy()]
+        for name in ("rp_6", "rp_9")
+    }
     others |= {
         "COVID-SemiSeg, test slices": cut[cut_tests],
         "COVID-SemiSeg, unlabelled slices, other windows": cut[~labelled],
         "iCTCF, six series": whole,
-        "SARS-COV-2 CT-Scan, every tenth slice": np.stack([
-            prepared(np.asarray(Image.open(path).convert("L")) / 255)
-            for path in sorted((root / "sars-cov-2-ct").rglob("*.jpg"))[::10]
-        ]),
-    }  # fmt: skip
+        "SARS-COV-2 CT-Scan, every tenth slice": np.stack(
+            [
+                prepared(np.asarray(Image.open(path).convert("L")) / 255)
+                for path in sorted((root / "sars-cov-2-ct").rglob("*.jpg"))[::10]
+            ]
+        ),
+    }
     base = np.concatenate([others["COVID-SemiSeg, test slices"], others["Med-Seg, volume 9"]])
     others |= {
         f"test slices and volume 9, {name}": change(base) for name, change in CHANGES.items()
@@ -118,10 +124,13 @@ def main() -> None:
     root = Path(parser.parse_args().data)
     learnt, others = groups(root)
     rows = [
-        {"slices": name, "n": len(shown),
-         "unfamiliar": familiarity.unfamiliar(learnt, shown).mean().round(3)}
+        {
+            "slices": name,
+            "n": len(shown),
+            "unfamiliar": familiarity.unfamiliar(learnt, shown).mean().round(3),
+        }
         for name, shown in others.items()
-    ]  # fmt: skip
+    ]
     table = pd.DataFrame(rows)
     artifacts.write_text(Path(__file__).with_suffix(".csv"), table.to_csv(index=False))
     print(table.to_string(index=False))

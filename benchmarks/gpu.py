@@ -65,8 +65,12 @@ def main() -> None:
     rows = []
     for part in parts:
         began = time.perf_counter()
-        outcome = run(command(part, budgets[part], options), budgets[part], environment,
-                      options.to / f"{part}.log")  # fmt: skip
+        outcome = run(
+            command(part, budgets[part], options),
+            budgets[part],
+            environment,
+            options.to / f"{part}.log",
+        )
         row = {"part": part, "outcome": outcome, "seconds": round(time.perf_counter() - began, 1)}
         rows.append({**row, "result": SUMMARIES[part](options.to)})
         write_rows(options.to / "summary.csv", rows)
@@ -137,9 +141,13 @@ def run(words: list[str], seconds: float, environment: dict[str, str], log: Path
     """Run Python, its output into a log; return how it ended."""
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
-            [sys.executable, *words], cwd=ROOT, env=environment, stdout=output,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, *words],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         try:
             status = process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -190,8 +198,10 @@ def throughput_result(folder: Path) -> str:
     ]
     steps = [row for row in measured if row["pass"] == "step"]
     for network in dict.fromkeys(row["network"] for row in steps):
-        best = max((row for row in steps if row["network"] == network),
-                   key=lambda row: float(row["images_per_second"]))  # fmt: skip
+        best = max(
+            (row for row in steps if row["network"] == network),
+            key=lambda row: float(row["images_per_second"]),
+        )
         said.append(
             f"{network} {best['images_per_second']} images/s a step ({best['variant']}, batch "
             f"{best['batch']}, {float(best['share_of_bf16_peak']):.1%} of the bf16 peak)"
@@ -216,8 +226,10 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 SUMMARIES = {
-    "tests": tests_result, "throughput": throughput_result, "accuracy": accuracy_result,
-}  # fmt: skip
+    "tests": tests_result,
+    "throughput": throughput_result,
+    "accuracy": accuracy_result,
+}
 
 
 if __name__ == "__main__":

@@ -78,9 +78,12 @@ def epochs(
     """
     workers = min(MOST_WORKERS, (os.cpu_count() or 1) - 1)
     loader = DataLoader(
-        Slices(images, masks), batch_size=batch_size, shuffle=True, num_workers=workers,
+        Slices(images, masks),
+        batch_size=batch_size,
+        shuffle=True,
+        num_workers=workers,
         pin_memory=device.type == "cuda",
-    )  # fmt: skip
+    )
     network.to(device).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-4)
     while True:

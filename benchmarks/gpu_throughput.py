@@ -121,8 +121,10 @@ def planned(
         scales = EPOCHS[network]
         label = {"network": network, "pass": "epoch", "batch": min(8, batches[0]), "size": size}
         for variant, measure in (
-            ("plain loop", plain_epoch), ("ours", our_epoch), ("ours, steps alone", bare_steps),
-        ):  # fmt: skip
+            ("plain loop", plain_epoch),
+            ("ours", our_epoch),
+            ("ours, steps alone", bare_steps),
+        ):
             yield (
                 {**label, "variant": variant},
                 partial(measure, network, scales, label["batch"], options, device),
@@ -159,9 +161,12 @@ def built(network: str, width: float) -> torch.nn.Module:
 def plain_epoch(network, scales, batch, options, device) -> dict:
     """Time epochs of the plain loop, the first left out."""
     seconds = gpu_plain.epochs(
-        built(network, options.width), *data(options),
-        batch_size=batch, scales=scales, device=device,
-    )  # fmt: skip
+        built(network, options.width),
+        *data(options),
+        batch_size=batch,
+        scales=scales,
+        device=device,
+    )
     return {"images_per_second": options.slices / statistics.median(islice(seconds, 1, 4))}
 
 
@@ -178,9 +183,14 @@ def our_epoch(network, scales, batch, options, device) -> dict:
 
     with tempfile.TemporaryDirectory() as folder, timed_training.until(enough) as seen:
         segmentation.fit_single(
-            built(network, options.width), slices, held, config,
-            run=Run(seed=1), folder=Path(folder), device=device,
-        )  # fmt: skip
+            built(network, options.width),
+            slices,
+            held,
+            config,
+            run=Run(seed=1),
+            folder=Path(folder),
+            device=device,
+        )
     ends = seen.ends
     return {"images_per_second": options.slices * (len(ends) - 4) / (ends[-1] - ends[3])}
 
@@ -189,12 +199,18 @@ def bare_steps(network, scales, batch, options, device) -> dict:
     """Time the steps of an epoch over batches that are there already."""
     config = TrainingConfig(learning_rate=1e-4, batch_size=batch, scales=scales)
     made = Batches(
-        SliceSet.of(*data(options)), lesion_view, batch_size=batch, seed=1, device=device,
-        augmentation=config.augmentation, scales=scales,
-    )  # fmt: skip
+        SliceSet.of(*data(options)),
+        lesion_view,
+        batch_size=batch,
+        seed=1,
+        device=device,
+        augmentation=config.augmentation,
+        scales=scales,
+    )
     held = list(made)
-    step = training_step(network, "graphs" if device.type == "cuda" else "channels-last",
-                         options.width, device)  # fmt: skip
+    step = training_step(
+        network, "graphs" if device.type == "cuda" else "channels-last", options.width, device
+    )
 
     def epoch() -> None:
         for given, *targets in held:

@@ -41,13 +41,15 @@ def disturbed(root: Path, wanted: int, rng: np.random.Generator, target: list[st
         if left.phase == "finished":
             break
         moment = time.perf_counter() - began
-        rows.append({
-            "moment_s": round(moment, 1),
-            "killed": "process group" if whole else "snakemake alone",
-            "phase": left.phase,
-            "seconds_to_end": left.seconds_to_end,
-            "orphans": left.orphans,
-        })  # fmt: skip
+        rows.append(
+            {
+                "moment_s": round(moment, 1),
+                "killed": "process group" if whole else "snakemake alone",
+                "phase": left.phase,
+                "seconds_to_end": left.seconds_to_end,
+                "orphans": left.orphans,
+            }
+        )
         print(rows[-1], flush=True)
         running = interrupted.recover(root, *target)
     if running.wait():

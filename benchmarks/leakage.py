@@ -30,9 +30,12 @@ def main() -> None:
     units = list(leakage.UNITS)
     scored = leakage.leak_scores(study, paths, units)
     table = tables.leakage_table(
-        scored, leakage.seen_before(study, paths, units), reference="patient",
-        intervals=study.scores.for_intervals, tests=study.scores.for_tests,
-    )  # fmt: skip
+        scored,
+        leakage.seen_before(study, paths, units),
+        reference="patient",
+        intervals=study.scores.for_intervals,
+        tests=study.scores.for_tests,
+    )
     title = "One network, cross-validated by slice, by volume and by patient"
     session.save_table(table, "table_leakage", title)
     print(tables.display(table).to_string(index=False))

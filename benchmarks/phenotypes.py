@@ -52,9 +52,11 @@ def naive() -> Callable[[Pair], object]:
     extractor.disableAllFeatures()
     left_out = {AREA, *TWINS}
     extractor.enableFeaturesByName(
-        **{family: [f.name for f in FEATURES if f.family == family and f.key not in left_out]
-           for family in FAMILIES}
-    )  # fmt: skip
+        **{
+            family: [f.name for f in FEATURES if f.family == family and f.key not in left_out]
+            for family in FAMILIES
+        }
+    )
 
     def measure(pair: Pair) -> object:
         image, mask = (SimpleITK.GetImageFromArray(part[None].astype(np.uint8)) for part in pair)
@@ -90,8 +92,10 @@ def main() -> None:
         row = {"pixels": pixels, "pyradiomics": rate(naive(), given), "ours": rate(ours, given * 4)}
         with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
             row["two_processes"] = sum(pool.map(_rate_of_ours, [pixels] * 2, [8] * 2))
-        row |= {"ratio": row["ours"] / row["pyradiomics"],
-                "scaling": row["two_processes"] / row["ours"]}  # fmt: skip
+        row |= {
+            "ratio": row["ours"] / row["pyradiomics"],
+            "scaling": row["two_processes"] / row["ours"],
+        }
         rows.append(row)
         print({name: round(value, 2) for name, value in row.items()}, flush=True)
     table = pd.DataFrame(rows).round(2)

@@ -76,9 +76,12 @@ def study_of(layout: str) -> Study:
     patients = SourceConfig(name="ictcf", folder="ictcf", slices_per_patient=few)
     sources = (volumes,) if layout == "volumes" else (volumes, patients)
     return Study(
-        name="bench", description="", image_size=SIZE if layout == "volumes" else SMALL,
-        data=DataConfig(sources=sources), multi=MultiConfig(models=(), oracle_models=()),
-    )  # fmt: skip
+        name="bench",
+        description="",
+        image_size=SIZE if layout == "volumes" else SMALL,
+        data=DataConfig(sources=sources),
+        multi=MultiConfig(models=(), oracle_models=()),
+    )
 
 
 def prepare(folder: Path, layout: str) -> None:

@@ -52,9 +52,13 @@ STUDY = Study(
 )
 UPRIGHT = AugmentationConfig(flip_horizontal=0.0, crop=0.5)  # its labelled slices all lie alike
 BASE = TrainingConfig(
-    epochs=60, batch_size=4, learning_rate=1e-3, schedule="cosine", scales=(1.0,),
+    epochs=60,
+    batch_size=4,
+    learning_rate=1e-3,
+    schedule="cosine",
+    scales=(1.0,),
     augmentation=UPRIGHT,
-)  # fmt: skip
+)
 MOVED = {"rotation": 0.5, "scaling": 0.5}
 GREY = {"noise": 0.15, "blur": 0.15, "brightness": 0.15, "contrast": 0.15, "low_resolution": 0.15,
         "gamma": 0.3}  # fmt: skip
@@ -133,9 +137,13 @@ def train(
                 patched.enter_context(mock.patch.object(module, "network_input", rule))
         run = Run(model="sinfnet", width=WIDTH, seed=seed)
         segmentation.fit_single(
-            network, training, validation, configured(switch),
-            run=run, folder=folder,
-        )  # fmt: skip
+            network,
+            training,
+            validation,
+            configured(switch),
+            run=run,
+            folder=folder,
+        )
         test = slices.of_split("test")
         maps = inference.predict_rows(folder, test, single_slices(test, paths))
     truths = (

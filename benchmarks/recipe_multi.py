@@ -93,17 +93,24 @@ def train(
             for module in (batches, inference.slices):
                 patched.enter_context(mock.patch.object(module, "network_input", own_grey_input))
         segmentation.fit_multi(
-            network, sets["train"], sets["validation"],
-            study.multi.training.model_copy(update=switch.training), model,
+            network,
+            sets["train"],
+            sets["validation"],
+            study.multi.training.model_copy(update=switch.training),
+            model,
             run=Run(stage="multi", model=MODEL, width=size.width, prior=reads, seed=seed),
             folder=folder,
-        )  # fmt: skip
-        seen = {split: inference.predict_rows(folder, rows[split], sets[split], flipped_views=True)
-                for split in JUDGED}  # fmt: skip
+        )
+        seen = {
+            split: inference.predict_rows(folder, rows[split], sets[split], flipped_views=True)
+            for split in JUDGED
+        }
     tables = []
     for split in JUDGED:
-        truths = ((row.patient_id, row.slice_id, mask, seen[split][row.slice_id])
-                  for row, _, mask in slices.read(rows[split]))  # fmt: skip
+        truths = (
+            (row.patient_id, row.slice_id, mask, seen[split][row.slice_id])
+            for row, _, mask in slices.read(rows[split])
+        )
         tables.append(scores.score_class_slices(truths, split=split, seed=seed))
     return pd.concat(tables, ignore_index=True)
 

@@ -43,18 +43,25 @@ def measure(state_seconds: float | None, width: float, seconds: float) -> dict[s
     rng = np.random.default_rng(0)
     network = networks.seeded(1, networks.build_single, "infnet", width)
     config = TrainingConfig(
-        epochs=100_000, learning_rate=1e-4, scales=(1.0,), validate_every=5,
+        epochs=100_000,
+        learning_rate=1e-4,
+        scales=(1.0,),
+        validate_every=5,
         state_seconds=state_seconds,
-    )  # fmt: skip
+    )
     began = time.perf_counter()
     with (
         tempfile.TemporaryDirectory() as folder,
         timed_training.until(lambda ends: ends[-1] - began > seconds) as seen,
     ):
         segmentation.fit_single(
-            network, slices(rng, SLICES), slices(rng, 10), config,
-            run=Run(seed=1), folder=Path(folder),
-        )  # fmt: skip
+            network,
+            slices(rng, SLICES),
+            slices(rng, 10),
+            config,
+            run=Run(seed=1),
+            folder=Path(folder),
+        )
     took = time.perf_counter() - began  # a state that was being written at the end included
     ends, writer = seen.ends, seen.writer
     return {

@@ -86,8 +86,11 @@ def rendered() -> str:
     parts = []
     for one in examples():
         _, printed, figures = run(one)
-        pictures = [f'<img alt="{html.escape(one.title)}" src="data:image/png;base64,'
-                    f'{base64.b64encode(png).decode()}">' for png in figures]  # fmt: skip
+        pictures = [
+            f'<img alt="{html.escape(one.title)}" src="data:image/png;base64,'
+            f'{base64.b64encode(png).decode()}">'
+            for png in figures
+        ]
         parts += [
             f"<h2>{html.escape(one.title)}</h2><p>{html.escape(one.words)}</p>",
             f"<pre>{html.escape(one.code)}</pre><pre>{html.escape(printed)}</pre>",

@@ -63,11 +63,17 @@ def inputs_stay(request, monkeypatch, tmp_path):
 
     def hashes() -> dict[Path, str]:
         files = [path for path in tmp_path.rglob("*") if path.is_file()]
-        records = [WrittenFiles.of(path.parent) for path in files
-                   if path.name == RECORD and b'"files"' in path.read_bytes()]  # fmt: skip
+        records = [
+            WrittenFiles.of(path.parent)
+            for path in files
+            if path.name == RECORD and b'"files"' in path.read_bytes()
+        ]
         ours = {one.folder / name for one in records for name in (*one.hashes, RECORD)}
-        return {path: hashlib.sha256(path.read_bytes()).hexdigest()
-                for path in files if path not in ours | excused}  # fmt: skip
+        return {
+            path: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+            if path not in ours | excused
+        }
 
     def watched(call):
         def checked(*arguments, **options):
@@ -137,8 +143,9 @@ def html_cells():
     def read(page: str) -> pd.DataFrame:
         table = BeautifulSoup(page, "html.parser").table
         names = [cell.get_text() for cell in table.select("thead tr:last-child th")]
-        rows = [[cell.get_text() for cell in row.select("th, td")]
-                for row in table.select("tbody tr")]  # fmt: skip
+        rows = [
+            [cell.get_text() for cell in row.select("th, td")] for row in table.select("tbody tr")
+        ]
         return pd.DataFrame(rows, columns=names, dtype="str")
 
     return read
@@ -231,10 +238,15 @@ def packed(tmp_path_factory) -> Packed:
     with_priors = replace(train, priors=train.images)
     training = paths.multi("ssinfnet", 0, 1)
     segmentation.fit_multi(
-        network, with_priors, with_priors, study.multi.training, MULTI_MODELS["ssinfnet"],
+        network,
+        with_priors,
+        with_priors,
+        study.multi.training,
+        MULTI_MODELS["ssinfnet"],
         run=Run(stage="multi", study="smoke", model="ssinfnet", width=0.125, prior="predicted"),
-        folder=training, device=cpu,
-    )  # fmt: skip
+        folder=training,
+        device=cpu,
+    )
     predicted(training, replace(shown, priors=shown.images))
     model = model_packing.pack(study, folder / "model", paths=paths)
     return Packed(model, study, paths, built)

@@ -116,8 +116,10 @@ def prepare(root: Path) -> None:
     held = range(SPLITS["validation"].start * OF_A_PATIENT, PATIENTS * OF_A_PATIENT)
     for model in SKILLS:
         for seed in study.seeds:
-            for stage, folder in (("single", paths.single(model, 0, seed)),
-                                  ("multi", paths.multi(model, 0, seed))):  # fmt: skip
+            for stage, folder in (
+                ("single", paths.single(model, 0, seed)),
+                ("multi", paths.multi(model, 0, seed)),
+            ):
                 maps = {_slice_id(k): _map(arrays[f"{stage}.{model}.{seed}.{k}"]) for k in held}
                 artifacts.write_arrays(folder / PREDICTIONS, maps, {})
     measured = patients.drop(columns=["Hospital", *NEEDED]).astype("float64") / 1000

@@ -69,8 +69,12 @@ def snakemake(root: Path, *arguments: str) -> subprocess.Popen:
     with (root / "snakemake.log").open("a") as log:
         return subprocess.Popen(
             [*command, "--rerun-incomplete", *arguments],
-            cwd=root, env=environment(root), stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            cwd=root,
+            env=environment(root),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 def finish(root: Path, *arguments: str) -> None:
@@ -185,10 +189,11 @@ def different(root: Path, other: Path) -> list[str]:
         str(path.relative_to(root / "figures")) for path in (root / "figures").rglob("[!.]*.csv")
     )
     return [
-        name for name in names
+        name
+        for name in names
         if not Path(name).name.startswith(TIMED)
         and _content(root / "figures" / name) != _content(other / "figures" / name)
-    ]  # fmt: skip
+    ]
 
 
 def _content(path: Path) -> bytes:

@@ -30,8 +30,12 @@ def test_captions_count_slices_and_patients_once():
     scores = pd.DataFrame({"n_slices": [9, None], "n_patients": [5, None]})
     flow = pd.DataFrame({"patients": [240, 214]})
     paths = pd.DataFrame({"outcome": ["infected", "severe"], "n": [211.0, 143.0]})
-    saved = {"table_2d_split": split, "table_3b": scores, "table_patient_flow": flow,
-             "table_paths_fit": paths}  # fmt: skip
+    saved = {
+        "table_2d_split": split,
+        "table_3b": scores,
+        "table_patient_flow": flow,
+        "table_paths_fit": paths,
+    }
     assert chapters.caption_count("figure_2", saved.get) == "n = 7 slices of 3 patients"
     assert chapters.caption_count("figure_3a", saved.get) == "n = 9 slices of 5 patients"
     assert chapters.caption_count("figure_phenotypes_ggo", saved.get) == "n = 214 patients"

@@ -225,8 +225,9 @@ def test_a_cohort_shows_its_counts_and_escapes_what_comes_from_files():
     shown = cohort.Cohort(both, left_out, {}, {"<u>site</u>": "a & b"})._repr_html_()
     counts = BeautifulSoup(shown, "html.parser").select("tbody tr")
     assert [[cell.get_text() for cell in row.select("td")] for row in counts] == [
-        ["2", "5", "3", "60%"], ["1", "4", "–", "–"],
-    ]  # fmt: skip
+        ["2", "5", "3", "60%"],
+        ["1", "4", "–", "–"],
+    ]
     assert "8 files or slices left out: 2 × &lt;i&gt;cut&lt;/i&gt;; 1 × no mask 0; " in shown
     assert "no mask 3; …." in shown
     assert "no mask 4" not in shown

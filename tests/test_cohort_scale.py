@@ -34,9 +34,15 @@ def prepared(tmp_path_factory):
     paths = StudyPaths("smoke", tmp_path_factory.mktemp("study"))
     study = load_study("smoke")
     phantom = PhantomConfig(
-        size=64, volumes=3, slices_per_volume=4, single_slices=6, cohort_patients=6,
-        small_site_train=0, small_site_test=0, small_site_volumes=0,
-    )  # fmt: skip
+        size=64,
+        volumes=3,
+        slices_per_volume=4,
+        single_slices=6,
+        cohort_patients=6,
+        small_site_train=0,
+        small_site_test=0,
+        small_site_volumes=0,
+    )
     study = study.model_copy(update={"data": study.data.model_copy(update={"phantom": phantom})})
     built = cohort.build(study, cohort.raw_folder(study, paths))
     built.save(paths.cohort, {})
@@ -45,16 +51,26 @@ def prepared(tmp_path_factory):
     for model in ("sinfnet", "ssinfnet"):
         network = networks.seeded(len(model), networks.build_single, "infnet", 0.125)
         segmentation.fit_single(
-            network, train, train, ONE_EPOCH, run=Run(model=model, width=0.125),
-            folder=paths.single(model, 0, 1), device=CPU,
-        )  # fmt: skip
+            network,
+            train,
+            train,
+            ONE_EPOCH,
+            run=Run(model=model, width=0.125),
+            folder=paths.single(model, 0, 1),
+            device=CPU,
+        )
     with_priors = replace(train, priors=train.images)
     network = networks.seeded(3, networks.build_multi, "unet", True, 0.125)
     segmentation.fit_multi(
-        network, with_priors, with_priors, study.multi.training, MULTI_MODELS["ssinfnet"],
+        network,
+        with_priors,
+        with_priors,
+        study.multi.training,
+        MULTI_MODELS["ssinfnet"],
         run=Run(stage="multi", model="ssinfnet", width=0.125, prior="predicted"),
-        folder=paths.multi("ssinfnet", 0, 1), device=CPU,
-    )  # fmt: skip
+        folder=paths.multi("ssinfnet", 0, 1),
+        device=CPU,
+    )
     return paths, built
 
 
@@ -211,8 +227,10 @@ def test_a_volume_predicted_as_annotated_scores_as_annotated(prepared):
     study = load_study("smoke")
     for fold in (1, 2, 3):
         own = built.in_fold(fold)
-        maps = {row.slice_id: (mask > 0)[None].astype(np.float16)
-                for row, _, mask in own.read(own.of_split("test"))}  # fmt: skip
+        maps = {
+            row.slice_id: (mask > 0)[None].astype(np.float16)
+            for row, _, mask in own.read(own.of_split("test"))
+        }
         artifacts.write_arrays(paths.single("sinfnet", fold, 1) / PREDICTIONS, maps, {})
     scored = volume_severity(study, paths, built, [1, 2, 3], "sinfnet", 1)
     assert scored["patient_id"].nunique() == 3

@@ -103,8 +103,11 @@ def test_severity_is_compared_by_published_cut_points_and_micro_averages(tmp_pat
 
 
 def test_seconds_are_compared_epoch_by_epoch(tmp_path):
-    saved(tmp_path, "table_s8", [{"model": "fcn8s", "values": "ours", "epoch_1": 30.0,
-                                  "average": 30.0, "relative": 0.7}])  # fmt: skip
+    saved(
+        tmp_path,
+        "table_s8",
+        [{"model": "fcn8s", "values": "ours", "epoch_1": 30.0, "average": 30.0, "relative": 0.7}],
+    )
     row = one(tmp_path, published="s8", model="fcn8s", metric="epoch_1_seconds")
     assert row["difference"] == pytest.approx(30 - 36.61)
 
@@ -120,29 +123,40 @@ def test_counts_of_mediators_are_those_of_infection(tmp_path):
 
 def test_slices_and_patients_are_counted_over_all_sources(tmp_path):
     # J figure 2D: 698 slices of 39 patients to train on, 6,654 of 1,338 without masks
-    rows = [{"source": source, "split": split, "slices": slices, "patients": patients}
-            for source, split, slices, patients in (("medseg", "train", 700, 40),
-                                                    ("ictcf", "unlabelled", 90, 9),
-                                                    ("all", "train", 701, 40),
-                                                    ("all", "unlabelled", 90, 9))]  # fmt: skip
+    rows = [
+        {"source": source, "split": split, "slices": slices, "patients": patients}
+        for source, split, slices, patients in (
+            ("medseg", "train", 700, 40),
+            ("ictcf", "unlabelled", 90, 9),
+            ("all", "train", 701, 40),
+            ("all", "unlabelled", 90, 9),
+        )
+    ]
     saved(tmp_path, "table_2d_split", rows)
     slices = one(tmp_path, published="fig2d", metric="slices", **{"class": "train"})
     assert (slices["ours"], slices["paper"]) == (701, 698)
     patients = one(tmp_path, published="fig2d", metric="patients", **{"class": "unlabelled"})
     assert (patients["ours"], patients["paper"], patients["reason"]) == (
-        9, 1338, "counts have no interval"
-    )  # fmt: skip
+        9,
+        1338,
+        "counts have no interval",
+    )
     saved(tmp_path, "table_2d_split", rows[:1])  # one source has no rows `all`
     assert one(tmp_path, published="fig2d", metric="slices", **{"class": "train"})["ours"] == 700
 
 
 def test_patients_of_the_table_and_slices_without_lungs_are_counted(tmp_path):
     # V: 1,521 patients, 1,338 with CT, 41 slices left out
-    saved(tmp_path, "table_patient_flow", [{"step": "In the table", "patients": 1521},
-                                           {"step": "With CT", "patients": 1300}])  # fmt: skip
+    saved(
+        tmp_path,
+        "table_patient_flow",
+        [{"step": "In the table", "patients": 1521}, {"step": "With CT", "patients": 1300}],
+    )
     saved(tmp_path, "table_lung_faults", [{"slice_id": "a", "fault": "none"}] * 40)
-    steps = {step: one(tmp_path, published="text_flow", **{"class": step})["difference"]
-             for step in ("In the table", "With CT")}  # fmt: skip
+    steps = {
+        step: one(tmp_path, published="text_flow", **{"class": step})["difference"]
+        for step in ("In the table", "With CT")
+    }
     assert steps == {"In the table": 0, "With CT": -38}
     assert one(tmp_path, published="text_faults")["difference"] == -1
 

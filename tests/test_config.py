@@ -81,8 +81,10 @@ def test_stage_2_that_is_not_trained_need_not_know_flips(tmp_path):
 
 
 def test_new_studies_count_levels_from_a_fixed_bound_and_the_paper_as_pyradiomics():
-    bounds = {name: load_study(name).clinical.texture.lower_bound
-              for name in ("demo", "smoke", "paper", "ictcf_cpu")}  # fmt: skip
+    bounds = {
+        name: load_study(name).clinical.texture.lower_bound
+        for name in ("demo", "smoke", "paper", "ictcf_cpu")
+    }
     assert bounds == {"demo": 0, "smoke": 0, "paper": None, "ictcf_cpu": None}
 
 

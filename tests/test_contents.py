@@ -21,15 +21,19 @@ def test_every_item_that_a_study_made_has_a_row(name):
 def test_every_row_is_needed():
     made = {find_item(name) for name in (*DEMO, *SMOKE)}
     elsewhere = {  # of studies whose lungs are cut first, or with external volumes; a benchmark's
-        "table_lung_field", "*_lung_field*", "*_s[56]_volumes", "table_leakage",
-    }  # fmt: skip
+        "table_lung_field",
+        "*_lung_field*",
+        "*_s[56]_volumes",
+        "table_leakage",
+    }
     assert {item.pattern for item in contents() if item not in made} <= elsewhere
 
 
 def test_the_notebook_of_a_row_saves_it():
     sources = {path.stem: path.read_text("utf-8") for path in ROOT.glob("notebooks/*.ipynb")}
-    sources |= {f"benchmarks/{path.name}": path.read_text("utf-8")
-                for path in ROOT.glob("benchmarks/*.py")}  # fmt: skip
+    sources |= {
+        f"benchmarks/{path.name}": path.read_text("utf-8") for path in ROOT.glob("benchmarks/*.py")
+    }
     assert {item.notebook for item in contents()} <= set(sources)
     put_together = re.compile(r"[*\[]|_s[56]|table_learning")  # of a pattern, a study, a constant
     for item in contents():

@@ -60,8 +60,10 @@ def test_lookahead_holds_one_more_copy_of_the_weights(measured):
 
 def test_more_slices_hold_more_memory(study):
     double = study.model_copy(update={"cost": CostConfig(rounds=1, batch=4)})
-    both = [cost.measure(one, device=CPU).groupby("model")["step_mib"].first()
-            for one in (study, double)]  # fmt: skip
+    both = [
+        cost.measure(one, device=CPU).groupby("model")["step_mib"].first()
+        for one in (study, double)
+    ]
     assert (both[1] > both[0]).all()
 
 

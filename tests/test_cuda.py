@@ -33,9 +33,14 @@ CUDA = pytest.param(
 WIDTH = 0.125
 CHANGES = AugmentationConfig(quarter_turn=0.5, crop=0.5, cutout=0.5, noise=0.5)
 CONFIG = TrainingConfig(
-    epochs=3, learning_rate=1e-3, scales=(1.0,), batch_size=4, averaging=0.8,
-    augmentation=CHANGES, state_seconds=0,
-)  # fmt: skip
+    epochs=3,
+    learning_rate=1e-3,
+    scales=(1.0,),
+    batch_size=4,
+    averaging=0.8,
+    augmentation=CHANGES,
+    state_seconds=0,
+)
 
 
 @pytest.fixture(params=["cpu", CUDA])
@@ -62,9 +67,13 @@ def parts(square_slices, priors=False):
 def fit(square_slices, folder, device, config=CONFIG):
     network = networks.seeded(1, networks.build_single, "infnet", WIDTH)
     history = segmentation.fit_single(
-        network, *parts(square_slices), config,
-        run=Run(seed=1), folder=folder, device=device,
-    )  # fmt: skip
+        network,
+        *parts(square_slices),
+        config,
+        run=Run(seed=1),
+        folder=folder,
+        device=device,
+    )
     return network, history
 
 
@@ -193,9 +202,14 @@ def test_stage_2_keeps_the_slow_weights(square_slices, tmp_path, device):
     start = networks.seeded(1, networks.build_multi, "unet", True, WIDTH)
     network = networks.seeded(1, networks.build_multi, "unet", True, WIDTH)
     segmentation.fit_multi(
-        network, *parts(square_slices, priors=True), config, MULTI_MODELS["ssinfnet"],
-        run=Run(seed=1), folder=tmp_path, device=device,
-    )  # fmt: skip
+        network,
+        *parts(square_slices, priors=True),
+        config,
+        MULTI_MODELS["ssinfnet"],
+        run=Run(seed=1),
+        folder=tmp_path,
+        device=device,
+    )
     for before, after in zip(start.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(after.cpu(), before, rtol=0, atol=0)
 

@@ -37,8 +37,9 @@ def test_a_notebook_stands_right_of_what_it_reads_and_boxes_do_not_touch():
 
 
 def test_boxes_count_runs_and_add_their_durations():
-    drawing = data_flow.data_flow(runs("05_single_segmentation", "02_data_split",
-                                       "05_single_segmentation"))  # fmt: skip
+    drawing = data_flow.data_flow(
+        runs("05_single_segmentation", "02_data_split", "05_single_segmentation")
+    )
     texts = {box["name"]: box["text"] for box in drawing["boxes"]}
     assert texts == {"02 data split": "1 run, 30 s", "05 single segmentation": "2 runs, 1 min 0 s"}
     assert len(drawing["arrows"]) == 1

@@ -55,8 +55,9 @@ def test_one_thread_and_two_print_the_same_numbers():
             name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         }
         environment["PYTHONPATH"] = str(project_root())
-        run = subprocess.run([sys.executable, __file__], env=environment, capture_output=True,
-                             text=True, check=False)  # fmt: skip
+        run = subprocess.run(
+            [sys.executable, __file__], env=environment, capture_output=True, text=True, check=False
+        )
         assert run.returncode == 0, run.stderr[-2000:]
         printed.append(run.stdout)
     assert len(printed[0].splitlines()) > 8

@@ -149,8 +149,9 @@ def anchors(page):
 def test_a_decision_that_a_page_names_is_a_link(page):
     if page.name in ("DECISIONS.md", "CHANGELOG.md"):
         return
-    text = re.sub(r"^```.*?^```|`[^`\n]*`|\[[^\]\n]*\]\([^)\n]*\)", "", text_of(page),
-                  flags=re.M | re.S)  # fmt: skip
+    text = re.sub(
+        r"^```.*?^```|`[^`\n]*`|\[[^\]\n]*\]\([^)\n]*\)", "", text_of(page), flags=re.M | re.S
+    )
     assert re.findall(r"\bD-\d{2,3}\b", text) == []
 
 
@@ -168,8 +169,10 @@ def test_every_make_verb_and_command_named_exists(generate, page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_option_of_a_command_shown_exists(generate, page):
-    options = {name: {o for given in command.params for o in given.opts}
-               for name, command in generate.commands()}  # fmt: skip
+    options = {
+        name: {o for given in command.params for o in given.opts}
+        for name, command in generate.commands()
+    }
     joined = command_text(page).replace("\\\n", " ")
     for line in joined.splitlines():
         for name, known in options.items():

@@ -21,8 +21,11 @@ def published():
 def test_features_lie_at_a_quarter_to_a_32nd_of_the_input():
     features = EfficientNetLite()(torch.rand(1, 3, 96, 64))
     assert [tuple(f.shape) for f in features] == [
-        (1, 24, 24, 16), (1, 40, 12, 8), (1, 112, 6, 4), (1, 320, 3, 2)
-    ]  # fmt: skip
+        (1, 24, 24, 16),
+        (1, 40, 12, 8),
+        (1, 112, 6, 4),
+        (1, 320, 3, 2),
+    ]
 
 
 def test_a_cat_is_a_cat(published):

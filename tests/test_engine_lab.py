@@ -42,10 +42,14 @@ def test_a_training_reads_what_it_starts_from_and_no_more():
     at = {"study": "smoke", "fold": 0, "seed": 1, "part": 0}
     smoke = load_study("smoke")
     names = {
-        model: [run[0] for run in schedule.read_by(
-            smoke, "smoke", "05_single_segmentation", {**at, "model": model})]
+        model: [
+            run[0]
+            for run in schedule.read_by(
+                smoke, "smoke", "05_single_segmentation", {**at, "model": model}
+            )
+        ]
         for model in ("unet", "ssinfnet")
-    }  # fmt: skip
+    }
     assert names == {
         "unet": ["02_data_split"],
         "ssinfnet": ["02_data_split", "03_pretraining"],
@@ -108,8 +112,9 @@ def test_a_notebook_that_fails_while_it_is_made_is_named(clone):
     with pytest.raises(
         lab.CannotOpen, match=r"02_data_split.ipynb failed in code cell 3.*made\.log"
     ):
-        engine.open_study("smoke", notebook="05_single_segmentation",
-                          fold=0, seed=1, model="unet", part=0)  # fmt: skip
+        engine.open_study(
+            "smoke", notebook="05_single_segmentation", fold=0, seed=1, model="unet", part=0
+        )
 
 
 def test_torch_takes_the_threads_of_the_study(clone):

@@ -15,11 +15,15 @@ import ssinfnet as ss
 from ssinfnet.networks import build_multi
 
 MODULES = sorted(
-    module.name for module in pkgutil.walk_packages(ss.__path__, "ssinfnet.")
-    if ">>> " in (ROOT / (module.name.replace(".", "/") + ".py")
-                  if not module.ispkg
-                  else ROOT / module.name.replace(".", "/") / "__init__.py").read_text("utf-8")
-)  # fmt: skip
+    module.name
+    for module in pkgutil.walk_packages(ss.__path__, "ssinfnet.")
+    if ">>> "
+    in (
+        ROOT / (module.name.replace(".", "/") + ".py")
+        if not module.ispkg
+        else ROOT / module.name.replace(".", "/") / "__init__.py"
+    ).read_text("utf-8")
+)
 
 SHORTER = {  # what makes the README's lines a test of seconds
     "60, size=128": "9, size=32", "[48:]": "[7:]", "[48]": "[7]",
@@ -77,8 +81,14 @@ def test_a_network_on_arrays_learns_classes_too():
     config = ss.MultiTrainingConfig(epochs=1, learning_rate=0.1)
     priors = (masks > 0).astype(np.uint8) * 255
     validation = images[4:], masks[4:], priors[4:]
-    trained = ss.train(images[:4], masks[:4], priors=priors[:4], validation=validation,
-                       network=network, config=config)  # fmt: skip
+    trained = ss.train(
+        images[:4],
+        masks[:4],
+        priors=priors[:4],
+        validation=validation,
+        network=network,
+        config=config,
+    )
     assert trained.network is network
     assert list(trained.history["epoch"]) == [1]
     probability = trained.predict(images, priors)

@@ -190,8 +190,9 @@ def histories():
 
 
 def known_truth():
-    rows = itertools.product(("infected", "severe"), ("age", "male", "n_diseases"),
-                             plots.known_truth.MEDIATOR_NAMES)  # fmt: skip
+    rows = itertools.product(
+        ("infected", "severe"), ("age", "male", "n_diseases"), plots.known_truth.MEDIATOR_NAMES
+    )
     table = pd.DataFrame(rows, columns=["outcome", "exposure", "mediator"])
     ends = {"indirect": 0.004, "low": 0.002, "high": 0.006, "n": 210}
     measured = {f"{kind}_{end}": v for kind in plots.known_truth.MASKS for end, v in ends.items()}
@@ -208,15 +209,19 @@ def by_model():
 
 
 def flow():
-    rows = [("In the table", 1521, 0, ""), ("With CT", 1338, 183, "no usable slice"),
-            ("Severity", 1100, 238, "suspected, or community-acquired pneumonia"),
-            ("Mediation", 1338, 0, "")]  # fmt: skip
+    rows = [
+        ("In the table", 1521, 0, ""),
+        ("With CT", 1338, 183, "no usable slice"),
+        ("Severity", 1100, 238, "suspected, or community-acquired pneumonia"),
+        ("Mediation", 1338, 0, ""),
+    ]
     return pd.DataFrame(rows, columns=["step", "patients", "left_out", "reason"])
 
 
 def steps_of(share):
-    return pd.DataFrame({"ratio_mean": [0.1, 0.3], "share": [share, 0.6],
-                         "low": [0.1, 0.4], "high": [0.5, 0.7]})  # fmt: skip
+    return pd.DataFrame(
+        {"ratio_mean": [0.1, 0.3], "share": [share, 0.6], "low": [0.1, 0.4], "high": [0.5, 0.7]}
+    )
 
 
 ROC = pd.DataFrame({"false_positive_rate": [0, 0.2, 1], "true_positive_rate": [0, 0.9, 1]})

@@ -42,8 +42,9 @@ def test_models_alike_are_not_ranked():
          "F1_low": 0.0, "F1_high": 0.1}
     )  # fmt: skip
     assert findings.ranking(table).endswith("3 test slices of 2 patients: all 2 models have 0.000.")
-    assert findings.ranking(table[:1]).endswith("U-Net has 0.000 (95 % interval over patients "
-                                                "0.000 to 0.100).")  # fmt: skip
+    assert findings.ranking(table[:1]).endswith(
+        "U-Net has 0.000 (95 % interval over patients 0.000 to 0.100)."
+    )
 
 
 def test_a_score_that_nobody_has_is_said_to_be_undefined():
@@ -53,10 +54,13 @@ def test_a_score_that_nobody_has_is_said_to_be_undefined():
 
 TESTS = pd.DataFrame(
     {
-        "model": ["unet", "ssinfnet"], "reference": "sinfnet", "metric": "F1",
-        "mean_difference": [-0.1, 0.01], "p_permutation_holm": [0.0004, 0.6],
+        "model": ["unet", "ssinfnet"],
+        "reference": "sinfnet",
+        "metric": "F1",
+        "mean_difference": [-0.1, 0.01],
+        "p_permutation_holm": [0.0004, 0.6],
     }
-)  # fmt: skip
+)
 
 
 def test_models_that_differ_are_named_with_their_p():
@@ -79,17 +83,24 @@ def test_without_a_second_model_nothing_is_compared(empty):
 
 def test_the_gap_to_the_paper_is_over_the_numbers_that_both_have():
     table = pd.DataFrame(
-        {"model": ["unet", "unet", "sinfnet"], "values": ["ours", "paper", "ours"],
-         "F1_mean": [0.5, 0.02, 0.6]}
-    )  # fmt: skip
+        {
+            "model": ["unet", "unet", "sinfnet"],
+            "values": ["ours", "paper", "ours"],
+            "F1_mean": [0.5, 0.02, 0.6],
+        }
+    )
     assert "+0.48 to +0.48 over 1 printed" in findings.gap_to_paper(table)
     assert findings.gap_to_paper(table.iloc[[0, 2]]) == "The paper prints no such number."
 
 
 def test_grades_mediators_stability_and_costs_are_read_from_their_tables():
     table = demo("table_v5")
-    ours = table[(table["values"] == "ours") & (table["cut_points"] == "published")
-                 & (table["average"] == "micro") & (table["unit"] == "patients")]  # fmt: skip
+    ours = table[
+        (table["values"] == "ours")
+        & (table["cut_points"] == "published")
+        & (table["average"] == "micro")
+        & (table["unit"] == "patients")
+    ]
     best = ours.loc[ours["F1_mean"].idxmax()]
     expected = f"{best['F1_mean']:.3f} over {int(best['n'])} patients"
     assert expected in findings.grades(table)
@@ -147,10 +158,14 @@ def test_patients_with_consolidation_are_counted():
 
 def test_mediators_that_rest_on_stable_phenotypes_are_named():
     table = pd.DataFrame(
-        {"mediator": list("aabc"), "class": "ggo", "shown": ["Area", "Area", "Mean", "IMC1"],
-         "mediator_by_criterion": [True, True, True, False],
-         "stable": pd.array([True, True, False, True], "boolean")}
-    )  # fmt: skip
+        {
+            "mediator": list("aabc"),
+            "class": "ggo",
+            "shown": ["Area", "Area", "Mean", "IMC1"],
+            "mediator_by_criterion": [True, True, True, False],
+            "stable": pd.array([True, True, False, True], "boolean"),
+        }
+    )
     told = findings.stable_mediators({"infected": table})
     assert "of 2 mediators for infection 1 are stable (Area of ground glass)" in told
     assert "(none)" in findings.stable_mediators({"severe": table[table["mediator"] == "b"]})

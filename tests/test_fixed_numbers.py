@@ -46,8 +46,9 @@ def test_every_number_is_the_stored_one(made, name):
             stored, own = (one.to_numpy(np.float64, na_value=np.nan) for one in (stored, own))
             close = CLOSE_FITTED if name in FITTED else CLOSE
             largest = np.nanmax(np.abs(stored), initial=0)
-            np.testing.assert_allclose(own, stored, rtol=close, atol=1e-3 * close * largest,
-                                       err_msg=f"{name}: {column}")  # fmt: skip
+            np.testing.assert_allclose(
+                own, stored, rtol=close, atol=1e-3 * close * largest, err_msg=f"{name}: {column}"
+            )
         else:
             pd.testing.assert_series_equal(own, stored, check_dtype=False)
 

@@ -46,8 +46,7 @@ def test_site_effects_are_the_f_test_of_statsmodels():
 
 
 def test_sites_are_gone_and_covariates_stay():
-    before, after = (site_effects(one, SITE, KEPT)
-                     for one in (VALUES, cleaned(VALUES, SITE, KEPT)))  # fmt: skip
+    before, after = (site_effects(one, SITE, KEPT) for one in (VALUES, cleaned(VALUES, SITE, KEPT)))
     assert before["r2"].median() > 0.3
     assert after["r2"].max() < 0.02
     assert after["spread"].max() < 1.5 < before["spread"].max()
@@ -165,8 +164,9 @@ def test_sites_and_covariates_may_stand_in_another_order():
     turned = VALUES.index[::-1]
     ours = cleaned(VALUES, SITE[turned], KEPT.loc[turned])
     pd.testing.assert_frame_equal(ours, cleaned(VALUES, SITE, KEPT))
-    pd.testing.assert_frame_equal(site_effects(VALUES, SITE[turned], KEPT.loc[turned]),
-                                  site_effects(VALUES, SITE, KEPT))  # fmt: skip
+    pd.testing.assert_frame_equal(
+        site_effects(VALUES, SITE[turned], KEPT.loc[turned]), site_effects(VALUES, SITE, KEPT)
+    )
     with pytest.raises(ValueError, match="site must have each patient"):
         fit_combat(VALUES, SITE.iloc[1:])
     with pytest.raises(ValueError, match="covariates must have each patient"):

@@ -22,9 +22,10 @@ CODE = sorted(
     for path in ROOT.glob(pattern)
 )
 ALL_ROOMS = {
-    path.stem for path in LIBRARY.iterdir()
+    path.stem
+    for path in LIBRARY.iterdir()
     if path.suffix == ".py" or (path / "__init__.py").is_file()
-} - {"__init__"}  # fmt: skip
+} - {"__init__"}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in LIBRARY.rglob("*.py")
@@ -96,9 +97,14 @@ def test_no_module_needs_itself():
 def test_every_module_says_what_it_is_and_what_it_offers(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree)
-    names = {name.id for node in tree.body if isinstance(node, ast.Assign)
-             for target in node.targets for name in ast.walk(target)
-             if isinstance(name, ast.Name)}  # fmt: skip
+    names = {
+        name.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name)
+    }
     assert "__all__" in names
 
 

@@ -24,8 +24,12 @@ from ssinfnet.study.paths import StudyPaths
 
 HOSTILE = "<script>alert('x')</script>"
 VOID = {"meta", "img", "br", "rect", "path", "link", "input", "hr"}
-MADE = {"study": "toy", "parameters": {"note": HOSTILE}, "versions": {"ssinfnet": "0.1.0"},
-        "inputs": {"a.csv": "0" * 64}}  # fmt: skip
+MADE = {
+    "study": "toy",
+    "parameters": {"note": HOSTILE},
+    "versions": {"ssinfnet": "0.1.0"},
+    "inputs": {"a.csv": "0" * 64},
+}
 SCORES = pd.DataFrame(
     {"model": ["sinfnet", "sinfnet"], "values": ["ours", "paper"], "n_slices": [9, None],
      "n_patients": [5, None], "F1_mean": [0.30, 0.39], "F1_error": [0.05, 0.059],
@@ -66,8 +70,11 @@ def paths(tmp_path):
         "## Scores\n\n- **D-13 Beside the paper**: an interval.\n- **D-99 Unused.** Never shown.\n"
     )
     paths = StudyPaths("toy", tmp_path)
-    noted = {"parameters": {"model": HOSTILE, "study": "/home/me/toy.yaml"}, "duration": 75.0,
-             "start_time": "2026-01-02T03:04:05"}  # fmt: skip
+    noted = {
+        "parameters": {"model": HOSTILE, "study": "/home/me/toy.yaml"},
+        "duration": 75.0,
+        "start_time": "2026-01-02T03:04:05",
+    }
     paths.runs.mkdir(parents=True)
     book = {"cells": [], "metadata": {"papermill": noted}}
     (paths.runs / "05_single_segmentation.x.ipynb").write_text(json.dumps(book))
@@ -158,8 +165,10 @@ def test_folds_and_seeds_are_one_section_that_names_each(paths, study):
     report.save_table(paths.figures, SCORES, "table_pretraining_multi_fold0_seed1", "Classes", MADE)
     page = report.write_page(paths.figures, study, paths=paths).read_text(encoding="utf-8")
     assert re.findall(r'data-repeat="([^"]*)"', page) == [
-        "fold 0, seed 1", "fold 1, seed 2", "fold 1, seed 10"
-    ]  # fmt: skip
+        "fold 0, seed 1",
+        "fold 1, seed 2",
+        "fold 1, seed 10",
+    ]
     assert page.count('class="repeats"') == 1
     assert "<h3>Inpainting, fold 1, seed 10<" in page
     assert "<h3>Classes<" in page
@@ -179,9 +188,14 @@ def test_the_result_says_what_its_numbers_rest_on(paths, study, monkeypatch):
     monkeypatch.setattr(own_result.Cohort, "load", lambda folder: whole)
     artifacts.write_json(paths.cohort / "sources.json", {})
     tested = pd.DataFrame(
-        {"mediator": ["a", "b"], "class": "ggo", "shown": ["Area", "Mean"],
-         "mediator_by_criterion": [True, True], "stable": [True, None]}
-    )  # fmt: skip
+        {
+            "mediator": ["a", "b"],
+            "class": "ggo",
+            "shown": ["Area", "Mean"],
+            "mediator_by_criterion": [True, True],
+            "stable": [True, None],
+        }
+    )
     report.save_table(paths.figures, SCORES, "table_3b", "Scores", MADE)
     by_class = SCORES.assign(**{"class": "consolidation"})
     report.save_table(paths.figures, by_class, "table_3d_s4", "Classes", MADE)

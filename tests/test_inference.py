@@ -88,9 +88,14 @@ def test_a_trained_network_comes_back_with_what_made_it(square_slices, tmp_path)
     slices = batches.SliceSet.of(*square_slices)
     network = networks.seeded(3, networks.build_single, "unet", 0.125)
     segmentation.fit_single(
-        network, slices, slices, TrainingConfig(epochs=1, scales=(1.0,)), device=CPU,
-        folder=tmp_path, run=Run(model="unet", width=0.125, seed=3),
-    )  # fmt: skip
+        network,
+        slices,
+        slices,
+        TrainingConfig(epochs=1, scales=(1.0,)),
+        device=CPU,
+        folder=tmp_path,
+        run=Run(model="unet", width=0.125, seed=3),
+    )
     loaded, run = inference.load(tmp_path)
     assert run == Run(model="unet", width=0.125, seed=3)
     assert not loaded.training

@@ -19,8 +19,11 @@ def folder(tmp_path, rng):
     other[..., 2] = hu[..., 0]
     labels = np.zeros((40, 40, 3), np.uint8)
     labels[:4, 0, 0], labels[:2, 1, 1], labels[:9, 2, 1] = 1, 2, 3
-    for name, part, voxels in (("a", "images", hu), ("a", "classes", labels),
-                               ("b", "images", other)):  # fmt: skip
+    for name, part, voxels in (
+        ("a", "images", hu),
+        ("a", "classes", labels),
+        ("b", "images", other),
+    ):
         path = tmp_path / part / f"{name}.nii.gz"
         path.parent.mkdir(exist_ok=True)
         nibabel.save(nibabel.Nifti1Image(voxels, np.diag([-1, -1, 5, 1])), path)

@@ -33,11 +33,16 @@ def cohort(tmp_path_factory):
 def drawn():
     """2,000 patients of the causal model as an analysis has them, and their planted shares."""
     truth = clinical.draw_model(np.random.default_rng(3), 2_000)
-    patients = pd.DataFrame({"age": truth["Age"], "n_diseases": truth["n_underlying"],
-                             "infected": truth["infected"]})  # fmt: skip
+    patients = pd.DataFrame(
+        {"age": truth["Age"], "n_diseases": truth["n_underlying"], "infected": truth["infected"]}
+    )
     extent, share = truth["lesion_extent"], truth["consolidation_share"]
-    areas = {"lung": 1.0, "lesion": extent, "ggo": extent * (1 - share),
-             "consolidation": extent * share}  # fmt: skip
+    areas = {
+        "lung": 1.0,
+        "lesion": extent,
+        "ggo": extent * (1 - share),
+        "consolidation": extent * share,
+    }
     return patients, mediation.lesion_shares(pd.DataFrame(areas))
 
 
@@ -78,13 +83,16 @@ def test_a_folder_without_a_planted_table_says_who_has_one(tmp_path):
 
 
 def test_shares_are_areas_divided_and_a_patient_without_lesion_has_no_composition():
-    areas = pd.DataFrame({"lung": [100, 50], "lesion": [20, 0], "ggo": [12, 0],
-                          "consolidation": [4, 0]})  # fmt: skip
+    areas = pd.DataFrame(
+        {"lung": [100, 50], "lesion": [20, 0], "ggo": [12, 0], "consolidation": [4, 0]}
+    )
     found = mediation.lesion_shares(areas)
     assert found.iloc[0].to_dict() == {
-        "lesion_extent": 0.2, "consolidation_share": 0.25, "ggo_extent": 0.12,
+        "lesion_extent": 0.2,
+        "consolidation_share": 0.25,
+        "ggo_extent": 0.12,
         "consolidation_extent": 0.04,
-    }  # fmt: skip
+    }
     assert found.iloc[1].drop("consolidation_share").eq(0).all()
     assert np.isnan(found.iloc[1]["consolidation_share"])
 
@@ -134,8 +142,9 @@ def test_the_icc_with_true_masks_corrects_an_effect_from_predicted_ones(drawn):
     spread = shares["lesion_extent"].std()
     noisy = shares.assign(
         lesion_extent=shares["lesion_extent"] + rng.normal(0, spread, len(shares)),
-        ggo_extent=-shares["ggo_extent"], consolidation_extent=0.5,
-    )  # fmt: skip
+        ggo_extent=-shares["ggo_extent"],
+        consolidation_extent=0.5,
+    )
     mediators = {"true": shares, "predicted": noisy}
     slices = pd.DataFrame({f"f1_{name}": [0.8] for name in ("lesion", "ggo", "consolidation")})
     agreement = mediation.mask_agreement(mediators, slices)
@@ -171,13 +180,15 @@ def test_planted_effects_come_back_from_the_planted_numbers(drawn):
     none = shares * 0
     mediators = {"cohort": shares, "true": shares, "predicted": none}
     recovered = mediation.recovered_effects(patients, mediators, HOW)
-    slices = pd.DataFrame({f"f1_{name}": [0.0, np.nan] for name in ("lesion", "ggo",
-                                                                    "consolidation")})  # fmt: skip
+    slices = pd.DataFrame(
+        {f"f1_{name}": [0.0, np.nan] for name in ("lesion", "ggo", "consolidation")}
+    )
     table = tables.known_truth_table(
-        mediation.planted_effects(HOW, n=100_000), recovered,
+        mediation.planted_effects(HOW, n=100_000),
+        recovered,
         mediation.attenuations(patients, mediators, HOW),
         mediation.mask_agreement(mediators, slices),
-    )  # fmt: skip
+    )
     assert len(table) == 8
     assert table["true_covered"].sum() >= 7
     assert (table["true_low"] > 0).all()
@@ -220,8 +231,9 @@ def test_perfect_maps_agree_with_the_truth_and_eroded_ones_less(cohort, tmp_path
         chunk = chunk_of(tmp_path / f"{name}.npz", cohort, change)
         found = mediation.slice_truth(slices, folder, [chunk], 0.5)
         assert len(found) == 45
-        changed = found.rename(columns={key: f"{key}_firstorder_area" for key in
-                                        ("lesion", "ggo", "consolidation")})  # fmt: skip
+        changed = found.rename(
+            columns={key: f"{key}_firstorder_area" for key in ("lesion", "ggo", "consolidation")}
+        )
         means = changed.groupby("patient_id").mean(numeric_only=True)
         measured[name] = mediation.mediators_by_masks(folder, found, means)
         f1[name] = mediation.mask_agreement(measured[name], found).set_index("mediator")["f1"]
@@ -243,8 +255,11 @@ def table():
            "true_indirect": 0.005, "true_low": 0.002, "true_high": 0.008, "predicted_n": 210,
            "predicted_indirect": 0.003, "predicted_low": 0.001, "predicted_high": 0.006,
            "attenuation": 0.6, "reason": ""}  # fmt: skip
-    rows = [{**row, "outcome": outcome, "mediator": mediator}
-            for outcome in ("infected", "severe") for mediator in mediation.PLANTED]  # fmt: skip
+    rows = [
+        {**row, "outcome": outcome, "mediator": mediator}
+        for outcome in ("infected", "severe")
+        for mediator in mediation.PLANTED
+    ]
     return pd.DataFrame(rows)
 
 

@@ -57,9 +57,12 @@ def test_the_table_has_the_gain_over_the_split_by_patient():
     )  # fmt: skip
     share = pd.Series({"slice": 1.0, "volume": 0.25, "patient": 0.0})
     table = tables.leakage_table(
-        scored, share, reference="patient", intervals={"bootstrap_draws": 100, "seed": 1},
+        scored,
+        share,
+        reference="patient",
+        intervals={"bootstrap_draws": 100, "seed": 1},
         tests={"permutation_draws": 100, "seed": 1},
-    ).set_index("divided_by")  # fmt: skip
+    ).set_index("divided_by")
     assert table["share_seen"].to_dict() == share.to_dict()
     assert table.loc["slice", "gain"] == pytest.approx(0.2)
     assert table.loc["volume", "gain"] == pytest.approx(0.05)

@@ -163,8 +163,13 @@ def test_every_training_of_a_study_is_listed_once_with_a_folder_of_its_own(root)
     study = load_study("smoke")
     listed = list(learnt.trainings(study))
     notebooks = Counter(book for book, _ in schedule.runs_of(study, "smoke"))
-    training_books = ("01_lung_field", "03_pretraining", "04_pseudo_labels",
-                      "05_single_segmentation", "06_multi_segmentation")  # fmt: skip
+    training_books = (
+        "01_lung_field",
+        "03_pretraining",
+        "04_pseudo_labels",
+        "05_single_segmentation",
+        "06_multi_segmentation",
+    )
     assert len(listed) == sum(notebooks[book] for book in training_books)
     assert len({training.folder(root) for training in listed}) == len(listed)
     assert Training(study="smoke_set3", stage="lung field", model="unet") in listed
@@ -229,8 +234,10 @@ def test_the_mark_stands_after_the_models_name_in_md_html_and_latex_and_nowhere_
     text, latex = (csv.with_suffix(end).read_text() for end in (".md", ".tex"))
     page = report.write_page(root / "f", load_study("smoke")).read_text()
     assert [line.split("|")[1].strip() for line in text.splitlines()[4:7]] == [
-        "U-Net", "SInfNet†", "SInfNet",
-    ]  # fmt: skip
+        "U-Net",
+        "SInfNet†",
+        "SInfNet",
+    ]
     assert f"† {why}" in text
     assert "SInfNet$\\dagger$ & ours" in latex
     assert "SInfNet & paper" in latex
@@ -310,6 +317,9 @@ def test_no_rule_has_outlived_its_items():
     saved = report.read_manifest(ROOT / "docs/results/demo")["name"]
     later = {"table_lung_field*", "figure_lung_field", "*_s[56]_volumes"}  # of others
     at = {"stage": "single", "fold": 0, "seed": 1}
-    idle = {pattern for pattern in tables.ITEMS
-            if not any(fnmatchcase(name, pattern.format(**at)) for name in saved)}  # fmt: skip
+    idle = {
+        pattern
+        for pattern in tables.ITEMS
+        if not any(fnmatchcase(name, pattern.format(**at)) for name in saved)
+    }
     assert idle <= later

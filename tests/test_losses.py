@@ -107,10 +107,14 @@ def test_pixels_count_by_their_class_as_scikit_learns_samples_do():
     logits, labels = torch.randn(2, 3, 8, 8), torch.randint(3, (2, 8, 8))
     classes = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float()
     pixels = torch.tensor([0.3, 0.9, 1.8])[labels].flatten()  # two sets of weights of one ratio
-    expected = np.mean([
-        log_loss(classes[:, k].flatten(), logits[:, k].sigmoid().flatten(), sample_weight=pixels)
-        for k in range(3)
-    ])  # fmt: skip
+    expected = np.mean(
+        [
+            log_loss(
+                classes[:, k].flatten(), logits[:, k].sigmoid().flatten(), sample_weight=pixels
+            )
+            for k in range(3)
+        ]
+    )
     for weights in ([0.3, 0.9, 1.8], [1.0, 3.0, 6.0]):
         loss = losses.focal_loss(logits, classes, gamma=0, class_weights=weights)
         assert loss.item() == pytest.approx(expected, rel=1e-5)

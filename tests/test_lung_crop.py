@@ -70,8 +70,9 @@ def cut(tmp_path_factory):
         phantom=PhantomConfig(size=96, volumes=4, single_slices=6, small_site_train=0,
                               small_site_test=0, small_site_volumes=0, slices_per_volume=3),
     )  # fmt: skip
-    study = Study(name="cut", description="cut", image_size=64, data=data,
-                  split=SplitConfig(train=2))  # fmt: skip
+    study = Study(
+        name="cut", description="cut", image_size=64, data=data, split=SplitConfig(train=2)
+    )
     root = phantom.write_phantom(folder / "raw", data.phantom)
     return study, cohort.build(study, root), folder
 

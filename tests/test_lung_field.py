@@ -117,18 +117,23 @@ def third_site(tmp_path_factory):
 def study(third_site, tmp_path, monkeypatch):
     monkeypatch.setenv("SSINFNET_DATA", str(third_site))
     settings = Study(
-        name="third", description="", image_size=64,
+        name="third",
+        description="",
+        image_size=64,
         data=DataConfig(sources=(SourceConfig(name="ccii", folder="."),)),
-        split=SplitConfig(own_test_set=True), lung_field=CONFIG,
-    )  # fmt: skip
+        split=SplitConfig(own_test_set=True),
+        lung_field=CONFIG,
+    )
     return settings, StudyPaths("third", tmp_path)
 
 
 def test_what_is_cut_reads_back_as_the_source_with_its_split(study, tmp_path):
     settings, paths = study
     listed = lung_field.uncut_cohort(settings, paths)
-    fields = {row.slice_id: lung_field.clean_field(field)
-              for row, _, field in sources.read_lungs(listed.folders, listed.slices)}  # fmt: skip
+    fields = {
+        row.slice_id: lung_field.clean_field(field)
+        for row, _, field in sources.read_lungs(listed.folders, listed.slices)
+    }
     chosen = lung_field.choose_slices(listed.slices, fields, CONFIG)
     assert chosen["chosen"].sum() >= 5
     lung_field.write_cut(listed, chosen, fields, CONFIG, paths.lung_cut, {})

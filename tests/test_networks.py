@@ -275,8 +275,13 @@ def test_a_diagram_is_read_off_the_network():
     assert blocks["output:s_3"].shape == (1, 352, 352)
     edges = set(drawn.edges)
     # Reverse attention refines the decoder's map with x4 and the edge guidance.
-    assert {("decoder", "attention5"), ("backbone.layer4", "attention5"), ("edge", "attention5"),
-            ("attention5", "attention4"), ("attention3", "output:s_3")} <= edges  # fmt: skip
+    assert {
+        ("decoder", "attention5"),
+        ("backbone.layer4", "attention5"),
+        ("edge", "attention5"),
+        ("attention5", "attention4"),
+        ("attention3", "output:s_3"),
+    } <= edges
     assert ("backbone.layer1", "decoder") not in edges
     heads = {name for name, block in blocks.items() if block.head}
     assert heads == {"decoder", "edge", "attention5", "attention4", "attention3"}

@@ -61,9 +61,12 @@ def test_no_comprehension_is_run_for_what_it_does(path):
     for cell in code_cells(path):
         for node in ast.walk(ast.parse(cell.source)):
             if isinstance(node, ast.ListComp | ast.DictComp | ast.SetComp):
-                called = {part.func.id if isinstance(part.func, ast.Name) else part.func.attr
-                          for part in ast.walk(node) if isinstance(part, ast.Call)
-                          and isinstance(part.func, ast.Name | ast.Attribute)}  # fmt: skip
+                called = {
+                    part.func.id if isinstance(part.func, ast.Name) else part.func.attr
+                    for part in ast.walk(node)
+                    if isinstance(part, ast.Call)
+                    and isinstance(part.func, ast.Name | ast.Attribute)
+                }
                 assert not any(name.startswith(("save", "write")) for name in called), called
 
 

@@ -52,8 +52,10 @@ def test_a_kernel_watches_the_command_that_runs_its_notebook(tmp_path):
     book = nbformat.v4.new_notebook()
     tags = {"tags": ["parameters"]}
     looked = "import threading\nsorted(t.name for t in threading.enumerate() if 'watch' in t.name)"
-    book.cells = [nbformat.v4.new_code_cell("a: int = 1", metadata=tags),
-                  nbformat.v4.new_code_cell(looked)]  # fmt: skip
+    book.cells = [
+        nbformat.v4.new_code_cell("a: int = 1", metadata=tags),
+        nbformat.v4.new_code_cell(looked),
+    ]
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "p", "language": "python"}
     nbformat.write(book, tmp_path / "book.ipynb")
     notebook_runs.run_notebook(tmp_path / "book.ipynb", tmp_path / "run.ipynb", {})

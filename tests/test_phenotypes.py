@@ -30,16 +30,25 @@ ATTRIBUTES = {feature.key: place for place, feature in enumerate(FEATURES)}
 def by_pyradiomics(image, mask, bin_width=25, spacing=(1.0, 1.0)):
     """All features that PyRadiomics computes, by its own extractor, NaN elsewhere."""
     extractor = RadiomicsFeatureExtractor(
-        binWidth=bin_width, force2D=True, force2Ddimension=0, additionalInfo=False,
+        binWidth=bin_width,
+        force2D=True,
+        force2Ddimension=0,
+        additionalInfo=False,
         minimumROIDimensions=2,
-    )  # fmt: skip
+    )
     extractor.disableAllFeatures()
     for family in phenotypes.FAMILIES:
         extractor.enableFeatureClassByName(family)
     extractor.enableFeaturesByName(
-        **{family: [f.name for f in FEATURES if f.family == family and f.key != catalogue.AREA
-                    and f.key not in catalogue.TWINS] for family in phenotypes.FAMILIES}
-    )  # fmt: skip
+        **{
+            family: [
+                f.name
+                for f in FEATURES
+                if f.family == family and f.key != catalogue.AREA and f.key not in catalogue.TWINS
+            ]
+            for family in phenotypes.FAMILIES
+        }
+    )
     pictures = [
         SimpleITK.GetImageFromArray(np.asarray(array)[None].astype(kind))
         for array, kind in ((image, np.float64), (mask, np.uint8))
@@ -321,17 +330,25 @@ def test_the_catalogue_is_s_table_1():
     table = phenotypes.table_s1()
     assert table.notna().all(axis=None)
     without = table.loc[table["ibsi"] == "none", "feature"].tolist()
-    assert without == ["Area", "Total Energy", "Standard Deviation",
-                       "Maximal Correlation Coefficient (MCC)"]  # fmt: skip
+    assert without == [
+        "Area",
+        "Total Energy",
+        "Standard Deviation",
+        "Maximal Correlation Coefficient (MCC)",
+    ]
     assert table.set_index("feature").loc["Kurtosis", "ibsi"].endswith("(IPH6); ours minus 3")
     assert table["feature"].str.len().gt(0).all()
 
 
 def test_patient_means_leave_nan_slices_out_and_count_the_others():
     slices = pd.DataFrame(
-        {"slice_id": list("abcd"), "patient_id": ["p", "p", "q", "q"],
-         "area": [1.0, 0.0, 2.0, 4.0], "texture": [3.0, np.nan, np.nan, np.nan]}
-    )  # fmt: skip
+        {
+            "slice_id": list("abcd"),
+            "patient_id": ["p", "p", "q", "q"],
+            "area": [1.0, 0.0, 2.0, 4.0],
+            "texture": [3.0, np.nan, np.nan, np.nan],
+        }
+    )
     means, counts = patient_means(slices, ["area", "texture"])
     assert means.loc["p"].tolist() == [0.5, 3.0]
     assert np.isnan(means.loc["q", "texture"])
@@ -340,10 +357,13 @@ def test_patient_means_leave_nan_slices_out_and_count_the_others():
 
 def test_slices_weighted_by_area_make_the_mean_of_the_whole_lesion():
     slices = pd.DataFrame(
-        {"slice_id": list("abcd"), "patient_id": ["p", "p", "p", "q"],
-         "ggo_firstorder_area": [10.0, 30.0, 60.0, 0.0],
-         "ggo_firstorder_mean": [100.0, 140.0, np.nan, np.nan]}
-    )  # fmt: skip
+        {
+            "slice_id": list("abcd"),
+            "patient_id": ["p", "p", "p", "q"],
+            "ggo_firstorder_area": [10.0, 30.0, 60.0, 0.0],
+            "ggo_firstorder_mean": [100.0, 140.0, np.nan, np.nan],
+        }
+    )
     names = ["ggo_firstorder_area", "ggo_firstorder_mean"]
     means, counts = patient_means(slices, names, "area")
     assert means.loc["p"].tolist() == [100 / 3, (10 * 100 + 30 * 140) / 40]
@@ -353,9 +373,13 @@ def test_slices_weighted_by_area_make_the_mean_of_the_whole_lesion():
 
 
 def test_the_order_of_slices_leaves_patient_means_alone(rng):
-    slices = pd.DataFrame({"slice_id": [f"s{i:03d}" for i in range(60)],
-                           "patient_id": [f"p{i % 7}" for i in range(60)],
-                           "x": rng.normal(size=60) * 1e8})  # fmt: skip
+    slices = pd.DataFrame(
+        {
+            "slice_id": [f"s{i:03d}" for i in range(60)],
+            "patient_id": [f"p{i % 7}" for i in range(60)],
+            "x": rng.normal(size=60) * 1e8,
+        }
+    )
     straight, _ = patient_means(slices, ["x"])
     shuffled, _ = patient_means(slices.sample(frac=1, random_state=1), ["x"])
     assert straight.equals(shuffled)

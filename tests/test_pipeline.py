@@ -281,12 +281,18 @@ def test_the_whole_study_run_again_in_one_process_gives_the_same_tables(executed
     root = interrupted.checkout(tmp_path / "again")
     again = subprocess.run(
         [sys.executable, "-m", "ssinfnet.cli", "train", "smoke"],
-        cwd=root, env=interrupted.environment(root), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=root,
+        env=interrupted.environment(root),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert again.returncode == 0, again.stderr[-3000:]
     assert interrupted.different(root, PLACES.root) == []
-    tables = [{path.name for path in (folder / "figures" / "smoke").glob("*.csv")}
-              for folder in (root, PLACES.root)]  # fmt: skip
+    tables = [
+        {path.name for path in (folder / "figures" / "smoke").glob("*.csv")}
+        for folder in (root, PLACES.root)
+    ]
     assert tables[0] == tables[1]
     assert "figures have been opened" not in again.stderr
 
@@ -298,8 +304,11 @@ def test_a_run_killed_three_times_goes_on_to_the_same_tables(executed, tmp_path)
     shutil.rmtree(paths.single("unet", 0, 1))
     (root / target).unlink()
     running, met = interrupted.snakemake(root, target), []
-    for phase, after_s, whole in (("training", 2.0, True), ("papermill", 0.5, False),
-                                  ("writing", 0.0, False)):  # fmt: skip
+    for phase, after_s, whole in (
+        ("training", 2.0, True),
+        ("papermill", 0.5, False),
+        ("writing", 0.0, False),
+    ):
         left = interrupted.kill(running, root, after_s, phase, whole)
         met.append(left.phase)
         assert left.orphans == 0, left

@@ -10,11 +10,12 @@ from ssinfnet.study.paths import project_root
 def notebook(folder, *cells):
     book = nbformat.v4.new_notebook()
     book.cells = [
-        nbformat.v4.new_code_cell("study: str = 'smoke'\ncount: int = 2",
-                                  metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(
+            "study: str = 'smoke'\ncount: int = 2", metadata={"tags": ["parameters"]}
+        ),
         nbformat.v4.new_markdown_cell("words"),
         *(nbformat.v4.new_code_cell(cell) for cell in cells),
-    ]  # fmt: skip
+    ]
     path = folder / "book.ipynb"
     nbformat.write(book, path)
     return path
@@ -90,8 +91,11 @@ def test_what_another_prior_needs_runs_before_stage_2():
             smoke.cross_validation.model_copy(update={"single_models": (), "multi_models": ()}),
     })  # fmt: skip
     runs = list(schedule.runs_of(lite, "smoke"))
-    trained = [(book[:2], at.get("model") or at.get("stage"), at.get("part", 0))
-               for book, at in runs if book[:2] in ("03", "05", "06")]  # fmt: skip
+    trained = [
+        (book[:2], at.get("model") or at.get("stage"), at.get("part", 0))
+        for book, at in runs
+        if book[:2] in ("03", "05", "06")
+    ]
     assert trained == [
         ("03", "single", 0), ("05", "sinfnet_lite", 0), ("05", "ssinfnet_lite", 0),
         ("05", "ssinfnet_lite", 1), ("05", "ssinfnet_lite", 2), ("06", "sinfnet", 0),

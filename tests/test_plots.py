@@ -204,9 +204,14 @@ def test_class_scores_have_a_panel_a_class_and_the_papers_where_it_has_them():
 def pretrained():
     turns = ("network", "network", "coach", "network")
     return pd.DataFrame(
-        {"phase": [1, 1, 2, 3], "train": turns, "epoch": [1, 2, 1, 1],
-         "train_loss": [0.9, 0.7, 0.2, 0.6], "validation_loss": [0.95, 0.8, 0.25, 0.7]}
-    )  # fmt: skip
+        {
+            "phase": [1, 1, 2, 3],
+            "train": turns,
+            "epoch": [1, 2, 1, 1],
+            "train_loss": [0.9, 0.7, 0.2, 0.6],
+            "validation_loss": [0.95, 0.8, 0.25, 0.7],
+        }
+    )
 
 
 def test_pretraining_draws_each_turn_in_the_panel_of_its_learner():
@@ -376,10 +381,12 @@ def test_a_wild_first_validation_loss_does_not_flatten_the_curves():
 def test_epochs_that_were_not_validated_are_bridged():
     history = pd.DataFrame(
         {
-            "epoch": [1, 2, 3], "train_loss": [3.0, 2.0, 1.0],
-            "validation_loss": [2.5, np.nan, 1.5], "validation_f1": [0.2, np.nan, 0.4],
+            "epoch": [1, 2, 3],
+            "train_loss": [3.0, 2.0, 1.0],
+            "validation_loss": [2.5, np.nan, 1.5],
+            "validation_f1": [0.2, np.nan, 0.4],
         }
-    )  # fmt: skip
+    )
     losses = plots.plot_training(history).lines[1]
     assert losses.get_xydata().tolist() == [[1, 2.5], [3, 1.5]]
     history = history.assign(phase=1, train="network")

@@ -133,8 +133,13 @@ def test_a_forest_without_mediators_says_so():
 def test_correlations_stand_in_their_clustered_order():
     r = pd.DataFrame([[1, 0.1, 0.9], [0.1, 1, np.nan], [0.9, np.nan, 1]], list("abc"), list("abc"))
     figure = plots.plot_correlations(r, {"a": "Area"})
-    heat = next(ax for ax in figure.axes if ax.get_xticklabels() and ax.collections and
-                {t.get_text() for t in ax.get_xticklabels()} == {"Area", "b", "c"})  # fmt: skip
+    heat = next(
+        ax
+        for ax in figure.axes
+        if ax.get_xticklabels()
+        and ax.collections
+        and {t.get_text() for t in ax.get_xticklabels()} == {"Area", "b", "c"}
+    )
     order = [text.get_text() for text in heat.get_xticklabels()]
     assert abs(order.index("Area") - order.index("c")) == 1  # alike, so side by side
     assert np.ma.count_masked(heat.collections[0].get_array()) == 2

@@ -141,9 +141,14 @@ def test_only_the_learner_changes_in_its_turn(slices, tmp_path):
     start = checkpoints.digest(coach.state_dict())
     config = CONFIG.model_copy(update={"phases": phases("network")})
     pretext.pretrain(
-        network, coach, *without_priors(slices), config,
-        run=Run(seed=1), folder=tmp_path, device=CPU,
-    )  # fmt: skip
+        network,
+        coach,
+        *without_priors(slices),
+        config,
+        run=Run(seed=1),
+        folder=tmp_path,
+        device=CPU,
+    )
     assert checkpoints.digest(coach.state_dict()) == start
     trained = checkpoints.digest(network.state_dict())
     turn = Turn(network, coach, "coach", CONFIG, CPU)
@@ -267,8 +272,10 @@ def test_the_papers_phases_are_two_thousand_epochs():
     papers = PretextConfig().phases
     assert sum(phase.epochs for phase in papers) == 2000
     assert [(p.train, p.epochs) for p in papers[:3]] == [
-        ("network", 200), ("coach", 200), ("network", 100),
-    ]  # fmt: skip
+        ("network", 200),
+        ("coach", 200),
+        ("network", 100),
+    ]
 
 
 def test_the_verdict_compares_masks_and_names_the_smaller_gain():
@@ -292,8 +299,9 @@ def test_inpainting_learns_and_the_coach_makes_it_hard(square_slices, tmp_path):
     slices = batches.SliceSet.of(images[:8]), batches.SliceSet.of(images[8:])
     config = PretextConfig(
         phases=(PhaseConfig(train="network", epochs=30), PhaseConfig(train="coach", epochs=15)),
-        batch_size=4, coach_learning_rate=3e-3,
-    )  # fmt: skip
+        batch_size=4,
+        coach_learning_rate=3e-3,
+    )
     left, *_ = pretrain(slices, tmp_path, config)
     network = left.history[left.history["train"] == "network"]["train_loss"]
     assert network.iloc[-1] < 0.9 * network.iloc[0]

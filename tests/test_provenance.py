@@ -12,8 +12,12 @@ from ssinfnet.storage import artifacts, provenance
 
 
 def executed(folder, name, parameters, duration=12.5):
-    noted = {"parameters": parameters, "duration": duration, "output_path": "/home/me/x.ipynb",
-             "start_time": "2026-01-02T03:04:05.678+00:00"}  # fmt: skip
+    noted = {
+        "parameters": parameters,
+        "duration": duration,
+        "output_path": "/home/me/x.ipynb",
+        "start_time": "2026-01-02T03:04:05.678+00:00",
+    }
     folder.mkdir(parents=True, exist_ok=True)
     book = {"cells": [], "metadata": {"papermill": noted}}
     (folder / f"{name}.ipynb").write_text(json.dumps(book))
@@ -56,8 +60,12 @@ def test_hashes_are_those_of_the_files(tmp_path):
     table = provenance.hashed_artifacts({"toy": tmp_path, "gone": tmp_path / "gone"})
     assert table["artifact"].tolist() == ["cohort/cohort.parquet", "cohort/images.npy"]
     assert table["rows"].tolist() == [2, pd.NA]
-    sums = subprocess.run(["sha256sum", *(tmp_path / a for a in table["artifact"])],
-                          capture_output=True, text=True, check=True)  # fmt: skip
+    sums = subprocess.run(
+        ["sha256sum", *(tmp_path / a for a in table["artifact"])],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert table["sha256"].tolist() == [line.split()[0] for line in sums.stdout.splitlines()]
 
 

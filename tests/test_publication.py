@@ -226,8 +226,7 @@ def test_no_table_that_real_data_may_show_names_a_patient_of_the_demo():
     records = report.read_manifest(DEMO).to_dict("records")
     kept = [r["name"] for r in records if not publication.reason_against(DEMO, r, real=True)]
     assert len(kept) > 50
-    named = [name for name in kept
-             if IDS_OF_THE_PHANTOM.search((DEMO / f"{name}.csv").read_text())]  # fmt: skip
+    named = [name for name in kept if IDS_OF_THE_PHANTOM.search((DEMO / f"{name}.csv").read_text())]
     assert named == []
     assert IDS_OF_THE_PHANTOM.search((DEMO / "table_ct_ss.csv").read_text())
 

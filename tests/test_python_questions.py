@@ -78,8 +78,9 @@ def test_question_a_path_model_in_place_of_statsmodels_has_errors_of_indirect_ef
     # By the delta method, of errors of maximum likelihood, whose degrees of freedom are n
     first, second = to_mediator.fit(), to_outcome.fit()
     a, b = first.params["x"], second.params["m"]
-    a_se, b_se = (own.bse[name] * np.sqrt(own.df_resid / 200)
-                  for own, name in ((first, "x"), (second, "m")))  # fmt: skip
+    a_se, b_se = (
+        own.bse[name] * np.sqrt(own.df_resid / 200) for own, name in ((first, "x"), (second, "m"))
+    )
     assert fit.loc["m", "estimate"] == pytest.approx(a * b, rel=1e-5)
     assert fit.loc["m", "se"] == pytest.approx(np.hypot(a * b_se, b * a_se), rel=1e-5)
 
@@ -136,8 +137,9 @@ def test_question_units_change_no_p(unit):
 
 def test_question_the_icc_of_agreement_counts_differences_of_means():
     # Shrout & Fleiss (1979), table 2; consistency, ICC(3,1), would be 0.71
-    judges = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8],
-                       [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]])  # fmt: skip
+    judges = np.array(
+        [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
+    )
     assert intraclass_correlation(judges) == pytest.approx(0.29, abs=0.005)
     alike = np.column_stack([np.arange(6.0)] * 2)
     # Variances by hand: of subjects 3.5, of judges whose means differ by 3 4.5, and no error
@@ -152,8 +154,10 @@ def cooccurrences(levels):
     """Mean of i · j and of i over neighbours in a square of 2 by 2, averaged over directions."""
     (a, b), (c, d) = levels
     directions = ([(a, b), (c, d)], [(a, c), (b, d)], [(a, d)], [(b, c)])
-    return [np.mean([np.mean([own(i, j) for i, j in pairs]) for pairs in directions])
-            for own in (lambda i, j: i * j, lambda i, j: (i + j) / 2)]  # fmt: skip
+    return [
+        np.mean([np.mean([own(i, j) for i, j in pairs]) for pairs in directions])
+        for own in (lambda i, j: i * j, lambda i, j: (i + j) / 2)
+    ]
 
 
 @pytest.mark.parametrize("bound", [-1000.0, None])
@@ -183,8 +187,12 @@ def test_question_first_order_features_do_not_turn_on_levels_but_entropy_and_uni
         assert found["lesion_firstorder_uniformity"] == pytest.approx(np.square(shares).sum())
         kurtosis = stats.kurtosis(grey.ravel().astype(float), fisher=False)
         assert found["lesion_firstorder_kurtosis"] == pytest.approx(kurtosis)
-    changed = {name for name in widths[8].index if name.startswith("lesion_firstorder")
-               and not np.isclose(widths[8][name], widths[64][name])}  # fmt: skip
+    changed = {
+        name
+        for name in widths[8].index
+        if name.startswith("lesion_firstorder")
+        and not np.isclose(widths[8][name], widths[64][name])
+    }
     assert changed == {"lesion_firstorder_entropy", "lesion_firstorder_uniformity"}
 
 

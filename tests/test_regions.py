@@ -37,8 +37,10 @@ def test_volumes_equal_pyradiomics_own_extractor(rng, texture, settings, filters
     assert not measured.reasons
     theirs = extracted(image, mask, spacing, (*FOUR, *MORE["families"]), filters, **settings)
     assert len(theirs) == compared
-    ours = {(f.filter, *f.key): value
-            for f, value in zip(features_of(config), measured.values, strict=True)}  # fmt: skip
+    ours = {
+        (f.filter, *f.key): value
+        for f, value in zip(features_of(config), measured.values, strict=True)
+    }
     for key, value in theirs.items():
         assert ours[key] == pytest.approx(value, rel=1e-9, abs=1e-11), key
 
@@ -146,8 +148,12 @@ def test_columns_of_other_families_and_filters_have_names_of_their_own():
     texture = TextureConfig(families=("glszm", "shape"), log_mm=(1.5,), wavelet=True)
     names = columns(("ggo",), texture)
     assert len(names) == len(set(names)) == 68 + 16 + 9 + 5 * (67 + 16)
-    assert {"ggo_glszm_zoneentropy", "ggo_shape_perimeter", "ggo_log1_5mm_glcm_contrast",
-            "ggo_wavelethl_glszm_zoneentropy"} <= set(names)  # fmt: skip
+    assert {
+        "ggo_glszm_zoneentropy",
+        "ggo_shape_perimeter",
+        "ggo_log1_5mm_glcm_contrast",
+        "ggo_wavelethl_glszm_zoneentropy",
+    } <= set(names)
     assert not [name for name in names if "log" in name and ("shape" in name or "_area" in name)]
 
 

@@ -35,8 +35,13 @@ def address(tmp_path_factory):
     ax.imshow(np.eye(20))
     report.save_figure(paths.figures, figure, "figure_3a", "Predicted and true lesions", MADE)
     plt.close(figure)
-    many = pd.DataFrame({"mediator": [f"{LONG}{number}" for number in range(30)],
-                         "indirect": np.linspace(-1, 1, 30)[::-1], "reason": LONG})  # fmt: skip
+    many = pd.DataFrame(
+        {
+            "mediator": [f"{LONG}{number}" for number in range(30)],
+            "indirect": np.linspace(-1, 1, 30)[::-1],
+            "reason": LONG,
+        }
+    )
     report.save_table(paths.figures, many, "table_mediation_infected", f"Tests, {LONG}", MADE)
     for seed in (1, 2, 3):
         name = f"table_pretraining_single_fold0_seed{seed}"
@@ -125,6 +130,8 @@ def test_a_dark_screen_gets_a_dark_page_with_light_words(opened):
 
     for scheme, dark in (("light", False), ("dark", True)):
         page = opened(390, scheme)
-        paper, ink = (page.evaluate(f"getComputedStyle(document.body).{name}")
-                      for name in ("backgroundColor", "color"))  # fmt: skip
+        paper, ink = (
+            page.evaluate(f"getComputedStyle(document.body).{name}")
+            for name in ("backgroundColor", "color")
+        )
         assert (lightness(paper) < 60 < 180 < lightness(ink)) == dark

@@ -61,12 +61,16 @@ def test_the_best_band_is_that_of_a_search_over_all_bands(rng, by_class):
     ends = sorted(set(images.flatten().tolist()))
     best = [
         max(
-            np.nanmean([f1((image >= low) & (image <= high), true)
-                        for image, true in zip(images, truth, strict=True)])
+            np.nanmean(
+                [
+                    f1((image >= low) & (image <= high), true)
+                    for image, true in zip(images, truth, strict=True)
+                ]
+            )
             for low, high in itertools.combinations_with_replacement(ends, 2)
         )
         for truth in truths
-    ]  # fmt: skip
+    ]
     slices = SliceSet.of(images, masks)
     bands = rivals.best_bands(*rivals._grey_counts(slices, by_class))
     for (low, high), truth, expected in zip(bands, truths, best, strict=True):
@@ -108,10 +112,12 @@ def test_f1_agrees_with_scikit_learn(rng):
     images, masks = drawn(rng)
     validation, _ = drawn(rng), None
     train, held = SliceSet.of(images, masks), SliceSet.of(*validation)
-    (low, high), = rivals.best_bands(*rivals._grey_counts(train, by_class=False))  # fmt: skip
+    ((low, high),) = rivals.best_bands(*rivals._grey_counts(train, by_class=False))
     found = (validation[0] >= low) & (validation[0] <= high)
-    expected = [f1_score(true.flatten() > 0, one.flatten(), zero_division=np.nan)
-                for true, one in zip(validation[1], found, strict=True)]  # fmt: skip
+    expected = [
+        f1_score(true.flatten() > 0, one.flatten(), zero_division=np.nan)
+        for true, one in zip(validation[1], found, strict=True)
+    ]
     scores = rivals.rival_f1(train, held, by_class=False)
     assert scores[rivals.BAND] == pytest.approx(np.nanmean(expected))
 

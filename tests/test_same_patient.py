@@ -50,9 +50,11 @@ def scans(tmp_path, rng):
 def study_of(**data):
     source = SourceConfig(name="volumes", folder="scans")
     return Study(
-        name="scans", description="Ten volumes.", image_size=32,
+        name="scans",
+        description="Ten volumes.",
+        image_size=32,
         data=DataConfig(sources=(source,), **data),
-    )  # fmt: skip
+    )
 
 
 def test_a_patient_with_two_names_is_one_and_its_scans_keep_theirs():
@@ -81,8 +83,14 @@ def test_a_group_of_one_name_is_refused():
 
 def test_volumes_look_alike_where_most_slices_of_one_recur_in_the_other():
     slices = slices_of({"a": 4, "b": 9, "c": 4})
-    duplicates = pairs_of(("a.0", "b.0"), ("a.0", "b.1"), ("a.1", "b.2"), ("b.3", "a.2"),
-                          ("a.0", "c.0"), ("a.1", "c.1"))  # fmt: skip
+    duplicates = pairs_of(
+        ("a.0", "b.0"),
+        ("a.0", "b.1"),
+        ("a.1", "b.2"),
+        ("b.3", "a.2"),
+        ("a.0", "c.0"),
+        ("a.1", "c.1"),
+    )
     (alike,) = same_patient.look_alikes(duplicates, slices).to_dict("records")
     assert alike == {"patient": "a", "other": "b", "alike": 3, "slices": 4}
 
@@ -170,8 +178,13 @@ def public(real_data):
 def test_the_real_volumes_are_five_patients(public):
     volumes = public.slices[public.slices["source"] == "medseg"]
     named = volumes.groupby("patient_id")["scan_id"].unique().map(list).to_dict()
-    assert named == {"rp_1": ["rp_1"], "rp_2": ["rp_2", "rp_3"], "rp_4": ["rp_4"],
-                     "rp_6": ["rp_6", "rp_7"], "rp_9": ["rp_9"]}  # fmt: skip
+    assert named == {
+        "rp_1": ["rp_1"],
+        "rp_2": ["rp_2", "rp_3"],
+        "rp_4": ["rp_4"],
+        "rp_6": ["rp_6", "rp_7"],
+        "rp_9": ["rp_9"],
+    }
     assert len(volumes) == 718
 
 

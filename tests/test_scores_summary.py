@@ -164,10 +164,12 @@ def test_signed_ranks_are_scipys_whether_tied_or_not(rng, pairs):
     tied[:2] = 0, 1
     for new in (untied, tied):
         frame = pd.DataFrame(
-            [{"model": m, "patient_id": str(i), "slice_id": str(i), "F1": value}
-             for m, values in (("a", np.zeros(pairs)), ("b", new))
-             for i, value in enumerate(values)]
-        )  # fmt: skip
+            [
+                {"model": m, "patient_id": str(i), "slice_id": str(i), "F1": value}
+                for m, values in (("a", np.zeros(pairs)), ("b", new))
+                for i, value in enumerate(values)
+            ]
+        )
         row = scores.compare_models(frame, "a", "F1").iloc[0]
         expected = stats.wilcoxon(new[np.argsort([str(i) for i in range(pairs)])])
         assert row["w"] == expected.statistic
@@ -263,8 +265,12 @@ def test_comparison_refuses_an_unknown_reference(rng):
 
 def test_a_difference_stands_with_its_spread_over_seeds():
     """Seed 1 differs by 0.1 and 0.3 (mean 0.2), seed 2 by 0.0 and 0.2 (mean 0.1)."""
-    values = {("old", 1): (0.4, 0.5), ("new", 1): (0.5, 0.8),
-              ("old", 2): (0.4, 0.5), ("new", 2): (0.4, 0.7)}  # fmt: skip
+    values = {
+        ("old", 1): (0.4, 0.5),
+        ("new", 1): (0.5, 0.8),
+        ("old", 2): (0.4, 0.5),
+        ("new", 2): (0.4, 0.7),
+    }
     frame = pd.DataFrame(
         [
             {"model": model, "seed": seed, "patient_id": name, "slice_id": name, "F1": f1}

@@ -57,11 +57,13 @@ def test_titles_of_several_name_outcomes_and_classes_in_words(folder):
     session.save_figures({"ggo": plt.figure()}, "figure_{}", "Patient means: {}")
     whole = {"figure_4": "Effect of age on severe through consolidation"}
     session.save_figures({"figure_4": plt.figure()}, "{}", whole)
-    assert [recorded(folder, name)["title"]
-            for name in ("table_infected", "figure_ggo", "figure_4")] == [
-        "Mediation of infection: every test", "Patient means: ground glass",
+    assert [
+        recorded(folder, name)["title"] for name in ("table_infected", "figure_ggo", "figure_4")
+    ] == [
+        "Mediation of infection: every test",
+        "Patient means: ground glass",
         "Effect of age on severe or critical disease through consolidation",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_figure_lies_beside_its_numbers(folder):

@@ -103,12 +103,19 @@ def make_install(folder, **environment):
     python.parent.mkdir(parents=True)
     python.write_text(environment.pop("script"))
     python.chmod(0o755)
-    cleared = {name: value for name, value in os.environ.items()
-               if name not in ("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV")}  # fmt: skip
+    cleared = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV")
+    }
     return subprocess.run(
-        ["make", "install"], cwd=ROOT, env=cleared | environment, capture_output=True, text=True,
+        ["make", "install"],
+        cwd=ROOT,
+        env=cleared | environment,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
 
 
 OLD = '#!/bin/sh\ncase "$1" in -V) echo "Python 3.13.1";; *) exit 1;; esac\n'
@@ -142,8 +149,11 @@ def test_make_lab_hands_arguments_to_jupyterlab():
     asked = "--no-browser --ip 127.0.0.1 --allow-root"
     run = subprocess.run(
         ["make", "--no-print-directory", "--dry-run", "lab", f"ARGS={asked}"],  # within `make test`
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert f"lab 00_start.ipynb {asked}\n" in run.stdout
 
 
@@ -168,6 +178,9 @@ def test_style_is_as_make_lint_has_it():
     for arguments in (["check"], ["format", "--check"]):
         run = subprocess.run(
             [sys.executable, "-m", "ruff", *arguments, "."],
-            cwd=ROOT, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert run.returncode == 0, run.stdout

@@ -20,9 +20,12 @@ def test_the_ratio_counts_lesion_within_the_lungs_alone():
 
 def test_a_patients_ratio_pools_the_slices_whose_lungs_were_found():
     slices = pd.DataFrame(
-        {"patient_id": ["p", "p", "p", "q", "r"], "lesion": [1.0, 2.0, np.nan, 3.0, np.nan],
-         "lung": [10, 5, pd.NA, 30, pd.NA]}
-    )  # fmt: skip
+        {
+            "patient_id": ["p", "p", "p", "q", "r"],
+            "lesion": [1.0, 2.0, np.nan, 3.0, np.nan],
+            "lung": [10, 5, pd.NA, 30, pd.NA],
+        }
+    )
     ratios = severity.patient_ratios(slices)
     assert ratios.loc["p"].tolist() == [0.2, 2, 1]
     assert ratios.loc["q"].tolist() == [0.1, 1, 0]
@@ -190,8 +193,14 @@ def cohort_of(rng, n=120):
     patients = pd.DataFrame({"grade": grades.astype("Int64")})
     patients.loc["p0", "grade"] = pd.NA
     ratio = rng.beta(2, 20, n) + 0.15 * grades.to_numpy()
-    slices = pd.DataFrame({"model": "sinfnet", "patient_id": patients.index.repeat(2),
-                           "lesion": np.repeat(100 * ratio, 2), "lung": 100})  # fmt: skip
+    slices = pd.DataFrame(
+        {
+            "model": "sinfnet",
+            "patient_id": patients.index.repeat(2),
+            "lesion": np.repeat(100 * ratio, 2),
+            "lung": 100,
+        }
+    )
     return slices.astype({"lung": "Int64"}), patients
 
 
@@ -232,13 +241,26 @@ def test_cut_points_that_cannot_be_fitted_say_why_and_are_not_used(rng):
 
 def test_images_are_graded_one_by_one_and_drawn_by_patient():
     """Patient a (grade 1) has ratios 0.1 and 0.6, b (grade 0) 0.001; c fits cut-points."""
-    ratios = pd.DataFrame({"model": "sinfnet", "patient_id": list("aabc"), "lung": 100,
-                           "lesion": [10.0, 60.0, 0.1, 50.0]})  # fmt: skip
-    faulty = pd.DataFrame({"model": "sinfnet", "patient_id": ["b"], "lung": [pd.NA],
-                           "lesion": [np.nan]})  # fmt: skip
+    ratios = pd.DataFrame(
+        {
+            "model": "sinfnet",
+            "patient_id": list("aabc"),
+            "lung": 100,
+            "lesion": [10.0, 60.0, 0.1, 50.0],
+        }
+    )
+    faulty = pd.DataFrame(
+        {"model": "sinfnet", "patient_id": ["b"], "lung": [pd.NA], "lesion": [np.nan]}
+    )
     ratios = pd.concat([ratios, faulty]).astype({"lung": "Int64"})
-    patients = pd.DataFrame({"model": "sinfnet", "patient_id": list("abc"), "grade": [1, 0, 2],
-                             "half": ["judge", "judge", "fit"]})  # fmt: skip
+    patients = pd.DataFrame(
+        {
+            "model": "sinfnet",
+            "patient_id": list("abc"),
+            "grade": [1, 0, 2],
+            "half": ["judge", "judge", "fit"],
+        }
+    )
     scored = image_severity.image_scores(ratios, patients, draws=400)["sinfnet"]
     micro = scored.set_index(["average", "metric"]).loc[("micro", "F1")]
     assert micro["mean"] == pytest.approx(2 / 3)  # 0.6 is graded 2

@@ -228,8 +228,9 @@ def test_sizes_that_differ_are_listed(semiseg):
     assert reason == "image has (9, 7) pixels and its mask (3, 3)"
 
 
-@pytest.mark.parametrize("part", [covid_semiseg.TRAIN / "GT" / "0.png",
-                                  covid_semiseg.TRAIN / "Imgs" / "0.jpg"])  # fmt: skip
+@pytest.mark.parametrize(
+    "part", [covid_semiseg.TRAIN / "GT" / "0.png", covid_semiseg.TRAIN / "Imgs" / "0.jpg"]
+)
 def test_a_truncated_picture_is_listed(semiseg, part):
     truncate(semiseg / part, 0.7)
     listing = covid_semiseg.list_slices(semiseg)

@@ -151,9 +151,12 @@ def test_ictcf_is_read_as_the_papers_authors_saved_it(tmp_path, rng):
     assert ictcf.recognises(tmp_path)
     slices = ictcf.list_slices(tmp_path).slices
     assert slices["slice_id"].tolist() == [
-        "ictcf.patient_1.0", "ictcf.patient_1.1", "ictcf.patient_1.10", "ictcf.patient_2.0",
+        "ictcf.patient_1.0",
+        "ictcf.patient_1.1",
+        "ictcf.patient_1.10",
+        "ictcf.patient_2.0",
         "ictcf.patient_3.IMG-1",
-    ]  # fmt: skip
+    ]
     assert slices["image_index"].tolist() == [0, 1, 2, 0, 0]
 
 

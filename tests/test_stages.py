@@ -22,8 +22,13 @@ def opened(tmp_path_factory):
     """Study smoke with a cohort of its own, a pretraining that nobody trained, and one epoch."""
     folder = tmp_path_factory.mktemp("stages")
     study, paths = load_study("smoke"), StudyPaths("smoke", folder)
-    study = study.model_copy(update={"clinical": None, "multi": shortened(study.multi),
-                                     "single": shortened(study.single)})  # fmt: skip
+    study = study.model_copy(
+        update={
+            "clinical": None,
+            "multi": shortened(study.multi),
+            "single": shortened(study.single),
+        }
+    )
     built = cohort.build(study, cohort.raw_folder(study, paths))
     built.save(paths.cohort, {})
     preparation.prepare_slices(built, study, paths.cohort, {})
@@ -78,10 +83,13 @@ def test_the_lite_network_is_pretrained_and_gives_priors_where_a_study_says_so(o
         (paths.cohort / name).write_bytes((opened[1].cohort / name).read_bytes())
     phases = study.single.pretext.phases[:1]
     size = study.single.network.model_copy(update={"lite_weights": None})
-    single = study.single.model_copy(update={
-        "pretrained_network": "infnet_lite", "network": size,
-        "pretext": study.single.pretext.model_copy(update={"phases": phases}),
-    })  # fmt: skip
+    single = study.single.model_copy(
+        update={
+            "pretrained_network": "infnet_lite",
+            "network": size,
+            "pretext": study.single.pretext.model_copy(update={"phases": phases}),
+        }
+    )
     multi = study.multi.model_copy(update={"prior_model": "ssinfnet_lite"})
     study = study.model_copy(update={"single": single, "multi": multi})
     stages.pretrain_stage(study, paths, "single")

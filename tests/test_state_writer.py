@@ -25,9 +25,13 @@ def parts(square_slices):
 def fit(parts, folder, **changed):
     network = networks.seeded(1, networks.build_single, "infnet", 0.125)
     return segmentation.fit_single(
-        network, *parts, CONFIG.model_copy(update=changed), run=Run(seed=1), folder=folder,
+        network,
+        *parts,
+        CONFIG.model_copy(update=changed),
+        run=Run(seed=1),
+        folder=folder,
         device=torch.device("cpu"),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -166,9 +170,7 @@ def test_every_second_epoch_and_the_last_are_validated(parts, tmp_path):
 
 
 def test_patience_counts_validated_epochs(parts, tmp_path):
-    history = fit(
-        parts, tmp_path, epochs=30, learning_rate=1e-12, patience=2, validate_every=3
-    )  # fmt: skip
+    history = fit(parts, tmp_path, epochs=30, learning_rate=1e-12, patience=2, validate_every=3)
     last_best = history.loc[history["best"], "epoch"].max()
     assert len(history) == last_best + 6
 

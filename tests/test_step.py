@@ -150,9 +150,13 @@ def test_a_training_of_recorded_steps_is_the_training(square_slices, tmp_path, m
     images, masks = square_slices
     slices = [SliceSet.of(images[p], masks[p]) for p in (slice(0, 9), slice(9, 12))]
     config = TrainingConfig(
-        epochs=4, learning_rate=RATES[0], scales=(0.5, 1.0), batch_size=4, averaging=0.8,
+        epochs=4,
+        learning_rate=RATES[0],
+        scales=(0.5, 1.0),
+        batch_size=4,
+        averaging=0.8,
         augmentation=AugmentationConfig(quarter_turn=0.5, cutout=0.5),
-    )  # fmt: skip
+    )
     recorders = []
 
     def graphed(network, loss, optimiser, **more):
@@ -166,9 +170,13 @@ def test_a_training_of_recorded_steps_is_the_training(square_slices, tmp_path, m
             monkeypatch.setattr(loop, "Step", graphed)
         network = networks.seeded(1, networks.build_single, "unet", 0.125)
         history = segmentation.fit_single(
-            network, *slices, config, run=Run(seed=1), folder=tmp_path / name,
+            network,
+            *slices,
+            config,
+            run=Run(seed=1),
+            folder=tmp_path / name,
             device=torch.device("cpu"),
-        )  # fmt: skip
+        )
         digests.append(checkpoints.digest(network.state_dict()))
         histories.append(history.drop(columns="seconds"))
     assert digests[0] == digests[1]

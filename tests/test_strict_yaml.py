@@ -40,7 +40,7 @@ def test_an_alias_stands_for_what_it_names():
         ("a: 1\n--- b", "not YAML that is read here"),
         ("a: \x07", "not YAML that is read here"),
     ],
-)  # fmt: skip
+)
 def test_what_no_study_needs_is_refused_and_named(text, words):
     with pytest.raises(ValueError, match="^it ") as refused:
         strict_yaml.parse(text, "it")

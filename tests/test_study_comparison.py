@@ -15,8 +15,9 @@ FIRST = pd.DataFrame(
      "F1_mean": [0.5, 0.02, 0.3], "F1_error": [0.1, 0.006, 0.05], "F1_low": [0.4, np.nan, np.nan],
      "F1_high": [0.6, np.nan, np.nan], "F1_n": [9, np.nan, 9], "reason": ["", "", "few"]}
 )  # fmt: skip
-SECOND = FIRST.assign(F1_mean=[0.8, 0.02, 0.38], F1_low=[0.7, np.nan, np.nan],
-                      F1_high=[0.9, np.nan, np.nan])  # fmt: skip
+SECOND = FIRST.assign(
+    F1_mean=[0.8, 0.02, 0.38], F1_low=[0.7, np.nan, np.nan], F1_high=[0.9, np.nan, np.nan]
+)
 
 
 def study(name, **changes):

@@ -276,10 +276,13 @@ def test_moved_models_are_compared_with_themselves(slice_scores):
 def test_volume_table_gives_limits_of_agreement_and_counts_what_is_defined():
     volumes = pd.DataFrame(
         {
-            "model": "unet", "class": "lesion", "Dice": [0.5, 0.7, 0.9],
-            "HD95_mm": [10.0, np.nan, 20.0], "error_ml": [1.0, 3.0, 5.0],
+            "model": "unet",
+            "class": "lesion",
+            "Dice": [0.5, 0.7, 0.9],
+            "HD95_mm": [10.0, np.nan, 20.0],
+            "error_ml": [1.0, 3.0, 5.0],
         }
-    )  # fmt: skip
+    )
     (row,) = tables.volume_table(volumes).to_dict("records")
     assert (row["n_volumes"], row["HD95_mm_n"], row["HD95_mm_mean"]) == (3, 2, 15)
     assert row["Dice_error"] == pytest.approx(1.96 * 0.2 / np.sqrt(3))
@@ -305,6 +308,9 @@ def test_severity_stands_beside_the_manuscripts_micro_averages():
     both = tables.severity_table({("sinfnet", "published"): scored}, images)
     shown = both[["unit", "average", "values"]].apply(tuple, axis=1).tolist()
     assert shown == [
-        ("images", "micro", "ours"), ("images", "micro", "paper"), ("images", "macro", "ours"),
-        ("patients", "micro", "ours"), ("patients", "macro", "ours"),
-    ]  # fmt: skip
+        ("images", "micro", "ours"),
+        ("images", "micro", "paper"),
+        ("images", "macro", "ours"),
+        ("patients", "micro", "ours"),
+        ("patients", "macro", "ours"),
+    ]

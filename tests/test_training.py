@@ -15,9 +15,12 @@ from ssinfnet.training.runs import Run
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(
-    epochs=4, learning_rate=1e-3, scales=(1.0,), schedule="cosine",
+    epochs=4,
+    learning_rate=1e-3,
+    scales=(1.0,),
+    schedule="cosine",
     augmentation=AugmentationConfig(quarter_turn=0.5, crop=0.5, cutout=0.5),
-)  # fmt: skip
+)
 DESCRIBED = {"model": "sinfnet", "width": 0.125}
 
 
@@ -33,18 +36,28 @@ def part(slices, first, last):
 def fit(slices, folder, config=CONFIG, seed=1, **more):
     network = networks.seeded(seed, networks.build_single, "infnet", 0.125)
     history = segmentation.fit_single(
-        network, part(slices, 0, 9), part(slices, 9, 12), config,
-        run=Run(seed=seed, **DESCRIBED), folder=folder, device=CPU, **more,
-    )  # fmt: skip
+        network,
+        part(slices, 0, 9),
+        part(slices, 9, 12),
+        config,
+        run=Run(seed=seed, **DESCRIBED),
+        folder=folder,
+        device=CPU,
+        **more,
+    )
     return network, history
 
 
 def epoch_of(slices, config=CONFIG, seed=1, epoch=0, train=True):
     made = batches.Batches(
-        slices, batches.lesion_view, seed=seed, device=CPU,
-        batch_size=config.batch_size, augmentation=config.augmentation if train else None,
+        slices,
+        batches.lesion_view,
+        seed=seed,
+        device=CPU,
+        batch_size=config.batch_size,
+        augmentation=config.augmentation if train else None,
         scales=config.scales if train else (1.0,),
-    )  # fmt: skip
+    )
     made.epoch = epoch
     return made
 
@@ -121,9 +134,12 @@ def test_a_blank_slice_stays_blank():
 
 def test_the_loss_falls_on_one_batch(slices, tmp_path):
     config = TrainingConfig(
-        epochs=20, learning_rate=3e-3, scales=(1.0,), batch_size=9,
+        epochs=20,
+        learning_rate=3e-3,
+        scales=(1.0,),
+        batch_size=9,
         augmentation=AugmentationConfig(flip_vertical=0, flip_horizontal=0),
-    )  # fmt: skip
+    )
     _, history = fit(slices, tmp_path, config)
     assert history["train_loss"].iloc[-1] < 0.8 * history["train_loss"].iloc[0]
 
@@ -257,9 +273,15 @@ def fit_multi(slices, folder, model="ssinfnet", config=MULTI, seed=1):
         )
     )
     history = segmentation.fit_multi(
-        network, train, validation, config, MULTI_MODELS[model],
-        run=Run(seed=seed), folder=folder, device=CPU,
-    )  # fmt: skip
+        network,
+        train,
+        validation,
+        config,
+        MULTI_MODELS[model],
+        run=Run(seed=seed),
+        folder=folder,
+        device=CPU,
+    )
     return network, history
 
 

@@ -175,15 +175,23 @@ def test_what_does_not_fit_together_is_refused(changed, message):
 def study(tmp_path, monkeypatch):
     """A study whose cohort has two test patients, with predictions of one network."""
     rows = pd.DataFrame(
-        {"slice_id": ["s0", "s1", "s2"], "patient_id": ["p", "q", "q"], "split": "test",
-         "has_lesion": [True, True, False]}
-    )  # fmt: skip
+        {
+            "slice_id": ["s0", "s1", "s2"],
+            "patient_id": ["p", "q", "q"],
+            "split": "test",
+            "has_lesion": [True, True, False],
+        }
+    )
     whole = Cohort(rows, pd.DataFrame(), {}, {})
     pixels = {f"s{n}": np.full((4, 4), n / 10, np.float32) for n in range(3)}
     monkeypatch.setattr(Cohort, "load", classmethod(lambda cls, folder: whole))
-    monkeypatch.setattr(Cohort, "read", lambda self, rows: (
-        (row, pixels[row.slice_id], square(4, 0, 2)) for row in rows.itertuples()
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        Cohort,
+        "read",
+        lambda self, rows: (
+            (row, pixels[row.slice_id], square(4, 0, 2)) for row in rows.itertuples()
+        ),
+    )
     settings, paths = load_study("smoke"), StudyPaths("smoke", tmp_path)
     maps = {name: own[None].astype(np.float16) for name, own in pixels.items()}
     artifacts.write_arrays(paths.single("sinfnet", 0, 1) / PREDICTIONS, maps, {})
@@ -192,9 +200,7 @@ def study(tmp_path, monkeypatch):
 
 def test_a_studys_patient_is_shown_with_the_models_that_have_predicted(study):
     first = viewer.view_patient(*study)
-    assert (first.caption.value, list(first.pictures)) == (
-        "Patient p, s0", ["CT slice", "SInfNet"]
-    )  # fmt: skip
+    assert (first.caption.value, list(first.pictures)) == ("Patient p, s0", ["CT slice", "SInfNet"])
     other = viewer.view_patient(*study, patient="q")
     other.position.value = 2
     assert (other.position.max, other.caption.value) == (2, "Patient q, s2")

@@ -45,12 +45,17 @@ def rows_of(volumes, spacing=SPACING, indices=range(6)):
             "scan_id": name,
             "slice_id": f"{name}.{index}",
             "image_index": index,
-            **dict(zip(("spacing_slice_mm", "spacing_row_mm", "spacing_column_mm"), spacing,
-                       strict=True)),
+            **dict(
+                zip(
+                    ("spacing_slice_mm", "spacing_row_mm", "spacing_column_mm"),
+                    spacing,
+                    strict=True,
+                )
+            ),
         }
         for name in volumes
         for index in indices
-    )  # fmt: skip
+    )
 
 
 def slices_of(rows, truth, found):

@@ -83,8 +83,12 @@ def test_a_tilted_series_keeps_its_oblique_axes(tmp_path):
     across = np.cross([1, 0, 0], [0, 0.8, -0.6])
     for index in range(3):
         position = (np.array([1, 2, 3]) + index * 2 * across).tolist()
-        write_slice(tmp_path / f"{index}.dcm", index, ImageOrientationPatient=tilted,
-                    ImagePositionPatient=position)  # fmt: skip
+        write_slice(
+            tmp_path / f"{index}.dcm",
+            index,
+            ImageOrientationPatient=tilted,
+            ImagePositionPatient=position,
+        )
     affine = dicom.read_series(tmp_path).affine
     image = SimpleITK.ReadImage([str(tmp_path / f"{index}.dcm") for index in range(3)])
     expected = np.array(image.TransformIndexToPhysicalPoint((1, 2, 2))) * [-1, -1, 1]
@@ -195,8 +199,9 @@ def test_a_slice_cut_short_names_the_file(series):
 def test_a_study_lists_series_and_nifti_volumes_side_by_side(series):
     images = series.parent
     affine = np.diag([-0.7, -0.8, 2.5, 1])
-    nibabel.save(nibabel.Nifti1Image(HU.transpose(2, 1, 0).astype(np.int16), affine),
-                 images / "b.nii.gz")  # fmt: skip
+    nibabel.save(
+        nibabel.Nifti1Image(HU.transpose(2, 1, 0).astype(np.int16), affine), images / "b.nii.gz"
+    )
     classes = np.zeros(HU.shape, np.uint8)
     classes[1, 2, 3] = 2
     write_mask(images.parent / "classes" / "b.nii.gz", classes, read_volume(images / "b.nii.gz"))

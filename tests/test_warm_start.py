@@ -46,8 +46,10 @@ def server():
 def notebook(tmp_path):
     def write(source, name="book"):
         book = nbformat.v4.new_notebook()
-        book.cells = [nbformat.v4.new_code_cell("fold: int = 0", metadata={"tags": ["parameters"]}),
-                      nbformat.v4.new_code_cell(source)]  # fmt: skip
+        book.cells = [
+            nbformat.v4.new_code_cell("fold: int = 0", metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(source),
+        ]
         book.metadata["kernelspec"] = {"name": "python3", "display_name": "p", "language": "python"}
         nbformat.write(book, tmp_path / f"{name}.ipynb")
         return tmp_path / f"{name}.ipynb"
@@ -70,8 +72,12 @@ def runs(notebook, output, *more, **environment):
     """Run a notebook by the command that Snakemake gives; return what became of it."""
     return subprocess.run(
         command(notebook, output, *more),
-        env=os.environ | environment, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
 def shown(path):
@@ -102,8 +108,10 @@ def test_a_forked_notebook_shows_what_one_that_starts_by_itself_shows(server, no
     kinds = [kind for kind, *_ in shown(tmp_path / "warm.ipynb")]
     assert kinds == ["stream", "stream", "execute_result", "display_data"]
     for name in ("terminal", "log"):
-        told = [one.stderr if name == "terminal" else (tmp_path / f"{kind}.log").read_text()
-                for kind, one in (("cold", cold), ("warm", warm))]  # fmt: skip
+        told = [
+            one.stderr if name == "terminal" else (tmp_path / f"{kind}.log").read_text()
+            for kind, one in (("cold", cold), ("warm", warm))
+        ]
         same = [re.sub(r"\.\w+\.\d+\.partial|\d+ s|cold|warm", "", text) for text in told]
         assert same[0] == same[1] != ""
 

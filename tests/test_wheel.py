@@ -32,9 +32,11 @@ def ssinfnet(installed, folder, *arguments):
     environment = {name: value for name, value in os.environ.items() if name != "SSINFNET_ROOT"}
     return subprocess.run(
         [sys.executable, "-m", "ssinfnet.cli", *arguments],
-        cwd=folder, env={**environment, "PYTHONPATH": str(installed)},
-        capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=folder,
+        env={**environment, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_all_notebooks_and_studies_are_in_the_wheel(installed):

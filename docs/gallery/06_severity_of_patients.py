@@ -10,10 +10,12 @@ import pandas as pd
 
 import ssinfnet as ss
 
-slices = pd.DataFrame({
-    "patient_id": ["a", "a", "b", "b", "c"],
-    "lesion": [0.0, 2.0, 300.0, np.nan, 700.0],
-    "lung": [900.0, 1100.0, 1000.0, np.nan, 1000.0],
-})  # fmt: skip
+slices = pd.DataFrame(
+    {
+        "patient_id": ["a", "a", "b", "b", "c"],
+        "lesion": [0.0, 2.0, 300.0, np.nan, 700.0],
+        "lung": [900.0, 1100.0, 1000.0, np.nan, 1000.0],
+    }
+)
 ratios = ss.severity.patient_ratios(slices)
 print(ratios.assign(grade=ss.severity.grade(ratios["ratio"])))

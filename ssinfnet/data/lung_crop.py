@@ -20,8 +20,7 @@ from ssinfnet.work import progress
 
 __all__ = ["COLUMNS", "Box", "box_of", "cropped", "field_box", "framed", "lung_box", "with_boxes"]
 
-COLUMNS = {"crop_top": "Int64", "crop_left": "Int64", "crop_height": "Int64",
-           "crop_width": "Int64"}  # fmt: skip
+COLUMNS = {"crop_top": "Int64", "crop_left": "Int64", "crop_height": "Int64", "crop_width": "Int64"}
 SIDE = 128  # pixels at which lungs are looked for: enough for a box, in a few milliseconds
 MARGIN = 0.05  # of the longer side of the lungs, around them
 

@@ -56,10 +56,12 @@ def prepare_slices(
         arrays = {
             name: np.lib.format.open_memmap(
                 stack.enter_context(artifacts.replacing(folder / f"{name}.npy")),
-                mode="w+", dtype=np.uint8, shape=shape,
+                mode="w+",
+                dtype=np.uint8,
+                shape=shape,
             )
             for name in ("images", "masks")
-        }  # fmt: skip
+        }
         thumbnails = duplicates.thumbnail_store(len(rows), folder)
         shown = progress.track(cohort.read(rows), "preparing slices", len(rows))
         for index, (row, image, mask) in enumerate(shown):

@@ -148,8 +148,9 @@ def store_checks(notebook: Path, runs: Path) -> None:
     import nbformat
 
     defaults = _defaults(notebook)
-    executed = [nbformat.read(path, as_version=4)
-                for path in sorted(runs.glob(f"*/{notebook.stem}*.ipynb"))]  # fmt: skip
+    executed = [
+        nbformat.read(path, as_version=4) for path in sorted(runs.glob(f"*/{notebook.stem}*.ipynb"))
+    ]
     alike = [run for run in executed if defaults | run.metadata.papermill.parameters == defaults]
     if not alike:
         raise FileNotFoundError(
@@ -299,8 +300,10 @@ def run(options: argparse.Namespace) -> int:
     with _logged(logging.getLogger(), sys.stderr) if options.verbose else _said_to(story):
         began = time.time()
         try:
-            parameters = {name: strict_yaml.parse(value, f"parameter {name}")
-                          for name, value in options.parameters}  # fmt: skip
+            parameters = {
+                name: strict_yaml.parse(value, f"parameter {name}")
+                for name, value in options.parameters
+            }
             run_notebook(options.notebook, options.output, parameters)
         except (FileNotFoundError, ValueError, NotebookFailed, KernelDied) as error:
             log.error("%s", error if options.verbose else f"{error}\nWhat it said: {story}")

@@ -91,15 +91,22 @@ def _tested(
     train, validation, test = (rows[split == name] for name in ("train", "validation", "test"))
     size = study.single.network
     network = networks.seeded(
-        seed, networks.build_single, SINGLE_MODELS[PRIOR_MODEL].network, size.width,
+        seed,
+        networks.build_single,
+        SINGLE_MODELS[PRIOR_MODEL].network,
+        size.width,
         paths.published_weights(size.imagenet_weights),
-    )  # fmt: skip
+    )
     run = Run(study=study.name, model=PRIOR_MODEL, width=size.width, fold=fold, seed=seed)
     folder = paths.artifacts / "leakage" / unit / f"fold{fold}" / f"seed{seed}"
     segmentation.fit_single(
-        network, single_slices(train, paths), single_slices(validation, paths),
-        study.single.training, run=run, folder=folder,
-    )  # fmt: skip
+        network,
+        single_slices(train, paths),
+        single_slices(validation, paths),
+        study.single.training,
+        run=run,
+        folder=folder,
+    )
     maps = inference.predict_rows(
         folder, test, single_slices(test, paths), flipped_views=study.flipped_views
     )

@@ -127,9 +127,11 @@ def verdict(record: Mapping[str, Any]) -> tuple[bool | None, str]:
     f1 = record["validation_F1"]
     if f1 is None or not rival:
         return None, NO_CLASS
-    reasons = [] if f1 > rival_f1 else [
-        f"validation F1 {f1:.3f} is not above that of {rival}, {rival_f1:.3f}"
-    ]  # fmt: skip
+    reasons = (
+        []
+        if f1 > rival_f1
+        else [f"validation F1 {f1:.3f} is not above that of {rival}, {rival_f1:.3f}"]
+    )
     reasons += [
         f"finds no {'GGO' if name == 'ggo' else name}: recall {recall:.3f}"
         for name, recall in record["recall"].items()
@@ -187,8 +189,9 @@ def summary(table: pd.DataFrame, study: str) -> str:
         return f"{which} trainings beat their trivial rivals{unjudged}"
     seeds = table["seed"].nunique() > 1
     named = [_training_of(row) for row in failed.to_dict("records")]
-    texts = [one.text(seed=seeds) + ("" if one.study == study else f" of {one.study}")
-             for one in named]  # fmt: skip
+    texts = [
+        one.text(seed=seeds) + ("" if one.study == study else f" of {one.study}") for one in named
+    ]
     listed = ", ".join(texts)
     return f"{len(failed)} of {count} trainings did not learn: {listed}{unjudged}; see {TABLE}"
 
@@ -229,8 +232,11 @@ def unlearnt(study: Study, paths: StudyPaths) -> list[dict[str, Any]]:
     marked, seeds = [], len(study.seeds) > 1
     for training in own:
         why = [f"did not learn: {reasons[training]}"] if training in reasons else []
-        why += [f"{how} {source.text(seed=seeds)}, which did not learn: {reasons[source]}"
-                for how, source in _built_on(training, study) if source in reasons]  # fmt: skip
+        why += [
+            f"{how} {source.text(seed=seeds)}, which did not learn: {reasons[source]}"
+            for how, source in _built_on(training, study)
+            if source in reasons
+        ]
         if why:
             marked.append({**asdict(training), **_uses(training, study), "reason": "; ".join(why)})
     return marked

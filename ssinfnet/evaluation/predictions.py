@@ -218,8 +218,10 @@ def predicted_masks(
     classes = read_predictions(paths.multi(clinical.multi_model, 0, seed))
     found = {}
     for name in rows["slice_id"]:
-        scaled = (np.rint(own[name].astype(np.float32) * 255).astype(np.uint8)
-                  for own in (lesions, classes))  # fmt: skip
+        scaled = (
+            np.rint(own[name].astype(np.float32) * 255).astype(np.uint8)
+            for own in (lesions, classes)
+        )
         lesion, three = scaled
         found[name] = class_masks(SliceMaps(lesion, three), clinical.threshold)
     return found

@@ -95,9 +95,11 @@ def _grey_counts(slices: SliceSet, by_class: bool) -> tuple[Tensor, Tensor]:
     labels, kinds = (slices.labels, LABELS) if by_class else (slices.labels > 0, 2)
     both = zip(labels.flatten(1), slices.images.flatten(1), strict=True)
     counts = torch.stack(
-        [torch.bincount(label.long() * GREYS + grey, minlength=kinds * GREYS)
-         for label, grey in both]
-    ).view(len(slices), kinds, GREYS)  # fmt: skip
+        [
+            torch.bincount(label.long() * GREYS + grey, minlength=kinds * GREYS)
+            for label, grey in both
+        ]
+    ).view(len(slices), kinds, GREYS)
     return counts[:, 1:], counts.sum(1)
 
 

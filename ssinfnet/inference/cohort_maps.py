@@ -71,9 +71,11 @@ def segment_cohort(
     list of Path
         The chunks, in the order of `rows`; see `maps.read_maps`.
     """
-    stages = {"single": paths.single(single_model, fold, seed),
-              "prior": paths.single(prior_model, fold, seed),
-              "multi": paths.multi(multi_model, fold, seed)}  # fmt: skip
+    stages = {
+        "single": paths.single(single_model, fold, seed),
+        "prior": paths.single(prior_model, fold, seed),
+        "multi": paths.multi(multi_model, fold, seed),
+    }
     # The networks by their bytes: trained anew, they make all chunks anew.
     weights = {name: artifacts.sha256(folder / fitting.WEIGHTS) for name, folder in stages.items()}
     how = {"image_size": image_size, "flipped_views": flipped_views}
@@ -123,5 +125,7 @@ def _segment(
     classes = predict(stages["multi"], rows, slices)
     found = {f"{name}.lesion": lesions[name][0] for name in rows["slice_id"]}
     found |= {f"{name}.classes": classes[name] for name in rows["slice_id"]}
-    return {name: np.rint(map_.astype(np.float32) * 255).astype(np.uint8)
-            for name, map_ in found.items()}  # fmt: skip
+    return {
+        name: np.rint(map_.astype(np.float32) * 255).astype(np.uint8)
+        for name, map_ in found.items()
+    }

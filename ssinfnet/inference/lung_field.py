@@ -235,9 +235,11 @@ def write_cut(
     if set(rows["source"]) != {"ccii"}:
         raise ValueError(f"only CC-CCII's slices can be cut, got {sorted(set(rows['source']))}")
     split = pd.DataFrame(
-        {"patient": rows["image_path"].map(lambda path: Path(path).parent.name),
-         "split": rows["split"]}
-    )  # fmt: skip
+        {
+            "patient": rows["image_path"].map(lambda path: Path(path).parent.name),
+            "split": rows["split"],
+        }
+    )
     with artifacts.replacing_folder(folder) as temporary:
         for row in progress.track(list(rows.itertuples(index=False)), "cutting slices"):
             box = field_box(fields[row.slice_id], config.margin)

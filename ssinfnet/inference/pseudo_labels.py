@@ -95,10 +95,14 @@ def label_by_groups(
         shown = unlabelled.images[torch.from_numpy(group)]
         learnt = _joined(learnt, _labelled(network, shown, device))
         history = segmentation.fit_single(
-            network, learnt, validation, config.retraining,
+            network,
+            learnt,
+            validation,
+            config.retraining,
             run=replace(run, seed=subseed(run.seed, number)),
-            folder=folder / f"group{number:04d}", device=device,
-        )  # fmt: skip
+            folder=folder / f"group{number:04d}",
+            device=device,
+        )
         histories.append(history.assign(group=number))
     given = slice(len(labelled), None)
     return PseudoLabelled(

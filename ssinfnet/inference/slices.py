@@ -198,12 +198,17 @@ def predict_rows(
     network, _ = load(folder)
     boxes = [lung_crop.box_of(row) for row in rows.itertuples(index=False)]
     maps = predict(
-        network, slices, [(box.height, box.width) for box in boxes], batch_size=batch_size,
-        device=device, flipped_views=flipped_views,
-    )  # fmt: skip
+        network,
+        slices,
+        [(box.height, box.width) for box in boxes],
+        batch_size=batch_size,
+        device=device,
+        flipped_views=flipped_views,
+    )
     own = zip(rows["slice_id"], rows["height"], rows["width"], boxes, maps, strict=True)
-    return {name: lung_crop.framed(map_, box, height, width)
-            for name, height, width, box, map_ in own}  # fmt: skip
+    return {
+        name: lung_crop.framed(map_, box, height, width) for name, height, width, box, map_ in own
+    }
 
 
 def judged_batches(

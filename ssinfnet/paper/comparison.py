@@ -188,6 +188,9 @@ def _reason(name: str, key: Key, own: Ours, error: float, ours: dict[str, dict[K
         return "ours is undefined here"
     if name in COUNTS:
         return "counts have no interval"
-    lacking = [who for who, missing in (("the paper's", pd.isna(error)), ("ours", pd.isna(own.low)))
-               if missing]  # fmt: skip
+    lacking = [
+        who
+        for who, missing in (("the paper's", pd.isna(error)), ("ours", pd.isna(own.low)))
+        if missing
+    ]
     return f"no interval: {' and '.join(lacking)}" if lacking else ""

@@ -230,12 +230,20 @@ def _names(plain: str) -> list[str]:
 
 def outcome_groups(patients: pd.DataFrame) -> pd.Series:
     """Return each patient's group as figures show it: ordered, missing where the outcome is."""
-    named = {"Severe": "severe", "Critically ill": "critical",
-             "Mild": "mild or regular", "Regular": "mild or regular"}  # fmt: skip
+    named = {
+        "Severe": "severe",
+        "Critically ill": "critical",
+        "Mild": "mild or regular",
+        "Regular": "mild or regular",
+    }
     groups = patients["outcome"].map(
-        lambda outcome: "no infection" if outcome in OUTCOMES and not OUTCOMES[outcome].infected
-        else named.get(outcome), na_action="ignore",
-    )  # fmt: skip
+        lambda outcome: (
+            "no infection"
+            if outcome in OUTCOMES and not OUTCOMES[outcome].infected
+            else named.get(outcome)
+        ),
+        na_action="ignore",
+    )
     order = ["no infection", "mild or regular", "severe", "critical"]
     return groups.astype(pd.CategoricalDtype(order, ordered=True))
 
@@ -262,9 +270,13 @@ def patient_flow(clinical: Clinical, scanned: Collection[str]) -> pd.DataFrame:
     steps = [
         ("In the table", len(patients), 0, ""),
         ("With CT", with_ct.sum(), (~with_ct).sum(), "no usable slice"),
-        ("With age, gender, diseases and outcome", whole.sum(), (with_ct & ~known).sum(),
-         "a value is not known"),
-    ]  # fmt: skip
+        (
+            "With age, gender, diseases and outcome",
+            whole.sum(),
+            (with_ct & ~known).sum(),
+            "a value is not known",
+        ),
+    ]
     graded = patients["grade"].notna().to_numpy()
     steps.append(("Severity", (whole & graded).sum(), (whole & ~graded).sum(),
                   "suspected, confirmed later, or another pneumonia"))  # fmt: skip

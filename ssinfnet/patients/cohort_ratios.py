@@ -116,8 +116,11 @@ def lesion_ratios(
     starts = range(0, len(rows), CHUNK)
     for number, first in enumerate(progress.track(starts, "measuring chunks of slices")):
         part = rows.iloc[first : first + CHUNK]
-        held = {"weights": weights, "flipped_views": flipped_views,
-                "slices": part["slice_id"].tolist()}  # fmt: skip
+        held = {
+            "weights": weights,
+            "flipped_views": flipped_views,
+            "slices": part["slice_id"].tolist(),
+        }
         made = artifacts.made_by(paths.study, held)
         path = folder / f"ratios{number:05d}.parquet"
         if not artifacts.is_current(path, made):

@@ -81,8 +81,9 @@ class ComBat:
             self.level["mean"].to_numpy() + x[known].to_numpy() @ self.level[names].to_numpy().T
         )
         deviation = self.level["deviation"].to_numpy()
-        shift, scale = (table.loc[site[known], columns].to_numpy()
-                        for table in (self.shift, self.scale))  # fmt: skip
+        shift, scale = (
+            table.loc[site[known], columns].to_numpy() for table in (self.shift, self.scale)
+        )
         standard = (given - expected) / deviation
         result.loc[known, columns] = (standard - shift) / scale * deviation + expected
         return result

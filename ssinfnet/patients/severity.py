@@ -35,8 +35,9 @@ __all__ = [
 
 CUT_POINTS = (0.01, 0.5)  # those of the paper's public code
 GRADES = (0, 1, 2)
-SCORED = [(average, metric) for average in ("micro", "macro")
-          for metric in ("F1", "Precision", "Recall")]  # fmt: skip
+SCORED = [
+    (average, metric) for average in ("micro", "macro") for metric in ("F1", "Precision", "Recall")
+]
 
 
 def lesion_and_lung(

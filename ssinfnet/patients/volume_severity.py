@@ -55,9 +55,12 @@ def volume_severity(
             if fault == "slices stand alone":
                 continue
             named = {
-                "model": model, "fold": fold, "patient_id": slices["patient_id"].iloc[0],
-                "scan_id": scan, "slices": len(slices),
-            }  # fmt: skip
+                "model": model,
+                "fold": fold,
+                "patient_id": slices["patient_id"].iloc[0],
+                "scan_id": scan,
+                "slices": len(slices),
+            }
             scored = (
                 {"reason": fault}
                 if fault

@@ -167,16 +167,21 @@ def plot_system(drawn: Mapping[str, Any]) -> Figure:
     for start, end, side, words in AROUND:
         (x, y), (x_end, y_end) = _at(*start), _at(*end)
         level = y + side * (BOX[1] / 2 + 0.17)
-        corners = [(x, y + side * BOX[1] / 2), (x, level), (x_end, level),
-                   (x_end, y_end + side * BOX[1] / 2)]  # fmt: skip
+        corners = [
+            (x, y + side * BOX[1] / 2),
+            (x, level),
+            (x_end, level),
+            (x_end, y_end + side * BOX[1] / 2),
+        ]
         draw_line(ax, corners, color=ACCENT, **ARROW)
         write_on_line(ax, (x + x_end) / 2, level, words, ACCENT)
     for start, end, words in HANDED_ON:
         (x, y), (x_end, y_end) = _at(*start), _at(*end)
         top, bottom = y - BOX[1] / 2, y_end + BOX[1] / 2
         level = (top + bottom) / 2
-        draw_line(ax, [(x, top), (x, level), (x_end, level), (x_end, bottom)], color=ACCENT,
-                  **ARROW)  # fmt: skip
+        draw_line(
+            ax, [(x, top), (x, level), (x_end, level), (x_end, bottom)], color=ACCENT, **ARROW
+        )
         write_on_line(ax, (x + x_end) / 2, level, words, ACCENT)
     return figure
 

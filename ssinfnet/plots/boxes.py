@@ -47,13 +47,15 @@ def draw_line(
     """
     codes = [Path.MOVETO, *[Path.CURVE4 if curved else Path.LINETO] * (len(points) - 1)]
     ax.add_patch(
-        FancyArrowPatch(path=Path(points, codes), arrowstyle=style, shrinkA=0, shrinkB=0,
-                        fill=False, **look)
-    )  # fmt: skip
+        FancyArrowPatch(
+            path=Path(points, codes), arrowstyle=style, shrinkA=0, shrinkB=0, fill=False, **look
+        )
+    )
 
 
 def write_on_line(ax: Axes, x: float, y: float, words: str, colour: str) -> Text:
     """Write on a line, which a white ground interrupts; return the text."""
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-    return ax.text(x, y, words, fontsize=7, color=colour, ha="center", va="center", bbox=ground,
-                   zorder=3)  # fmt: skip
+    return ax.text(
+        x, y, words, fontsize=7, color=colour, ha="center", va="center", bbox=ground, zorder=3
+    )

@@ -159,8 +159,11 @@ def plot_calibration(calibrated: Mapping[str, pd.DataFrame], ax: Axes | None = N
             table["ratio_mean"], table["share"], yerr=above, fmt="o-", markersize=3.5, capsize=2,
             linewidth=1, color=model_colour(model), label=model_label(model),
         )  # fmt: skip
-    ax.set(xlabel="Lesion, share of the lungs", ylabel="Severe or critical, share of patients",
-           ylim=(-0.03, 1.03))  # fmt: skip
+    ax.set(
+        xlabel="Lesion, share of the lungs",
+        ylabel="Severe or critical, share of patients",
+        ylim=(-0.03, 1.03),
+    )
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
     beside = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
     ax.legend(title="95 % intervals", title_fontsize=7.5, **beside)

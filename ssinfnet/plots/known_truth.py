@@ -21,8 +21,11 @@ MASKS = {  # colour, mark, y, label
     "predicted": ("#D55E00", "s", 0.0, "from predicted masks"),
     "corrected": ("#009E73", "^", 0.2, "corrected"),
 }
-UNITS = {"age": "per year of age", "male": "men against women",
-         "n_diseases": "per underlying disease"}  # fmt: skip
+UNITS = {
+    "age": "per year of age",
+    "male": "men against women",
+    "n_diseases": "per underlying disease",
+}
 OUTCOME_NAMES = {"infected": "Infection", "severe": "Severe, of the infected"}
 MEDIATOR_NAMES = {
     "lesion_extent": "Lesion,\nshare of the lungs",

@@ -34,9 +34,13 @@ NEUTRAL = "#767676"
 
 @mpl.rc_context(STYLE)
 def plot_forest(
-    rows: pd.DataFrame, names: Mapping[str, str], effect: str, none: str | None = None, *,
+    rows: pd.DataFrame,
+    names: Mapping[str, str],
+    effect: str,
+    none: str | None = None,
+    *,
     standardised: bool = False,
-) -> Figure:  # fmt: skip
+) -> Figure:
     """Draw indirect effects with adjusted intervals and p, grouped by family (J figure 4).
 
     Bold p are below 0.05. Phenotypes that are not stable (D-57) have hollow squares and grey names;
@@ -220,8 +224,11 @@ def plot_rho(
         ax.plot([], [], color="0.75", linewidth=0.8, label=f"{len(curves) - COLOURS} smaller ones")
     ax.axhline(0, color="black", linewidth=0.6)
     ax.axvline(0, color="black", linewidth=0.6, linestyle=":")
-    ax.set(xlabel="Correlation of the errors of mediator and outcome, ρ",
-           ylabel="Indirect effect (standardised)", xlim=(-1, 1))  # fmt: skip
+    ax.set(
+        xlabel="Correlation of the errors of mediator and outcome, ρ",
+        ylabel="Indirect effect (standardised)",
+        xlim=(-1, 1),
+    )
     ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5))
     return ax
 
@@ -247,7 +254,11 @@ def plot_power(power: pd.DataFrame, ax: Axes | None = None) -> Axes:
         above = rows["share"] - rows["low"], rows["high"] - rows["share"]
         ax.errorbar(rows["n"], rows["share"], yerr=above, fmt="o-", markersize=3, capsize=2,
                     linewidth=1, label=criterion)  # fmt: skip
-    ax.set(xlabel="Patients", ylabel="Share of cohorts in which it is found", ylim=(-0.03, 1.03),
-           xscale="log")  # fmt: skip
+    ax.set(
+        xlabel="Patients",
+        ylabel="Share of cohorts in which it is found",
+        ylim=(-0.03, 1.03),
+        xscale="log",
+    )
     ax.legend()
     return ax

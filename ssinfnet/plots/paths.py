@@ -71,9 +71,13 @@ class Box:
 
 @mpl.rc_context(STYLE)
 def plot_paths(
-    estimates: pd.DataFrame, exposures: pd.DataFrame, outcome: str, names: Mapping[str, str],
-    verdict: str = "", fit: str = "",
-) -> Figure:  # fmt: skip
+    estimates: pd.DataFrame,
+    exposures: pd.DataFrame,
+    outcome: str,
+    names: Mapping[str, str],
+    verdict: str = "",
+    fit: str = "",
+) -> Figure:
     """Draw a path model with its standardised estimates (J figure 6).
 
     Arrows run from border to border, pass no box, and have their estimates where no other stands.
@@ -137,9 +141,13 @@ def plot_paths(
 
 
 def plot_path_model(
-    fits: Mapping[str, PathFit], measures: pd.DataFrame, model: str, outcome: str,
-    names: Mapping[str, str], none: str | None = None,
-) -> Figure:  # fmt: skip
+    fits: Mapping[str, PathFit],
+    measures: pd.DataFrame,
+    model: str,
+    outcome: str,
+    names: Mapping[str, str],
+    none: str | None = None,
+) -> Figure:
     """Draw one of an outcome's path models, or why it could not be fitted.
 
     Parameters
@@ -201,9 +209,13 @@ def _lanes(direct: pd.DataFrame, left: Sequence[str]) -> dict[str, tuple[bool, i
 
 
 def _place(
-    boxes: Mapping[str, Box], left: Sequence[str], mediators: Sequence[str], outcome: str,
-    lanes: Mapping[str, tuple[bool, int]], below: float,
-) -> float:  # fmt: skip
+    boxes: Mapping[str, Box],
+    left: Sequence[str],
+    mediators: Sequence[str],
+    outcome: str,
+    lanes: Mapping[str, tuple[bool, int]],
+    below: float,
+) -> float:
     """Put the boxes into three columns; return the figure's height."""
     columns = [list(left), list(mediators), [outcome]]
     lanes_above = sum(above for above, _ in lanes.values())
@@ -305,9 +317,10 @@ def _along(box: Box, count: int, *, right: bool) -> list[tuple[float, float]]:
 
 
 def _draw_slopes(
-    ax: Axes, arrows: Iterable[tuple[Any, tuple[float, float], tuple[float, float]]],
+    ax: Axes,
+    arrows: Iterable[tuple[Any, tuple[float, float], tuple[float, float]]],
     taken: list[Bbox],
-) -> None:  # fmt: skip
+) -> None:
     """Draw arrows between columns; the most significant have the first choice of a place."""
     for row, start, end in sorted(arrows, key=lambda arrow: arrow[0].p_robust):
         colour, ink, text, counts = _look(row)

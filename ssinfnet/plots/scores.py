@@ -272,8 +272,9 @@ def plot_volumes(volumes: pd.DataFrame) -> Figure:
     models = dict.fromkeys(scored["model"])
     figure.legend(
         handles=_score_handles(list(models), with_paper=False)[: len(models)],
-        loc="outside upper center", ncols=4,
-    )  # fmt: skip
+        loc="outside upper center",
+        ncols=4,
+    )
     return figure
 
 

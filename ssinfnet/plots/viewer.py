@@ -27,8 +27,12 @@ from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 
 __all__ = ["Viewer", "predicted_labels", "view", "view_patient"]
 
-WORDS = {"GGO": "Ground glass", "consolidation": "Consolidation", "lesion": "Lesion",
-         TRUTH: "Truth (outline)"}  # fmt: skip
+WORDS = {
+    "GGO": "Ground glass",
+    "consolidation": "Consolidation",
+    "lesion": "Lesion",
+    TRUTH: "Truth (outline)",
+}
 SLICE_ALONE = "CT slice"
 SHOWN_SIDE = 384  # pixels; smaller slices are enlarged by a whole number to at least about this
 
@@ -72,9 +76,13 @@ class Viewer(widgets.VBox):
         self._truth = truth if truth is not None else [None] * len(slices)
         wide = {"style": {"description_width": "5.5em"}, "continuous_update": True}
         self.position = widgets.IntSlider(
-            _most_lesion(self._truth), 1, len(slices), description="Slice",
-            layout=widgets.Layout(width="100%"), **wide,
-        )  # fmt: skip
+            _most_lesion(self._truth),
+            1,
+            len(slices),
+            description="Slice",
+            layout=widgets.Layout(width="100%"),
+            **wide,
+        )
         self.threshold = widgets.FloatSlider(
             threshold, min=0.01, max=0.99, step=0.01, description="Threshold", **wide
         )
@@ -97,11 +105,14 @@ class Viewer(widgets.VBox):
 
     def _laid_out(self) -> list[widgets.Widget]:
         panel = widgets.Layout(flex="1 1 200px", max_width="512px", margin="0 6px 0 0")
-        panels = [widgets.VBox([self.titles[name], self.pictures[name]], layout=panel)
-                  for name in self.titles]  # fmt: skip
+        panels = [
+            widgets.VBox([self.titles[name], self.pictures[name]], layout=panel)
+            for name in self.titles
+        ]
         wrapped = widgets.Layout(flex_flow="row wrap")
-        legend = [part for name, box in self.shown.items()
-                  for part in (widgets.HTML(_swatch(name)), box)]  # fmt: skip
+        legend = [
+            part for name, box in self.shown.items() for part in (widgets.HTML(_swatch(name)), box)
+        ]
         return [
             self.position,
             self.caption,
@@ -218,8 +229,11 @@ def view_patient(
         known = sorted(test["patient_id"].unique())
         raise ValueError(f"{patient!r} is no test patient of {study.name!r}; those are {known[:9]}")
     if models is None:
-        models = [model for model in study.single.models
-                  if (paths.single(model, 0, seed) / PREDICTIONS).is_file()]  # fmt: skip
+        models = [
+            model
+            for model in study.single.models
+            if (paths.single(model, 0, seed) / PREDICTIONS).is_file()
+        ]
     folders = {model_label(model): paths.single(model, 0, seed) for model in models}
     folders |= {
         f"{model_label(model)}, classes": paths.multi(model, 0, seed) for model in multi_models

@@ -88,10 +88,13 @@ def report_page(
     whole = items.pop(WHOLE_COMPARISON, None)  # shown by its parts, beside each table
     learning = read(learnt.TABLE)
     told = [
-        {"title": title, "id": f"chapter-{_slug(title)}",
-         "groups": repeats.grouped([items[name] for name in names])}
+        {
+            "title": title,
+            "id": f"chapter-{_slug(title)}",
+            "groups": repeats.grouped([items[name] for name in names]),
+        }
         for title, names in chapters.chaptered(items).items()
-    ]  # fmt: skip
+    ]
     unlearnt = {record["name"]: record["unlearnt"] for record in records}
     own = own_result.own_result(read, unlearnt, study.name, paths)
     known_decisions = decisions.read_decisions(paths.root) if paths else {}

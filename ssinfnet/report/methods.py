@@ -15,8 +15,12 @@ from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS, MultiModel, Singl
 __all__ = ["Methods", "methods"]
 
 SOURCES = {"covid_semiseg": "fan", "ictcf": "ning", "ccii": "zhang", "medseg": "medseg"}
-NETWORKS = {"infnet": ("fan",), "infnet_lite": ("fan", "efficientnet"), "unet": ("ronneberger",),
-            "fcn8s": ("long",)}  # fmt: skip
+NETWORKS = {
+    "infnet": ("fan",),
+    "infnet_lite": ("fan", "efficientnet"),
+    "unet": ("ronneberger",),
+    "fcn8s": ("long",),
+}
 
 
 @dataclass(frozen=True)

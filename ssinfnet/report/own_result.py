@@ -66,9 +66,11 @@ def own_result(
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"class": []})
     first = ["class", *(column for column in table if column != "class")]
     return {
-        "sentences": sentences, "scores": table[first], "marks": list(dict.fromkeys(notes)),
+        "sentences": sentences,
+        "scores": table[first],
+        "marks": list(dict.fromkeys(notes)),
         "limits": _limits(read, paths, set(table["class"])),
-    }  # fmt: skip
+    }
 
 
 def _limits(

@@ -33,9 +33,12 @@ PAPER_FIGURES = ("figure_[1-6]*", "figure_s[0-9]*", "figure_v[0-9]*")
 # Large, or much like one that is kept: forests of other outcomes than the paper's, every test of a
 # mediation, the folds' pretrainings
 OMITTED = (
-    "figure_4_severe_*", "figure_v9_oracle", "table_mediation_*",
-    "table_paper_comparison", "*_fold[1-9]_*",
-)  # fmt: skip
+    "figure_4_severe_*",
+    "figure_v9_oracle",
+    "table_mediation_*",
+    "table_paper_comparison",
+    "*_fold[1-9]_*",
+)
 # One of these words in a column's name: each row is of one of them (slice_id, but not n_slices)
 INDIVIDUALS = {
     "case", "file", "image", "patient", "row", "scan", "series", "slice", "subject", "volume",
@@ -72,8 +75,10 @@ class Publication:
         """Say it in lines for a terminal."""
         lines = [f"not published: {name}: {reason}" for name, reason in self.against.items()]
         lines += [f"removed: {file}" for file in self.removed]
-        lines += [f"kept of an earlier run, since this one is not complete: {name}"
-                  for name in self.earlier]  # fmt: skip
+        lines += [
+            f"kept of an earlier run, since this one is not complete: {name}"
+            for name in self.earlier
+        ]
         counted = f"{len(self.tables)} tables and {len(self.figures)} figures"
         return "\n".join([*lines, f"{counted} in {self.folder}; look at `git diff`, then commit"])
 
@@ -102,9 +107,11 @@ def publish(study: Study, paths: StudyPaths | None = None) -> Publication:
     saved = _records(run)
     if not saved:
         raise FileNotFoundError(f"{run} holds no tables or figures; run the study first")
-    earlier = {} if report.is_complete(run) else {
-        name: record for name, record in _records(shown).items() if name not in saved
-    }  # fmt: skip
+    earlier = (
+        {}
+        if report.is_complete(run)
+        else {name: record for name, record in _records(shown).items() if name not in saved}
+    )
     artifacts.remove_leftovers(shown.parent)
     real, before = reads_real_data(study), _files(shown)
     against: dict[str, str] = {}

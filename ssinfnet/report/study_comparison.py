@@ -150,15 +150,19 @@ def write(compared: Compared, first: Study, second: Study, page: Path) -> tuple[
     if page.suffix != ".html":
         raise ValueError(f"the page must be called something.html, got {page.name!r}")
     names = {"first": first.name, "second": second.name}
-    shown = [_section(str(table), rows) for table, rows in
-             compared.numbers.groupby("table", sort=False)]  # fmt: skip
+    shown = [
+        _section(str(table), rows) for table, rows in compared.numbers.groupby("table", sort=False)
+    ]
     csv = page.with_suffix(".csv")
     text = html_page.render(
         "comparison.html",
-        first=first, second=second, tables=shown, csv=csv.name,
+        first=first,
+        second=second,
+        tables=shown,
+        csv=csv.name,
         settings=html_page.cells(tables.display(compared.settings).rename(columns=names)),
         left_out=html_page.cells(tables.display(compared.left_out)),
-    )  # fmt: skip
+    )
     numbers = compared.numbers.assign(first_study=first.name, second_study=second.name)
     with WrittenFiles.of(page.parent).replacing() as staged:
         artifacts.write_text(staged / csv.name, numbers.to_csv(index=False, lineterminator="\n"))
@@ -170,8 +174,10 @@ def _section(table: str, rows: pd.DataFrame) -> dict[str, Any]:
     """Return what the page shows of one table."""
     head = rows.head(SHOWN_PAIRS)
     texts = pairs.side_by_side(head, "first", "second")
-    labels = [{"row": row, "measure": measure.replace("_", " ")}
-              for row, measure in zip(head["row"], head["measure"], strict=True)]  # fmt: skip
+    labels = [
+        {"row": row, "measure": measure.replace("_", " ")}
+        for row, measure in zip(head["row"], head["measure"], strict=True)
+    ]
     known = rows["intervals_overlap"].dropna()
     return {
         "name": table,

@@ -158,8 +158,9 @@ def label(made: Mapping[str, Any], *studies: Study) -> dict[str, Any]:
     studies : Study
         Whose networks are shown; their trainings have left what they learnt in this checkout.
     """
-    unlearnt = [one for study in studies
-                for one in learnt.unlearnt(study, StudyPaths.of(study.name))]  # fmt: skip
+    unlearnt = [
+        one for study in studies for one in learnt.unlearnt(study, StudyPaths.of(study.name))
+    ]
     undertrained = any(study.undertrained for study in studies)
     return {"made": made, "undertrained": undertrained, "unlearnt": unlearnt}
 
@@ -176,8 +177,11 @@ def forget(folder: Path, *patterns: str) -> list[str]:
     patterns : str
         Such as ``figure_5_*``.
     """
-    found = [name for name in read_manifest(folder)["name"]
-             if any(fnmatchcase(name, pattern) for pattern in patterns)]  # fmt: skip
+    found = [
+        name
+        for name in read_manifest(folder)["name"]
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    ]
     for name in found:
         record = record_path(folder, name)
         files = artifacts.read_json(record)["files"]

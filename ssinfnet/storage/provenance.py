@@ -150,8 +150,11 @@ def _git(root: Path, *arguments: str) -> str:
     try:
         answer = subprocess.run(
             ["git", "-C", str(root), *arguments],
-            capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):  # no git, or no checkout
         return ""
     return answer.stdout.strip()

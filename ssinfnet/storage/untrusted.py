@@ -300,8 +300,10 @@ def refuse_bomb(path: Path, members: list[zipfile.ZipInfo]) -> None:
 def _array(path: Path, content: bytes) -> NDArray[Any]:
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0,
-               (2, 0): np.lib.format.read_array_header_2_0}  # fmt: skip
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
     if version in readers:  # numpy's own reader refuses others
         shape, _, stored = readers[version](stream)
         size = math.prod(shape) * stored.itemsize

@@ -44,8 +44,9 @@ NRRD_END = re.compile(rb"\r?\n\r?\n")  # an empty line ends its header
 META_KEYS = re.compile(rb"^\s*(ObjectType|ObjectSubType|NDims|Comment|ID|Name)\s*=", re.IGNORECASE)
 IO = {"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}
 # NRRD's spaces that say where a patient's sides are; "3D-right-handed" does not
-ANATOMICAL = re.compile(r"(left|right)-(anterior|posterior)-(superior|inferior)|[LR][AP][SI]",
-                        re.IGNORECASE)  # fmt: skip
+ANATOMICAL = re.compile(
+    r"(left|right)-(anterior|posterior)-(superior|inferior)|[LR][AP][SI]", re.IGNORECASE
+)
 AS_FOUND = 47  # zlib's window for a stream that is zlib or gzip
 CHUNK = 2**16  # packed bytes at once
 PACKED = {"gzip", "gz", "true"}  # NRRD's encodings and MetaImage's CompressedData
@@ -115,9 +116,10 @@ def segment_names(path: Path) -> dict[int, str]:
     return {
         int(value): told[name]
         for key, value in told.items()
-        if key.endswith("_LabelValue") and value.isdigit()
+        if key.endswith("_LabelValue")
+        and value.isdigit()
         and (name := key.replace("LabelValue", "Name")) in told
-    }  # fmt: skip
+    }
 
 
 def read_itk(path: Path) -> ItkImage:

@@ -127,8 +127,10 @@ class WrittenFiles:
 
     def _is_free(self, name: str) -> bool:
         path = self.folder / name
-        above = [self.folder.joinpath(*path.relative_to(self.folder).parts[:depth])
-                 for depth in range(len(PurePosixPath(name).parts))]  # fmt: skip
+        above = [
+            self.folder.joinpath(*path.relative_to(self.folder).parts[:depth])
+            for depth in range(len(PurePosixPath(name).parts))
+        ]
         if name == RECORD or any(os.path.lexists(one) and not one.is_dir() for one in above):
             return False
         return not os.path.lexists(path) or self.is_whole(name)
@@ -181,8 +183,11 @@ class WrittenFiles:
         # Who holds the folder may remove a record that was never finished, whoever began it
         artifacts.remove_leftovers(self.folder, f".{Path(RECORD).stem}.*.partial.json")
         self.hashes = WrittenFiles.of(self.folder).hashes  # another process may have added to it
-        new = {path.relative_to(staged).as_posix(): artifacts.sha256(path)
-               for path in sorted(staged.rglob("*")) if path.is_file()}  # fmt: skip
+        new = {
+            path.relative_to(staged).as_posix(): artifacts.sha256(path)
+            for path in sorted(staged.rglob("*"))
+            if path.is_file()
+        }
         removed = [name for name in obsolete if name in self.hashes and name not in new]
         self.refuse_others([*new, *removed])
         for name, its in new.items():

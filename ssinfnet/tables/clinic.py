@@ -47,8 +47,12 @@ def severity_table(
             named = {"model": model, "unit": unit, "cut_points": cut_points, "average": average}
             ours: dict[str, object] = {**named, "values": "ours"}
             for row in group.itertuples():
-                ours |= {f"{row.metric}_mean": row.mean, f"{row.metric}_low": row.low,
-                         f"{row.metric}_high": row.high, "n": row.n}  # fmt: skip
+                ours |= {
+                    f"{row.metric}_mean": row.mean,
+                    f"{row.metric}_low": row.low,
+                    f"{row.metric}_high": row.high,
+                    "n": row.n,
+                }
             rows.append(ours)
             published_kind = (unit, average, cut_points) == (beside, "micro", "published")
             if published_kind and (model, "F1") in printed.index:

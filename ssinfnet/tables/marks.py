@@ -95,8 +95,9 @@ class Marks:
         """
         sentences = dict.fromkeys(
             f"{one['text']}{'' if one['study'] == study else ' of ' + one['study']} "
-            f"{one['reason']}." for one in self.trainings
-        )  # fmt: skip
+            f"{one['reason']}."
+            for one in self.trainings
+        )
         return [f"{MARK} {' '.join(sentences)}"] if sentences else []
 
 

@@ -44,8 +44,9 @@ def mediator_counts(effects: Mapping[str, pd.DataFrame], alpha: float = 0.05) ->
     from ssinfnet.patients.phenotypes import CLASSES, columns  # PyRadiomics takes seconds to import
 
     printed = published.published_values("text")
-    counted = dict(zip(zip(printed["class"], printed["metric"], strict=True), printed["mean"],
-                       strict=True))  # fmt: skip
+    counted = dict(
+        zip(zip(printed["class"], printed["metric"], strict=True), printed["mean"], strict=True)
+    )
     rows = []
     for outcome, table in effects.items():
         for name in CLASSES:

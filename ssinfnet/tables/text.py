@@ -124,8 +124,9 @@ def show(
     styler = shown.map(broken).style.hide(axis="index").format(escape="html")
     styler = styler.format_index(escape="html", axis="columns").set_table_styles(LOOK)
     left = [{"selector": "", "props": "text-align: left"}]
-    styler = styler.set_td_classes(classes).set_table_styles(dict.fromkeys(words, left), axis=0,
-                                                             overwrite=False)  # fmt: skip
+    styler = styler.set_td_classes(classes).set_table_styles(
+        dict.fromkeys(words, left), axis=0, overwrite=False
+    )
     head = f"<b>{html.escape(title)}</b>" if title else ""
     note = f"<small>{MEAN_NOTE}</small>" if has_intervals(shown) and "n_slices" in frame else ""
     lines = [" · ".join(filter(None, [head, html.escape(count)])), note]

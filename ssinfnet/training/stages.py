@@ -143,10 +143,13 @@ def train_single(
     )  # fmt: skip
     folder = paths.single(model, fold, seed, part)
     history = segmentation.fit_single(
-        network, train, validation,
+        network,
+        train,
+        validation,
         config.training.augmented(switches.augmentation, switches.cutout),
-        run=run, folder=folder,
-    )  # fmt: skip
+        run=run,
+        folder=folder,
+    )
     return Trained(run, folder, network, history, cohort, train, validation, transfer)
 
 
@@ -211,10 +214,14 @@ def train_multi(
     )  # fmt: skip
     folder = paths.multi(model, fold, seed, prior)
     history = segmentation.fit_multi(
-        network, train, validation,
-        config.training.augmented(switches.augmentation, switches.cutout), switches,
-        run=run, folder=folder,
-    )  # fmt: skip
+        network,
+        train,
+        validation,
+        config.training.augmented(switches.augmentation, switches.cutout),
+        switches,
+        run=run,
+        folder=folder,
+    )
     return Trained(run, folder, network, history, cohort, train, validation, transfer)
 
 

@@ -24,8 +24,12 @@ BESIDE = ["age", "male", "stage"]
 OUTCOMES = {"linear": "alk.phos", "logistic": "spiders", "loglinear": "spiders",
             "poisson": "platelet", "negative_binomial": "platelet", "cox": "time",
             "exponential": "time", "weibull": "time"}  # fmt: skip
-MODELS = {"negbin": "negative_binomial", "survCox": "cox", "survAFT_exp": "exponential",
-          "survAFT_weibull": "weibull"}  # fmt: skip
+MODELS = {
+    "negbin": "negative_binomial",
+    "survCox": "cox",
+    "survAFT_exp": "exponential",
+    "survAFT_weibull": "weibull",
+}
 EFFECTS = {"cde": "controlled_direct", "cde=nde": "pure_direct", "pnde": "pure_direct",
            "pnie": "pure_indirect", "tnde": "total_direct", "tnie": "total_indirect",
            "nie": "total_indirect", "total effect": "total"}  # fmt: skip
@@ -60,8 +64,12 @@ def differing(table: pd.DataFrame, questionable: bool) -> pd.Series:
     why = pd.Series("", index=table.index)
     ratios, effect = table["outcome"] != "linear", table["effect"]
     binary = table["mediator"] == "logistic"
-    why[~binary & table["interaction"] & ratios
-        & effect.isin(["pure_direct", "total_direct", "total"])] = "variance"  # fmt: skip
+    why[
+        ~binary
+        & table["interaction"]
+        & ratios
+        & effect.isin(["pure_direct", "total_direct", "total"])
+    ] = "variance"
     why[binary & ratios & (table["covariates"] == "none") & (effect == "pure_indirect")] = "swapped"
     why[binary & ~ratios & (table["covariates"] == "none")] = "one step"
     return pd.Series("not converged", index=table.index) if questionable else why
@@ -107,8 +115,9 @@ def regressions(table: pd.DataFrame) -> pd.DataFrame:
 
 def rows(run, fit, terms):
     """Return one model's rows; its covariances by their number."""
-    head = dict(zip(("mediator", "outcome", "interaction", "controls", "covariates"), run,
-                    strict=True))  # fmt: skip
+    head = dict(
+        zip(("mediator", "outcome", "interaction", "controls", "covariates"), run, strict=True)
+    )
     return pd.DataFrame([
         {**head, "term": term, "estimate": slope, "mean": np.nan, "variance": fit.variance,
          "df": fit.residual_df, **{f"v{j}": value for j, value in enumerate(line)}}

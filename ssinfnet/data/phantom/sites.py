@@ -124,8 +124,9 @@ def write_site_a(folder: Path, config: PhantomConfig) -> Path:
         _write_nifti(folder / "rp_msk" / f"{number}.nii.gz", [s.label for s in drawn], spacing)
         _write_nifti(folder / "rp_lung_msk" / f"{number}.nii.gz", [s.lung for s in drawn], spacing)
     if config.single_slices:
-        singles = [_single_slice(config, "site_a", SINGLES_FROM + i)
-                   for i in range(config.single_slices)]  # fmt: skip
+        singles = [
+            _single_slice(config, "site_a", SINGLES_FROM + i) for i in range(config.single_slices)
+        ]
         _write_nifti(folder / "tr_im.nii.gz", [s.hu for s in singles], 10.0)
         _write_nifti(folder / "tr_mask.nii.gz", [s.label for s in singles], 10.0)
     return folder

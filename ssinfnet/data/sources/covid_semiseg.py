@@ -87,8 +87,9 @@ def _list_labelled(
         grey = read_picture(image)
         labels = (
             read_labels(classes, names=lister.mask_labels)
-            if classes else read_labels(lesion, binary=True)
-        )  # fmt: skip
+            if classes
+            else read_labels(lesion, binary=True)
+        )
         binary = read_labels(lesion, binary=True) if lesion else labels
     except UnreadableFile as error:
         lister.exclude(image, error)

@@ -95,8 +95,11 @@ def read_series(folder: Path, files: Sequence[Path] | None = None, *, even: bool
     read = [read_header(path) for path in sorted(files) if path.is_file() or path.is_symlink()]
     slices = [header for header in read if not header.reason]
     headers = [(header.path, header.data) for header in slices]
-    left_out = [(header.path, LOOKALIKE if is_lookalike(header, slices) else header.reason)
-                for header in read if header.reason]  # fmt: skip
+    left_out = [
+        (header.path, LOOKALIKE if is_lookalike(header, slices) else header.reason)
+        for header in read
+        if header.reason
+    ]
     if not headers:
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in left_out[:3])
         raise UnreadableFile(f"{folder} holds no CT slice ({reasons or 'it is empty'})")

@@ -98,8 +98,10 @@ def _refuse_another_frame(path: Path, data: Any, image: Volume) -> None:
 
 def _segments(path: Path, data: Any, image: Volume) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Yield each segment's name and mask, (columns, rows, slices)."""
-    names = {int(one.SegmentNumber): str(one.get("SegmentLabel") or f"segment {one.SegmentNumber}")
-             for one in data.SegmentSequence}  # fmt: skip
+    names = {
+        int(one.SegmentNumber): str(one.get("SegmentLabel") or f"segment {one.SegmentNumber}")
+        for one in data.SegmentSequence
+    }
     groups = data.PerFrameFunctionalGroupsSequence
     shape = (len(groups), int(data.Rows), int(data.Columns))
     untrusted.refuse_large_volume(path, shape, 4)
@@ -178,8 +180,10 @@ def _voxels(points: NDArray[Any], image: Volume) -> NDArray[np.float64]:
 
 def _regions(path: Path, data: Any, image: Volume) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Yield each region's name and mask, (columns, rows, slices)."""
-    names = {int(one.ROINumber): str(one.get("ROIName") or f"region {one.ROINumber}")
-             for one in data.StructureSetROISequence}  # fmt: skip
+    names = {
+        int(one.ROINumber): str(one.get("ROIName") or f"region {one.ROINumber}")
+        for one in data.StructureSetROISequence
+    }
     for region in data.get("ROIContourSequence") or ():
         number = int(region.ReferencedROINumber)
         if number not in names:

@@ -30,9 +30,11 @@ MAY_BE_EMPTY = {"PatientID": ".*", "PatientName": ".*", "PatientBirthDate": DATE
                 "PatientSex": "[MFO]?", "AccessionNumber": ".*", "StudyID": ".*",
                 "StudyDate": DATE, "StudyTime": TIME, "ReferringPhysicianName": ".*"}  # fmt: skip
 # DICOM has a code for ground glass (CID 6102) and none for consolidation, which is an opacity too.
-FINDINGS = {"ggo": ("Ground-glass opacity", "GroundGlassOpacity"),
-            "consolidation": ("Consolidation", "Opacity"),
-            "lesion": ("Lesion", "Opacity")}  # fmt: skip
+FINDINGS = {
+    "ggo": ("Ground-glass opacity", "GroundGlassOpacity"),
+    "consolidation": ("Consolidation", "Opacity"),
+    "lesion": ("Lesion", "Opacity"),
+}
 COLOURS = {"ggo": "#56B4E9", "consolidation": "#D55E00", "lesion": "#CC79A7"}  # of the figures
 SERIES_NUMBER = 7001  # above those of scanners
 
@@ -89,8 +91,9 @@ def write_segmentation(
     headers = series_headers(like)
     # The same masks of the same series are the same instance.
     content = [headers[0].SOPInstanceUID, model, hashlib.sha256(frames).hexdigest()]
-    uids = {part: generate_uid(entropy_srcs=[part, *content])
-            for part in ("series", "instance", *masks)}  # fmt: skip
+    uids = {
+        part: generate_uid(entropy_srcs=[part, *content]) for part in ("series", "instance", *masks)
+    }
     with warnings.catch_warnings():
         # Pseudonyms are rarely names of two parts.
         warnings.filterwarnings("ignore", ".*unlikely to represent the intended person name")

@@ -257,8 +257,9 @@ def _refuse_unsafe(file: Path, members: list[zipfile.ZipInfo]) -> None:
 
 
 def _refuse_other_sizes(file: Path, sizes: Mapping[Path, int]) -> None:
-    others = [path.name for path, size in sizes.items()
-              if os.path.lexists(path) and _size(path) != size]  # fmt: skip
+    others = [
+        path.name for path, size in sizes.items() if os.path.lexists(path) and _size(path) != size
+    ]
     if others:
         raise FileExistsError(
             f"{next(iter(sizes)).parent} holds {others[:5]} with other sizes than in {file.name}; "

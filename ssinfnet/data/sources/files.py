@@ -97,8 +97,10 @@ def read_numbers(path: Path) -> NDArray[np.generic]:
     UnreadableFile
         If it is truncated, no picture, in colour, or its pages differ in size or depth.
     """
-    pages = [_deep(page) if page.mode[0] in "IF" else _grey(path, page)
-             for page in untrusted_pictures.read_pages(path)]  # fmt: skip
+    pages = [
+        _deep(page) if page.mode[0] in "IF" else _grey(path, page)
+        for page in untrusted_pictures.read_pages(path)
+    ]
     kinds = {(page.shape, page.dtype) for page in pages}
     if len(kinds) != 1:
         raise UnreadableFile(f"{path} has pages of several sizes or depths")
@@ -171,8 +173,11 @@ def _named_colours(
     codes = channels @ np.array([2**16, 2**8, 1], np.uint32)
     known = {0: 0} | {int(name[1:], 16): label for name, label in colours.items()}
     found, counts = np.unique(codes, return_counts=True)
-    if others := [(int(n), f"#{code:06x}") for code, n in zip(found, counts, strict=True)
-                  if int(code) not in known]:  # fmt: skip
+    if others := [
+        (int(n), f"#{code:06x}")
+        for code, n in zip(found, counts, strict=True)
+        if int(code) not in known
+    ]:
         most = ", ".join(name for _, name in sorted(others, reverse=True)[:5])
         raise ForeignLabel(
             f"{path} has {len(others)} colours that mask_labels does not name, such as {most}"

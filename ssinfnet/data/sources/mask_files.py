@@ -144,8 +144,10 @@ def _within(image: Volume, mask: Volume, fault: str) -> NDArray[np.generic]:
     ends = np.array([[0, 0, 0], shape - 1])
     places = np.column_stack([ends, np.ones(2)]) @ ours.T
     low, high = np.rint(places[:, :3]).astype(int)
-    off = max(np.abs(places[:, :3] - [low, high]).max(),
-              np.abs((ours[:3, :3] - np.eye(3)) @ (shape - 1)).max())  # fmt: skip
+    off = max(
+        np.abs(places[:, :3] - [low, high]).max(),
+        np.abs((ours[:3, :3] - np.eye(3)) @ (shape - 1)).max(),
+    )
     room = image.slices.shape[::-1]
     inside = (low >= 0).all() and (high < room).all() and (high - low == shape - 1).all()
     if off > SAME_PLACE or not inside:

@@ -68,8 +68,10 @@ def _list_pair(lister: Lister, image: Path, mask: Path) -> None:
     singles = image.parent == lister.folder
     lungs = lister.folder / "rp_lung_msk" / image.name
     list_volume(
-        lister, image, mask,
+        lister,
+        image,
+        mask,
         lungs=lungs if lungs.is_file() else None,
         patient=lambda index: f"tr_{index:03d}" if singles else f"rp_{stem}",
         slice_name=lambda index: f"tr.{index:03d}" if singles else f"rp_{stem}.{index:03d}",
-    )  # fmt: skip
+    )

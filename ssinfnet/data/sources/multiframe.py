@@ -20,8 +20,11 @@ __all__ = ["CT_IMAGE", "SYNTAXES", "UNPACKED", "as_slices", "frame_headers", "is
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED = {f"{CT_IMAGE}.1", f"{CT_IMAGE}.2"}  # Enhanced CT, and Legacy Converted Enhanced CT
-SYNTAXES = {(True, True): "1.2.840.10008.1.2", (False, True): "1.2.840.10008.1.2.1",
-            (False, False): "1.2.840.10008.1.2.2"}  # fmt: skip
+SYNTAXES = {
+    (True, True): "1.2.840.10008.1.2",
+    (False, True): "1.2.840.10008.1.2.1",
+    (False, False): "1.2.840.10008.1.2.2",
+}
 WHOLE = (
     "PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
     "SeriesNumber", "SeriesDescription", "StudyDate", "Modality", "Rows", "Columns",

@@ -49,9 +49,13 @@ def upright(volume: Volume) -> Volume:
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = grid, origin + grid @ low
     return from_stored(
-        voxels, affine, spacing_known=volume.spacing_known, declared=volume.declared,
-        left_out=volume.left_out, resampled=volume.resampled,
-    )  # fmt: skip
+        voxels,
+        affine,
+        spacing_known=volume.spacing_known,
+        declared=volume.declared,
+        left_out=volume.left_out,
+        resampled=volume.resampled,
+    )
 
 
 def _right_angled(axes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -76,11 +76,17 @@ def write_structures(
     data.StructureSetROISequence, data.ROIContourSequence = [], []
     data.RTROIObservationsSequence = []
     for number, (name, mask) in enumerate(stored.items(), start=1):
-        region = {"ROINumber": number, "ROIName": FINDINGS[name][0],
-                  "ReferencedFrameOfReferenceUID": headers[0].FrameOfReferenceUID,
-                  "ROIGenerationAlgorithm": "AUTOMATIC"}  # fmt: skip
-        contours = [one for header, slice_ in zip(headers, mask, strict=True)
-                    for one in _contours(header, slice_)]  # fmt: skip
+        region = {
+            "ROINumber": number,
+            "ROIName": FINDINGS[name][0],
+            "ReferencedFrameOfReferenceUID": headers[0].FrameOfReferenceUID,
+            "ROIGenerationAlgorithm": "AUTOMATIC",
+        }
+        contours = [
+            one
+            for header, slice_ in zip(headers, mask, strict=True)
+            for one in _contours(header, slice_)
+        ]
         data.StructureSetROISequence.append(_dataset(region))
         data.ROIContourSequence.append(_dataset({
             "ROIDisplayColor": COLOURS[name], "ReferencedROINumber": number,
@@ -105,19 +111,35 @@ def _dataset(values: Mapping[str, Any]) -> Any:
 
 
 def _image(header: Any) -> Any:
-    return _dataset({"ReferencedSOPClassUID": header.SOPClassUID,
-                     "ReferencedSOPInstanceUID": header.SOPInstanceUID})  # fmt: skip
+    return _dataset(
+        {
+            "ReferencedSOPClassUID": header.SOPClassUID,
+            "ReferencedSOPInstanceUID": header.SOPInstanceUID,
+        }
+    )
 
 
 def _reference(headers: list[Any]) -> Any:
     """Name the series and its slices, as the standard nests them."""
-    series = _dataset({"SeriesInstanceUID": headers[0].SeriesInstanceUID,
-                       "ContourImageSequence": [_image(header) for header in headers]})  # fmt: skip
-    study = _dataset({"ReferencedSOPClassUID": STUDY,
-                      "ReferencedSOPInstanceUID": headers[0].StudyInstanceUID,
-                      "RTReferencedSeriesSequence": [series]})  # fmt: skip
-    return _dataset({"FrameOfReferenceUID": headers[0].FrameOfReferenceUID,
-                     "RTReferencedStudySequence": [study]})  # fmt: skip
+    series = _dataset(
+        {
+            "SeriesInstanceUID": headers[0].SeriesInstanceUID,
+            "ContourImageSequence": [_image(header) for header in headers],
+        }
+    )
+    study = _dataset(
+        {
+            "ReferencedSOPClassUID": STUDY,
+            "ReferencedSOPInstanceUID": headers[0].StudyInstanceUID,
+            "RTReferencedSeriesSequence": [series],
+        }
+    )
+    return _dataset(
+        {
+            "FrameOfReferenceUID": headers[0].FrameOfReferenceUID,
+            "RTReferencedStudySequence": [study],
+        }
+    )
 
 
 def _contours(header: Any, mask: NDArray[np.bool_]) -> Iterator[Any]:
@@ -132,12 +154,14 @@ def _contours(header: Any, mask: NDArray[np.bool_]) -> Iterator[Any]:
     # A frame of nothing closes the contours of a mask that reaches the edge.
     for line in find_contours(np.pad(mask, 1).astype(float), 0.5):
         rows, columns = (line[:-1] - 1).T  # the last point is the first again
-        points = origin + np.outer(columns * columns_mm, across[0]) + np.outer(
-            rows * rows_mm, across[1]
-        )  # fmt: skip
-        yield _dataset({
-            "ContourImageSequence": [_image(header)],
-            "ContourGeometricType": "CLOSED_PLANAR",
-            "NumberOfContourPoints": len(points),
-            "ContourData": [f"{number:.4f}" for number in points.ravel()],
-        })  # fmt: skip
+        points = (
+            origin + np.outer(columns * columns_mm, across[0]) + np.outer(rows * rows_mm, across[1])
+        )
+        yield _dataset(
+            {
+                "ContourImageSequence": [_image(header)],
+                "ContourGeometricType": "CLOSED_PLANAR",
+                "NumberOfContourPoints": len(points),
+                "ContourData": [f"{number:.4f}" for number in points.ravel()],
+            }
+        )

@@ -114,16 +114,22 @@ def unwanted(series: Sequence[SeriesFacts], wanted: Iterable[str] = ()) -> dict[
                 f"SeriesInstanceUID, thickest or thinnest; there are: {there or 'none'}"
             )
         chosen |= named
-    return {index: f"was not chosen by --series {', '.join(wanted)}"
-            for index in range(len(series)) if index not in chosen}  # fmt: skip
+    return {
+        index: f"was not chosen by --series {', '.join(wanted)}"
+        for index in range(len(series))
+        if index not in chosen
+    }
 
 
 def _named(series: Sequence[SeriesFacts], name: str) -> set[int]:
     asked = name.strip().lower()
     descriptions = [one.description.lower() for one in series]
     pattern = asked.replace("[", "[[]")  # kernels stand in brackets, as in "Thorax [B70f]"
-    whole = {index for index, one in enumerate(series)
-             if name == one.uid or fnmatchcase(descriptions[index], pattern)}  # fmt: skip
+    whole = {
+        index
+        for index, one in enumerate(series)
+        if name == one.uid or fnmatchcase(descriptions[index], pattern)
+    }
     parts = {index for index, text in enumerate(descriptions) if asked and asked in text}
     return whole or parts
 

@@ -90,8 +90,11 @@ def look_at_slices(files: Sequence[Path]) -> Tree:
 
 def _divided(folders: Folders, unused: list[tuple[Path, str]]) -> Tree:
     """Tell scans from what belongs to none, folder by folder."""
-    headers = {file: dicom_headers.read_header(file)
-               for kinds in folders.values() for file in kinds.get(DICOM, [])}  # fmt: skip
+    headers = {
+        file: dicom_headers.read_header(file)
+        for kinds in folders.values()
+        for file in kinds.get(DICOM, [])
+    }
     series = _series(folders, headers)
     discs = {folder for folder, kinds in folders.items() if DICOMDIR in kinds}
     holding = {file.parent for one in series for file in one.files}
@@ -105,8 +108,11 @@ def _divided(folders: Folders, unused: list[tuple[Path, str]]) -> Tree:
     scans: list[Found] = []
     for folder, kinds in folders.items():
         here = by_home.get(folder, [])
-        volumes = [Found(file, kind, _with_data(file, kind))
-                   for kind in VOLUMES for file in kinds.get(kind, [])]  # fmt: skip
+        volumes = [
+            Found(file, kind, _with_data(file, kind))
+            for kind in VOLUMES
+            for file in kinds.get(kind, [])
+        ]
         pictures = in_order(kinds.get(PICTURE, []))
         rest = [file for kind in ("", DICOMDIR, UNKNOWN) for file in kinds.get(kind, [])]
         claimed = [file for file in kinds.get(UNKNOWN, []) if kind_by_name(file) in VOLUMES]

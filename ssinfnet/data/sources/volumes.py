@@ -106,12 +106,15 @@ def list_slices(folder: Path, mask_labels: Mapping[str, int] | None = None) -> L
         lister.exclude(lesions[name][1].path, "its mask in classes says more")
     for name, (patient, image) in progress.track(found.items(), "listing volumes"):
         list_volume(
-            lister, image.path, _file(masks.get(name)), lungs=_file(lungs.get(name)),
+            lister,
+            image.path,
+            _file(masks.get(name)),
+            lungs=_file(lungs.get(name)),
             patient=lambda index, patient=patient: patient,
             slice_name=lambda index, name=name: f"{name}.{index:03d}",
             binary=name not in classes,
             files=image.files,
-        )  # fmt: skip
+        )
     for part in (masks, lungs):
         for name in sorted(part.keys() - found.keys()):
             lister.exclude(part[name][1].path, "no image of that name")
@@ -171,8 +174,11 @@ def _volumes(lister: Lister, folder: Path) -> dict[str, tuple[str, Found]]:
         elif len(one.files) == 1 and (why := unopened(one.files[0])):
             lister.exclude(one.path, why)
         elif paths.count(one.path) > 1:
-            lister.exclude(one.path, f"series {one.number} lies with another one in this folder; "
-                           "put the slices of each in a folder of its own")  # fmt: skip
+            lister.exclude(
+                one.path,
+                f"series {one.number} lies with another one in this folder; "
+                "put the slices of each in a folder of its own",
+            )
         elif len(homes) > 1:
             lister.exclude(one.path, f"its slices lie in {len(homes)} folders; put them into one")
         elif name in found:

@@ -68,8 +68,9 @@ def measure_cohort(
         ) as pool:
             done = pool.map(measure, chunks)
             measured = list(progress.track(done, "measuring chunks", len(chunks)))
-    slices, reasons = ([artifacts.read_table(path) for path in paths]
-                       for paths in zip(*measured, strict=True))  # fmt: skip
+    slices, reasons = (
+        [artifacts.read_table(path) for path in paths] for paths in zip(*measured, strict=True)
+    )
     return pd.concat(slices, ignore_index=True), pd.concat(reasons, ignore_index=True)
 
 
@@ -96,8 +97,11 @@ def _measure_chunk(
         found = np.concatenate([measured[name].values for name in CLASSES])
         named = dict(zip(columns(CLASSES, texture), found.tolist(), strict=True))
         values.append({"patient_id": row.patient_id, "slice_id": row.slice_id, **named})
-        reasons += [(row.slice_id, name, *reason) for name in CLASSES
-                    for reason in measured[name].reasons.items()]  # fmt: skip
+        reasons += [
+            (row.slice_id, name, *reason)
+            for name in CLASSES
+            for reason in measured[name].reasons.items()
+        ]
     artifacts.write_table(paths[0], pd.DataFrame(values), made)
     listed = pd.DataFrame(reasons, columns=["slice_id", "class", "family", "reason"])
     artifacts.write_table(paths[1], listed, made)

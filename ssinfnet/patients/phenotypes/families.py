@@ -25,8 +25,9 @@ DISTANCES = np.array([1])  # pixels between neighbours
 COARSEST = 1e6  # coarseness of a mask without any difference in tone
 
 
-def first_order(tones: Floats, counts: NDArray[np.int_], level_counts: NDArray[np.int_],
-                pixel_mm2: float) -> Features:  # fmt: skip
+def first_order(
+    tones: Floats, counts: NDArray[np.int_], level_counts: NDArray[np.int_], pixel_mm2: float
+) -> Features:
     """Return the 19 first-order features that PyRadiomics has; the number of pixels is the 20th.
 
     Parameters

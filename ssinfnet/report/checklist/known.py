@@ -107,8 +107,11 @@ class Known:
 
     def external_with(self, table: str) -> list[str]:
         """Return the independent data sets that have a table; ``{}`` stands for their prefix."""
-        return [one.study for one in self.study.external
-                if self.read(table.format(one.tables)) is not None]  # fmt: skip
+        return [
+            one.study
+            for one in self.study.external
+            if self.read(table.format(one.tables)) is not None
+        ]
 
     def has_rho_figures(self) -> bool:
         """Whether figures show what an unmeasured cause of mediator and outcome would do."""

@@ -109,8 +109,10 @@ class HarmonisationConfig(Part):
     """How phenotypes are freed of what their hospital adds: ComBat (D-126)."""
 
     covariates: tuple[Literal["age", "male", "n_diseases"], ...] = (  # whose part is kept
-        "age", "male", "n_diseases",
-    )  # fmt: skip
+        "age",
+        "male",
+        "n_diseases",
+    )
 
 
 class ClinicalConfig(Part):
@@ -121,8 +123,12 @@ class ClinicalConfig(Part):
         default=("All_Patients.csv",), min_length=1
     )
     severity_models: SingleNames = (  # V table V
-        "sinfnet", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet", "ssinfnet_cutout40",
-    )  # fmt: skip
+        "sinfnet",
+        "sinfnet_cutout40",
+        "sinfnet_cutout50",
+        "ssinfnet",
+        "ssinfnet_cutout40",
+    )
     single_model: SingleName = "ssinfnet"  # whose overall lesion is measured
     multi_model: MultiName = "ssinfnet"  # whose ground glass and consolidation
     threshold: float = Field(default=0.5, gt=0, lt=1)  # probability from which a pixel is lesion

@@ -72,8 +72,12 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _pretrained_models_have_the_network_that_is_pretrained(self) -> Study:
-        named = [*self.single.models, *self.augmented.single_models, self.multi.prior_model,
-                 *self.cross_validation.single_models]  # fmt: skip
+        named = [
+            *self.single.models,
+            *self.augmented.single_models,
+            self.multi.prior_model,
+            *self.cross_validation.single_models,
+        ]
         network = self.single.pretrained_network
         pretrained = [name for name in dict.fromkeys(named) if SINGLE_MODELS[name].pretrained]
         others = [name for name in pretrained if SINGLE_MODELS[name].network != network]

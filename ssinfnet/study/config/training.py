@@ -220,8 +220,12 @@ class MultiConfig(Part):
         "ssinfnet_no_focal_no_lookahead", "ssinfnet_no_lookahead", "ssinfnet_no_focal",
     )  # fmt: skip
     oracle_models: MultiNames = (  # with true priors, V table IV
-        "sinfnet", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet", "ssinfnet_cutout40",
-    )  # fmt: skip
+        "sinfnet",
+        "sinfnet_cutout40",
+        "sinfnet_cutout50",
+        "ssinfnet",
+        "ssinfnet_cutout40",
+    )
     prior_model: SingleName = PRIOR_MODEL  # of stage 1, whose maps are priors (D-173)
     prior_parts: int = Field(default=3, ge=2)  # K of the cross-fitting (D-12)
     network: NetworkConfig = NetworkConfig()
