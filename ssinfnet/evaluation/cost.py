@@ -190,7 +190,7 @@ class _Measured:
             "parameters": sum(p.numel() for p in network.parameters()),
             "gmac": gmac(network, channels, size),
         }
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.network = networks.to_device(network, self.device)
         self.optimiser = recipe.optimiser(self.network.parameters(), rate)
         random = torch.Generator().manual_seed(0)
         inputs = torch.rand(self._batch, channels, size, size, generator=random)
@@ -249,10 +249,10 @@ class _Measured:
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             self._step()
-        weights = list(self.network.parameters())
-        for tensor in (*weights, *_tensors_of(self.optimiser)):
+        parameters = list(self.network.parameters())
+        for tensor in (*parameters, *_tensors_of(self.optimiser)):
             keep(tensor)
-        gradients = sum(p.nbytes for p in weights)  # already freed
+        gradients = sum(p.nbytes for p in parameters)  # already freed
         return (sum(kept.values()) + gradients) / 2**20
 
 

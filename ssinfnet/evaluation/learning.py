@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ssinfnet import inference
+from ssinfnet import inference, networks
 from ssinfnet.data.batches import SliceSet
 from ssinfnet.evaluation import rivals
 from ssinfnet.storage import artifacts
@@ -50,7 +50,7 @@ def record(
     """
     network, run = inference.load(folder)
     device = device or fitting.best_device()
-    network.to(device, memory_format=torch.channels_last)
+    networks.to_device(network, device)
     stage = run.stage
     train_f1, _ = _measure(network, stage, train, device)
     validation_f1, recall = _measure(network, stage, validation, device)

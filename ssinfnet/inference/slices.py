@@ -116,7 +116,7 @@ def predict(
     if len(slices) != len(sizes):
         raise ValueError(f"got {len(slices)} slices and {len(sizes)} sizes; one size a slice")
     device = device or fitting.best_device()
-    network = network.to(device, memory_format=torch.channels_last).eval()
+    network = networks.to_device(network, device).eval()
     starts = range(0, len(slices), batch_size)
     for first in progress.track(starts, "predicting batches of slices"):
         batch = slice(first, first + batch_size)

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from ssinfnet import networks
 from ssinfnet.data.batches import SliceSet
 from ssinfnet.data.cohort import LEFT_OUT, Cohort
 from ssinfnet.data.slice_sets import multi_slices, prior_maps, single_slices
@@ -145,7 +146,7 @@ def held_out_loss(folder: Path, slices: SliceSet, device: torch.device | None = 
     """
     network, run = load(folder)
     device = device or fitting.best_device()
-    network.to(device, memory_format=torch.channels_last)
+    networks.to_device(network, device)
     loss = segmentation.multi_loss if run.stage == "multi" else segmentation.single_loss
     summed = 0.0
     for prediction, targets in judged_batches(network, run.stage, slices, device):

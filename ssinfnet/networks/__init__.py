@@ -31,6 +31,7 @@ __all__ = [
     "is_head",
     "seeded",
     "swap_heads",
+    "to_device",
 ]
 
 
@@ -164,3 +165,9 @@ def seeded(seed: int, build: Callable[..., nn.Module], *arguments: Any) -> nn.Mo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(*arguments)
+
+
+def to_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device, its weights laid out as convolutions read them fastest."""
+    # torch takes both at once, and its types know each alone
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

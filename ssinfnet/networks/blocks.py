@@ -6,7 +6,7 @@ Numbers in the comments are channels at width 1 (Inf-Net, Fan et al. 2020; Res2N
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -30,9 +30,6 @@ __all__ = [
 def scaled(channels: int, width: float) -> int:
     """Return a channel count times the width factor, at least 1."""
     return max(1, int(channels * width))
-
-
-IMAGENET_FILE = "res2net50_v1b_26w_4s-3cf99910.pth of Res2Net's authors"
 
 
 class ConvNorm(nn.Sequential):
@@ -266,14 +263,10 @@ def read_published(file: str | Path, network: str) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         untrusted_weights.check_safetensors(path)
-        read = load_file
+        read: Callable[[Path], dict[str, Tensor]] = load_file
     else:
         untrusted_weights.check_torch_file(path)
-
-        # Tensors alone: whatever else a pickle would build or run is refused.
-        # From memory, where a length in a broken file takes no more than the file has.
-        def read(path: Path) -> dict[str, Tensor]:
-            return torch.load(BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        read = _tensors_of_pickle
 
     try:
         weights = read(path)
@@ -282,6 +275,12 @@ def read_published(file: str | Path, network: str) -> dict[str, Tensor]:
     if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
         raise ValueError(f"{path} holds no weights by name; expected those of {network}")
     return weights
+
+
+def _tensors_of_pickle(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a ``.pth`` file alone: whatever else a pickle would run is refused."""
+    # From memory, where a length in a broken file takes no more than the file has.
+    return torch.load(BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
 
 
 def _start_at_random(network: nn.Module) -> None:

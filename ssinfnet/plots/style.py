@@ -134,7 +134,7 @@ def grid(rows: int, columns: int, legend: float = 0.0) -> tuple[Figure, NDArray[
     panel = min(PANEL, (PAGE - 0.25) / columns)
     figure = plt.figure(figsize=(panel * columns + 0.25, panel * rows + 0.25 + legend))
     axes = figure.subplots(rows, columns, squeeze=False)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
     return figure, axes
 
 

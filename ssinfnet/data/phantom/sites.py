@@ -172,8 +172,8 @@ def _write_test_set(folder: Path, config: PhantomConfig) -> None:
             _save_jpeg(part / "Imgs" / f"{name}.jpg", image)
         _save_binary(single / "GT" / f"{name}.png", label > 0)
         _save_classes(multi / "GT" / f"{name}.png", label)
-        for part, kind in (("GT-1", GROUND_GLASS), ("GT-2", CONSOLIDATION)):
-            _save_image(multi / part / f"{name}.png", Image.fromarray(label == kind))
+        for masks, kind in (("GT-1", GROUND_GLASS), ("GT-2", CONSOLIDATION)):
+            _save_image(multi / masks / f"{name}.png", Image.fromarray(label == kind))
 
 
 def write_site_c(folder: Path, config: PhantomConfig) -> Path:

@@ -92,7 +92,7 @@ def draw_slice(
 
 def draw_patient(
     rng: np.random.Generator,
-    levels: Sequence[float],
+    levels: Sequence[float] | NDArray[np.float64],
     size: int,
     findings: Findings,
     scanner: Scanner = SITE_A_SCANNER,

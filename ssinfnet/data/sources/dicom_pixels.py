@@ -59,16 +59,17 @@ def _decodable(path: Path, header: Any) -> Iterator[Path]:
         yield path
         return
     import pydicom
+    from pydicom.uid import UID
 
     try:
         data = pydicom.dcmread(path, force=is_bare)
         data.PhotometricInterpretation = "MONOCHROME2"
         if "TransferSyntaxUID" not in data.file_meta:
             implicit, little = data.original_encoding
-            data.file_meta.TransferSyntaxUID = SYNTAXES[bool(implicit), bool(little)]
+            data.file_meta.TransferSyntaxUID = UID(SYNTAXES[bool(implicit), bool(little)])
         # What old archives left out
-        data.file_meta.MediaStorageSOPClassUID = data.get("SOPClassUID") or CT_IMAGE
-        data.file_meta.MediaStorageSOPInstanceUID = data.get("SOPInstanceUID") or "2.25.1"
+        data.file_meta.MediaStorageSOPClassUID = UID(data.get("SOPClassUID") or CT_IMAGE)
+        data.file_meta.MediaStorageSOPInstanceUID = UID(data.get("SOPInstanceUID") or "2.25.1")
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "slice.dcm"
             data.save_as(copy, enforce_file_format=True)

@@ -80,7 +80,7 @@ def _measure_chunk(
     """Write the two tables of a chunk, unless they are there; return where they are."""
     settings = {"texture": texture.model_dump(mode="json"), "threshold": threshold}
     made = artifacts.made_by("phenotypes", settings, [chunk])
-    paths = tuple(folder / f"{chunk.stem}_{part}.parquet" for part in ("slices", "reasons"))
+    paths = folder / f"{chunk.stem}_slices.parquet", folder / f"{chunk.stem}_reasons.parquet"
     if all(artifacts.is_current(path, made) for path in paths):
         return paths
     maps = dict(read_maps(chunk))

@@ -102,10 +102,10 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _networks_know_their_views(self) -> Study:
-        stages = {"single": self.single, "multi": self.multi} if self.flipped_views else {}
-        for stage, how in stages.items():
-            flips = how.training.augmentation
-            if how.models and not (flips.flip_vertical and flips.flip_horizontal):
+        stages = (("single", self.single), ("multi", self.multi)) if self.flipped_views else ()
+        for stage, config in stages:
+            flips = config.training.augmentation
+            if config.models and not (flips.flip_vertical and flips.flip_horizontal):
                 raise ValueError(
                     f"flipped_views shows the networks flipped slices, which {stage}.training "
                     "does not: give its augmentation flip_vertical and flip_horizontal, or leave "

@@ -16,6 +16,7 @@ from fastai.learner import Callback, Learner
 from fastai.optimizer import OptimWrapper
 from torch import nn
 
+from ssinfnet import networks
 from ssinfnet.data.batches import Batches, SliceSet
 from ssinfnet.training import checkpoints
 from ssinfnet.training.fitting.callbacks import AveragedWeights, EpochRecorder, SliceF1, SlowWeights
@@ -127,7 +128,7 @@ def _train(
     run: dict[str, Any],
 ) -> pd.DataFrame:
     """Run the epochs that are left; return the history of all."""
-    network.to(loaders.device, memory_format=torch.channels_last)
+    networks.to_device(network, loaders.device)
     averaged = recipe.averaging and AveragedWeights(network, recipe.averaging)
     keeper = Keeper(writer, run, recipe, averaged)
     callbacks: list[Callback] = [

@@ -105,7 +105,8 @@ def pretrain(
         return _read(folder)
     held_out = task.batches(validation, run.seed)
     coached = False
-    histories, assessments, shown = [], [], {}
+    histories, assessments = [], []
+    shown: dict[str, NDArray[np.float32]] = {}
     for number, phase in enumerate(config.phases, start=1):
         coached |= phase.train == "coach"
         progress.say(f"phase {number} of {len(config.phases)}: the {phase.train} learns")

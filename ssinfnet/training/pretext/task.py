@@ -5,6 +5,7 @@ J eq 1–3 and Algorithm 1 of S; D-10, D-11, D-22.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from ssinfnet import networks
 from ssinfnet.data.batches import Batches, SliceSet, inpainting_view
@@ -68,7 +70,7 @@ class Turn(nn.Module):
         self.config = config
         for part in self.pair:
             if part is not None:
-                part.to(device, memory_format=torch.channels_last).eval()
+                networks.to_device(part, device).eval()
                 part.requires_grad_(part is self.learner)
 
     def digest_of_fixed(self) -> str | None:
@@ -152,13 +154,13 @@ class Task:
             return config.network_learning_rate * 0.1**falls
 
         if phase.train == "network":
-            sgd = partial(
+            optimiser: Callable[..., Optimizer] = partial(
                 torch.optim.SGD,
                 momentum=config.network_momentum,
                 weight_decay=config.network_weight_decay,
                 fused=True,
             )
-            optimiser, rate, loss = sgd, network_rate, network_loss
+            rate, loss = network_rate, network_loss
         else:
             optimiser, loss = partial(torch.optim.Adam, fused=True), coach_loss
 
