@@ -66,8 +66,8 @@ class SliceSet:
         ValueError
             If the shapes differ, or an array is not of such slices.
         """
-        given = {"images": images, "masks": masks, "priors": priors}
-        for name, array in given.items():
+        arrays = {"images": images, "masks": masks, "priors": priors}
+        for name, array in arrays.items():
             if array is None:
                 continue
             if array.shape != images.shape or array.ndim != 3 or array.dtype != np.uint8:
@@ -78,7 +78,7 @@ class SliceSet:
         return cls(
             *(
                 None if array is None else torch.from_numpy(np.ascontiguousarray(array))[:, None]
-                for array in given.values()
+                for array in arrays.values()
             )
         )
 
@@ -177,8 +177,8 @@ def lesion_view(batch: Shown, rng: np.random.Generator) -> tuple[Tensor, ...]:
 
 def multi_view(batch: Shown, rng: np.random.Generator) -> tuple[Tensor, ...]:
     """Return stage 2's batch: input with prior where there is one, and the three classes."""
-    given = network_input(batch.grey, batch.priors, tells_classes=True)
-    return given, classes_of(batch.labels)
+    inputs = network_input(batch.grey, batch.priors, tells_classes=True)
+    return inputs, classes_of(batch.labels)
 
 
 def inpainting_view(
@@ -188,11 +188,11 @@ def inpainting_view(
 
     What is restored is the input itself, or, with ``kind="bce"``, slice and prior in [0, 1].
     """
-    given = network_input(batch.grey, batch.priors, tells_classes=batch.priors is not None)
-    cells = given.shape[-1] // COACH_STRIDE
-    scores = torch.from_numpy(rng.random((len(given), 1, cells, cells), dtype=np.float32))
-    target = given if kind == "mse" else _input_channels(batch.grey, batch.priors)
-    return given, scores.to(given.device), target
+    inputs = network_input(batch.grey, batch.priors, tells_classes=batch.priors is not None)
+    cells = inputs.shape[-1] // COACH_STRIDE
+    scores = torch.from_numpy(rng.random((len(inputs), 1, cells, cells), dtype=np.float32))
+    target = inputs if kind == "mse" else _input_channels(batch.grey, batch.priors)
+    return inputs, scores.to(inputs.device), target
 
 
 class Batches:
@@ -271,8 +271,10 @@ class Batches:
                 return None
             return tensor[rows].to(self.device, non_blocking=True).float() / top
 
-        own = self.slices
-        return Shown(floats(own.images, 255), floats(own.labels, 1), floats(own.priors, 255))
+        slices = self.slices
+        return Shown(
+            floats(slices.images, 255), floats(slices.labels, 1), floats(slices.priors, 255)
+        )
 
 
 def _each(shown: Shown, change: Callable[..., Tensor]) -> Shown:

@@ -372,12 +372,12 @@ def _of_wanted_patients(slices: pd.DataFrame, study: Study) -> tuple[pd.DataFram
     """Keep the patients that the study's sources ask for; return the others as exclusions."""
     unwanted = pd.Series(False, index=slices.index)
     for source in study.data.sources:
-        own = slices["source"] == source.name
-        unwanted |= own & ~slices["patient_id"].str.fullmatch(source.patients)
-        if own.any() and unwanted[own].all():
+        of_source = slices["source"] == source.name
+        unwanted |= of_source & ~slices["patient_id"].str.fullmatch(source.patients)
+        if of_source.any() and unwanted[of_source].all():
             raise ValueError(
                 f"no patient of {source.name} matches {source.patients!r}; there are "
-                f"{slices.loc[own, 'patient_id'].unique()[:5].tolist()}"
+                f"{slices.loc[of_source, 'patient_id'].unique()[:5].tolist()}"
             )
     return _dropping(slices, unwanted, "the study leaves this patient out")
 

@@ -135,7 +135,7 @@ def _near_hashes(
     every pair is met where the hashes are sorted by that part with so few of its bits changed.
     """
     count = len(hashes)
-    found = [np.empty(0, np.int64)]
+    pairs = [np.empty(0, np.int64)]
     for part, changes in _parts(hashes, most_bits):
         order = np.argsort(part, kind="stable")
         keys = part[order]
@@ -147,8 +147,8 @@ def _near_hashes(
                 kept = (a < b) & (group[a] != group[b])
                 a, b = a[kept], b[kept]
                 near = np.bitwise_count(hashes[a] ^ hashes[b]) <= most_bits
-                found.append(a[near] * count + b[near])
-    codes = np.unique(np.concatenate(found))
+                pairs.append(a[near] * count + b[near])
+    codes = np.unique(np.concatenate(pairs))
     return codes // max(count, 1), codes % max(count, 1)
 
 

@@ -99,8 +99,8 @@ def cropped(
 ) -> Iterator[NDArray[np.floating]]:
     """Yield the part of each row's map, (channels, height, width), that lies in its box."""
     for row in rows.itertuples(index=False):
-        own = maps[row.slice_id]
-        yield own if _is_whole(row) else own[:, *box_of(row).within]
+        slice_map = maps[row.slice_id]
+        yield slice_map if _is_whole(row) else slice_map[:, *box_of(row).within]
 
 
 def framed(

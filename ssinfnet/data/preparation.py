@@ -101,8 +101,8 @@ def examples(
     labelled = cohort.slices[cohort.slices["has_lesion"].fillna(False).astype(bool)]
     largest = labelled.sort_values("lesion_pixels").groupby("patient_id").tail(1)
     largest = largest.sort_values(["has_consolidation", "lesion_pixels"])
-    chosen = np.unique(np.linspace(0, len(largest) - 1, min(count, len(largest))).round())
-    rows = largest.iloc[chosen.astype(int)]
+    positions = np.unique(np.linspace(0, len(largest) - 1, min(count, len(largest))).round())
+    rows = largest.iloc[positions.astype(int)]
     grey = prepared_array(folder, "images", rows)
     return (grey / np.float32(255)).astype(np.float32), prepared_array(folder, "masks", rows)
 
@@ -115,8 +115,8 @@ def unlabelled_examples(cohort: Cohort, folder: Path) -> tuple[NDArray[np.float3
     chosen = []
     for _, rows in cohort.of_split("unlabelled").groupby("source", sort=False):
         patients = sorted(rows["patient_id"].unique())
-        own = rows[rows["patient_id"] == patients[len(patients) // 2]]
-        chosen.append(own.iloc[[len(own) // 2]])
+        of_patient = rows[rows["patient_id"] == patients[len(patients) // 2]]
+        chosen.append(of_patient.iloc[[len(of_patient) // 2]])
     rows = pd.concat([cohort.slices.iloc[:0], *chosen])
     grey = prepared_array(folder, "images", rows)
     names = [f"{source},\nunlabelled" for source in rows["source"]]

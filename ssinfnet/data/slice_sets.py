@@ -154,10 +154,10 @@ def prior_maps(
         names = set(rows.loc[wanted, "slice_id"])
         for folder in folders if names else ():
             stored = artifacts.read_arrays(folder / PREDICTIONS)
-            found = {name: array for name, array in stored.items() if name in names}
-            if repeated := sorted(found.keys() & maps.keys()):
+            priors = {name: array for name, array in stored.items() if name in names}
+            if repeated := sorted(priors.keys() & maps.keys()):
                 raise ValueError(f"slices {repeated[:3]} have two priors; remove {folder.parent}")
-            maps |= found
+            maps |= priors
     missing = sorted(set(rows["slice_id"]) - maps.keys())
     if missing:
         raise ValueError(

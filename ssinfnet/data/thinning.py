@@ -49,15 +49,15 @@ def thin(
         most = source.slices_per_patient
         if most is None:
             continue
-        own = slices[slices["source"] == source.name]
-        scans = own.groupby("scan_id", sort=False)
+        of_source = slices[slices["source"] == source.name]
+        scans = of_source.groupby("scan_id", sort=False)
         for _, scan in progress.track(scans, f"choosing slices of {source.name}", scans.ngroups):
             if len(scan) > most:
                 chosen = scan.index[_through_lungs(scan, folders, most)]
                 kept[scan.index.difference(chosen)] = False
         notes[source.name] = (
-            f"{int(kept[own.index].sum()):,} of {len(own):,} slices, at most {most} a patient, "
-            "evenly through the lungs (slices_per_patient)."
+            f"{int(kept[of_source.index].sum()):,} of {len(of_source):,} slices, at most {most} a "
+            "patient, evenly through the lungs (slices_per_patient)."
         )
     return slices[kept], notes
 

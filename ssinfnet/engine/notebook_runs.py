@@ -242,11 +242,11 @@ def _done(
     if not run:
         return line
     total, run_began, *folders = run
-    found = [path for folder in folders for path in Path(folder).glob("[!.]*.ipynb")]
-    executed = [path for path in found if not path.name.endswith(".failed.ipynb")]
+    notebooks = [path for folder in folders for path in Path(folder).glob("[!.]*.ipynb")]
+    executed = [path for path in notebooks if not path.name.endswith(".failed.ipynb")]
     number = sum(path.stat().st_mtime >= float(run_began) for path in executed)
-    left = (now - float(run_began)) / max(number, 1) * (int(total) - number)
-    ends = f", about {progress.seconds_text(left)} left" if number < int(total) else ""
+    remaining_s = (now - float(run_began)) / max(number, 1) * (int(total) - number)
+    ends = f", about {progress.seconds_text(remaining_s)} left" if number < int(total) else ""
     return f"[{number:{len(total)}}/{total}] {line}{ends}"
 
 

@@ -105,9 +105,13 @@ def send(
     folder : Path
         Where it works.
     """
-    told = {"arguments": list(arguments), "environment": dict(environment), "folder": str(folder)}
+    message = {
+        "arguments": list(arguments),
+        "environment": dict(environment),
+        "folder": str(folder),
+    }
     socket.send_fds(to, [b"\n"], STANDARD_FILES)
-    to.sendall(json.dumps(told).encode() + b"\n")
+    to.sendall(json.dumps(message).encode() + b"\n")
 
 
 def receive(source: socket.socket) -> list[str]:
@@ -124,8 +128,8 @@ def receive(source: socket.socket) -> list[str]:
     for standard, given in zip(STANDARD_FILES, files, strict=True):
         os.dup2(given, standard)
         os.close(given)
-    told = json.loads(source.makefile("rb").readline())
+    message = json.loads(source.makefile("rb").readline())
     os.environ.clear()
-    os.environ.update(told["environment"])
-    os.chdir(told["folder"])
-    return told["arguments"]
+    os.environ.update(message["environment"])
+    os.chdir(message["folder"])
+    return message["arguments"]

@@ -41,13 +41,13 @@ def machine(device: torch.device | None = None) -> dict[str, Any]:
     """Describe what the times were measured on: device, processor, cores, memory, versions."""
     device = device or fitting.best_device()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "none"
-    own = provenance.machine()
+    record = provenance.machine()
     return {
         "gpu": name,
-        "processor": own["processor"],
-        "cores": own["cores"],
+        "processor": record["processor"],
+        "cores": record["cores"],
         "threads": torch.get_num_threads(),
-        "memory_gib": own["memory_gib"],
+        "memory_gib": record["memory_gib"],
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

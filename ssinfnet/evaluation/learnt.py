@@ -225,12 +225,12 @@ def unlearnt(study: Study, paths: StudyPaths) -> list[dict[str, Any]]:
         validated (of a fold of the cross-validation), oracle, main (of the study's own tables),
         clinical (behind the phenotypes of patients) and severity (behind their grades).
     """
-    own = [training for training in trainings(study) if training.study == study.name]
-    records = ((training, _read(training, paths.root)) for training in own)
+    own_trainings = [training for training in trainings(study) if training.study == study.name]
+    records = ((training, _read(training, paths.root)) for training in own_trainings)
     verdicts = {training: verdict(record) for training, record in records if record is not None}
     reasons = {training: reason for training, (did, reason) in verdicts.items() if did is False}
     marked, seeds = [], len(study.seeds) > 1
-    for training in own:
+    for training in own_trainings:
         why = [f"did not learn: {reasons[training]}"] if training in reasons else []
         why += [
             f"{how} {source.text(seed=seeds)}, which did not learn: {reasons[source]}"
@@ -270,8 +270,8 @@ def _numbers(training: Training, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _training_of(row: Mapping[str, Any]) -> Training:
-    given = {name: row[name] for name in Training.__annotations__ if name in row}
-    return Training(**{name: value for name, value in given.items() if not pd.isna(value)})
+    labels = {name: row[name] for name in Training.__annotations__ if name in row}
+    return Training(**{name: value for name, value in labels.items() if not pd.isna(value)})
 
 
 def _built_on(training: Training, study: Study) -> Iterator[tuple[str, Training]]:

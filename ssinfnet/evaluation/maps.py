@@ -42,9 +42,9 @@ def class_masks(maps: SliceMaps, threshold: float = 0.5) -> dict[str, NDArray[np
     threshold : float
         Probability from which a pixel is lesion.
     """
-    chosen = np.argmax(maps.classes, axis=0)
+    likeliest = np.argmax(maps.classes, axis=0)
     return {
         "lesion": maps.lesion >= threshold * 255,
-        "ggo": chosen == 1,
-        "consolidation": chosen == 2,
+        "ggo": likeliest == 1,
+        "consolidation": likeliest == 2,
     }

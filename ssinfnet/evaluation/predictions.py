@@ -110,8 +110,8 @@ def score_single(
         for seed in seeds or study.seeds:
             threshold = study.scores.threshold
             if thresholds is not None:
-                own = (thresholds["model"] == model) & (thresholds["seed"] == seed)
-                threshold = float(thresholds.loc[own, "threshold"].item())
+                row = (thresholds["model"] == model) & (thresholds["seed"] == seed)
+                threshold = float(thresholds.loc[row, "threshold"].item())
             slices = held_out(cohort, paths.single(model, cohort.fold, seed), split)
             labels = {"model": model, "seed": seed, "fold": cohort.fold, "class": "lesion"}
             tables.append(scores.score_slices(slices, threshold, **labels))
@@ -216,15 +216,15 @@ def predicted_masks(
         raise ValueError(f"study {study.name!r} measures no phenotypes: it has no clinical")
     lesions = read_predictions(paths.single(clinical.single_model, 0, seed))
     classes = read_predictions(paths.multi(clinical.multi_model, 0, seed))
-    found = {}
+    masks = {}
     for name in rows["slice_id"]:
         scaled = (
             np.rint(own[name].astype(np.float32) * 255).astype(np.uint8)
             for own in (lesions, classes)
         )
         lesion, three = scaled
-        found[name] = class_masks(SliceMaps(lesion, three), clinical.threshold)
-    return found
+        masks[name] = class_masks(SliceMaps(lesion, three), clinical.threshold)
+    return masks
 
 
 def thresholds(study: Study, paths: StudyPaths, cohort: Cohort) -> pd.DataFrame:
@@ -318,13 +318,13 @@ def _examples(
     mask_of: Callable[[NDArray[np.float16]], NDArray[np.integer]],
 ) -> Examples:
     of_slice = scored.set_index(["model", "slice_id"])
-    own = of_slice.loc[list(folders)[-1]]
-    has_lesion = own["tp"] + own["fn"] > 0
-    ranked = own[has_lesion].sort_values("F1_missed_as_zero")
+    per_slice = of_slice.loc[list(folders)[-1]]
+    has_lesion = per_slice["tp"] + per_slice["fn"] > 0
+    ranked = per_slice[has_lesion].sort_values("F1_missed_as_zero")
     if ranked.empty:
         raise ValueError("no test slice has lesion, so there is nothing to show")
     at = np.unique(np.linspace(0, len(ranked) - 1, count).round().astype(int))
-    healthy = own[~has_lesion].sort_values("fp").index[-1:]
+    healthy = per_slice[~has_lesion].sort_values("fp").index[-1:]
     names = [*ranked.index[at], *healthy]
     by_id = cohort.slices.set_index("slice_id", drop=False)
     read = [(image, mask) for _, image, mask in cohort.read(by_id.loc[names])]

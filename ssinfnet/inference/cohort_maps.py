@@ -78,8 +78,8 @@ def segment_cohort(
     }
     # The networks by their bytes: trained anew, they make all chunks anew.
     weights = {name: artifacts.sha256(folder / fitting.WEIGHTS) for name, folder in stages.items()}
-    how = {"image_size": image_size, "flipped_views": flipped_views}
-    made = artifacts.made_by(paths.study, {**how, "weights": weights})
+    settings = {"image_size": image_size, "flipped_views": flipped_views}
+    made = artifacts.made_by(paths.study, {**settings, "weights": weights})
     reads_prior = MULTI_MODELS[multi_model].prior
     chunks = []
     starts = range(0, len(rows), CHUNK)
@@ -89,7 +89,7 @@ def segment_cohort(
         part = rows.iloc[first : first + CHUNK]
         held = {**made, "slices": part["slice_id"].tolist()}
         if not artifacts.is_current(path, held):
-            maps = _segment(paths, part, stages, **how, reads_prior=reads_prior, device=device)
+            maps = _segment(paths, part, stages, **settings, reads_prior=reads_prior, device=device)
             artifacts.write_arrays(path, maps, held)
     for stale in sorted(set(folder.glob("chunk*.npz*")) - _with_sidecars(chunks)):
         stale.unlink()
@@ -123,9 +123,8 @@ def _segment(
         read = slice_sets.at_network_size(lung_crop.cropped(priors, rows), image_size)
         slices = replace(slices, priors=SliceSet.of(read).images)
     classes = predict(stages["multi"], rows, slices)
-    found = {f"{name}.lesion": lesions[name][0] for name in rows["slice_id"]}
-    found |= {f"{name}.classes": classes[name] for name in rows["slice_id"]}
+    maps = {f"{name}.lesion": lesions[name][0] for name in rows["slice_id"]}
+    maps |= {f"{name}.classes": classes[name] for name in rows["slice_id"]}
     return {
-        name: np.rint(map_.astype(np.float32) * 255).astype(np.uint8)
-        for name, map_ in found.items()
+        name: np.rint(map_.astype(np.float32) * 255).astype(np.uint8) for name, map_ in maps.items()
     }

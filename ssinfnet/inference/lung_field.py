@@ -109,9 +109,9 @@ def score_fields(
     """
     rows = []
     for row, _, lungs in sources.read_lungs(listed.folders, listed.of_split("test")):
-        found = {"as predicted": predicted[row.slice_id][0] >= 0.5, "cleaned": fields[row.slice_id]}
+        masks = {"as predicted": predicted[row.slice_id][0] >= 0.5, "cleaned": fields[row.slice_id]}
         named = {"patient_id": row.patient_id, "slice_id": row.slice_id}
-        for name, field in found.items():
+        for name, field in masks.items():
             rows.append({"field": name, **named, **scores.mask_scores(lungs, field)})
     return pd.DataFrame(rows)
 

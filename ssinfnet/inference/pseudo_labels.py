@@ -117,8 +117,8 @@ def _labelled(network: nn.Module, images: torch.Tensor, device: torch.device) ->
     slices = SliceSet(images)
     sizes = [tuple(images.shape[-2:])] * len(images)
     maps = inference.predict(network, slices, sizes, device=device)
-    found = np.stack([map_[0] >= THRESHOLD for map_ in maps]).astype(np.uint8)
-    return SliceSet(images, torch.from_numpy(found)[:, None])
+    labels = np.stack([map_[0] >= THRESHOLD for map_ in maps]).astype(np.uint8)
+    return SliceSet(images, torch.from_numpy(labels)[:, None])
 
 
 def _joined(first: SliceSet, second: SliceSet) -> SliceSet:

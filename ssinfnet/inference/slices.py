@@ -120,9 +120,9 @@ def predict(
     starts = range(0, len(slices), batch_size)
     for first in progress.track(starts, "predicting batches of slices"):
         batch = slice(first, first + batch_size)
-        own = SliceSet(**{name: held[batch] for name, held in slices.tensors().items()})
+        batch_slices = SliceSet(**{name: held[batch] for name, held in slices.tensors().items()})
         views = [
-            predict_batch(network, own, sizes[batch], device, flip=flip)
+            predict_batch(network, batch_slices, sizes[batch], device, flip=flip)
             for flip in flips_of(flipped_views)
         ]
         yield from (mean_of_views(maps) for maps in zip(*views, strict=True))
@@ -205,9 +205,9 @@ def predict_rows(
         device=device,
         flipped_views=flipped_views,
     )
-    own = zip(rows["slice_id"], rows["height"], rows["width"], boxes, maps, strict=True)
+    items = zip(rows["slice_id"], rows["height"], rows["width"], boxes, maps, strict=True)
     return {
-        name: lung_crop.framed(map_, box, height, width) for name, height, width, box, map_ in own
+        name: lung_crop.framed(map_, box, height, width) for name, height, width, box, map_ in items
     }
 
 

@@ -117,7 +117,7 @@ def _parents(node: fx.Node) -> Iterator[fx.Node]:
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:
-    described = node.meta["tensor_meta"]
-    if not hasattr(described, "shape"):  # several tensors: the last is what goes on
-        described = described[-1]
-    return tuple(described.shape)
+    metadata = node.meta["tensor_meta"]
+    if not hasattr(metadata, "shape"):  # several tensors: the last is what goes on
+        metadata = metadata[-1]
+    return tuple(metadata.shape)

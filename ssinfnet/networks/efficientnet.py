@@ -177,8 +177,8 @@ def installed_weights(size: int = 0) -> Path:
         If the package is not installed.
     """
     package = PACKAGE.format(size=size)
-    found = importlib.util.find_spec(package)
-    origin = found and found.origin
+    spec = importlib.util.find_spec(package)
+    origin = spec and spec.origin
     files = sorted(Path(origin).parent.glob("models/*.pth")) if origin else []
     if not files:
         name = package.replace("_", "-")

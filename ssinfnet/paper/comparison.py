@@ -161,19 +161,19 @@ def _row(
     printed: str, name: str, key: Key, paper: float, error: float, ours: dict[str, dict[Key, Ours]]
 ) -> dict[str, Any]:
     """Return one row of the comparison."""
-    own = ours.get(name, {}).get(key, Ours(np.nan))
-    own = Ours(*(np.nan if pd.isna(number) else float(number) for number in own))
+    our_number = ours.get(name, {}).get(key, Ours(np.nan))
+    our_number = Ours(*(np.nan if pd.isna(number) else float(number) for number in our_number))
     low, high = paper - error, paper + error
-    both = pd.notna(own.low) and pd.notna(own.high)
+    both = pd.notna(our_number.low) and pd.notna(our_number.high)
     return {
         **dict(zip(KEYS, (printed, name, *key), strict=True)),
         "paper": paper, "paper_low": low, "paper_high": high,
         "paper_interval": "" if pd.isna(error) else PRINTED,
-        "ours": own.value, "ours_low": own.low, "ours_high": own.high,
-        "ours_interval": BOOTSTRAP if both else "", "n": own.n,
-        "difference": own.value - paper,
-        "intervals_overlap": overlap((own.low, own.high), (low, high)),
-        "reason": _reason(name, key, own, error, ours),
+        "ours": our_number.value, "ours_low": our_number.low, "ours_high": our_number.high,
+        "ours_interval": BOOTSTRAP if both else "", "n": our_number.n,
+        "difference": our_number.value - paper,
+        "intervals_overlap": overlap((our_number.low, our_number.high), (low, high)),
+        "reason": _reason(name, key, our_number, error, ours),
     }  # fmt: skip
 
 

@@ -49,11 +49,11 @@ def published_values(table: str | None = None) -> pd.DataFrame:
     values = pd.read_csv(Path(__file__).with_name("published_values.csv"))
     if table is None:
         return values
-    chosen = values[values["table"] == table].reset_index(drop=True)
-    if chosen.empty:
+    rows = values[values["table"] == table].reset_index(drop=True)
+    if rows.empty:
         known = values["table"].unique().tolist()
         raise ValueError(f"no published table {table!r}; there are {known}")
-    return chosen
+    return rows
 
 
 def beside_paper(summary: pd.DataFrame, table: str | None) -> pd.DataFrame:

@@ -140,9 +140,9 @@ def fit_combat(
             levels[name], standard[name] = _standardised(y, design, len(sites))
     level = pd.DataFrame.from_dict(levels, orient="index", columns=["mean", "deviation", *names])
     z = np.array([*standard.values()]).reshape(len(standard), len(site))
-    found = [_shrunk(z[:, site == name]) for name in sites]
+    effects = [_shrunk(z[:, site == name]) for name in sites]
     shift, scale = (
-        pd.DataFrame(list(part), sites, level.index) for part in zip(*found, strict=True)
+        pd.DataFrame(list(part), sites, level.index) for part in zip(*effects, strict=True)
     )
     return ComBat(level, shift, scale, reasons)
 
@@ -190,10 +190,10 @@ def _unfit(y: Floats, design: Floats, sites: int) -> str:
 def _standardised(y: Floats, design: Floats, sites: int) -> tuple[list[float], Floats]:
     """Return mean, deviation and slopes of a phenotype, and its standardised values."""
     known = np.isfinite(y)
-    own = design[known]
-    coefficients = np.linalg.lstsq(own, y[known], rcond=None)[0]
-    deviation = np.sqrt(np.mean((y[known] - own @ coefficients) ** 2))
-    mean = own[:, :sites].mean(axis=0) @ coefficients[:sites]
+    rows = design[known]
+    coefficients = np.linalg.lstsq(rows, y[known], rcond=None)[0]
+    deviation = np.sqrt(np.mean((y[known] - rows @ coefficients) ** 2))
+    mean = rows[:, :sites].mean(axis=0) @ coefficients[:sites]
     slopes = coefficients[sites:]
     standard = (y - mean - design[:, sites:] @ slopes) / deviation
     return [mean, deviation, *slopes], standard
@@ -275,9 +275,9 @@ def _f_test(y: Floats, base: Floats, of_site: Floats) -> tuple[int, float, float
     few, many = (int(np.linalg.matrix_rank(one)) if len(y) else 0 for one in (base, full))
     if len(y) <= many or few == many or np.ptp(y) == 0:
         return len(y), np.nan, np.nan, np.nan
-    left = [y - one @ np.linalg.lstsq(one, y, rcond=None)[0] for one in (base, full)]
-    alone, beside = (float(part @ part) for part in left)
-    spreads = [left[1][group == 1].std(ddof=1) for group in of_site.T if group.sum() > 1]
+    residuals = [y - one @ np.linalg.lstsq(one, y, rcond=None)[0] for one in (base, full)]
+    alone, beside = (float(part @ part) for part in residuals)
+    spreads = [residuals[1][group == 1].std(ddof=1) for group in of_site.T if group.sum() > 1]
     known = len(spreads) > 1 and min(spreads) > 0
     spread = max(spreads) / min(spreads) if known else np.nan
     if beside == 0:

@@ -41,11 +41,11 @@ def image_scores(
         known = known.dropna(subset=["lesion", "lung"])
         if known.empty:
             continue
-        given = severity.grade((known["lesion"] / known["lung"]).astype(float))
+        predicted = severity.grade((known["lesion"] / known["lung"]).astype(float))
         true = known["patient_id"].map(grades).to_numpy(dtype=np.int_)
         place, people = pd.factorize(known["patient_id"])
         cells = np.zeros((len(people), len(severity.GRADES), len(severity.GRADES)))
-        np.add.at(cells, (place, true, given), 1)
+        np.add.at(cells, (place, true, predicted), 1)
         drawn = np.random.default_rng(seed).multinomial(
             len(people), np.full(len(people), 1 / len(people)), size=draws
         )

@@ -82,9 +82,9 @@ def patient_ratios(slices: pd.DataFrame) -> pd.DataFrame:
         Indexed by ``patient_id``: ``ratio`` (NaN without a slice whose lungs were found),
         ``n_slices`` behind it and ``n_left_out``.
     """
-    found = slices["lung"].notna() & slices["lesion"].notna() & (slices["lung"] > 0)
-    used = slices.where(found)[["lesion", "lung"]].groupby(slices["patient_id"]).sum(min_count=1)
-    counted = found.groupby(slices["patient_id"])
+    measured = slices["lung"].notna() & slices["lesion"].notna() & (slices["lung"] > 0)
+    used = slices.where(measured)[["lesion", "lung"]].groupby(slices["patient_id"]).sum(min_count=1)
+    counted = measured.groupby(slices["patient_id"])
     return pd.DataFrame(
         {
             "ratio": used["lesion"].astype("float64") / used["lung"].astype("float64"),
@@ -296,12 +296,12 @@ def averages(tables: NDArray[np.float64]) -> NDArray[np.float64]:
         In the order of `SCORED`.
     """
     hits = np.diagonal(tables, axis1=1, axis2=2)
-    true, given = tables.sum(axis=2), tables.sum(axis=1)
+    true, predicted = tables.sum(axis=2), tables.sum(axis=1)
     accuracy = hits.sum(axis=1) / tables.sum(axis=(1, 2))
     with np.errstate(invalid="ignore"):
-        f1 = 2 * hits / (true + given)
-        precision = np.where((given == 0) & (true > 0), 0, hits / given)
-        recall = np.where((true == 0) & (given > 0), 0, hits / true)
+        f1 = 2 * hits / (true + predicted)
+        precision = np.where((predicted == 0) & (true > 0), 0, hits / predicted)
+        recall = np.where((true == 0) & (predicted > 0), 0, hits / true)
     macro = [np.nanmean(values, axis=1) for values in (f1, precision, recall)]
     return np.stack([accuracy] * 3 + macro, axis=1)
 
@@ -338,13 +338,13 @@ def _drawn_aucs(
     ratio: NDArray[np.float64], truth: NDArray[np.bool_], draws: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Return the AUC of patients drawn with replacement; draws of one class are drawn again."""
-    chosen = rng.integers(0, truth.size, (draws, truth.size))
-    while (alike := np.ptp(truth[chosen].astype(np.int8), axis=1) == 0).any():
-        chosen[alike] = rng.integers(0, truth.size, (int(alike.sum()), truth.size))
-    positive = truth[chosen]
+    drawn = rng.integers(0, truth.size, (draws, truth.size))
+    while (alike := np.ptp(truth[drawn].astype(np.int8), axis=1) == 0).any():
+        drawn[alike] = rng.integers(0, truth.size, (int(alike.sum()), truth.size))
+    positive = truth[drawn]
     number = positive.sum(axis=1)
     # The AUC is the share of pairs in the right order, which ranks count (Mann & Whitney 1947).
-    ranks = rankdata(ratio[chosen], axis=1)
+    ranks = rankdata(ratio[drawn], axis=1)
     pairs = (ranks * positive).sum(axis=1) - number * (number + 1) / 2
     return pairs / (number * (truth.size - number))
 

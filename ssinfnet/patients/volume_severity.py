@@ -48,9 +48,9 @@ def volume_severity(
     """
     rows = []
     for fold in folds:
-        own = cohort.in_fold(fold)
+        fold_cohort = cohort.in_fold(fold)
         predictions = evaluation.read_predictions(paths.single(model, fold, seed))
-        for scan, slices in own.of_split("test").groupby("scan_id", sort=False):
+        for scan, slices in fold_cohort.of_split("test").groupby("scan_id", sort=False):
             fault = volume_fault(slices)
             if fault == "slices stand alone":
                 continue
@@ -65,7 +65,10 @@ def volume_severity(
                 {"reason": fault}
                 if fault
                 else _score(
-                    own, slices.sort_values("image_index"), predictions, study.scores.threshold
+                    fold_cohort,
+                    slices.sort_values("image_index"),
+                    predictions,
+                    study.scores.threshold,
                 )
             )
             rows.append(named | scored)

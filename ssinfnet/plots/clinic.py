@@ -129,8 +129,8 @@ def plot_confusions(counted: Mapping[str, pd.DataFrame]) -> Figure:
         for (row, column), number in np.ndenumerate(cells):
             colour = "white" if share[row, column] > 0.5 else "black"
             ax.text(column, row, f"{number:,}", ha="center", va="center", color=colour)
-        given = np.flatnonzero(cells.sum(axis=0))
-        alike = f", all given {given[0]}" if len(given) == 1 else ""
+        predicted = np.flatnonzero(cells.sum(axis=0))
+        alike = f", all given {predicted[0]}" if len(predicted) == 1 else ""
         ax.set_title(f"{model_label(model)}\nn = {cells.sum():,}{alike}", fontsize=8)
         ax.set_xticks(range(3), GRADE_NAMES, fontsize=7)
         ax.set_yticks(range(3), GRADE_NAMES, fontsize=7)

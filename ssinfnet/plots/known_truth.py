@@ -59,9 +59,9 @@ def plot_known_truth(table: pd.DataFrame) -> Figure:
     axes = figure.subplots(len(outcomes), len(exposures), squeeze=False)
     for line, outcome in zip(axes, outcomes, strict=True):
         for ax, exposure in zip(line, exposures, strict=True):
-            chosen = (table["outcome"] == outcome) & (table["exposure"] == exposure)
-            _panel(ax, table[chosen], UNITS.get(exposure, exposure))
-            title = f"{OUTCOME_NAMES.get(outcome, outcome)}\n{_patients(table[chosen])}"
+            in_panel = (table["outcome"] == outcome) & (table["exposure"] == exposure)
+            _panel(ax, table[in_panel], UNITS.get(exposure, exposure))
+            title = f"{OUTCOME_NAMES.get(outcome, outcome)}\n{_patients(table[in_panel])}"
             ax.set_title(title, fontsize=8)
             ax.tick_params(axis="y", labelleft=ax is line[0])
     handles, labels = axes[0, 0].get_legend_handles_labels()

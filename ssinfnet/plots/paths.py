@@ -249,8 +249,10 @@ def _look(row: Any) -> tuple[str, str, str, bool]:
 
 
 def _variances(estimates: pd.DataFrame, name: str) -> pd.Series:
-    own = (estimates["op"] == "~~") & (estimates["lhs"] == name) & (estimates["rhs"] == name)
-    return estimates.loc[own, "standardised"]
+    is_variance = (
+        (estimates["op"] == "~~") & (estimates["lhs"] == name) & (estimates["rhs"] == name)
+    )
+    return estimates.loc[is_variance, "standardised"]
 
 
 def _note(estimates: pd.DataFrame, mediators: Sequence[str], exposures: int, fit: str) -> str:

@@ -130,8 +130,8 @@ def plot_folds(folds: pd.DataFrame, pooled: pd.DataFrame, metric: str = "F1") ->
     panels = figure.subplots(1, len(names), sharey=True, squeeze=False).flatten()
     for ax, name in zip(panels, names, strict=True):
         for x, model in enumerate(models):
-            chosen = {"class": name, "model": model, "metric": metric}
-            own, whole = (_rows(table, chosen) for table in (folds, pooled))
+            labels = {"class": name, "model": model, "metric": metric}
+            own, whole = (_rows(table, labels) for table in (folds, pooled))
             _draw_ours(ax, np.array([x]), whole, model_colour(model))
             for number, row in enumerate(own.itertuples()):  # side by side, or equal ones overprint
                 beside = x + 0.24 + 0.2 * number
@@ -187,12 +187,14 @@ def _draw_classes(ax: Axes, joined: pd.DataFrame) -> None:
     models = list(dict.fromkeys(joined["model"]))
     step = 0.7 / len(models)
     for position, model in enumerate(models):
-        own = joined[joined["model"] == model]
+        of_model = joined[joined["model"] == model]
         offset = (position - (len(models) - 1) / 2) * step
-        x = own["class"].map(classes.index).to_numpy() + offset
-        ours = own.filter(regex="^ours_").rename(columns=lambda name: name.removeprefix("ours_"))
+        x = of_model["class"].map(classes.index).to_numpy() + offset
+        ours = of_model.filter(regex="^ours_").rename(
+            columns=lambda name: name.removeprefix("ours_")
+        )
         _draw_ours(ax, x - 0.1 * step, ours, model_colour(model))
-        _draw_paper(ax, x + 0.28 * step, own, model_colour(model))
+        _draw_paper(ax, x + 0.28 * step, of_model, model_colour(model))
     n = joined.groupby("class", sort=False)["n"].min()
     ax.set_xticks(range(len(classes)), [f"{_class_name(name)}\nn = {n[name]}" for name in classes])
     ax.tick_params(axis="x", length=0, labelbottom=True)

@@ -186,8 +186,10 @@ def plot_slices_by_model(
     """
     same_number(images=images, truths=truths, names=images if names is None else names)
     same_number(images=images, **predictions)
-    found = {value for masks in predictions.values() for mask in masks for value in np.unique(mask)}
-    classes = bool(found & {1, 2})
+    labels = {
+        value for masks in predictions.values() for mask in masks for value in np.unique(mask)
+    }
+    classes = bool(labels & {1, 2})
     figure, axes = grid(len(images), len(predictions) + 2, legend=0.3 if classes else 0.0)
     for row, image in enumerate(images):
         plot_slice(image, axes[row, 0])

@@ -27,9 +27,9 @@ def chaptered(names: Iterable[str]) -> dict[str, list[str]]:
     items = {name: find_item(name) for name in sorted(names)}
     chapters: dict[str, list[str]] = {}
     for item in contents():
-        found = [name for name, its in items.items() if its is item]
-        if found:
-            chapters.setdefault(item.chapter, []).extend(found)
+        members = [name for name, its in items.items() if its is item]
+        if members:
+            chapters.setdefault(item.chapter, []).extend(members)
     if unknown := [name for name, item in items.items() if item is None]:
         chapters[REST] = unknown
     return chapters

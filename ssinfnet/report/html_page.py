@@ -96,7 +96,7 @@ def report_page(
         for title, names in chapters.chaptered(items).items()
     ]
     unlearnt = {record["name"]: record["unlearnt"] for record in records}
-    own = own_result.own_result(read, unlearnt, study.name, paths)
+    result = own_result.own_result(read, unlearnt, study.name, paths)
     known_decisions = decisions.read_decisions(paths.root) if paths else {}
     ran = _what_ran(study, paths)
     versions = provenance.versions(record["made"] for record in records)
@@ -121,8 +121,8 @@ def report_page(
         learning_table=learnt.TABLE,
         overview=cells(tables.display(pairs.overview(compared))),
         result={
-            **own,
-            "scores": cells(own["scores"]),
+            **result,
+            "scores": cells(result["scores"]),
             "picture": items.get(own_result.PICTURE),
         },
         methods=drafted,
@@ -263,9 +263,9 @@ def _embedded(png: bytes) -> str:
 def _what_ran(study: Study, paths: StudyPaths | None) -> dict[str, Any]:
     """Return executed notebooks, their drawing, and the hashes of artifacts, of all its studies."""
     names = [study.name, *study.other_studies()] if paths else []
-    own = {name: StudyPaths(name, paths.root) for name in names}
-    runs = provenance.notebook_runs(place.runs for place in own.values())
-    hashes = provenance.hashed_artifacts({name: place.artifacts for name, place in own.items()})
+    studies = {name: StudyPaths(name, paths.root) for name in names}
+    runs = provenance.notebook_runs(place.runs for place in studies.values())
+    hashes = provenance.hashed_artifacts({name: place.artifacts for name, place in studies.items()})
     shown = runs.assign(
         parameters=[
             ", ".join(f"{k} {v}" for k, v in chosen.items()) for chosen in runs["parameters"]

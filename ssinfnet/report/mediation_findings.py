@@ -26,8 +26,8 @@ def stable_mediators(effects: Mapping[str, pd.DataFrame]) -> str:
     """
     said = []
     for outcome, table in effects.items():
-        found = table[table["mediator_by_criterion"]].drop_duplicates("mediator")
-        stable = found[found["stable"].fillna(False).astype(bool)]
+        passing = table[table["mediator_by_criterion"]].drop_duplicates("mediator")
+        stable = passing[passing["stable"].fillna(False).astype(bool)]
         names = (
             ", ".join(
                 f"{shown} of {in_words(of)}"
@@ -36,7 +36,7 @@ def stable_mediators(effects: Mapping[str, pd.DataFrame]) -> str:
             or "none"
         )
         of = in_words(outcome)
-        said.append(f"of {len(found)} mediators for {of} {len(stable)} are stable ({names})")
+        said.append(f"of {len(passing)} mediators for {of} {len(stable)} are stable ({names})")
     return (
         "Phenotypes are stable if they hardly change with the mask's outline and between the "
         f"annotation and the prediction: {'; '.join(said)}."
@@ -99,14 +99,14 @@ def _elsewhere(rows: pd.DataFrame) -> str:
     """Say of an exposure's other classes how many mediators they have, and what shows them."""
     from ssinfnet.mediation import cohort
 
-    found = rows[rows["by_criterion"] > 0]
-    if found.empty:
+    passing = rows[rows["by_criterion"] > 0]
+    if passing.empty:
         return "Of the other classes none has a mediator either."
     counted = [
         f"{count} of {cohort.CLASS_NAMES[name]}"
-        for name, count in zip(found["class"], found["by_criterion"], strict=True)
+        for name, count in zip(passing["class"], passing["by_criterion"], strict=True)
     ]
-    outcome, exposure = found[["outcome", "exposure"]].iloc[0]
+    outcome, exposure = passing[["outcome", "exposure"]].iloc[0]
     forests = f"figure_4_{outcome}_{exposure}_…".replace("_any_", "_")
     return f"Mediators there are {' and '.join(counted)}: {forests}"
 

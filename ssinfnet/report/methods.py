@@ -135,14 +135,14 @@ def _mediation(known: Known, said: Facts, cite: Cite) -> str:
     clinical = known.study.clinical
     if clinical is None or clinical.mediation is None:
         return ""
-    how = clinical.mediation
+    config = clinical.mediation
     adjusted = {"fdr_bh": f"Benjamini and Hochberg{cite('benjamini')}", "holm": "Holm"}
     return " ".join(
         [
-            f"Each phenotype was tested as a mediator between {', '.join(how.exposures)} and "
-            f"{', '.join(how.outcomes)} by two linear regressions{cite('fung')}; p of an "
-            f"exposure's tests was adjusted by {adjusted[how.adjustment]}, and intervals of "
-            f"indirect effects are from {how.draws:,} bootstrap draws of patients"
+            f"Each phenotype was tested as a mediator between {', '.join(config.exposures)} and "
+            f"{', '.join(config.outcomes)} by two linear regressions{cite('fung')}; p of an "
+            f"exposure's tests was adjusted by {adjusted[config.adjustment]}, and intervals of "
+            f"indirect effects are from {config.draws:,} bootstrap draws of patients"
             f"{cite('preacher')}.",
             said["confounders"],
             said["reduction"],

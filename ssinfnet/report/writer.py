@@ -177,18 +177,18 @@ def forget(folder: Path, *patterns: str) -> list[str]:
     patterns : str
         Such as ``figure_5_*``.
     """
-    found = [
+    removed = [
         name
         for name in read_manifest(folder)["name"]
         if any(fnmatchcase(name, pattern) for pattern in patterns)
     ]
-    for name in found:
+    for name in removed:
         record = record_path(folder, name)
         files = artifacts.read_json(record)["files"]
         record.unlink()  # first, so that the page never misses a file
         for file in files:
             (folder / file).unlink(missing_ok=True)
-    return found
+    return removed
 
 
 def read_manifest(folder: Path) -> pd.DataFrame:

@@ -248,9 +248,9 @@ def score_class_slices(slices: Iterable[Slice], **labels: Any) -> pd.DataFrame:
                 f"slice {name}: truth {truth.shape} with labels up to {truth.max()} and "
                 f"probabilities {maps.shape}; expected labels 0, 1, 2 and one map a class"
             )
-        found = maps.argmax(0)
+        predicted = maps.argmax(0)
         for label, own in enumerate(CLASSES):
-            scored = mask_scores(truth == label, found == label)
+            scored = mask_scores(truth == label, predicted == label)
             rows.append({**labels, "patient_id": patient, "slice_id": name, "class": own, **scored})
     if not rows:
         raise ValueError("no slices to score; the split or the predictions are empty")

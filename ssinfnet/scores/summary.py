@@ -89,8 +89,10 @@ def with_averages(slice_scores: pd.DataFrame) -> pd.DataFrame:
     keys = [name for name in slice_scores if name not in (*COUNTED, *CLASS_METRICS, "class")]
     tables = [slice_scores]
     for name, joined in AVERAGES.items():
-        own = slice_scores[slice_scores["class"].isin(joined)].groupby(keys, sort=False)
-        averaged = own[list(CLASS_METRICS)].mean().join(own[list(COUNTED)].sum())
+        joined_scores = slice_scores[slice_scores["class"].isin(joined)].groupby(keys, sort=False)
+        averaged = (
+            joined_scores[list(CLASS_METRICS)].mean().join(joined_scores[list(COUNTED)].sum())
+        )
         tables.append(averaged.reset_index().assign(**{"class": name}))
     return pd.concat(tables, ignore_index=True)[list(slice_scores)]
 

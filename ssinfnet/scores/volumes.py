@@ -133,12 +133,12 @@ def _by_class(
     """Yield class, truth and prediction, (slices, height, width)."""
     truth = np.stack([labels for labels, _ in slices])
     if slices[0][1].ndim == 2:
-        found = np.stack([map_ >= threshold for _, map_ in slices])
-        yield "lesion", truth > 0, found
+        predicted = np.stack([map_ >= threshold for _, map_ in slices])
+        yield "lesion", truth > 0, predicted
         return
-    found = np.stack([maps.argmax(0) for _, maps in slices])
+    predicted = np.stack([maps.argmax(0) for _, maps in slices])
     for label, name in enumerate(CLASSES[1:], start=1):
-        yield name, truth == label, found == label
+        yield name, truth == label, predicted == label
 
 
 def _score_volume(

@@ -109,7 +109,7 @@ def remove_leftovers(folder: Path, pattern: str = "**/.*.partial*") -> list[Path
     pattern : str
         Glob pattern of the files and folders to look at.
     """
-    left = []
+    leftovers = []
     for path in sorted(folder.glob(pattern)):
         writer = re.fullmatch(r"\..+\.(\d+)\.partial(\.\w+)?", path.name)
         if writer and not _is_alive(int(writer[1])):
@@ -117,8 +117,8 @@ def remove_leftovers(folder: Path, pattern: str = "**/.*.partial*") -> list[Path
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-            left.append(path)
-    return left
+            leftovers.append(path)
+    return leftovers
 
 
 def _is_alive(process: int) -> bool:

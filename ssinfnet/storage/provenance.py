@@ -184,5 +184,5 @@ def instructions() -> tuple[str, ...]:
 
     Sums are rounded in another order with each, so that a figure may differ in its last digits.
     """
-    found = np.show_config(mode="dicts")["SIMD Extensions"]
-    return (*found.get("baseline", ()), *found.get("found", ()))
+    features = np.show_config(mode="dicts")["SIMD Extensions"]
+    return (*features.get("baseline", ()), *features.get("found", ()))

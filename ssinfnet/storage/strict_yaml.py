@@ -129,13 +129,13 @@ def _check(node: yaml.Node, depth: int, count: list[int], above: tuple[int, ...]
 
 
 def _check_keys(node: yaml.MappingNode) -> None:
-    found = set()
+    seen = set()
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise ValueError(f"a key is a list or a mapping{_place(key)}")
-        if key.value in found:
+        if key.value in seen:
             raise ValueError(f"key {key.value} is given twice{_place(key)}")
-        found.add(key.value)
+        seen.add(key.value)
 
 
 def _place(node: yaml.Node) -> str:

@@ -112,13 +112,13 @@ def segment_names(path: Path) -> dict[int, str]:
         return {}
     end = NRRD_END.search(start)
     text = start[: end.start() if end else None].decode("utf-8", errors="replace")
-    told = dict(re.findall(r"^Segment(\d+_(?:Name|LabelValue)):=(.*?)\r?$", text, re.MULTILINE))
+    fields = dict(re.findall(r"^Segment(\d+_(?:Name|LabelValue)):=(.*?)\r?$", text, re.MULTILINE))
     return {
-        int(value): told[name]
-        for key, value in told.items()
+        int(value): fields[name]
+        for key, value in fields.items()
         if key.endswith("_LabelValue")
         and value.isdigit()
-        and (name := key.replace("LabelValue", "Name")) in told
+        and (name := key.replace("LabelValue", "Name")) in fields
     }
 
 

@@ -52,27 +52,27 @@ def _all_runs(study: Study, name: str) -> Iterator[Run]:
 
 def _results(study: Study, name: str) -> Iterator[Run]:
     """Yield the notebooks that show what the trainings are worth, in the order of the study."""
-    own = {"study": name}
-    yield "07_segmentation_results", own
+    parameters = {"study": name}
+    yield "07_segmentation_results", parameters
     if study.multi.models:
-        yield "08_class_results", own
+        yield "08_class_results", parameters
     if study.cross_validation.single_models:
-        yield "09_cross_validation", own
+        yield "09_cross_validation", parameters
     for external in study.external:
-        yield "10_external_datasets", {**own, "external": external.study}
+        yield "10_external_datasets", {**parameters, "external": external.study}
     if "ssinfnet" in study.multi.models:
-        yield "11_ablation", own
+        yield "11_ablation", parameters
     if study.augmented.single_models:
-        yield "12_augmentation", own
+        yield "12_augmentation", parameters
     if clinical := study.clinical:
-        yield "13_severity", own
-        yield "14_phenotypes", own
+        yield "13_severity", parameters
+        yield "14_phenotypes", parameters
         if clinical.mediation:
-            yield "15_mediation", own
+            yield "15_mediation", parameters
         if study.knows_the_truth():
-            yield "16_known_truth", own
-    yield "17_cost", own
-    yield "18_report", own
+            yield "16_known_truth", parameters
+    yield "17_cost", parameters
+    yield "18_report", parameters
 
 
 def read_by(study: Study, name: str, notebook: str, parameters: Mapping[str, Any]) -> Iterator[Run]:

@@ -85,6 +85,6 @@ def training_table(seconds: pd.DataFrame) -> pd.DataFrame:
     """
     table = seconds[["stage", "model", "start_seconds", "seconds"]].copy()
     table["total_seconds"] = table["start_seconds"] + table["seconds"]
-    own = table[table["model"] == REFERENCE].set_index("stage")["total_seconds"]
-    table["relative"] = table["total_seconds"] / table["stage"].map(own)
+    reference = table[table["model"] == REFERENCE].set_index("stage")["total_seconds"]
+    table["relative"] = table["total_seconds"] / table["stage"].map(reference)
     return table

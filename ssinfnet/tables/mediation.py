@@ -53,19 +53,19 @@ def mediator_counts(effects: Mapping[str, pd.DataFrame], alpha: float = 0.05) ->
             of_class = table[table["mediator"].isin(columns((name,)))]
             for exposure in (*dict.fromkeys(table["exposure"]), "any"):
                 own = of_class if exposure == "any" else of_class[of_class["exposure"] == exposure]
-                found = own[own["mediator_by_criterion"]]
+                passing = own[own["mediator_by_criterion"]]
                 carrying = own["p_indirect_adjusted"] < alpha
                 key = (name, f"mediators of {exposure}")
                 paper = counted.get(key) if outcome == "infected" else None
                 rows.append(
                     {"outcome": outcome, "class": name, "exposure": exposure,
                      "tested": own.loc[own["indirect"].notna(), "mediator"].nunique(),
-                     "by_criterion": found["mediator"].nunique(),
+                     "by_criterion": passing["mediator"].nunique(),
                      "by_indirect_effect": own.loc[carrying, "mediator"].nunique(),
-                     "by_both": found.loc[carrying, "mediator"].nunique(),
+                     "by_both": passing.loc[carrying, "mediator"].nunique(),
                      "by_joint_test":
                          own.loc[own["mediator_by_joint_test"], "mediator"].nunique(),
-                     "stable": found.loc[found["stable"].fillna(False), "mediator"].nunique(),
+                     "stable": passing.loc[passing["stable"].fillna(False), "mediator"].nunique(),
                      "paper": paper}
                 )  # fmt: skip
     return pd.DataFrame(rows).astype({"paper": "Int64"})
@@ -95,14 +95,14 @@ def mediator_names(
         for mediator in (f"ggo_{name}" for name in names):
             row: dict[str, object] = {"exposure": exposure, "mediator": mediator}
             for outcome, table in effects.items():
-                own = table[(table["exposure"] == exposure) & (table["mediator"] == mediator)]
+                matching = table[(table["exposure"] == exposure) & (table["mediator"] == mediator)]
                 for name, column in (
                     ("indirect_standardised", "indirect_standardised"),
                     ("p_indirect_adjusted", "p_indirect_adjusted"),
                     ("by_criterion", "mediator_by_criterion"),
                 ):
-                    row[f"{outcome}_{name}"] = own[column].item() if len(own) else pd.NA
-                mediates = bool(own["mediator_by_criterion"].any())
+                    row[f"{outcome}_{name}"] = matching[column].item() if len(matching) else pd.NA
+                mediates = bool(matching["mediator_by_criterion"].any())
                 row[f"{outcome}_kept"] = mediates and mediator in selected[outcome]
             rows.append(row)
     return pd.DataFrame(rows)
@@ -126,13 +126,13 @@ def joint_counts(joint: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     rows = []
     for outcome, table in joint.items():
         for (name, exposure), own in table.groupby(["class", "exposure"], sort=False):
-            found = own[own["mediates"]].sort_values("q", kind="stable")["mediator"]
+            carriers = own[own["mediates"]].sort_values("q", kind="stable")["mediator"]
             rows.append(
                 {"outcome": outcome, "class": name, "exposure": exposure, "n": own["n"].iloc[0],
                  "phenotypes": own["mediator"].notna().sum(),
                  "same_as_another": own["same_as"].dropna().ne("").sum(),
-                 "tested": own["kept"].sum(), "mediate": len(found),
-                 "first_five": ", ".join(found.head(5)),
+                 "tested": own["kept"].sum(), "mediate": len(carriers),
+                 "first_five": ", ".join(carriers.head(5)),
                  "reason": own["reason"].iloc[0] if own["mediator"].isna().all() else ""}
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -194,9 +194,9 @@ def known_truth_table(
     """
     keys = ["outcome", "exposure", "mediator"]
     table, reasons = planted, {}
-    for masks, own in recovered.groupby("masks", sort=False):
-        own = own.drop(columns="masks").set_index(keys).add_prefix(f"{masks}_")
-        table = table.join(own, on=keys)
+    for masks, part in recovered.groupby("masks", sort=False):
+        part = part.drop(columns="masks").set_index(keys).add_prefix(f"{masks}_")
+        table = table.join(part, on=keys)
         reasons[masks] = table.pop(f"{masks}_reason").fillna("")
         low, high = table[f"{masks}_low"], table[f"{masks}_high"]
         covered = ((low <= table["planted"]) & (table["planted"] <= high)).astype("boolean")

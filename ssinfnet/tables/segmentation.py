@@ -69,11 +69,13 @@ def split_table(
         of_source = slices[slices["source"] == source]
         elsewhere = _count_excluded(excluded_slices, source)
         for split in SPLITS:
-            chosen = of_source[of_source["split"] == split]
-            if split == "excluded" and len(chosen) + elsewhere:
-                rows.append({"source": source, "split": split, "excluded": len(chosen) + elsewhere})
-            elif split != "excluded" and len(chosen):
-                rows.append({"source": source, "split": split, **_count(chosen)})
+            of_split = of_source[of_source["split"] == split]
+            if split == "excluded" and len(of_split) + elsewhere:
+                rows.append(
+                    {"source": source, "split": split, "excluded": len(of_split) + elsewhere}
+                )
+            elif split != "excluded" and len(of_split):
+                rows.append({"source": source, "split": split, **_count(of_split)})
     table = pd.DataFrame(rows, columns=["source", "split", *_count(slices)])
     return table.astype(dict.fromkeys(table.columns[2:], "Int64"))
 
@@ -225,13 +227,13 @@ def pseudo_label_table(
     """
     rows = []
     for number, epochs in history.groupby("group"):
-        own = labels[(number - 1) * config.group : number * config.group] > 0
+        group = labels[(number - 1) * config.group : number * config.group] > 0
         rows.append(
             {
                 "group": number,
-                "slices": len(own),
-                "slices_with_lesion": int(own.any(axis=(1, 2, 3)).sum()),
-                "lesion_share": own.mean(),
+                "slices": len(group),
+                "slices_with_lesion": int(group.any(axis=(1, 2, 3)).sum()),
+                "lesion_share": group.mean(),
                 "epochs": len(epochs),
                 "seconds": epochs["seconds"].sum(),
                 "validation_f1": epochs["validation_f1"].max(),

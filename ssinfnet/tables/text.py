@@ -207,9 +207,9 @@ def _shared_counts(frame: pd.DataFrame) -> tuple[str, list[str]]:
 def _classes(column: pd.Series, papers: Any) -> pd.Series:
     """Return the CSS classes of a column's cells: whose value, and whether words."""
     numbers = column.str.match(rf"[−<]?\d|{MISSING}$").all()
-    own = pd.Series("" if numbers else "words", index=column.index)
+    classes = pd.Series("" if numbers else "words", index=column.index)
     of_paper = pd.Series(papers, index=column.index) | str(column.name).startswith("paper")
-    return own.where(~of_paper, own + " paper")
+    return classes.where(~of_paper, classes + " paper")
 
 
 def _joined(frame: pd.DataFrame, prefix: str, digits: int) -> list[str]:

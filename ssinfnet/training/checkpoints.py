@@ -142,8 +142,8 @@ def fill(
         The network is unchanged then.
     """
     but = but or (lambda name: False)
-    own = architecture(network)
-    want = {name: shape for name, shape in own.items() if not but(name)}
+    expected = architecture(network)
+    want = {name: shape for name, shape in expected.items() if not but(name)}
     have = {name: list(t.shape) for name, t in checkpoint.tensors.items() if not but(name)}
     if want != have:
         missing = sorted(want.keys() - have.keys())
@@ -156,7 +156,9 @@ def fill(
         )
     network.load_state_dict({name: checkpoint.tensors[name] for name in want}, strict=False)
     return Transfer(
-        sorted(want), sorted(own.keys() - want.keys()), sorted(checkpoint.tensors.keys() - have)
+        sorted(want),
+        sorted(expected.keys() - want.keys()),
+        sorted(checkpoint.tensors.keys() - have),
     )
 
 

@@ -209,5 +209,5 @@ def lesion_masks(prediction: Any, lesion: Tensor, edge: Tensor) -> tuple[Tensor,
 
 def class_masks(prediction: Any, classes: Tensor) -> tuple[Tensor, Tensor]:
     """Return GGO and consolidation as argmax finds them, and as they are."""
-    found = prediction.segmentations[-1].argmax(1, keepdim=True)
-    return torch.cat([found == 1, found == 2], dim=1), classes[:, 1:] > 0.5
+    predicted = prediction.segmentations[-1].argmax(1, keepdim=True)
+    return torch.cat([predicted == 1, predicted == 2], dim=1), classes[:, 1:] > 0.5

@@ -69,8 +69,8 @@ class Trained:
         size = sum(parameter.numel() for parameter in self.network.parameters())
         start = "a random start"
         if self.transfer:
-            left = len(self.transfer.left_as_they_were)
-            start = f"{len(self.transfer.loaded)} pretrained tensors, {left} at random"
+            at_random = len(self.transfer.left_as_they_were)
+            start = f"{len(self.transfer.loaded)} pretrained tensors, {at_random} at random"
         return (
             f"{self.run.model}, {size:,} parameters, from {start}: {len(self.train)} slices train, "
             f"{len(self.validation)} validate, {len(self.history)} epochs"

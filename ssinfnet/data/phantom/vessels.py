@@ -37,10 +37,12 @@ def draw_tree(rng: np.random.Generator, anatomy: Anatomy, generations: int = 9) 
     trees = []
     for hilum_level in (0.44, 0.56):  # arteries enter above the veins
         for side in (-1, 1):
-            own = points[side * points[:, 0] > 0]
-            chosen = own[rng.choice(len(own), terminals, replace=len(own) < terminals)]
+            side_points = points[side * points[:, 0] > 0]
+            terminal_points = side_points[
+                rng.choice(len(side_points), terminals, replace=len(side_points) < terminals)
+            ]
             hilum = np.array([side * 30 + anatomy.lean, 5, hilum_level * LUNG_HEIGHT_MM])
-            trees.append(_grow(rng, chosen, hilum.astype(np.float32)))
+            trees.append(_grow(rng, terminal_points, hilum.astype(np.float32)))
     return Tree(*(np.concatenate(parts) for parts in zip(*trees, strict=True)))
 
 

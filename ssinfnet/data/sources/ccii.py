@@ -90,10 +90,10 @@ def _refuse_other_order(values: Sequence[str], grey: NDArray[np.float64]) -> Non
     if sorted(seen, key=mean.__getitem__) != seen:
         order = sorted(mean, key=mean.__getitem__)
         meant = dict(zip(order, seen, strict=True))
-        told = ", ".join(f"{name} {mean[name]:.0f}" for name in seen)
+        means = ", ".join(f"{name} {mean[name]:.0f}" for name in seen)
         raise ValueError(
             f"mask values 1, 2 and 3 are read as {list(values)}, but the mean grey values of the "
-            f"slices there are {told} of 255, and lungs are darker than GGO, and GGO than "
+            f"slices there are {means} of 255, and lungs are darker than GGO, and GGO than "
             f"consolidation; write mask_values: {[meant.get(name, name) for name in values]} for "
             "the source ccii if that is what the masks mean"
         )

@@ -183,8 +183,8 @@ def is_broken_slice(header: Header, slices: Sequence[Header]) -> bool:
     if header.reason.startswith(UNOPENED):
         return _pattern(header.path) in {_pattern(one.path) for one in slices}
     if modality := header.text("Modality"):
-        own = {one.text("SeriesInstanceUID") for one in slices}
-        return modality == "CT" and header.text("SeriesInstanceUID") in {"", *own}
+        uids = {one.text("SeriesInstanceUID") for one in slices}
+        return modality == "CT" and header.text("SeriesInstanceUID") in {"", *uids}
     if kind_of(header.path) == DICOM:
         return True
     with header.path.open("rb") as stream:

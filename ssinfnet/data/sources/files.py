@@ -207,27 +207,27 @@ def binary_labels(
     ForeignLabel
         If there are a few labels that mean something else.
     """
-    found = np.unique(labels)
-    if found[-1] > 1:
-        few = not lossy and len(found) <= FEW_LABELS
-        if found[0] < 0 or found[-1] <= 127 or (few and found[found <= 127].any()):
+    values = np.unique(labels)
+    if values[-1] > 1:
+        few = not lossy and len(values) <= FEW_LABELS
+        if values[0] < 0 or values[-1] <= 127 or (few and values[values <= 127].any()):
             raise ForeignLabel(
-                f"{path} holds labels {found.tolist()[:10]}; a mask of lesions has 0 and 1, or 0 "
+                f"{path} holds labels {values.tolist()[:10]}; a mask of lesions has 0 and 1, or 0 "
                 "and values above 127 such as 255"
             )
         labels = labels > 127
-    elif not set(found.tolist()) <= {0, 1}:
-        raise ForeignLabel(f"{path} holds labels {found.tolist()[:10]}; expected 0 and 1")
+    elif not set(values.tolist()) <= {0, 1}:
+        raise ForeignLabel(f"{path} holds labels {values.tolist()[:10]}; expected 0 and 1")
     return labels.astype(np.uint8) * np.uint8(UNKNOWN_CLASS)
 
 
 def check_labels(path: Path, labels: NDArray[np.generic], expected: set[int]) -> None:
     """Refuse a mask with a label outside `expected`; training on it would be silent nonsense."""
-    found = set(np.unique(labels).tolist())
-    if not found <= expected:
+    values = set(np.unique(labels).tolist())
+    if not values <= expected:
         meant = ", ".join(f"{label} {LABELS[label]}" for label in sorted(expected))
         raise ForeignLabel(
-            f"{path} holds labels {sorted(found - expected)[:10]}; expected {sorted(expected)} "
+            f"{path} holds labels {sorted(values - expected)[:10]}; expected {sorted(expected)} "
             f"({meant})"
         )
 

@@ -42,9 +42,9 @@ def recognises(folder: Path) -> bool:
 def _patients(folder: Path) -> dict[str, Path]:
     """Return "Patient N" → folder of its slices, in the order of the numbers."""
     patients = [path for root in (folder, folder / "images") for path in root.glob("Patient *")]
-    found = {path.name: path for path in patients if pictures(path)}
-    found |= {path.name: path / "CT" for path in patients if (path / "CT").is_dir()}
-    return dict(sorted(found.items(), key=lambda item: (len(item[0]), item[0])))
+    folders = {path.name: path for path in patients if pictures(path)}
+    folders |= {path.name: path / "CT" for path in patients if (path / "CT").is_dir()}
+    return dict(sorted(folders.items(), key=lambda item: (len(item[0]), item[0])))
 
 
 def list_slices(folder: Path) -> Listing:
@@ -58,10 +58,10 @@ def list_slices(folder: Path) -> Listing:
     lister = Lister(NAME, folder)
     patients = _patients(folder)
     for patient, slices in progress.track(patients.items(), "listing patients of iCTCF"):
-        found = pictures(slices)
-        for path in sorted(set(visible(slices)) - set(found)):
+        files = pictures(slices)
+        for path in sorted(set(visible(slices)) - set(files)):
             lister.exclude(path, "is no picture")
-        for index, path in enumerate(found):
+        for index, path in enumerate(files):
             _list_slice(lister, patient, index, path)
     table = folder / TABLE
     if not table.is_file():

@@ -69,9 +69,9 @@ def read_mask(
             raise UnreadableFile(fault)
         stored = _within(image, mask, fault) if fault else mask.slices
         segments = untrusted_itk.segment_names(path) if kind == NRRD else {}
-        told = _named_values(path, segments, names, binary=binary)
-        labels: NDArray[Any] = stored.copy() if told else stored
-        for value, label in told.items():
+        label_of_value = _named_values(path, segments, names, binary=binary)
+        labels: NDArray[Any] = stored.copy() if label_of_value else stored
+        for value, label in label_of_value.items():
             labels[stored == value] = label
         return labels
     drawn = np.zeros(image.slices.shape, np.uint8)
@@ -91,11 +91,11 @@ def _named_values(
 
     A segment whose name tells nothing keeps its number.
     """
-    told = {}
+    label_of_value = {}
     for value, name in segments.items():
         with suppress(ForeignLabel):
-            told[value] = label_named(path, name, names, binary=binary)
-    return told | {int(name): label for name, label in names.items() if name.isdigit()}
+            label_of_value[value] = label_named(path, name, names, binary=binary)
+    return label_of_value | {int(name): label for name, label in names.items() if name.isdigit()}
 
 
 def label_named(path: Path, name: str, names: Mapping[str, int], *, binary: bool = False) -> int:

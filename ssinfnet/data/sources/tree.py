@@ -199,13 +199,13 @@ def _walk(
     """Yield each folder with its files, from the top down; a link that leads back is no folder."""
     above = above | {os.path.realpath(folder)}
     try:
-        found = sorted(visible(folder))
+        entries = sorted(visible(folder))
     except OSError as error:
         unused.append((folder, f"{dicom_headers.UNOPENED} ({error.strerror})"))
         return
-    files = [one for one in found if not one.is_dir()]
+    files = [one for one in entries if not one.is_dir()]
     yield folder, without_written(files)
-    for one in found:
+    for one in entries:
         if one.is_dir():
             if os.path.realpath(one) in above:
                 unused.append((one, "is a link to a folder above it"))

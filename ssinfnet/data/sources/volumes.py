@@ -95,7 +95,7 @@ def list_slices(folder: Path, mask_labels: Mapping[str, int] | None = None) -> L
     """
     lister = Lister(NAME, folder, mask_labels or {})
     images = folder / "images"
-    found = _volumes(lister, images if images.is_dir() else folder)
+    volumes = _volumes(lister, images if images.is_dir() else folder)
     if images.is_dir():
         for other in without_written(sorted(visible(folder))):
             if other.name not in (images.name, *PARTS):
@@ -104,7 +104,7 @@ def list_slices(folder: Path, mask_labels: Mapping[str, int] | None = None) -> L
     masks = lesions | classes  # the classes where both are there: they say more
     for name in sorted(lesions.keys() & classes.keys()):
         lister.exclude(lesions[name][1].path, "its mask in classes says more")
-    for name, (patient, image) in progress.track(found.items(), "listing volumes"):
+    for name, (patient, image) in progress.track(volumes.items(), "listing volumes"):
         list_volume(
             lister,
             image.path,
@@ -116,7 +116,7 @@ def list_slices(folder: Path, mask_labels: Mapping[str, int] | None = None) -> L
             files=image.files,
         )
     for part in (masks, lungs):
-        for name in sorted(part.keys() - found.keys()):
+        for name in sorted(part.keys() - volumes.keys()):
             lister.exclude(part[name][1].path, "no image of that name")
     return lister.listing(NOTE)
 
@@ -285,11 +285,11 @@ def _lung_path(lister: Lister, volume: Volume, lungs: Path | None) -> str | None
 
 def _refuse_no_lungs(path: Path, labels: NDArray[np.generic]) -> None:
     """Refuse a lung mask that holds other things: lungs are 1, or the lobes 1 to 5."""
-    found = np.unique(labels)
-    lobes = np.isin(found, range(LOBES + 1)).all()
-    if not (lobes or np.isin(found, (0, UNKNOWN_CLASS)).all()):
+    values = np.unique(labels)
+    lobes = np.isin(values, range(LOBES + 1)).all()
+    if not (lobes or np.isin(values, (0, UNKNOWN_CLASS)).all()):
         raise UnreadableFile(
-            f"{path.name} holds {found[:8].tolist()}; a lung mask has 0 and 1, 0 and 255, or the "
+            f"{path.name} holds {values[:8].tolist()}; a lung mask has 0 and 1, 0 and 255, or the "
             f"lobes as 1 to {LOBES}"
         )
     if not labels.any():

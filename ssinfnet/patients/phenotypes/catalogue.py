@@ -248,9 +248,9 @@ def _more(family: str, dimensions: int) -> tuple[Feature, ...]:
     """Return the features of one of MORE_FAMILIES."""
     if (family, dimensions) == ("shape", 2):
         return tuple(Feature(family, *row) for row in OUTLINE)
-    own = [(name, code.name) for (of, name), code in ibsi.CODES.items() if of == family]
+    features = [(name, code.name) for (of, name), code in ibsi.CODES.items() if of == family]
     besides = DIAMETERS if family == "shape" else ()
-    return tuple(Feature(family, *row) for row in (*own, *besides))
+    return tuple(Feature(family, *row) for row in (*features, *besides))
 
 
 def features_of(texture: TextureConfig) -> tuple[Feature, ...]:
@@ -302,7 +302,7 @@ def table_s1() -> pd.DataFrame:
             "description": feature.description,
             "formula": f"${feature.formula}$",
             "pyradiomics": _in_pyradiomics(feature),
-            "ibsi": ibsi.shown(feature.key),
+            "ibsi": ibsi.name_and_code(feature.key),
         }
         for feature in FEATURES
     )

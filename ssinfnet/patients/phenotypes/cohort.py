@@ -94,8 +94,8 @@ def _measure_chunk(
             texture,
             None if np.isnan(spacing).any() else spacing,
         )
-        found = np.concatenate([measured[name].values for name in CLASSES])
-        named = dict(zip(columns(CLASSES, texture), found.tolist(), strict=True))
+        features = np.concatenate([measured[name].values for name in CLASSES])
+        named = dict(zip(columns(CLASSES, texture), features.tolist(), strict=True))
         values.append({"patient_id": row.patient_id, "slice_id": row.slice_id, **named})
         reasons += [
             (row.slice_id, name, *reason)

@@ -187,10 +187,10 @@ def _information(p: Floats, px: Floats, joint: Floats) -> tuple[Floats, Floats]:
     independent = px[:, :, None] * px[:, None, :]
     bits = np.log2(independent + EPSILON)
     crossed, product = -(p * bits).sum(axis=(1, 2)), -(independent * bits).sum(axis=(1, 2))
-    own = _entropy(px, axis=1)
+    entropy = _entropy(px, axis=1)
     first = joint - crossed
-    first[own != 0] /= own[own != 0]
-    first[own == 0] = 0
+    first[entropy != 0] /= entropy[entropy != 0]
+    first[entropy == 0] = 0
     with np.errstate(invalid="ignore"):  # rounding may put the root of a small negative number
         second = np.sqrt(1 - np.exp(-2 * (product - joint)))
     second[product == joint] = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["CODES", "EXCESS", "Code", "reference_value", "shown"]
+__all__ = ["CODES", "EXCESS", "Code", "name_and_code", "reference_value"]
 
 EXCESS = 3.0  # what kurtosis is above IBSI's
 
@@ -176,13 +176,13 @@ CODES: dict[tuple[str, str], Code] = {
 }  # fmt: skip
 
 
-def shown(key: tuple[str, str]) -> str:
+def name_and_code(key: tuple[str, str]) -> str:
     """Return the initiative's name and code of a feature, or that it has none."""
-    found = CODES.get(key)
-    if found is None:
+    code = CODES.get(key)
+    if code is None:
         return "none"
     beside = "; ours minus 3" if key == ("firstorder", "Kurtosis") else ""
-    return f"{found.name} ({found.code}){beside}"
+    return f"{code.name} ({code.code}){beside}"
 
 
 def reference_value(key: tuple[str, str], value: float) -> float:

@@ -105,8 +105,8 @@ def intraclass_correlation(values: ArrayLike) -> float:
     subjects, measurements = table.mean(axis=1), table.mean(axis=0)
     of_subjects = k * ((subjects - mean) ** 2).sum() / (n - 1)
     of_measurements = n * ((measurements - mean) ** 2).sum() / (k - 1)
-    left = table - subjects[:, None] - measurements[None, :] + mean
-    error = (left**2).sum() / ((n - 1) * (k - 1))
+    residuals = table - subjects[:, None] - measurements[None, :] + mean
+    error = (residuals**2).sum() / ((n - 1) * (k - 1))
     total = of_subjects + (k - 1) * error + k * (of_measurements - error) / n
     return float((of_subjects - error) / total) if total else float("nan")
 

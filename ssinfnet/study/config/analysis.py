@@ -164,12 +164,12 @@ class ClinicalConfig(Part):
 
     def other_settings(self) -> dict[str, dict[str, Any]]:
         """Return name → texture and threshold of what is measured besides."""
-        own = {"texture": self.texture, "threshold": self.threshold}
+        base = {"texture": self.texture, "threshold": self.threshold}
         widths = {
-            f"bin_width_{w:g}": own | {"texture": self.texture.model_copy(update={"bin_width": w})}
+            f"bin_width_{w:g}": base | {"texture": self.texture.model_copy(update={"bin_width": w})}
             for w in self.other_bin_widths
         }
-        return widths | {f"threshold_{t:g}": own | {"threshold": t} for t in self.other_thresholds}
+        return widths | {f"threshold_{t:g}": base | {"threshold": t} for t in self.other_thresholds}
 
 
 class CostConfig(Part):

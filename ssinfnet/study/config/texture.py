@@ -35,10 +35,10 @@ class TextureConfig(Part):
 
     @model_validator(mode="after")
     def _levels_agree(self) -> Self:
-        given = self.model_fields_set
-        if self.bins and (unused := sorted({"bin_width", "lower_bound"} & given)):
+        set_fields = self.model_fields_set
+        if self.bins and (unused := sorted({"bin_width", "lower_bound"} & set_fields)):
             raise ValueError(f"bins takes the place of {unused}; give one or the other")
-        if self.intensities == "hu" and not self.bins and "lower_bound" not in given:
+        if self.intensities == "hu" and not self.bins and "lower_bound" not in set_fields:
             raise ValueError("intensities in HU need a lower_bound in HU: -1000, or null")
         return self
 

@@ -123,12 +123,12 @@ def pretrain(
         histories.append(history.assign(**of_phase))
         assessments.append(assess(turn, held_out, task).assign(**of_phase))
         shown |= examples(turn, held_out, task, f"phase{number:02d}")
-    left = Pretrained(
+    result = Pretrained(
         pd.concat(histories, ignore_index=True), pd.concat(assessments, ignore_index=True), shown
     )
-    _write(folder, left, network, coach, identity)
+    _write(folder, result, network, coach, identity)
     network.requires_grad_(True)  # a last turn of the coach's has left it fixed
-    return left
+    return result
 
 
 def _write(
