@@ -32,6 +32,7 @@ class Left:
     phase: str  # where the run was; "finished" if it was over before
     seconds_to_end: float  # until the last process was gone
     orphans: int  # processes still there after GRACE_S
+    seen: tuple[str, ...] = ()  # what each of them was doing
 
 
 def checkout(root: Path, finished: Path | None = None) -> Path:
@@ -172,9 +173,23 @@ def kill(running: subprocess.Popen, root: Path, after_s: float, phase: str, whol
     while (left := processes(root)) and time.perf_counter() - began < GRACE_S:
         time.sleep(0.05)
     took = time.perf_counter() - began
+    seen = tuple(map(_described, left))
     for process in left:
         process.kill()
-    return Left(met, round(took, 2), len(left))
+    return Left(met, round(took, 2), len(left), seen)
+
+
+def _described(process: psutil.Process) -> str:
+    """Say what a process is and what each of its threads waits in, for whoever reads a failure."""
+    try:
+        waits = [path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/wchan")]
+        used, command = sum(process.cpu_times()[:2]), " ".join(process.cmdline())
+        return (
+            f"{process.pid}, child of {process.ppid()}, {process.status()}, {used:.1f} s of a "
+            f"core, threads in {waits}: {command}"
+        )
+    except (psutil.NoSuchProcess, OSError):
+        return f"{process.pid}, which has ended since"
 
 
 def recover(root: Path, *arguments: str) -> subprocess.Popen:

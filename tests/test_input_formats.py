@@ -134,6 +134,11 @@ def test_packed_voxels_with_a_wrong_byte_are_refused(tmp_path, name):
         ("a.nrrd", nrrd_header(np.eye(4), sizes="5 6 4 2") + VOXELS * 2, "three dimensions"),
         ("a.nrrd", nrrd_header(np.eye(4), sizes="50000 60000 400"), "bytes; at most"),
         ("a.nrrd", nrrd_header(np.eye(4), encoding="bzip2") + VOXELS, "expected raw or gzip"),
+        (
+            "a.mha",
+            meta_header("LOCAL", "ElementToIntensityFunctionSlope = x\n") + VOXELS,
+            "Slope 'x'; expected a number",
+        ),
         ("a.mha", b"rubbish", "is truncated or no NRRD or MetaImage file"),
         ("a.nrrd", b"", "is truncated or no NRRD or MetaImage file"),
     ],
@@ -161,6 +166,17 @@ def test_what_a_header_does_not_say_is_said_in_the_row(tmp_path):
         assert scan.voxel_ml is None
         assert bool(scan.doubts) != oriented
         assert oriented or "how its axes lie in the patient" in scan.doubts[0]
+
+
+@pytest.mark.parametrize("slope", ["2", "0.5"])
+def test_a_metaimage_whose_intensities_are_scaled_is_read_by_its_own_rule(tmp_path, slope):
+    more = (f"{META}ElementToIntensityFunctionSlope = {slope}\n"
+            "ElementToIntensityFunctionOffset = -24\n")  # fmt: skip
+    (tmp_path / "a.mha").write_bytes(meta_header("LOCAL", more=more) + VOXELS)
+    (tmp_path / "b.mha").write_bytes(meta_header("LOCAL") + VOXELS)
+    scaled, stored = (read_volume(tmp_path / name) for name in ("a.mha", "b.mha"))
+    np.testing.assert_allclose(scaled.slices, stored.slices * float(slope) - 24)
+    np.testing.assert_array_equal(scaled.affine, stored.affine)
 
 
 @pytest.mark.parametrize(("ending", "written"), [(".nrrd", ".nrrd"), (".mhd", ".mha")])

@@ -55,7 +55,7 @@ def test_one_bad_input_does_not_end_the_others(tmp_path, predictor):
     done = predict_into(out, [given], predictor)
     assert [row["scan"] for row in done.rows] == ["d good"]
     reasons = excluded(out).set_index("input")["reason"]
-    assert "is one coronal slice; expected axial slices" in reasons["a coronal"]
+    assert "is one coronal slice; expected axial ones" in reasons["a coronal"]
     assert "is one sagittal slice" in reasons["b sagittal"]
     assert "a mask, no CT" in reasons["c mask"]
     assert done.status == 1

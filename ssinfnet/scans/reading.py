@@ -204,7 +204,8 @@ def _refuse_flat(name: str, volume: Volume) -> None:
     if min(height, width) < 2:
         plane = "coronal" if height < 2 else "sagittal"
         raise UnreadableFile(
-            f"{name} is one {plane} slice; expected axial slices, got {count} of {height} × {width}"
+            f"{name} is one {plane} slice; expected axial ones of at least 2 × 2 pixels, and from "
+            f"the feet to the head there are {count} of {height} × {width}"
         )
 
 

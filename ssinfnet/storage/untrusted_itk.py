@@ -84,6 +84,8 @@ class _Header(NamedTuple):
     skips: bool  # the other file has a header of its own that is passed over
     spacing_known: bool
     oriented: bool
+    slope: float = 1.0  # intensity = slope · stored + offset
+    offset: float = 0.0
 
 
 def is_nrrd(start: bytes) -> bool:
@@ -150,6 +152,8 @@ def read_itk(path: Path) -> ItkImage:
     affine[:3, :3] = directions * np.array(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
     voxels = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
+    if (header.slope, header.offset) != (1, 0):  # ITK passes over them
+        voxels = voxels.astype(np.float32) * header.slope + header.offset
     # ITK's axes run to the patient's left and back, NIfTI's to the right and front.
     ours = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     return ItkImage(voxels, ours, header.spacing_known, header.oriented)
@@ -214,7 +218,21 @@ def _meta_header(path: Path, start: bytes) -> _Header:
         skips="headersize" in fields,
         spacing_known=bool({"elementspacing", "elementsize"} & fields.keys()),
         oriented=bool({"transformmatrix", "orientation", "rotation"} & fields.keys()),
+        slope=_real(path, "ElementToIntensityFunctionSlope", fields, "1"),
+        offset=_real(path, "ElementToIntensityFunctionOffset", fields, "0"),
     )
+
+
+def _real(path: Path, name: str, fields: dict[str, str], default: str) -> float:
+    """Return a finite number that a header gives, or the default that its format names."""
+    text = fields.get(name.lower(), default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UnreadableFile(f"{path} has {name} {text[:40]!r}; expected a number")
+    return value
 
 
 def _fields(path: Path, lines: Iterator[str] | list[str], between: str) -> dict[str, str]:
