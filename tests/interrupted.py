@@ -21,7 +21,7 @@ TRAINING = ("01_lung", "03_", "04_", "05_", "06_")  # notebooks
 PARTS = ("Snakefile", "rules", "notebooks", "studies")  # what Snakemake runs
 SERVER = "ssinfnet.engine.fork_server"  # also what it has forked is called so
 PHASES = ("training", "writing", "papermill", "snakemake")
-GRACE_S = 20.0  # in which what was started ends by itself, on a busy machine
+GRACE_S = 60.0  # in which what was started ends by itself, on a busy machine
 STEP_S = 0.002
 
 

@@ -172,6 +172,20 @@ def test_a_notebook_and_its_kernel_end_with_the_command_that_asked(server, noteb
     assert _until(lambda: not any(psutil.pid_exists(pid) for pid in processes), 10)
 
 
+def test_a_kernel_that_lets_no_thread_run_ends_with_its_notebook_too(server, notebook, tmp_path):
+    """As one that computes in C and keeps Python's lock: no watch of its own helps."""
+    book = notebook(
+        f"import ctypes, os, pathlib\npathlib.Path({str(tmp_path / 'pid')!r}).write_text("
+        "str(os.getpid()))\nctypes.PyDLL(None).sleep(60)"
+    )
+    environment = os.environ | {warm_start.SERVER_VARIABLE: str(server[0])}
+    with subprocess.Popen(command(book, tmp_path / "out.ipynb"), env=environment) as asked:
+        assert _until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 60)
+        kernel = int((tmp_path / "pid").read_text())
+        asked.send_signal(signal.SIGKILL)
+    assert _until(lambda: not psutil.pid_exists(kernel), 10)
+
+
 def test_without_a_server_notebooks_start_by_themselves(notebook, tmp_path, monkeypatch):
     monkeypatch.setenv(warm_start.SERVER_VARIABLE, str(tmp_path / "gone"))
     assert notebook_runs.main([str(notebook("fold + 1")), str(tmp_path / "out.ipynb")]) == 0

@@ -6,6 +6,7 @@ papermill, as always; another, forked from that one before papermill starts, bec
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import logging
@@ -15,7 +16,9 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from ipykernel import kernelapp
 
@@ -35,6 +38,7 @@ IMPORTED = (
     "ssinfnet.training.stages",
 )
 LOOK_S = 0.5  # from one look after the parent to the next
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent has ended
 
 
 def _next_request(listener: socket.socket, parent: int) -> socket.socket | None:
@@ -61,48 +65,71 @@ def _end_with(connection: socket.socket) -> None:
     os._exit(1)
 
 
-def _run(connection: socket.socket) -> int:
-    """Run the notebook that is asked for and say how it went; return the exit status.
+def _leave_with(parent: int) -> None:
+    """Be killed when the parent ends, whatever this process does then, a hang on its way included.
 
-    In the process that is forked for the kernel: be the kernel.
+    The parent's thread that has forked must be its main one, with which it ends.
     """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before
+        os._exit(1)
+
+
+def _run_and_leave(connection: socket.socket) -> NoReturn:
+    """Run a notebook, and end without what the server's imports would have done at its own end.
+
+    In the process that is forked for the kernel: be the kernel, and end as kernels do.
+    """
+    try:
+        status = _run(connection)
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _run(connection: socket.socket) -> int:
+    """Run the notebook that is asked for and say how it went; return the exit status."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     arguments = warm_start.receive(connection)
     sender, receiver = socket.socketpair()
     notebook = os.getpid()
     kernel = os.fork()
     if kernel == 0:
+        _leave_with(notebook)
         sender.close()
         connection.close()
-        return _be_kernel(receiver, notebook)
+        _be_kernel(receiver, notebook)
     receiver.close()
     forked_kernel.use(kernel, sender)
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     connection.sendall(warm_start.BEGUN)
     status = notebook_runs.run(notebook_runs.options_of(arguments))
-    sys.stdout.flush()
+    sys.stdout.flush()  # before anybody is told that it has ended
     sys.stderr.flush()
     connection.sendall(f"{status}\n".encode())
     return status
 
 
-def _be_kernel(receiver: socket.socket, parent: int) -> int:
+def _be_kernel(receiver: socket.socket, parent: int) -> NoReturn:
     """Be the kernel once papermill starts one, or end where it never does."""
     os.setsid()
     try:
         sys.argv = warm_start.receive(receiver)
     except EOFError:
-        return 0
+        os._exit(0)
     os.environ["JPY_PARENT_PID"] = str(parent)  # as jupyter_client does, but it was read on import
     sys.argv.append(f"--IPKernelApp.parent_handle={parent}")
     if "MPLBACKEND" not in os.environ:  # which the kernel would set, but it was read on import
         sys.argv.append("--IPKernelApp.matplotlib=inline")
     kernelapp.launch_new_instance()
-    return 0
+    sys.exit(0)
 
 
-def main(address: str, listener: int, parent: int) -> int:
-    """Import what notebooks import, then fork for one request after another.
+def main(address: str, listener: int, parent: int) -> None:
+    """Import what notebooks import, then fork for one request after another; those do not return.
 
     Parameters
     ----------
@@ -112,11 +139,6 @@ def main(address: str, listener: int, parent: int) -> int:
         File descriptor of the socket, which listens already.
     parent : int
         Process id of the run; when it is gone no more requests come.
-
-    Returns
-    -------
-    int
-        Exit status of the server, of a notebook or of a kernel: whichever this process became.
     """
     server = os.getpid()
     try:
@@ -128,7 +150,8 @@ def main(address: str, listener: int, parent: int) -> int:
     finally:
         if os.getpid() == server:
             shutil.rmtree(Path(address).parent, ignore_errors=True)
-    return 0 if request is None else _run(request)
+    if request is not None:
+        _run_and_leave(request)
 
 
 def _has_gpu() -> bool:
@@ -138,4 +161,5 @@ def _has_gpu() -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    os._exit(0)  # at once: nobody is left who waits for what the imports do at the end
