@@ -58,10 +58,14 @@ def cohort(number: int, patients: int, effects: EffectSizes | None = None) -> pd
     """Draw one tabular cohort."""
     table, truth = clinical_table(np.random.default_rng([2021, number]), patients, effects)
     return pd.DataFrame(
-        {"age": table["Age"].astype(float), "n_diseases": truth["n_underlying"].astype(float),
-         "lesion_extent": truth["lesion_extent"], "infected": truth["infected"],
-         "consolidation_share": truth["consolidation_share"]}
-    )  # fmt: skip
+        {
+            "age": table["Age"].astype(float),
+            "n_diseases": truth["n_underlying"].astype(float),
+            "lesion_extent": truth["lesion_extent"],
+            "infected": truth["infected"],
+            "consolidation_share": truth["consolidation_share"],
+        }
+    )
 
 
 def analysed(number: int, patients: int, draws: int, effects: EffectSizes | None) -> pd.DataFrame:
@@ -76,10 +80,13 @@ def analysed(number: int, patients: int, draws: int, effects: EffectSizes | None
     )  # fmt: skip
     reach = 1.959964 * found["indirect_se"]
     return found.assign(
-        number=number, patients=patients,
-        sobel_low=found["indirect"] - reach, sobel_high=found["indirect"] + reach,
-        percentile_low=percentile["indirect_low"], percentile_high=percentile["indirect_high"],
-    )  # fmt: skip
+        number=number,
+        patients=patients,
+        sobel_low=found["indirect"] - reach,
+        sobel_high=found["indirect"] + reach,
+        percentile_low=percentile["indirect_low"],
+        percentile_high=percentile["indirect_high"],
+    )
 
 
 def many(count: int, patients: int, draws: int, effects: EffectSizes | None = None) -> pd.DataFrame:
@@ -96,9 +103,11 @@ def coverage() -> pd.DataFrame:
     for (exposure, mediator), own in found.groupby(["exposure", "mediator"], sort=False):
         named = {value: key for key, value in EXPOSURES.items()}
         truth = population_indirect_effect(named[exposure], mediator, "infected")
-        for interval, low, high in (("BCa", "indirect_low", "indirect_high"),
-                                    ("percentile", "percentile_low", "percentile_high"),
-                                    ("Sobel", "sobel_low", "sobel_high")):  # fmt: skip
+        for interval, low, high in (
+            ("BCa", "indirect_low", "indirect_high"),
+            ("percentile", "percentile_low", "percentile_high"),
+            ("Sobel", "sobel_low", "sobel_high"),
+        ):
             share = ((own[low] <= truth) & (truth <= own[high])).mean()
             error = np.sqrt(0.95 * 0.05 / len(own))
             rows.append({"exposure": exposure, "mediator": mediator, "interval": interval,
@@ -114,8 +123,10 @@ def power() -> pd.DataFrame:
     for truth, effects in (("mediated", None), ("not mediated", NOTHING)):
         for patients in SIZES:
             found = many(OF_A_SIZE, patients, 0, effects)
-            for name, column in (("criterion", "mediator_by_criterion"),
-                                 ("joint test", "mediator_by_joint_test")):  # fmt: skip
+            for name, column in (
+                ("criterion", "mediator_by_criterion"),
+                ("joint test", "mediator_by_joint_test"),
+            ):
                 for (exposure, mediator), own in found.groupby(["exposure", "mediator"]):
                     hits, n = int(own[column].sum()), len(own)
                     low, high = proportion_confint(hits, n, method="wilson")
@@ -142,8 +153,10 @@ def grid_cell(n: int, truth: str) -> list[dict[str, object]]:
         drawn = _drawn_effects(weights, cohorts)
         percentile = np.transpose(percentile_interval(drawn))
         own = left_out if first < BCA_COHORTS else []
-        said += [_judged(cohort, drawn[:, [place]], percentile[place], a * b, own)
-                 for place, cohort in enumerate(cohorts)]  # fmt: skip
+        said += [
+            _judged(cohort, drawn[:, [place]], percentile[place], a * b, own)
+            for place, cohort in enumerate(cohorts)
+        ]
     rows = []
     said = pd.DataFrame([row for own in said for row in own])
     for method, own in said.groupby("method", sort=False):
@@ -175,8 +188,9 @@ def _drawn_effects(weights: list[np.ndarray], cohorts: list[tuple[np.ndarray, ..
     pairs = [("x", "x"), ("x", "m"), ("m", "m"), ("x", "y"), ("m", "y")]
     values = {"x": x, "m": m, "y": y}
     raw = every @ np.hstack([values[i] * values[j] for i, j in pairs]) / n
-    xx, xm, mm, xy, my = (own - mean[i] * mean[j] for own, (i, j)
-                          in zip(np.split(raw, 5, axis=1), pairs, strict=True))  # fmt: skip
+    xx, xm, mm, xy, my = (
+        own - mean[i] * mean[j] for own, (i, j) in zip(np.split(raw, 5, axis=1), pairs, strict=True)
+    )
     effects = xm / xx * (my * xx - xm * xy) / (mm * xx - xm**2)
     package = weighted_indirect_effects(weights, *cohorts[0])[:, 0, 0]
     if effects.shape[1] != k or not np.allclose(effects[:, 0], package, rtol=1e-8, atol=1e-12):
@@ -185,9 +199,12 @@ def _drawn_effects(weights: list[np.ndarray], cohorts: list[tuple[np.ndarray, ..
 
 
 def _judged(
-    cohort: tuple[np.ndarray, ...], drawn: np.ndarray, percentile: np.ndarray, truth: float,
+    cohort: tuple[np.ndarray, ...],
+    drawn: np.ndarray,
+    percentile: np.ndarray,
+    truth: float,
     left_out: list[np.ndarray],
-) -> list[dict[str, object]]:  # fmt: skip
+) -> list[dict[str, object]]:
     """Return what each method says of one cohort: an effect found, the true one covered.
 
     BCa intervals, which take longest, only where there are weights that leave patients out.
@@ -227,8 +244,9 @@ def speed() -> pd.DataFrame:
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     design = sm.add_constant(table[["x1", "m0"]])
     began = time.perf_counter()
-    OneByOne(sm.OLS(table["y"], design), sm.OLS(table["m0"], design[["const", "x1"]]),
-             [1, 1], 2).fit(method="bootstrap", n_rep=50)  # fmt: skip
+    OneByOne(
+        sm.OLS(table["y"], design), sm.OLS(table["m0"], design[["const", "x1"]]), [1, 1], 2
+    ).fit(method="bootstrap", n_rep=50)
     one = (time.perf_counter() - began) / 50
     return pd.DataFrame(
         [{"pairs": 3 * k, "draws": 5_000, "patients": n, "seconds": ours, "most_mib": most,

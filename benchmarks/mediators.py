@@ -54,8 +54,9 @@ def cohort(rng: np.random.Generator, n: int, p: int, outcome: str = "number") ->
     x = rng.normal(size=n)
     noise = rng.normal(size=(n, p))
     for column in range(1, p):  # each like its neighbour
-        noise[:, column] = (NEIGHBOURS * noise[:, column - 1]
-                            + np.sqrt(1 - NEIGHBOURS**2) * noise[:, column])  # fmt: skip
+        noise[:, column] = (
+            NEIGHBOURS * noise[:, column - 1] + np.sqrt(1 - NEIGHBOURS**2) * noise[:, column]
+        )
     noise = np.sqrt(1 - COMMON) * noise + np.sqrt(COMMON) * rng.normal(size=(n, 1))
     roles = rng.permutation(p)
     carrying = roles[:CARRYING]
@@ -82,9 +83,13 @@ def joint(table: pd.DataFrame, names: list[str]) -> dict[str, set[str]]:
 def by_mediate(table: pd.DataFrame, names: list[str]) -> dict[str, set[str]]:
     """Return what the package's own analysis of single mediators finds."""
     own = mediate(table, ["x"], "y", names, draws=0, fewest=1).table
-    return {method: set(own.loc[own[column], "mediator"])
-            for method, column in ((CRITERION, "mediator_by_criterion"),
-                                   (JOINT_TEST, "mediator_by_joint_test"))}  # fmt: skip
+    return {
+        method: set(own.loc[own[column], "mediator"])
+        for method, column in (
+            (CRITERION, "mediator_by_criterion"),
+            (JOINT_TEST, "mediator_by_joint_test"),
+        )
+    }
 
 
 def one_by_one(table: pd.DataFrame, names: list[str]) -> dict[str, set[str]]:
@@ -92,14 +97,19 @@ def one_by_one(table: pd.DataFrame, names: list[str]) -> dict[str, set[str]]:
     x, y, m = (table[own].to_numpy() for own in ("x", "y", names))
     fitted = slopes(np.ones((len(x), 1)), x, m, y)
     first, second = fitted["beta21"], fitted["beta32"]
-    small = {"first": first.p, "second": second.p, "total": fitted["beta11"].p,
-             "larger": np.maximum(first.p, second.p)}  # fmt: skip
+    small = {
+        "first": first.p,
+        "second": second.p,
+        "total": fitted["beta11"].p,
+        "larger": np.maximum(first.p, second.p),
+    }
     small = {name: multipletests(p, method="fdr_bh")[0] for name, p in small.items()}
     smaller = np.abs(fitted["beta11"].estimate) > np.abs(fitted["beta31"].estimate)
     criterion = small["first"] & small["second"] & small["total"] & smaller
-    return {method: set(np.array(names)[own])
-            for method, own in ((CRITERION, criterion), (JOINT_TEST, small["larger"]))
-            }  # fmt: skip
+    return {
+        method: set(np.array(names)[own])
+        for method, own in ((CRITERION, criterion), (JOINT_TEST, small["larger"]))
+    }
 
 
 def told(drawn: Cohort) -> NDArray[np.float64]:
@@ -130,8 +140,10 @@ def ceiling(told_p: list[NDArray[np.float64]], true: list[NDArray[np.bool_]]) ->
     best = pd.DataFrame({"power": [0.0] * len(true), "rate": 0.0, "found": 0.0})
     for p in np.geomspace(1e-6, 0.5, 100):
         found = [one <= p for one in told_p]
-        rows = [(f[t].mean(), (f & ~t).sum() / max(f.sum(), 1), f.sum())
-                for f, t in zip(found, true, strict=True)]  # fmt: skip
+        rows = [
+            (f[t].mean(), (f & ~t).sum() / max(f.sum(), 1), f.sum())
+            for f, t in zip(found, true, strict=True)
+        ]
         own = pd.DataFrame(rows, columns=["power", "rate", "found"])
         if own["rate"].mean() <= WANTED_RATE:
             best = own
@@ -162,8 +174,10 @@ def measured(
             counted.setdefault(method, []).append(row)
         told_p.append(told(drawn))
         true.append(np.isin(drawn.names, sorted(drawn.truth)))
-    tables = {method: pd.DataFrame(rows, columns=["power", "rate", "found"])
-              for method, rows in counted.items()}  # fmt: skip
+    tables = {
+        method: pd.DataFrame(rows, columns=["power", "rate", "found"])
+        for method, rows in counted.items()
+    }
     tables[CEILING] = ceiling(told_p, true)
     return [_row(method, own, seconds.get(method, [np.nan])) for method, own in tables.items()]
 

@@ -108,8 +108,11 @@ def _of_slices(image, mask, spacing, levels, limits, pixel_mm):
     over_volume = TextureConfig(dimensions=3, **levels)
     graded = discretised(image, mask, over_volume).astype(float)
     counted = TextureConfig(bin_width=1, lower_bound=1, families=("glrlm", "glszm"))
-    slices = [_of_region(grey, own, counted, spacing[1:])
-              for grey, own in zip(graded, mask, strict=True) if own.any()]  # fmt: skip
+    slices = [
+        _of_region(grey, own, counted, spacing[1:])
+        for grey, own in zip(graded, mask, strict=True)
+        if own.any()
+    ]
     values = {key: np.nanmean([one[key] for one in slices]) for key in slices[0]}
     whole = _of_region(image, mask, over_volume, spacing)
     return values | {key: value for key, value in whole.items() if key[0] == "firstorder"}
@@ -161,8 +164,9 @@ def extracted(image, mask, spacing, families, filters=(), **settings):
     extractor.enableFeaturesByName(**named)
     extractor.disableAllImageTypes()
     extractor.enableImageTypes(Original={}, **dict(filters))
-    pictures = [SimpleITK.GetImageFromArray(array)
-                for array in (image.astype(float), mask.astype(np.uint8))]  # fmt: skip
+    pictures = [
+        SimpleITK.GetImageFromArray(array) for array in (image.astype(float), mask.astype(np.uint8))
+    ]
     for picture in pictures:
         picture.SetSpacing(spacing[::-1])
     found = {}
@@ -182,8 +186,10 @@ def slices_with_pyradiomics():
     texture = TextureConfig(lower_bound=None)
     for share, smoothness in ((0.02, 0.0), (0.1, 1.5), (0.5, 6.0)):
         image, mask = textured(rng, (48, 48), smoothness), blob(rng, (48, 48), share)
-        ours = {f.key: value for f, value in
-                zip(FEATURES, measure_mask(image, mask, texture).values, strict=True)}  # fmt: skip
+        ours = {
+            f.key: value
+            for f, value in zip(FEATURES, measure_mask(image, mask, texture).values, strict=True)
+        }
         theirs = extracted(image[None], mask[None], (1.0, 1.0, 1.0), FOUR, binWidth=25,
                            force2D=True, force2Ddimension=0)  # fmt: skip
         keys = [(family, name) for _, family, name in theirs]
@@ -199,8 +205,10 @@ def volumes_with_pyradiomics():
     image, mask, spacing = textured(rng, (9, 14, 15)), blob(rng, (9, 14, 15)), (2.0, 1.0, 1.25)
     texture = TextureConfig(**MORE, bins=16, log_mm=(1.5,))
     measured = measure_region(image, mask, texture, spacing)
-    ours = {(f.filter, *f.key): value
-            for f, value in zip(features_of(texture), measured.values, strict=True)}  # fmt: skip
+    ours = {
+        (f.filter, *f.key): value
+        for f, value in zip(features_of(texture), measured.values, strict=True)
+    }
     theirs = extracted(image, mask, spacing, (*FOUR, "glrlm", "glszm", "shape"),
                        {"LoG": {"sigma": [1.5]}}, binCount=16)  # fmt: skip
     return rows_of("PyRadiomics, volumes", theirs, [ours[key] for key in theirs], theirs.values())
@@ -266,9 +274,11 @@ def with_statsmodels():
         x = sm.add_constant(table[["x1", "x2"]])
         both = x.assign(m=table[row["mediator"]])
         for name, (left, right, term) in {
-            "beta11": ("y", x, "x1"), "beta21": (row["mediator"], x, "x1"),
-            "beta31": ("y", both, "x1"), "beta32": ("y", both, "m"),
-        }.items():  # fmt: skip
+            "beta11": ("y", x, "x1"),
+            "beta21": (row["mediator"], x, "x1"),
+            "beta31": ("y", both, "x1"),
+            "beta32": ("y", both, "m"),
+        }.items():
             model = sm.OLS(table[left], right)
             plain, robust = model.fit(), model.fit(cov_type="HC3", use_t=True)
             for compared, ours, theirs in (

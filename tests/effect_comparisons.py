@@ -75,11 +75,15 @@ def macro_form(run, stored):
         return None
     to_mediator, means = macro_regression(of_mediator)
     return ClosedForm(
-        to_mediator=to_mediator, to_outcome=macro_regression(of_outcome)[0],
-        mediator_model=run.mediator, outcome_model=run.outcome, interaction=run.interaction,
-        contrast=(1.1, 2.3), at_mediator=1.4,
+        to_mediator=to_mediator,
+        to_outcome=macro_regression(of_outcome)[0],
+        mediator_model=run.mediator,
+        outcome_model=run.outcome,
+        interaction=run.interaction,
+        contrast=(1.1, 2.3),
+        at_mediator=1.4,
         at_covariates=np.array([50.0, 1.0, 2.0]) if run.covariates == "given" else means,
-    )  # fmt: skip
+    )
 
 
 def macro_forms():
@@ -160,8 +164,12 @@ def with_regmedint(oracles):
     found = closed_form_effects(table, "x", "y", "m", ["c"], outcome_model="weibull",
                                 event="event", at_mediator=1.0, at_covariates=[0.5])  # fmt: skip
     ours = found.set_index("effect").loc[list(REGMEDINT), ["estimate", "se"]].to_numpy()
-    return rows_of("regmedint, effects", np.repeat(list(REGMEDINT), 2), ours.ravel(),
-                   np.ravel(list(REGMEDINT.values())))  # fmt: skip
+    return rows_of(
+        "regmedint, effects",
+        np.repeat(list(REGMEDINT), 2),
+        ours.ravel(),
+        np.ravel(list(REGMEDINT.values())),
+    )
 
 
 def with_r_mediation(oracles):
@@ -171,17 +179,20 @@ def with_r_mediation(oracles):
     sent to Congress. Theirs are simulated, ours are not. Jobs: of the confidence that a training
     gives, on depression.
     """
-    framing, jobs = (pd.read_csv(oracles / "mediation" / f"{name}.csv")
-                     for name in ("framing", "jobs"))  # fmt: skip
+    framing, jobs = (
+        pd.read_csv(oracles / "mediation" / f"{name}.csv") for name in ("framing", "jobs")
+    )
     found = natural_effects(
         framing, "treat", "cong_mesg", "emo", ["age", "educ", "gender", "income"],
         link="probit", draws=0,
     ).set_index("effect")["estimate"]  # fmt: skip
     effects = ["total_indirect", "pure_indirect"]
-    first = rows_of("R mediation, framing", ["treated", "control"], found[effects],
-                    [0.0857, 0.0851])  # fmt: skip
-    found = natural_effects(jobs, "treat", "depress2", "job_seek", ["econ_hard", "sex", "age"],
-                            draws=0).set_index("effect")["estimate"]  # fmt: skip
+    first = rows_of(
+        "R mediation, framing", ["treated", "control"], found[effects], [0.0857, 0.0851]
+    )
+    found = natural_effects(
+        jobs, "treat", "depress2", "job_seek", ["econ_hard", "sex", "age"], draws=0
+    ).set_index("effect")["estimate"]
     effects = ["total_indirect", "pure_direct", "total"]
     second = rows_of("R mediation, jobs", effects, found[effects], [-0.0157, -0.0403, -0.0560])
     return pd.concat([first, second], ignore_index=True)
@@ -204,8 +215,12 @@ def with_medflex(oracles):
     crossed = found["total_indirect"] / (found["indirect_risk_ratio"] - 1)
     chances = [crossed + found["total_indirect"], crossed, crossed - found["pure_direct"]]
     exposed, crossed, unexposed = logit(chances)
-    return rows_of("medflex, natural effects", ["direct", "indirect"],
-                   [crossed - unexposed, exposed - crossed], [0.3959, 0.3520])  # fmt: skip
+    return rows_of(
+        "medflex, natural effects",
+        ["direct", "indirect"],
+        [crossed - unexposed, exposed - crossed],
+        [0.3959, 0.3520],
+    )
 
 
 # ------------------------------------------------------------------------------------------------
@@ -251,8 +266,9 @@ def with_fiml():
     table, tables = pd.read_csv(REFERENCE / "partly_known.csv"), []
     printed, fits = (pd.read_csv(REFERENCE / f"fiml_{kind}.csv") for kind in ("estimates", "fit"))
     for model, (paths, covariates, correlated) in FIML.items():
-        fit = fit_paths(table, "y", paths, covariates, correlated=correlated, missing="fiml",
-                        draws=0)  # fmt: skip
+        fit = fit_paths(
+            table, "y", paths, covariates, correlated=correlated, missing="fiml", draws=0
+        )
         theirs = printed[printed["model"] == model].set_index(["lhs", "op", "rhs"])
         for row in fit.estimates.to_dict("records"):
             key = (row["lhs"], row["op"], row["rhs"])
@@ -277,24 +293,31 @@ def with_fiml():
 def with_mice():
     """Compare Rubin's rules, and slopes over tables that both impute by draws of their own."""
     printed = pd.read_csv(REFERENCE / "pooled.csv").set_index("term")
-    ours = pooled([0.41, 0.37, 0.45, 0.52, 0.33],
-                  np.sqrt([0.011, 0.012, 0.010, 0.013, 0.011]), 120 - 4)  # fmt: skip
+    ours = pooled(
+        [0.41, 0.37, 0.45, 0.52, 0.33], np.sqrt([0.011, 0.012, 0.010, 0.013, 0.011]), 120 - 4
+    )
     names = ["estimate", "se", "df", "fraction_missing"]
     tables = [rows_of("mice, Rubin's rules", names, [ours[name] for name in names],
                       printed.loc["scalar", ["estimate", "se", "df", "fmi"]])]  # fmt: skip
     partly = pd.read_csv(REFERENCE / "partly_known.csv")
     found = mediate(partly, ["x1"], "y", ["m1", "m2"], ["x2"], imputations=30, draws=0).table
     for row in found.to_dict("records"):
-        for beta, term in (("beta21", f"{row['mediator']} ~ x1 + x2"),
-                           ("beta32", f"y ~ x1 + x2 + {row['mediator']}")):  # fmt: skip
+        for beta, term in (
+            ("beta21", f"{row['mediator']} ~ x1 + x2"),
+            ("beta32", f"y ~ x1 + x2 + {row['mediator']}"),
+        ):
             own, se = printed.loc[term], row[f"{beta}_se"]
             tables.append(rows_of("mice, effects", [term], [row[beta]], [own["estimate"]]))
             tables.append(rows_of("mice, errors", [term], [se], [own["se"]]))
     return pd.concat(tables, ignore_index=True)
 
 
-SLOPES = {"beta11": ("y ~ x + c", "x"), "beta21": ("m ~ x + c", "x"),
-          "beta31": ("y ~ x + c + m", "x"), "beta32": ("y ~ x + c + m", "m")}  # fmt: skip
+SLOPES = {
+    "beta11": ("y ~ x + c", "x"),
+    "beta21": ("m ~ x + c", "x"),
+    "beta31": ("y ~ x + c + m", "x"),
+    "beta32": ("y ~ x + c + m", "m"),
+}
 
 
 def with_sandwich():
@@ -314,8 +337,10 @@ def with_sandwich():
         ours = [row[f"{beta}_se"] for row in (plain, weighted, weighted, alone)]
         theirs = [own["clustered"], own["weighted_clustered"],
                   factor * own["survey_clustered"], factor * own["survey"]]  # fmt: skip
-        tables += [rows_of("sandwich, errors", [beta] * 2, ours[:2], theirs[:2]),
-                   rows_of("survey, errors", [beta] * 2, ours[2:], theirs[2:])]  # fmt: skip
+        tables += [
+            rows_of("sandwich, errors", [beta] * 2, ours[:2], theirs[:2]),
+            rows_of("survey, errors", [beta] * 2, ours[2:], theirs[2:]),
+        ]
     return pd.concat(tables, ignore_index=True)
 
 

@@ -37,8 +37,10 @@ def write_pictures(folder: Path, size: tuple[int, int] = (64, 48), count: int = 
 def write_series(folder: Path, hu: np.ndarray = HU, **changed: object) -> list[Path]:
     """Write a CT series as archives keep it; names run against positions."""
     folder.mkdir(parents=True, exist_ok=True)
-    uids = {name: generate_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID",
-                                              "FrameOfReferenceUID")}  # fmt: skip
+    uids = {
+        name: generate_uid()
+        for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+    }
     paths = []
     for index, slice_ in enumerate(hu):
         meta = FileMetaDataset()
@@ -106,10 +108,12 @@ def write_enhanced(
             "CTImageFrameTypeSequence": {"FrameType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]},
             "PlanePositionSequence": {"ImagePositionPatient": [-9, -4, first_mm + index * 2.5]},
             "PixelValueTransformationSequence": {
-                "RescaleSlope": slope, "RescaleIntercept": -1024 - index, "RescaleType": "HU",
+                "RescaleSlope": slope,
+                "RescaleIntercept": -1024 - index,
+                "RescaleType": "HU",
             },
             **({} if shared else same),
-        }  # fmt: skip
+        }
         frames.append(_groups(own))
         stored.append(np.round((hu[index] + 1024 + index) / slope).astype(np.int16))
     ds.SharedFunctionalGroupsSequence = [_groups(same if shared else {})]

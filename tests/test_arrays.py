@@ -13,8 +13,9 @@ import ssinfnet as ss
 from ssinfnet.scans.arrays import Trained
 from ssinfnet.training import segmentation
 
-HISTORY = pd.DataFrame({"epoch": [1, 2, 3], "validation_f1": [0.1, 0.61, 0.5],
-                        "best": [True, True, False]})  # fmt: skip
+HISTORY = pd.DataFrame(
+    {"epoch": [1, 2, 3], "validation_f1": [0.1, 0.61, 0.5], "best": [True, True, False]}
+)
 
 
 class LeftHalf(nn.Module):
@@ -92,8 +93,10 @@ def test_a_network_and_a_validation_set_of_ones_own_are_taken_as_they_are(given,
 
 def test_a_trained_network_says_what_it_is():
     said = repr(Trained(LeftHalf(), HISTORY, (24, 6), (8, 2)))
-    assert said == ("LeftHalf, trained on 24 slices of 8 patients: best of 3 epochs was 2, "
-                    "F1 0.61 on 6 validation slices of 2 patients")  # fmt: skip
+    assert said == (
+        "LeftHalf, trained on 24 slices of 8 patients: best of 3 epochs was 2, "
+        "F1 0.61 on 6 validation slices of 2 patients"
+    )
     assert " patients" not in repr(Trained(LeftHalf(), HISTORY, (24, 6)))
 
 
@@ -102,8 +105,12 @@ def test_scores_are_means_over_slices_with_intervals_over_patients(halves):
     of_slices = trained.score(*halves)
     # The second has a quarter of its pixels right, one too many and one missed; the third has no
     # lesion, so no recall
-    expected = {"F1": (1 + 1 / 2 + 0) / 3, "IoU": (1 + 1 / 3 + 0) / 3,
-                "Recall": (1 + 1 / 2) / 2, "Precision": (1 + 1 / 2 + 0) / 3}  # fmt: skip
+    expected = {
+        "F1": (1 + 1 / 2 + 0) / 3,
+        "IoU": (1 + 1 / 3 + 0) / 3,
+        "Recall": (1 + 1 / 2) / 2,
+        "Precision": (1 + 1 / 2 + 0) / 3,
+    }
     assert of_slices["mean"].to_dict() == pytest.approx(expected)
     assert of_slices["n"].to_dict() == {"F1": 3, "IoU": 3, "Recall": 2, "Precision": 3}
     of_patients = trained.score(*halves, patients=["a", "b", "b"])

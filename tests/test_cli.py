@@ -122,8 +122,9 @@ def test_studies_and_models_are_completed_by_name():
         for option in command_of(["model", "pack"]).params
         if option.name in ("single_model", "multi_model")
     }
-    found = {name: [one.value for one in complete(None, "f")]
-             for name, complete in completed.items()}  # fmt: skip
+    found = {
+        name: [one.value for one in complete(None, "f")] for name, complete in completed.items()
+    }
     assert found == {"single_model": [], "multi_model": ["fcn8s"]}
 
 

@@ -105,8 +105,11 @@ def test_a_value_that_is_not_understood_is_missing_and_listed_with_its_row(colum
 
 
 def test_the_two_hospitals_spellings_of_an_outcome_are_one():
-    spelt = ["Suspected (COVID-19-confirmed later)", "suspected (COVID-19 confirmed later)",
-             "Control (Community acquired pneumonia)"]  # fmt: skip
+    spelt = [
+        "Suspected (COVID-19-confirmed later)",
+        "suspected (COVID-19 confirmed later)",
+        "Control (Community acquired pneumonia)",
+    ]
     read = clinical.read_patients(table(**{"Morbidity outcome": spelt}))
     assert read.notes.empty
     assert read.patients["infected"].tolist() == [1, 1, 0]

@@ -64,8 +64,9 @@ def test_a_folder_with_nothing_but_reports_holds_no_scan(tmp_path):
     places, excluded = find_scans([tmp_path / "cd"])
     assert places == []
     assert [(one.file, one.reason) for one in excluded] == [
-        ("I1", "has no pixels (modality SR)"), ("", "it holds no scan"),
-    ]  # fmt: skip
+        ("I1", "has no pixels (modality SR)"),
+        ("", "it holds no scan"),
+    ]
 
 
 def test_slices_that_are_given_one_by_one_are_their_series(tmp_path):
@@ -128,8 +129,9 @@ def test_text_under_a_slices_name_is_said_in_the_row(tmp_path):
     scan = read_scan(place)
     assert len(scan) == 3
     assert [one.reason for one in scan.left_out] == [
-        "is no DICOM file, though it has a slice's name", "is no DICOM file",
-    ]  # fmt: skip
+        "is no DICOM file, though it has a slice's name",
+        "is no DICOM file",
+    ]
     assert any(doubt.startswith("I0003A3F has a slice's name") for doubt in scan.doubts)
 
 

@@ -40,14 +40,19 @@ def nrrd_header(affine, space="LPS", *, encoding="raw", more="", sizes="5 6 4"):
     if affine is not None:
         placed = np.diag(SPACES[space]) @ affine[:3]
         vectors = [f"({','.join(f'{one:.17g}' for one in column)})" for column in placed.T]
-        lines += [f"space: {space}", f"space directions: {' '.join(vectors[:3])}",
-                  f"space origin: {vectors[3]}"]  # fmt: skip
+        lines += [
+            f"space: {space}",
+            f"space directions: {' '.join(vectors[:3])}",
+            f"space origin: {vectors[3]}",
+        ]
     return ("\n".join(lines) + f"\n{more}\n").encode()
 
 
 def meta_header(data, more=META, sizes="5 6 4"):
-    text = (f"ObjectType = Image\nNDims = 3\nDimSize = {sizes}\nElementType = MET_SHORT\n{more}"
-            f"ElementDataFile = {data}\n")  # fmt: skip
+    text = (
+        f"ObjectType = Image\nNDims = 3\nDimSize = {sizes}\nElementType = MET_SHORT\n{more}"
+        f"ElementDataFile = {data}\n"
+    )
     return text.encode()
 
 
@@ -170,8 +175,9 @@ def test_what_a_header_does_not_say_is_said_in_the_row(tmp_path):
 
 @pytest.mark.parametrize("slope", ["2", "0.5"])
 def test_a_metaimage_whose_intensities_are_scaled_is_read_by_its_own_rule(tmp_path, slope):
-    more = (f"{META}ElementToIntensityFunctionSlope = {slope}\n"
-            "ElementToIntensityFunctionOffset = -24\n")  # fmt: skip
+    more = (
+        f"{META}ElementToIntensityFunctionSlope = {slope}\nElementToIntensityFunctionOffset = -24\n"
+    )
     (tmp_path / "a.mha").write_bytes(meta_header("LOCAL", more=more) + VOXELS)
     (tmp_path / "b.mha").write_bytes(meta_header("LOCAL") + VOXELS)
     scaled, stored = (read_volume(tmp_path / name) for name in ("a.mha", "b.mha"))
@@ -202,8 +208,9 @@ def test_maps_are_written_in_the_format_of_the_input(tmp_path, predictor, ending
     mask = (volume.slices > -500).astype(np.uint8)
     paths = [write_mask(tmp_path / f"{name}{written}", mask, volume) for name in "mn"]
     assert paths[0].read_bytes() == paths[1].read_bytes()
-    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(paths[0])),
-                                  HU > -500)  # fmt: skip
+    np.testing.assert_array_equal(
+        SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(paths[0])), HU > -500
+    )
     again = predict_into(tmp_path / "out", [tmp_path / "in"], predictor)
     assert (again.kept, again.status) == (1, 0)  # and maps are no scans
 

@@ -77,8 +77,12 @@ def square(slice_, rows, columns):
     top, bottom = -4 + 0.8 * (rows[0] - 0.5), -4 + 0.8 * (rows[1] + 0.5)
     left, right = -9 + 0.7 * (columns[0] - 0.5), -9 + 0.7 * (columns[1] + 0.5)
     height = 30 + 2.5 * slice_
-    return [(left, top, height), (right, top, height), (right, bottom, height),
-            (left, bottom, height)]  # fmt: skip
+    return [
+        (left, top, height),
+        (right, top, height),
+        (right, bottom, height),
+        (left, bottom, height),
+    ]
 
 
 @pytest.mark.parametrize("image", ["DICOM", "NIfTI"])

@@ -23,9 +23,12 @@ CHEST = np.clip(
     np.random.default_rng(3).normal(0, 12, (4, 40, 48))
     + np.select(
         [np.hypot(*np.mgrid[-20:20, -24:24]) < 8, np.hypot(*np.mgrid[-20:20, -24:24]) < 19],
-        [-800, 40], -1000,
-    ), -1024, 3071,
-).round()  # lung in a body in air; slices, rows, columns  # fmt: skip
+        [-800, 40],
+        -1000,
+    ),
+    -1024,
+    3071,
+).round()  # lung in a body in air; slices, rows, columns
 WINDOWED = np.clip((CHEST + 1000) / 1400, 0, 1)  # of -1000 to 400 HU
 LABELS = np.arange(4 * 5 * 6).reshape(4, 5, 6).repeat(8, 1).repeat(8, 2)
 
@@ -65,8 +68,11 @@ def test_numbers_that_are_no_hounsfield_units_are_refused(tmp_path, values, mess
 
 
 def test_hounsfield_units_and_eight_bits_are_read(tmp_path):
-    for name, values in (("hu", CHEST), ("padded", np.where(CHEST < -900, -3024, CHEST)),
-                         ("grey", (WINDOWED * 255).round())):  # fmt: skip
+    for name, values in (
+        ("hu", CHEST),
+        ("padded", np.where(CHEST < -900, -3024, CHEST)),
+        ("grey", (WINDOWED * 255).round()),
+    ):
         scan = read(write_nifti(tmp_path / f"{name}.nii", values.astype(np.float32)))
         np.testing.assert_array_equal(scan.slices, values)
         assert scan.doubts == ()
@@ -118,9 +124,9 @@ def test_a_declared_window_holds_for_pictures_and_a_wrong_one_is_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "values", [{"slope": 0}, {"offset": np.nan}, {"window_hu": (4, 4)},
-               {"slope": 1, "window_hu": (0, 1)}]
-)  # fmt: skip
+    "values",
+    [{"slope": 0}, {"offset": np.nan}, {"window_hu": (4, 4)}, {"slope": 1, "window_hu": (0, 1)}],
+)
 def test_an_impossible_declaration_is_refused(values):
     with pytest.raises(ValueError, match="slope|window"):
         Declared(**values)

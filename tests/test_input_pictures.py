@@ -39,8 +39,10 @@ def test_sixteen_bits_are_hounsfield_units_as_declared_and_refused_otherwise(tmp
     scan = read(path, declared=Declared(window_hu=(low, high)))
     np.testing.assert_allclose(scan.slices, LARGE[:1], atol=0.02)
     with pytest.raises(ValueError, match="nor 0 to 65535"):
-        read(write(tmp_path / f"n{name}", (LARGE[:1] + 4000).astype(np.uint16)),
-             declared=Declared(window_hu=(-1000, 400)))  # fmt: skip
+        read(
+            write(tmp_path / f"n{name}", (LARGE[:1] + 4000).astype(np.uint16)),
+            declared=Declared(window_hu=(-1000, 400)),
+        )
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
@@ -52,8 +54,9 @@ def test_pages_of_a_tiff_are_slices_in_their_order(tmp_path, kind, compression):
     scan = read_scan(place)
     np.testing.assert_array_equal(scan.slices, LARGE)
     assert scan.pictures == (path,) * 4
-    np.testing.assert_allclose(scan.grey(1, (-1000, 400)), np.clip((LARGE[1] + 1000) / 1400, 0, 1),
-                               atol=1e-6)  # fmt: skip
+    np.testing.assert_allclose(
+        scan.grey(1, (-1000, 400)), np.clip((LARGE[1] + 1000) / 1400, 0, 1), atol=1e-6
+    )
 
 
 def test_masks_beside_their_slices_are_no_slices(tmp_path):
@@ -73,8 +76,10 @@ def test_masks_beside_their_slices_are_no_slices(tmp_path):
 
 def test_grey_of_eight_bits_is_grey_in_wider_numbers_too(tmp_path):
     grey = np.random.default_rng(3).integers(0, 256, (1, 40, 32)).astype(np.uint8)
-    plain, wide = (read(write(tmp_path / name, grey.astype(kind)))
-                   for name, kind in (("a.tif", np.uint8), ("b.tif", np.uint16)))  # fmt: skip
+    plain, wide = (
+        read(write(tmp_path / name, grey.astype(kind)))
+        for name, kind in (("a.tif", np.uint8), ("b.tif", np.uint16))
+    )
     assert plain.slices.dtype == wide.slices.dtype == np.uint8
     np.testing.assert_array_equal(plain.slices, wide.slices)
 
@@ -89,9 +94,11 @@ def test_pictures_of_several_sizes_are_a_scan_a_size(tmp_path, predictor):
     assert {name: row["slices"] for name, row in rows.items()} == {"d_48x40": 2, "d_64x32": 1}
     assert "of several sizes, a scan each: 48 × 40 (2), 64 × 32 (1)" in rows["d_64x32"]["reason"]
     assert [one.file for one in done.excluded] == ["notes.txt"]
-    for name, size in (("d_48x40_lesion/0_png.png", (40, 48)),
-                       ("d_48x40_lesion/2_png.png", (40, 48)),
-                       ("d_64x32_lesion/1_png.png", (32, 64))):  # fmt: skip
+    for name, size in (
+        ("d_48x40_lesion/0_png.png", (40, 48)),
+        ("d_48x40_lesion/2_png.png", (40, 48)),
+        ("d_64x32_lesion/1_png.png", (32, 64)),
+    ):
         with Image.open(tmp_path / "out" / name) as stored:
             assert stored.size == size  # width, height
     again = predict_into(tmp_path / "out", [tmp_path / "d"], predictor)

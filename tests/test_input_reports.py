@@ -127,8 +127,10 @@ def test_a_tilted_series_has_its_dicom_seg(tmp_path):
     mask[1, 2, 3] = mask[3, 4, 1] = True
     path = dicom_seg.write_segmentation(tmp_path / "m.dcm", {"lesion": mask}, volume, "m", "1")
     stored = pydicom.dcmread(path)
-    places = [group.PlanePositionSequence[0].ImagePositionPatient
-              for group in stored.PerFrameFunctionalGroupsSequence]  # fmt: skip
+    places = [
+        group.PlanePositionSequence[0].ImagePositionPatient
+        for group in stored.PerFrameFunctionalGroupsSequence
+    ]
     assert sorted(np.round(place, 3).tolist() for place in places) == sorted(
         [[-9, -4 - 0.9 * index, 30 + 2.5 * index] for index in (1, 3)]
     )

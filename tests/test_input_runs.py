@@ -305,8 +305,12 @@ def test_contours_that_are_asked_for_and_cannot_be_are_said_in_the_row(tmp_path,
 
 def test_what_a_killed_call_left_half_written_is_removed_by_the_next(tmp_path, predictor):
     write_nifti(tmp_path / "a.nii")
-    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
-                           capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
     names = {
         f".written.{platform.node()}.x1.{ended}.partial": False,
         f".written.{platform.node()}.x2.{os.getpid()}.partial": True,  # at work

@@ -61,8 +61,12 @@ def test_series_of_a_study_are_chosen_by_description_uid_or_thickness(tmp_path, 
     kept, others = choose_series(places, wanted)
     assert [place.name for place in kept] == expected
     assert sorted([*expected, *(one.input for one in others)]) == [
-        "p1_s1", "p2_s1", "s2", "s3", "s4",
-    ]  # fmt: skip
+        "p1_s1",
+        "p2_s1",
+        "s2",
+        "s3",
+        "s4",
+    ]
     assert all(one.file.startswith("series ") for one in others)
 
 

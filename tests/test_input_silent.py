@@ -217,8 +217,10 @@ def test_slices_of_one_series_under_two_patients_are_said(tmp_path):
 
 
 def test_a_series_uid_a_slice_is_said(tmp_path):
-    each(write_series(tmp_path / "s"),
-         lambda number, data: setattr(data, "SeriesInstanceUID", f"1.2.{number}"))  # fmt: skip
+    each(
+        write_series(tmp_path / "s"),
+        lambda number, data: setattr(data, "SeriesInstanceUID", f"1.2.{number}"),
+    )
     places, _ = find_scans([tmp_path / "s"])
     assert len(places) == len(HU)
     assert "4 series of one slice each" in places[0].doubt
@@ -263,8 +265,10 @@ def test_what_the_forms_of_a_nifti_leave_open_is_said(tmp_path, codes, pixdim, k
         stream.write(header.binaryblock)
     volume = read_volume(path)
     assert (volume.spacing_known, said in volume.doubt, bool(volume.doubt)) == (
-        known, True, bool(said),
-    )  # fmt: skip
+        known,
+        True,
+        bool(said),
+    )
 
 
 @pytest.mark.parametrize(("turned", "said"), [([-1, -1, 1], True), ([1, 1, 1], False)])
@@ -301,8 +305,9 @@ def test_a_file_of_voxels_longer_than_its_header_says_is_refused(tmp_path, more)
         with pytest.raises(UnreadableFile, match="where they begin is not known"):
             read_volume(tmp_path / "a.mhd")
     else:
-        np.testing.assert_array_equal(np.sort(read_volume(tmp_path / "a.mhd").slices, axis=None),
-                                      np.sort(HU, axis=None))  # fmt: skip
+        np.testing.assert_array_equal(
+            np.sort(read_volume(tmp_path / "a.mhd").slices, axis=None), np.sort(HU, axis=None)
+        )
 
 
 def test_pictures_that_readers_turn_or_count_differently_are_refused(tmp_path):

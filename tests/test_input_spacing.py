@@ -53,8 +53,11 @@ def test_a_wide_gap_or_a_bend_is_refused_all_the_same(tmp_path):
         read_scan(Place("a", folder), resample=True)
     for path in write_uneven(tmp_path / "b", [0, 2, 4, 6, 8]).glob("*.dcm"):
         data = pydicom.dcmread(path)
-        data.ImagePositionPatient = [-9 + data.ImagePositionPatient[2] ** 2 / 8, -4,
-                                     data.ImagePositionPatient[2]]  # fmt: skip
+        data.ImagePositionPatient = [
+            -9 + data.ImagePositionPatient[2] ** 2 / 8,
+            -4,
+            data.ImagePositionPatient[2],
+        ]
         data.save_as(path)
     with pytest.raises(UnreadableFile, match="do not follow one straight line"):
         read_scan(Place("a", tmp_path / "b"), resample=True)

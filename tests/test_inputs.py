@@ -139,7 +139,7 @@ def test_a_link_keeps_its_own_name_and_has_its_targets_kind(tmp_path):
     assert {one.file: one.reason for one in excluded} == {
         "gone.dcm": "cannot be opened (it is a link to nothing)",
         "up": "is a link to a folder above it",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("ending", ["", ".IMA", ".DCM", ".1"])
@@ -193,8 +193,9 @@ def test_files_without_preamble_are_read(tmp_path, implicit, with_meta):
             path.write_bytes(path.read_bytes()[132:])
             continue
         del data.file_meta, data.preamble
-        pydicom.dcmwrite(path, data, implicit_vr=implicit, little_endian=True,
-                         enforce_file_format=False)  # fmt: skip
+        pydicom.dcmwrite(
+            path, data, implicit_vr=implicit, little_endian=True, enforce_file_format=False
+        )
     assert not (tmp_path / "s" / "9.dcm").read_bytes().startswith(b"\0")
     np.testing.assert_array_equal(read(tmp_path / "s").slices, HU)
 

@@ -36,8 +36,10 @@ def statsmodels_slopes(table, exposure, mediator, outcome, covariates=()):
         "beta31": (sm.OLS(table[outcome], both), exposure),
         "beta32": (sm.OLS(table[outcome], both), "m"),
     }
-    return {name: (model.fit(), model.fit(cov_type="HC3", use_t=True), term)
-            for name, (model, term) in fits.items()}  # fmt: skip
+    return {
+        name: (model.fit(), model.fit(cov_type="HC3", use_t=True), term)
+        for name, (model, term) in fits.items()
+    }
 
 
 @pytest.mark.parametrize("covariates", [[], ["gender", "hospital"]])
@@ -71,8 +73,9 @@ def test_effects_add_up_and_standardise(clinic):
 
 def test_the_indirect_effects_error_is_sobels(clinic):
     row = mediate(clinic, ["age"], "severity", ["ggo_area"], draws=0).table.iloc[0]
-    by_hand = np.sqrt((row["beta21"] * row["beta32_se"]) ** 2
-                      + (row["beta32"] * row["beta21_se"]) ** 2)  # fmt: skip
+    by_hand = np.sqrt(
+        (row["beta21"] * row["beta32_se"]) ** 2 + (row["beta32"] * row["beta21_se"]) ** 2
+    )
     assert row["indirect_se"] == pytest.approx(by_hand)
     assert row["p_sobel"] == pytest.approx(2 * scipy.stats.norm.sf(abs(row["indirect"]) / by_hand))
     assert row["p_joint"] == max(row["p_beta21"], row["p_beta32"])
@@ -122,8 +125,11 @@ def test_weighted_effects_are_those_of_the_drawn_patients(clinic):
     np.testing.assert_allclose(
         indirect_effects(others, x, m, y),
         mediate(clinic, ["age", "n_diseases"], "severity", MEDIATORS, ["gender"], draws=0)
-        .table["indirect"].to_numpy().reshape(2, 3), rtol=1e-9,
-    )  # fmt: skip
+        .table["indirect"]
+        .to_numpy()
+        .reshape(2, 3),
+        rtol=1e-9,
+    )
 
 
 def test_percentiles_are_numpys_and_leave_failed_draws_out():
@@ -241,8 +247,10 @@ def test_identical_mediators_count_once(clinic):
     four = mediate(clinic, *given, [*MEDIATORS, "ggo_twin"], draws=0).table.set_index("mediator")
     adjusted = [name for name in three if name.endswith("_adjusted")]
     np.testing.assert_allclose(four.loc[MEDIATORS, adjusted], three[adjusted])
-    np.testing.assert_allclose(four.loc["ggo_twin", adjusted].astype(float),
-                               three.loc["ggo_entropy", adjusted].astype(float))  # fmt: skip
+    np.testing.assert_allclose(
+        four.loc["ggo_twin", adjusted].astype(float),
+        three.loc["ggo_entropy", adjusted].astype(float),
+    )
 
 
 def test_the_papers_criterion_needs_three_significant_slopes_and_a_smaller_direct_effect(clinic):

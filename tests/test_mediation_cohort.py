@@ -43,16 +43,19 @@ def analysed(patients):
     stability.loc[stability["phenotype"] == "ggo_firstorder_entropy", "stable"] = False
     chosen = ["ggo_firstorder_area", "ggo_firstorder_entropy", "ggo_firstorder_energy",
               "consolidation_glcm_contrast", "consolidation_firstorder_area"]  # fmt: skip
-    found = {outcome: mediation.mediate(table, EXPOSURES, outcome, chosen, draws=200)
-             for outcome in ("infected", "severe")}  # fmt: skip
+    found = {
+        outcome: mediation.mediate(table, EXPOSURES, outcome, chosen, draws=200)
+        for outcome in ("infected", "severe")
+    }
     effects = {name: mediation.described(one, stability) for name, one in found.items()}
     return table, found, effects
 
 
 def test_patients_of_both_tables_are_joined_and_their_classes_named(patients, tmp_path):
     clinical, means = patients
-    artifacts.write_table(tmp_path / "patients_bin_width_10.parquet",
-                          means.iloc[5:].reset_index(), {})  # fmt: skip
+    artifacts.write_table(
+        tmp_path / "patients_bin_width_10.parquet", means.iloc[5:].reset_index(), {}
+    )
     table = mediation.study_table(clinical.iloc[:-3], tmp_path, "bin_width_10")
     assert list(table.index) == list(clinical.index[5:-3])
     assert table["any_ggo"].eq(1).all()
@@ -85,8 +88,9 @@ def test_the_papers_forests_are_there_and_others_where_something_mediates(analys
     assert rows["mediator"].tolist() == ["ggo_firstorder_area", "ggo_firstorder_entropy"]
     nothing = {name: table.assign(mediator_by_criterion=False) for name, table in effects.items()}
     assert {name: len(one.rows) for name, one in mediation.forests(nothing, HOW).items()} == {
-        "figure_4a": 0, "figure_4b": 0
-    }  # fmt: skip
+        "figure_4a": 0,
+        "figure_4b": 0,
+    }
 
 
 def test_unstable_phenotypes_can_be_left_out_of_figures(analysed):
@@ -153,8 +157,10 @@ def test_kept_mediators_make_the_path_models(analysed):
     assert "ggo_firstorder_area" in kept
     paths = mediation.paths_of(found["infected"], kept)
     assert paths["ggo_firstorder_area"] == ("age", "n_diseases")
-    models = {"infected": mediation.path_models(table, "infected", paths, HOW),
-              "severe": mediation.path_models(table, "severe", {}, HOW)}  # fmt: skip
+    models = {
+        "infected": mediation.path_models(table, "infected", paths, HOW),
+        "severe": mediation.path_models(table, "severe", {}, HOW),
+    }
     made = tables.path_tables(models)
     assert set(made["estimates"]["outcome"]) == {"infected"}
     reasons = made["fit"].set_index(["outcome", "model"])["reason"]
@@ -217,8 +223,9 @@ def test_a_repeated_analysis_shows_chosen_mediators_and_failures(analysed):
     halves = {"all": table, "healthy": table[table["infected"] == 0]}
 
     def analysis(own):
-        return mediation.mediate(own, EXPOSURES, "infected", ["ggo_firstorder_area",
-                                 "ggo_firstorder_entropy"], draws=0)  # fmt: skip
+        return mediation.mediate(
+            own, EXPOSURES, "infected", ["ggo_firstorder_area", "ggo_firstorder_entropy"], draws=0
+        )
 
     again = mediation.repeated(halves, analysis, ["ggo_firstorder_entropy"])
     assert again["of"].tolist() == ["all", "all", "healthy"]

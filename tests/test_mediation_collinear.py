@@ -61,8 +61,9 @@ def by_natural_effects(table, covariates):
 
 
 def by_natural_effects_on_grades(table, covariates):
-    return natural_effects(table, "age", "grade", "ggo_entropy", covariates, draws=2,
-                           interaction=True)  # fmt: skip
+    return natural_effects(
+        table, "age", "grade", "ggo_entropy", covariates, draws=2, interaction=True
+    )
 
 
 ANALYSES = [by_one_mediator, by_percentiles, by_two_parts, by_rho, by_natural_effects,
@@ -74,9 +75,13 @@ def assert_same_numbers(ours, expected, rtol=1e-10):
     # Quadrature and Newton's steps end where they end, a few units of the last digits apart
     iterated = "at_least" in expected
     pd.testing.assert_frame_equal(
-        ours[numbers], expected[numbers], check_exact=False, check_dtype=False,
-        rtol=1e-6 if iterated else rtol, atol=1e-8 if iterated else 1e-13,
-    )  # fmt: skip
+        ours[numbers],
+        expected[numbers],
+        check_exact=False,
+        check_dtype=False,
+        rtol=1e-6 if iterated else rtol,
+        atol=1e-8 if iterated else 1e-13,
+    )
     assert (ours["reason"] == "").all()
 
 
@@ -118,8 +123,9 @@ def test_a_redundant_covariate_changes_no_number_and_is_named(hospitals, analysi
 
 
 def test_units_of_covariates_change_no_number(hospitals):
-    scaled = hospitals.assign(gender=1e8 * hospitals["gender"] + 4e9,
-                              weight=1e-9 * hospitals["ggo_skewness"])  # fmt: skip
+    scaled = hospitals.assign(
+        gender=1e8 * hospitals["gender"] + 4e9, weight=1e-9 * hospitals["ggo_skewness"]
+    )
     plain = hospitals.assign(weight=hospitals["ggo_skewness"])
     for analysis in ANALYSES:
         ours, expected = (analysis(table, ["gender", "weight"]) for table in (scaled, plain))
@@ -175,8 +181,12 @@ def redundant_design(table):
 def test_slopes_errors_and_p_of_a_deficient_design_are_statsmodels(hospitals):
     design = redundant_design(hospitals)
     assert np.linalg.matrix_rank(design) == 3
-    ours = slopes(design.to_numpy(), hospitals["age"].to_numpy(), hospitals[MEDIATORS].to_numpy(),
-                  hospitals["severity"].to_numpy())  # fmt: skip
+    ours = slopes(
+        design.to_numpy(),
+        hospitals["age"].to_numpy(),
+        hospitals[MEDIATORS].to_numpy(),
+        hospitals["severity"].to_numpy(),
+    )
     for number, mediator in enumerate(MEDIATORS):
         for name, (model, term) in pinv_fits(hospitals, design, "age", mediator).items():
             fit, robust = model.fit(method="pinv"), model.fit(cov_type="HC3", use_t=True)
@@ -230,8 +240,9 @@ def test_no_draw_is_lost_to_a_dummy_that_is_constant_in_it(rare, analysis):
 
 def test_draws_in_which_a_variable_follows_from_others_are_missing(hospitals):
     others = np.column_stack([np.ones(len(hospitals)), hospitals["gender"]])
-    x, m, y = (hospitals[names].to_numpy(float)
-               for names in (["age", "n_diseases"], MEDIATORS, "severity"))  # fmt: skip
+    x, m, y = (
+        hospitals[names].to_numpy(float) for names in (["age", "n_diseases"], MEDIATORS, "severity")
+    )
     few = np.zeros((3, len(hospitals)))
     for row, patients in zip(few, (1, 2, 3), strict=True):  # as many as others and exposure span
         row[:patients] = 80
@@ -248,8 +259,10 @@ def test_two_part_draws_are_those_of_the_drawn_patients(rare, monkeypatch):
     weights = drawn_without_the_rare(rare)
     monkeypatch.setattr("ssinfnet.mediation.two_part.drawn_weights", lambda *_: [weights])
     kept = []
-    monkeypatch.setattr("ssinfnet.mediation.two_part.percentile_interval",
-                        lambda drawn: kept.append(drawn) or (drawn[0], drawn[0]))  # fmt: skip
+    monkeypatch.setattr(
+        "ssinfnet.mediation.two_part.percentile_interval",
+        lambda drawn: kept.append(drawn) or (drawn[0], drawn[0]),
+    )
     by_two_parts(rare, ["hospital"])
     known = rare["ggo_texture"][rare["any_ggo"] == 1]
     texture = (rare["ggo_texture"] - known.mean()).fillna(0)
@@ -259,8 +272,9 @@ def test_two_part_draws_are_those_of_the_drawn_patients(rare, monkeypatch):
         x = dummies.assign(x=rare["age"]).iloc[rows]
         both = x.assign(any=rare["any_ggo"].iloc[rows], texture=texture.iloc[rows])
         y = sm.OLS(rare["severity"].iloc[rows], both).fit().params
-        expected = [sm.OLS(both[name], x).fit().params["x"] * y[name]
-                    for name in ("any", "texture")]  # fmt: skip
+        expected = [
+            sm.OLS(both[name], x).fit().params["x"] * y[name] for name in ("any", "texture")
+        ]
         np.testing.assert_allclose(kept[0][draw, :3], [*expected, sum(expected)], rtol=1e-8)
 
 

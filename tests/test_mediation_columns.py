@@ -114,8 +114,10 @@ def test_few_dates_and_durations_are_no_categories_to_compare(clinic):
         mediate(clinic, ["seen"], "severity", ["ggo_area"], draws=0)
     clinic["stay"] = pd.to_timedelta(np.arange(len(clinic)) % 3, unit="D")
     clinic["days"] = np.arange(len(clinic)) % 3
-    stay, days = (mediate(clinic, [name], "severity", ["ggo_area"], draws=0).table.iloc[0]
-                  for name in ("stay", "days"))  # fmt: skip
+    stay, days = (
+        mediate(clinic, [name], "severity", ["ggo_area"], draws=0).table.iloc[0]
+        for name in ("stay", "days")
+    )
     assert stay["indirect"] == pytest.approx(days["indirect"])
 
 
@@ -126,8 +128,9 @@ def test_kinds_are_overridden_by_name(clinic):
     assert note == "counted in days"
     clinic["ward"] = np.arange(len(clinic)) % 3
     graded = mediate(clinic, ["age"], "severity", ["ggo_area"], ["ward"], draws=0)
-    named = mediate(clinic, ["age"], "severity", ["ggo_area"], ["ward"], draws=0,
-                    kinds={"ward": "category"})  # fmt: skip
+    named = mediate(
+        clinic, ["age"], "severity", ["ggo_area"], ["ward"], draws=0, kinds={"ward": "category"}
+    )
     assert graded.covariates == ("ward",)
     assert named.covariates == ("ward_1", "ward_2")
     three = mediate(clinic, ["ward"], "severity", ["ggo_area"], draws=0).text()

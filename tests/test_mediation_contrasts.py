@@ -47,8 +47,11 @@ def test_natural_effects_of_a_contrast_are_of_patients_with_one_level(table):
         m = b["const"] + b["II"] * mediators_x + spread * nodes
         return expit(c["const"] + c["II"] * x + c["m"] * m) @ weights / weights.sum()
 
-    expected = {"total_indirect": chance(1, 1) - chance(1, 0), "total": chance(1, 1) - chance(0, 0),
-                "indirect_risk_ratio": chance(1, 1) / chance(1, 0)}  # fmt: skip
+    expected = {
+        "total_indirect": chance(1, 1) - chance(1, 0),
+        "total": chance(1, 1) - chance(0, 0),
+        "indirect_risk_ratio": chance(1, 1) / chance(1, 0),
+    }
     estimates = own.set_index("effect")["estimate"]
     for effect, value in expected.items():
         assert estimates[effect] == pytest.approx(value, rel=1e-5)
@@ -66,8 +69,9 @@ def test_a_code_of_missing_values_is_no_level(table, coded):
     stage[unknown] = coded[3]
     found = mediation.mediate(table.assign(stage=stage), ["stage"], "y", ["m"], draws=0,
                               reference={"stage": str(coded[0])})  # fmt: skip
-    expected = mediation.mediate(table.drop(index=unknown), ["stage"], "y", ["m"], draws=0,
-                                 reference={"stage": "I"})  # fmt: skip
+    expected = mediation.mediate(
+        table.drop(index=unknown), ["stage"], "y", ["m"], draws=0, reference={"stage": "I"}
+    )
     np.testing.assert_allclose(found.table["indirect"], expected.table["indirect"], rtol=1e-9)
     assert set(found.left_out["patient"]) == set(unknown)
     named = mediation.mediate(table.assign(stage=stage), ["stage"], "y", ["m"], draws=0,

@@ -47,8 +47,12 @@ def test_exposures_adjust_for_each_other_where_asked_for(clinic):
         to_mediator, to_outcome = slopes(
             clinic, row["exposure"], row["mediator"], "severity", [*others, "hospital"]
         )
-        expected = [to_mediator.params[row["exposure"]], to_mediator.bse[row["exposure"]],
-                    to_outcome.params["m"], to_outcome.pvalues["m"]]  # fmt: skip
+        expected = [
+            to_mediator.params[row["exposure"]],
+            to_mediator.bse[row["exposure"]],
+            to_outcome.params["m"],
+            to_outcome.pvalues["m"],
+        ]
         ours = [row[name] for name in ("beta21", "beta21_se", "beta32", "p_beta32")]
         np.testing.assert_allclose(ours, expected, rtol=1e-8)
     assert "beside hospital_Union, the other exposures;" in found.text()
@@ -140,8 +144,9 @@ def test_mediators_that_only_a_covariate_correlates_are_both_kept():
     rng = np.random.default_rng(5)
     site = np.repeat(["a", "b"], 100)
     shift = np.where(site == "a", 0.0, 6.0)
-    table = pd.DataFrame({"site": site, "m1": shift + rng.normal(size=200),
-                          "m2": shift + rng.normal(size=200)})  # fmt: skip
+    table = pd.DataFrame(
+        {"site": site, "m1": shift + rng.normal(size=200), "m2": shift + rng.normal(size=200)}
+    )
     effects = pd.Series({"m1": 0.2, "m2": 0.1})
     assert filter_correlated(table, effects)["kept"].tolist() == [True, False]
     assert filter_correlated(table, effects, covariates=["site"])["kept"].all()
@@ -216,12 +221,14 @@ def test_a_studys_covariates_reach_every_path(cohort, settings, of_age):
 
 def test_two_part_effects_take_a_studys_covariates(cohort):
     lacking = cohort["ggo_skewness"] < -0.8
-    table = cohort.assign(any_ggo=(~lacking).astype(int),
-                          ggo_entropy=cohort["ggo_entropy"].mask(lacking))  # fmt: skip
+    table = cohort.assign(
+        any_ggo=(~lacking).astype(int), ggo_entropy=cohort["ggo_entropy"].mask(lacking)
+    )
     how = how_with(adjust_exposures=True)
     beside = mediation.covariates_of(how, "n_diseases")
-    found = two_part_effects(table, ["n_diseases"], "infected", "any_ggo", ["ggo_entropy"], beside,
-                             draws=0)  # fmt: skip
+    found = two_part_effects(
+        table, ["n_diseases"], "infected", "any_ggo", ["ggo_entropy"], beside, draws=0
+    )
     x = design(table, "n_diseases", ["age", "hospital"])
     texture = (table["ggo_entropy"] - table["ggo_entropy"].mean()).fillna(0)
     total = sm.OLS(table["infected"], x).fit().params["n_diseases"]
@@ -286,8 +293,9 @@ def test_a_column_named_after_a_place_is_a_covariate_by_default(two_sites, name)
     assert mediation.analyse(table, ["x"], "y", ["m"], [], draws=40).asked["covariates"] == []
 
 
-@pytest.mark.parametrize("name", ["hospitalised", "site_of_lesion", "hospital_days", "centred",
-                                  "my_hospital"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["hospitalised", "site_of_lesion", "hospital_days", "centred", "my_hospital"]
+)
 def test_other_names_are_no_place(two_sites, name):
     assert mediation.default_covariates(two_sites.rename(columns={"place": name}), []) == []
 

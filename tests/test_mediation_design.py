@@ -12,8 +12,12 @@ from statsmodels.stats.weightstats import DescrStatsW
 from ssinfnet.mediation import fit_paths, mediate, natural_effects
 
 REFERENCE = Path(__file__).with_name("reference")
-TERMS = {"beta11": ("y ~ x + c", "x"), "beta21": ("m ~ x + c", "x"),
-         "beta31": ("y ~ x + c + m", "x"), "beta32": ("y ~ x + c + m", "m")}  # fmt: skip
+TERMS = {
+    "beta11": ("y ~ x + c", "x"),
+    "beta21": ("m ~ x + c", "x"),
+    "beta31": ("y ~ x + c + m", "x"),
+    "beta32": ("y ~ x + c + m", "m"),
+}
 
 
 @pytest.fixture
@@ -29,9 +33,12 @@ def test_errors_by_clusters_are_sandwichs(scans):
     theirs = pd.read_csv(REFERENCE / "clustered.csv").set_index(["formula", "term"])
     plain, weighted, alone = (
         analysed(scans, draws=0, **options)
-        for options in ({"cluster": "cluster"}, {"cluster": "cluster", "weights": "weight"},
-                        {"weights": "weight"})
-    )  # fmt: skip
+        for options in (
+            {"cluster": "cluster"},
+            {"cluster": "cluster", "weights": "weight"},
+            {"weights": "weight"},
+        )
+    )
     for beta, key in TERMS.items():
         row = theirs.loc[key]
         assert plain[beta] == pytest.approx(row["estimate"], rel=1e-8)
@@ -128,9 +135,11 @@ def test_a_category_is_contrasted_with_a_named_level(clinic):
 
 
 def test_a_reference_that_is_no_level_is_refused(clinic):
-    for reference, words in (({"hospital": "Wuhan"}, "has no level 'Wuhan'"),
-                             ({"age": "1"}, "can be compared"),
-                             ({"gender": "0"}, "are no exposures")):  # fmt: skip
+    for reference, words in (
+        ({"hospital": "Wuhan"}, "has no level 'Wuhan'"),
+        ({"age": "1"}, "can be compared"),
+        ({"gender": "0"}, "are no exposures"),
+    ):
         exposures = ["hospital"] if "gender" in reference else list(reference)
         with pytest.raises(ValueError, match=words):
             mediate(clinic, exposures, "severity", ["ggo_area"], reference=reference)
@@ -199,20 +208,24 @@ def test_bias_reduced_errors_of_two_means_are_the_textbooks():
     x = (cluster < 4).astype(float)
     y = x + rng.normal(size=10)[cluster] + rng.normal(size=50)
     table = pd.DataFrame({"x": x, "y": y, "m": rng.normal(size=50), "cluster": cluster})
-    found = mediate(table, ["x"], "y", ["m"], draws=0, cluster="cluster",
-                    cluster_errors="CR2").table.iloc[0]  # fmt: skip
+    found = mediate(
+        table, ["x"], "y", ["m"], draws=0, cluster="cluster", cluster_errors="CR2"
+    ).table.iloc[0]
     means = pd.Series(y).groupby(cluster).mean()
     variances = [means[:4].var() / 4, means[4:].var() / 6]
     assert found["beta11_se"] == pytest.approx(np.sqrt(sum(variances)), rel=1e-9)
 
 
 def test_bias_reduced_errors_need_clusters_and_whole_tables(scans):
-    for options, said in (({}, "are by clusters"), ({"cluster": "cluster", "imputations": 2},
-                                                    "not of imputed")):  # fmt: skip
+    for options, said in (
+        ({}, "are by clusters"),
+        ({"cluster": "cluster", "imputations": 2}, "not of imputed"),
+    ):
         with pytest.raises(ValueError, match=said):
             analysed(scans, draws=0, cluster_errors="CR2", **options)
-    found = mediate(scans, ["x"], "y", ["m"], ["c"], draws=0, cluster="cluster",
-                    cluster_errors="CR2")  # fmt: skip
+    found = mediate(
+        scans, ["x"], "y", ["m"], ["c"], draws=0, cluster="cluster", cluster_errors="CR2"
+    )
     assert "bias-reduced (CR2)" in found.text()
 
 
@@ -231,8 +244,11 @@ def test_path_models_have_lavaans_errors_by_clusters(uneven, rows):
     ours = fit.estimates.set_index(["lhs", "rhs"])
     effects = fit.effects.set_index("through")
     for row in theirs.itertuples():
-        own = effects.loc[row.lhs.removeprefix("ind_")] if row.op == ":=" else ours.loc[
-            (row.lhs, row.rhs)]  # fmt: skip
+        own = (
+            effects.loc[row.lhs.removeprefix("ind_")]
+            if row.op == ":="
+            else ours.loc[(row.lhs, row.rhs)]
+        )
         assert own["estimate"] == pytest.approx(row.est, rel=1e-4, abs=1e-6)
         assert own["se_robust"] == pytest.approx(row.se, rel=1e-4)
     alone = fit_paths(*given, missing=rows, draws=0).estimates
@@ -260,7 +276,7 @@ def test_natural_effects_draw_clusters_whole(scans):
     alone, expected, found = (
         natural_effects(table, *given, contrast=contrast, draws=60, **own)
         for table, own in ((once, {}), (once, by), (often, by))
-    )  # fmt: skip
+    )
     for name in ("estimate", "se", "low", "high"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-4)
     np.testing.assert_allclose(expected["low"], alone["drawn_low"], rtol=1e-9)

@@ -36,9 +36,13 @@ def test_four_parts_of_linear_slopes_worked_by_hand():
     form = ClosedForm(
         to_mediator=Regression(np.array([1.0, 2.0]), np.diag([0.1, 0.2]) ** 2, 1.0, 50),
         to_outcome=Regression(np.array([0.0, 3, 4, 5]), np.diag([0, 0.3, 0.4, 0.5]) ** 2, 1.0, 50),
-        mediator_model="linear", outcome_model="linear", interaction=True, contrast=(0.0, 1.0),
-        at_mediator=2.0, at_covariates=np.array([]),
-    )  # fmt: skip
+        mediator_model="linear",
+        outcome_model="linear",
+        interaction=True,
+        contrast=(0.0, 1.0),
+        at_mediator=2.0,
+        at_covariates=np.array([]),
+    )
     found = form.four_way().set_index("effect")
     assert found.loc[PARTS, "estimate"].tolist() == pytest.approx([13, -5, 10, 8])
     assert found.loc["total", "estimate"] == pytest.approx(26)
@@ -58,9 +62,12 @@ def test_four_parts_of_a_linear_outcome_are_statsmodels_slopes(kinds):
     a = sm.OLS(kinds["m"], z).fit()
     b = sm.OLS(kinds["y"], z.assign(m=kinds["m"], xm=kinds["x"] * kinds["m"])).fit()
     unexposed = a.params["const"] - a.params["x"] + a.params["c"] * kinds["c"].mean()
-    expected = [3 * (b.params["x"] + 0.5 * b.params["xm"]),
-                3 * b.params["xm"] * (unexposed - 0.5), 9 * b.params["xm"] * a.params["x"],
-                3 * (b.params["m"] - b.params["xm"]) * a.params["x"]]  # fmt: skip
+    expected = [
+        3 * (b.params["x"] + 0.5 * b.params["xm"]),
+        3 * b.params["xm"] * (unexposed - 0.5),
+        9 * b.params["xm"] * a.params["x"],
+        3 * (b.params["m"] - b.params["xm"]) * a.params["x"],
+    ]
     np.testing.assert_allclose(found.loc[PARTS, "estimate"], expected, rtol=1e-8)
     slopes = np.array([3.0 * (name == "x") + 1.5 * (name == "xm") for name in b.params.index])
     controlled = b.t_test(slopes).sd.item()
@@ -136,17 +143,23 @@ def test_errors_of_excess_odds_are_those_of_drawn_slopes():
         return ClosedForm(
             to_mediator=Regression(beta, np.diag(errors[0] ** 2), 0.0, 100),
             to_outcome=Regression(theta, np.diag(errors[1] ** 2), 0.0, 100),
-            mediator_model="logistic", outcome_model="logistic", interaction=True,
-            contrast=(0.0, 1.0), at_mediator=0.0, at_covariates=np.array([]),
-        )  # fmt: skip
+            mediator_model="logistic",
+            outcome_model="logistic",
+            interaction=True,
+            contrast=(0.0, 1.0),
+            at_mediator=0.0,
+            at_covariates=np.array([]),
+        )
 
     found = form(beta, theta).four_way()
     drawn = []
     for _ in range(800):
-        own = form(*(rng.normal(given, error) for given, error in
-                     zip((beta, theta), errors, strict=True)))  # fmt: skip
-        drawn.append(own._four_way(np.concatenate([own.to_mediator.slopes, [0.0],
-                                                   own.to_outcome.slopes])))  # fmt: skip
+        own = form(
+            *(rng.normal(given, error) for given, error in zip((beta, theta), errors, strict=True))
+        )
+        drawn.append(
+            own._four_way(np.concatenate([own.to_mediator.slopes, [0.0], own.to_outcome.slopes]))
+        )
     # Of 800 draws an error is known to a fortieth
     np.testing.assert_allclose(found["se"], np.std(drawn, axis=0), rtol=0.1)
 

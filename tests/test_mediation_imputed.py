@@ -32,23 +32,30 @@ def table():
 
 @pytest.fixture(scope="module")
 def analysis(table):
-    return mediation.analyse(table, ["x"], "y", NAMES, ["c"], imputations=IMPUTATIONS, draws=90,
-                             reliability={"m0": 0.8})  # fmt: skip
+    return mediation.analyse(
+        table, ["x"], "y", NAMES, ["c"], imputations=IMPUTATIONS, draws=90, reliability={"m0": 0.8}
+    )
 
 
 def test_natural_effects_are_of_all_patients_and_pooled_by_rubins_rules(table, analysis):
     assert set(analysis.effects.table["n"]) == set(analysis.natural["n"]) == {200}
     own = analysis.natural.query("mediator == 'm0'").set_index("effect")
     contrast = (table["x"].mean(), table["x"].mean() + table["x"].std())
-    tables = mediation.imputed_tables(table[["x", "y", *NAMES, "c"]], ["x", "y", *NAMES, "c"],
-                                      IMPUTATIONS, 2021)  # fmt: skip
-    each = [mediation.natural_effects(one, "x", "y", "m0", ["c"], draws=0, contrast=contrast)
-            .set_index("effect") for one in tables]  # fmt: skip
+    tables = mediation.imputed_tables(
+        table[["x", "y", *NAMES, "c"]], ["x", "y", *NAMES, "c"], IMPUTATIONS, 2021
+    )
+    each = [
+        mediation.natural_effects(one, "x", "y", "m0", ["c"], draws=0, contrast=contrast).set_index(
+            "effect"
+        )
+        for one in tables
+    ]
     for effect in ("total_indirect", "indirect_risk_ratio"):
         ratio = effect == "indirect_risk_ratio"
         values = [one.loc[effect, "estimate"] for one in each]
-        errors = [one.loc[effect, "se"] / (one.loc[effect, "estimate"] if ratio else 1)
-                  for one in each]  # fmt: skip
+        errors = [
+            one.loc[effect, "se"] / (one.loc[effect, "estimate"] if ratio else 1) for one in each
+        ]
         by_hand = mediation.pooled(np.log(values) if ratio else values, errors, 200 - 4)
         row = own.loc[effect]
         estimate = np.log(row["estimate"]) if ratio else row["estimate"]
@@ -62,10 +69,13 @@ def test_natural_effects_are_of_all_patients_and_pooled_by_rubins_rules(table, a
 
 def test_correlations_of_errors_are_pooled_by_fishers_z(table, analysis):
     row = analysis.rho.set_index("mediator").loc["m0"]
-    tables = mediation.imputed_tables(table[["x", "y", *NAMES, "c"]], ["x", "y", *NAMES, "c"],
-                                      IMPUTATIONS, 2021)  # fmt: skip
-    z = [np.arctanh(mediation.vanishing_rho(one, ["x"], "y", ["m0"], ["c"])["rho"].item())
-         for one in tables]  # fmt: skip
+    tables = mediation.imputed_tables(
+        table[["x", "y", *NAMES, "c"]], ["x", "y", *NAMES, "c"], IMPUTATIONS, 2021
+    )
+    z = [
+        np.arctanh(mediation.vanishing_rho(one, ["x"], "y", ["m0"], ["c"])["rho"].item())
+        for one in tables
+    ]
     assert np.arctanh(row["rho"]) == pytest.approx(np.mean(z), rel=1e-9)
     total = 1 / (200 - 3 - 2) + (1 + 1 / IMPUTATIONS) * np.var(z, ddof=1)
     reach = (np.arctanh(row["rho_high"]) - np.arctanh(row["rho_low"])) / 2
@@ -78,8 +88,10 @@ def test_what_differs_between_imputed_tables_is_left_out_with_a_reason(analysis)
         assert getattr(analysis, name).empty
         assert "imputed" in analysis.reasons[name]
     text = " ".join(methods_text(analysis))
-    assert ("single mediators 200, joint analysis 200, natural effects 200, sensitivity 200, path "
-            "model 190.") in text  # fmt: skip
+    assert (
+        "single mediators 200, joint analysis 200, natural effects 200, sensitivity 200, path "
+        "model 190."
+    ) in text
     assert "chosen once, of all imputed tables stacked" in text
 
 
@@ -93,11 +105,14 @@ def test_a_binary_mediator_with_gaps_has_a_reason_and_one_without_none(table):
 
 def test_without_gaps_imputed_effects_are_those_of_the_table(table):
     whole = table.fillna(0.0)
-    plain, imputed = (mediation.analyse(whole, ["x"], "y", ["m0", "m1"], ["c"], draws=40, **given)
-                      for given in ({}, {"imputations": 2}))  # fmt: skip
+    plain, imputed = (
+        mediation.analyse(whole, ["x"], "y", ["m0", "m1"], ["c"], draws=40, **given)
+        for given in ({}, {"imputations": 2})
+    )
     for name, columns in (("natural", ["estimate", "se"]), ("rho", ["rho"])):
-        np.testing.assert_allclose(getattr(imputed, name)[columns], getattr(plain, name)[columns],
-                                   rtol=1e-6)  # fmt: skip
+        np.testing.assert_allclose(
+            getattr(imputed, name)[columns], getattr(plain, name)[columns], rtol=1e-6
+        )
 
 
 def test_a_table_that_could_not_be_analysed_is_counted():
@@ -112,8 +127,9 @@ def test_a_table_that_could_not_be_analysed_is_counted():
 def test_an_analysis_imputes_its_tables_once(table, monkeypatch):
     made = []
     original = imputation.imputed_tables
-    monkeypatch.setattr(imputation, "imputed_tables",
-                        lambda *given: made.append(given[2]) or original(*given))  # fmt: skip
+    monkeypatch.setattr(
+        imputation, "imputed_tables", lambda *given: made.append(given[2]) or original(*given)
+    )
     found = mediation.analyse(table, ["x"], "y", ["m0", "m1"], ["c"], imputations=2, draws=40)
     assert made == [2]
     assert (found.natural["reason"] == "").all()
@@ -128,18 +144,21 @@ def test_joint_slopes_are_pooled_over_the_same_regressions_by_rubins_rules(table
     tables = analysis.effects.completed.tables
     for name in ("m0", "m1", "m5"):
         fits = [sm.OLS(one[name], sm.add_constant(one[["x", "c"]])).fit() for one in tables]
-        alpha = mediation.pooled([fit.params["x"] for fit in fits], [fit.bse["x"] for fit in fits],
-                                 200 - 3)  # fmt: skip
+        alpha = mediation.pooled(
+            [fit.params["x"] for fit in fits], [fit.bse["x"] for fit in fits], 200 - 3
+        )
         fits = [sm.OLS(one["y"], sm.add_constant(one[["x", "c", *NAMES]])).fit() for one in tables]
-        beta = mediation.pooled([fit.params[name] for fit in fits], [fit.bse[name] for fit in fits],
-                                200 - 11)  # fmt: skip
+        beta = mediation.pooled(
+            [fit.params[name] for fit in fits], [fit.bse[name] for fit in fits], 200 - 11
+        )
         row = found.loc[name]
         for slope, by_hand in (("alpha", alpha), ("beta", beta)):
             assert row[slope] == pytest.approx(by_hand["estimate"], rel=1e-8)
             assert row[f"{slope}_se"] == pytest.approx(by_hand["se"], rel=1e-8)
             assert row[f"p_{slope}"] == pytest.approx(by_hand["p"], rel=1e-6)
         assert row["fraction_missing"] == pytest.approx(
-            max(alpha["fraction_missing"], beta["fraction_missing"]), rel=1e-6)  # fmt: skip
+            max(alpha["fraction_missing"], beta["fraction_missing"]), rel=1e-6
+        )
     assert (found["n"] == 200).all()
     assert found.index[found["mediates"]].tolist() == ["m0", "m1"]
     complete = mediation.joint_mediators(table, "x", "y", NAMES, ["c"])

@@ -42,8 +42,10 @@ def test_few_mediators_are_tested_by_one_regression():
 @pytest.mark.parametrize("p", [12, 120])
 def test_units_of_mediators_change_no_test(p):
     table, names = cohort(0, p=p)
-    found, scaled = (joint_mediators(own, "x", "y", names).set_index("mediator")
-                     for own in (table, table.assign(m0=1e10 * table["m0"])))  # fmt: skip
+    found, scaled = (
+        joint_mediators(own, "x", "y", names).set_index("mediator")
+        for own in (table, table.assign(m0=1e10 * table["m0"]))
+    )
     for column in ("p_alpha", "p_beta", "q"):
         np.testing.assert_allclose(scaled[column], found[column], rtol=1e-6, atol=1e-12)
     assert scaled.loc["m0", "beta"] == pytest.approx(1e-10 * found.loc["m0", "beta"], rel=1e-6)
@@ -178,8 +180,9 @@ def test_who_enters_a_joint_analysis_is_decided_by_hand():
     numbers = np.arange(100)
     known = {"c": numbers >= 35, "a": numbers >= 0, "b": numbers < 60, "d": numbers < 58}
     rng = np.random.default_rng(0)
-    table = pd.DataFrame({name: np.where(own, rng.normal(size=100), np.nan)
-                          for name, own in known.items()})  # fmt: skip
+    table = pd.DataFrame(
+        {name: np.where(own, rng.normal(size=100), np.nan) for name, own in known.items()}
+    )
     table = table.assign(x=rng.normal(size=100), y=rng.normal(size=100))
     # In the order a 100, c 65, b 60, d 58: c leaves 65, b would leave 25 of them, d 23
     found = joint_mediators(table, "x", "y", list(known)).set_index("mediator")

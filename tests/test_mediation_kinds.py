@@ -51,13 +51,15 @@ def test_a_group_without_any_event_has_no_finite_slope(kinds, model):
     exposed = (kinds["x"] > 0).astype(float)
     y = kinds["y_binary" if model == "logistic" else "y_count"] * exposed
     table = kinds.assign(exposed=exposed, y=y)
-    found = closed_form_effects(table, "exposed", "y", "m", ["c"], outcome_model=model,
-                                interaction=False)  # fmt: skip
+    found = closed_form_effects(
+        table, "exposed", "y", "m", ["c"], outcome_model=model, interaction=False
+    )
     assert found[["estimate", "p"]].isna().all(axis=None)
     assert found["reason"].str.contains("separated").all()
     rare = table.assign(y=y.where(table.index != table.index[exposed == 0][0], 1.0))
-    found = closed_form_effects(rare, "exposed", "y", "m", ["c"], outcome_model=model,
-                                interaction=False)  # fmt: skip
+    found = closed_form_effects(
+        rare, "exposed", "y", "m", ["c"], outcome_model=model, interaction=False
+    )
     family = sm.families.Binomial() if model == "logistic" else sm.families.Poisson()
     fit = sm.GLM(rare["y"], sm.add_constant(rare[["exposed", "m", "c"]]), family=family).fit()
     direct = found.set_index("effect").loc["controlled_direct"]
@@ -111,12 +113,17 @@ def test_closed_forms_of_linear_models_are_products_of_slopes(kinds):
 
 
 def test_parts_add_up_on_the_logarithmic_scale(kinds):
-    runs = [("y_binary", None, None), ("y_count", "poisson", None),
-            ("time", "weibull", "event"), ("time", None, "event")]  # fmt: skip
+    runs = [
+        ("y_binary", None, None),
+        ("y_count", "poisson", None),
+        ("time", "weibull", "event"),
+        ("time", None, "event"),
+    ]
     for outcome, model, event in runs:
         for mediator in ("m", "m_binary"):
-            found = closed_form_effects(kinds, "x", outcome, mediator, ["c"], outcome_model=model,
-                                        event=event).set_index("effect")["estimate"]  # fmt: skip
+            found = closed_form_effects(
+                kinds, "x", outcome, mediator, ["c"], outcome_model=model, event=event
+            ).set_index("effect")["estimate"]
             assert found["total"] == pytest.approx(found["pure_direct"] + found["total_indirect"])
             assert found["total"] == pytest.approx(found["total_direct"] + found["pure_indirect"])
 
@@ -124,8 +131,9 @@ def test_parts_add_up_on_the_logarithmic_scale(kinds):
 def test_a_share_mediated_of_a_total_near_0_ends_in_no_overflow(kinds):
     """Its interval reaches beyond what e can be raised to; it is no ratio's logarithm."""
     table = kinds.assign(y_count=kinds["y_count"].iloc[::-1].to_numpy())
-    found = closed_form_effects(table, "x", "y_count", "m", outcome_model="poisson",
-                                contrast=(0, 0.2027)).set_index("effect")  # fmt: skip
+    found = closed_form_effects(
+        table, "x", "y_count", "m", outcome_model="poisson", contrast=(0, 0.2027)
+    ).set_index("effect")
     assert found.loc["total", "estimate"] == pytest.approx(0, abs=1e-6)
     assert found.loc["proportion_mediated", ["ratio", "ratio_high"]].isna().all()
 
@@ -200,9 +208,11 @@ def summed(table, mediator, outcome, family, contrast, interaction):
         )
 
     low, high = contrast
-    return {"total_indirect": at(high, high) - at(high, low),
-            "pure_direct": at(high, low) - at(low, low),
-            "pure_indirect": at(low, high) - at(low, low)}  # fmt: skip
+    return {
+        "total_indirect": at(high, high) - at(high, low),
+        "pure_direct": at(high, low) - at(low, low),
+        "pure_indirect": at(low, high) - at(low, low),
+    }
 
 
 @pytest.mark.parametrize(

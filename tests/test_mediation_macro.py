@@ -38,8 +38,10 @@ def test_p_values_are_the_macros():
 
 
 def test_only_the_runs_that_sas_doubts_have_no_fit_here():
-    runs = [(form is None, *rows.iloc[0][["mediator", "outcome", "covariates"]], *rows["differs"])
-            for form, rows in effects.macro_forms()]  # fmt: skip
+    runs = [
+        (form is None, *rows.iloc[0][["mediator", "outcome", "covariates"]], *rows["differs"])
+        for form, rows in effects.macro_forms()
+    ]
     for unfitted, mediator, outcome, covariates, *differs in runs:
         doubted = (mediator, outcome) == ("linear", "loglinear") and covariates != "none"
         assert unfitted == doubted == (set(differs) == {"not converged"})
@@ -83,12 +85,17 @@ def test_the_81st_listing_has_the_regressions_of_the_example_of_2015(oracles):
     """It prints no effects; regmedint does, see `effect_comparisons.with_regmedint`."""
     table = pd.read_csv(oracles / "mediation" / "vv2015.csv")
     x, m, c = (table[name].to_numpy(float) for name in ("x", "m", "c"))
-    fit = fit_regression("exponential", table["y"].to_numpy(), np.column_stack([x, m, x * m, c]),
-                         table["event"].to_numpy(float))  # fmt: skip
+    fit = fit_regression(
+        "exponential",
+        table["y"].to_numpy(),
+        np.column_stack([x, m, x * m, c]),
+        table["event"].to_numpy(float),
+    )
     np.testing.assert_allclose(fit.slopes, [-1.0548, 0.4387, 0.0929, 0.0981, -0.0642], atol=6e-5)
     variances = [0.038017, 0.096983, 0.076959, 0.189642, 0.009013]
     np.testing.assert_allclose(np.diag(fit.covariance), variances, atol=6e-7)
     binary = fit_regression("logistic", m, np.column_stack([x, c]))
     np.testing.assert_allclose(binary.slopes, [-0.3545, 0.3842, 0.2694], atol=6e-5)
-    np.testing.assert_allclose(np.sqrt(np.diag(binary.covariance)), [0.3252, 0.4165, 0.2058],
-                               atol=6e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        np.sqrt(np.diag(binary.covariance)), [0.3252, 0.4165, 0.2058], atol=6e-5
+    )

@@ -73,8 +73,12 @@ def test_natural_effects_without_a_solution_are_not_claimed(table):
 
 
 def test_no_draws_are_claimed_where_none_are_shown(table):
-    for options in ({"draws": 3}, {"draws": 0}, {"draws": 200, "cluster": "few"},
-                    {"draws": 0, "imputations": 2}):  # fmt: skip
+    for options in (
+        {"draws": 3},
+        {"draws": 0},
+        {"draws": 200, "cluster": "few"},
+        {"draws": 0, "imputations": 2},
+    ):
         text, _ = said(table, **options)
         assert "no interval of it was drawn by a bootstrap" in text
         assert "bootstrap draws" not in text

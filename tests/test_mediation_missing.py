@@ -36,9 +36,11 @@ def test_full_information_of_complete_rows_is_maximum_likelihood(partly):
     for model in ("restricted", "covariate"):
         paths, covariates, correlated = FIML[model]
         ours, plain = (
-            fit_paths(complete, "y", paths, covariates, correlated=correlated, missing=missing,
-                      draws=0) for missing in ("fiml", "complete")
-        )  # fmt: skip
+            fit_paths(
+                complete, "y", paths, covariates, correlated=correlated, missing=missing, draws=0
+            )
+            for missing in ("fiml", "complete")
+        )
         np.testing.assert_allclose(ours.effects["estimate"], plain.effects["estimate"], rtol=1e-5)
         np.testing.assert_allclose(ours.effects["se_robust"], plain.effects["se_robust"], rtol=1e-4)
         assert ours.measures["chi_square"] == pytest.approx(plain.measures["chi_square"], abs=1e-4)
@@ -56,8 +58,10 @@ def test_effects_over_imputed_tables_are_micess(partly):
     found = mediate(partly, ["x1"], "y", ["m1", "m2"], ["x2"], imputations=30, draws=0)
     rows = found.table.set_index("mediator")
     for mediator in ("m1", "m2"):
-        for beta, term in (("beta21", f"{mediator} ~ x1 + x2"),
-                           ("beta32", f"y ~ x1 + x2 + {mediator}")):  # fmt: skip
+        for beta, term in (
+            ("beta21", f"{mediator} ~ x1 + x2"),
+            ("beta32", f"y ~ x1 + x2 + {mediator}"),
+        ):
             row = theirs.loc[term]
             # Both draw what is missing: a tenth of a standard error is what draws differ by
             assert rows.loc[mediator, beta] == pytest.approx(row["estimate"], abs=0.25 * row["se"])

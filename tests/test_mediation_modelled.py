@@ -48,8 +48,9 @@ def test_effects_of_every_model_are_products_of_rs_slopes(kinds, model):
     theirs = pd.read_csv(REFERENCE / "regressions.csv")
     theirs = theirs[theirs["model"] == model].set_index("term")
     event = "event" if model in SURVIVAL else None
-    row = modelled_effects(kinds, ["x"], OUTCOMES[model], ["m"], ["c"], outcome_model=model,
-                           event=event, fewest=1).table.iloc[0]  # fmt: skip
+    row = modelled_effects(
+        kinds, ["x"], OUTCOMES[model], ["m"], ["c"], outcome_model=model, event=event, fewest=1
+    ).table.iloc[0]
     a = sm.OLS(kinds["m"], sm.add_constant(kinds[["x", "c"]])).fit()
     apart = kinds["x"].std()
     assert row["to"] - row["from"] == pytest.approx(apart, rel=1e-12)
@@ -93,7 +94,8 @@ def test_a_mediator_that_is_a_count_has_the_effects_summed_over_its_values(kinds
     if outcome == "linear":
         for effect in ("total_indirect", "pure_indirect", "total_direct", "pure_direct", "total"):
             assert found.loc[effect, "estimate"] == pytest.approx(
-                summed.loc[effect, "estimate"], rel=1e-6)  # fmt: skip
+                summed.loc[effect, "estimate"], rel=1e-6
+            )
     else:
         ratio = summed.loc["indirect_risk_ratio", "estimate"]
         assert found.loc["total_indirect", "ratio"] == pytest.approx(ratio, rel=1e-6)
@@ -105,12 +107,14 @@ def test_a_mediator_that_is_a_count_has_the_effects_summed_over_its_values(kinds
 
 
 def test_with_a_product_the_mediators_slope_is_tested_with_it(kinds):
-    found = modelled_effects(kinds, ["x"], "y", ["m"], ["c"], outcome_model="linear",
-                             interaction=True).table.iloc[0]  # fmt: skip
+    found = modelled_effects(
+        kinds, ["x"], "y", ["m"], ["c"], outcome_model="linear", interaction=True
+    ).table.iloc[0]
     design = sm.add_constant(kinds[["x", "m", "c"]]).assign(xm=kinds["x"] * kinds["m"])
     fit = sm.OLS(kinds["y"], design).fit()
     assert np.log(found["p_beta"]) == pytest.approx(
-        np.log(float(fit.f_test("m = 0, xm = 0").pvalue)), rel=1e-6)  # fmt: skip
+        np.log(float(fit.f_test("m = 0, xm = 0").pvalue)), rel=1e-6
+    )
     a = sm.OLS(kinds["m"], sm.add_constant(kinds[["x", "c"]])).fit().params
     low, high = found["from"], found["to"]
     at_low = a["const"] + a["x"] * low + a["c"] * kinds["c"].mean()
@@ -125,8 +129,9 @@ def test_intervals_adjusted_for_many_mediators_agree_with_their_p(cohort):
     others = {f"n{i}": rng.normal(size=len(cohort)) + 0.01 * cohort["age"] for i in range(8)}
     table = cohort.assign(**others, twin=3 - 2 * cohort["area"])
     for adjustment in ("fdr_bh", "holm"):
-        found = modelled_effects(table, ["age"], "days", ["area", *others, "twin"], event="died",
-                                 adjustment=adjustment).table  # fmt: skip
+        found = modelled_effects(
+            table, ["age"], "days", ["area", *others, "twin"], event="died", adjustment=adjustment
+        ).table
         leaves_out = (found["indirect_low_adjusted"] > 0) | (found["indirect_high_adjusted"] < 0)
         assert (leaves_out == (found["p_indirect_adjusted"] < 0.05)).all()
         assert found.set_index("mediator")["same_as"]["twin"] == "area"
@@ -134,8 +139,9 @@ def test_intervals_adjusted_for_many_mediators_agree_with_their_p(cohort):
 
 def test_events_coded_otherwise_count_and_few_have_a_reason(cohort):
     plain = modelled_effects(cohort, ["age"], "days", ["area", "noise"], event="died")
-    coded = modelled_effects(cohort.assign(died=cohort["died"] + 1), ["age"], "days",
-                             ["area", "noise"], event="died")  # fmt: skip
+    coded = modelled_effects(
+        cohort.assign(died=cohort["died"] + 1), ["age"], "days", ["area", "noise"], event="died"
+    )
     pd.testing.assert_frame_equal(plain.table, coded.table)
     assert "coded 1, 2: taken as 0, 1" in coded.text()
     assert "Cox model with event died" in plain.text()
@@ -148,14 +154,16 @@ def test_events_coded_otherwise_count_and_few_have_a_reason(cohort):
 def test_an_outcome_that_is_not_rare_is_told(cohort):
     common = modelled_effects(cohort, ["age"], "days", ["area"], event="died")
     assert any("takes the outcome to be rare" in note for note in common.notes)
-    weibull = modelled_effects(cohort, ["age"], "days", ["area"], event="died",
-                               outcome_model="weibull")  # fmt: skip
+    weibull = modelled_effects(
+        cohort, ["age"], "days", ["area"], event="died", outcome_model="weibull"
+    )
     assert not any("rare" in note for note in weibull.notes)
 
 
 def test_the_page_of_times_says_its_models_and_leaves_out_linear_ones(cohort, tmp_path):
-    found = mediation.analyse(cohort, ["age"], "days", ["area", "noise"], [], event="died",
-                              interaction=True)  # fmt: skip
+    found = mediation.analyse(
+        cohort, ["age"], "days", ["area", "noise"], [], event="died", interaction=True
+    )
     assert found.paths is None
     assert "times until censoring" in found.reasons["paths"] == found.reasons["joint"]
     alone = closed_form_effects(cohort, "age", "days", "area", event="died",
@@ -165,8 +173,12 @@ def test_the_page_of_times_says_its_models_and_leaves_out_linear_ones(cohort, tm
     assert found.four_way["estimate"].notna().all()
     page = mediation_page.write_analysis(found, tmp_path / "out").read_text(encoding="utf-8")
     text = " ".join(methods_text(found))
-    for words in ("a Cox model with event died", "with their product", "The event was taken to be",
-                  "hazard ratio"):  # fmt: skip
+    for words in (
+        "a Cox model with event died",
+        "with their product",
+        "The event was taken to be",
+        "hazard ratio",
+    ):
         assert words in text
         assert words in page
     assert "three linear regressions" not in text
@@ -210,9 +222,11 @@ def test_the_command_line_names_models(cohort, tmp_path):
     assert weibull.exit_code == 0, weibull.stderr
     assert "Weibull" in weibull.stdout
     assert (tmp_path / "own_mediation.csv").exists()
-    for more, said in ((["--cluster", "lobes"], "cluster was given"),
-                       (["--imputations", "2"], "imputations was given"),
-                       (["--outcome-model", "poisson"], "need a column of events")):  # fmt: skip
+    for more, said in (
+        (["--cluster", "lobes"], "cluster was given"),
+        (["--imputations", "2"], "imputations was given"),
+        (["--outcome-model", "poisson"], "need a column of events"),
+    ):
         refused = CliRunner().invoke(app, [*asked, *more])
         assert refused.exit_code != 0
         assert said in " ".join(refused.stderr.split())

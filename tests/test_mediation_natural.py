@@ -107,8 +107,11 @@ def test_natural_effects_are_those_of_statsmodels_simulation(clinic):
     )
     ours = natural_effects(clinic, "gender", "infected", "ggo_entropy", link="probit", draws=1000)
     ours = ours.set_index("effect")
-    for effect, row in (("total_indirect", "ACME (treated)"), ("pure_direct", "ADE (control)"),
-                        ("total", "Total effect")):  # fmt: skip
+    for effect, row in (
+        ("total_indirect", "ACME (treated)"),
+        ("pure_direct", "ADE (control)"),
+        ("total", "Total effect"),
+    ):
         low, high = theirs.loc[row, ["Lower CI bound", "Upper CI bound"]]
         assert ours.loc[effect, "estimate"] == pytest.approx(theirs.loc[row, "Estimate"], abs=0.01)
         # It draws each patient's mediator too, so that its intervals are up to a fifth wider.
@@ -144,13 +147,17 @@ def test_graded_outcomes_have_effects_at_each_grade(clinic, link):
 def test_grades_from_any_number_are_those_from_0(clinic, first):
     clinic["grade"] = pd.cut(clinic["severity"], 3, labels=False)
     moved = clinic.assign(grade=clinic["grade"] + first)
-    own, same = (natural_effects(table, "age", "grade", "ggo_area", ["gender"], draws=0)
-                 for table in (clinic, moved))  # fmt: skip
+    own, same = (
+        natural_effects(table, "age", "grade", "ggo_area", ["gender"], draws=0)
+        for table in (clinic, moved)
+    )
     assert len(own) == len(same) == 14  # seven effects on the chance at or above each of two grades
     assert same["at_least"].tolist() == [grade + first for grade in own["at_least"]]
     pd.testing.assert_frame_equal(own.drop(columns="at_least"), same.drop(columns="at_least"))
-    single, again = (mediate(table, ["age"], "grade", ["ggo_area"], ["gender"], draws=50)
-                     for table in (clinic, moved))  # fmt: skip
+    single, again = (
+        mediate(table, ["age"], "grade", ["ggo_area"], ["gender"], draws=50)
+        for table in (clinic, moved)
+    )
     assert single.model == again.model == "linear model of an ordinal outcome"
     pd.testing.assert_frame_equal(single.table, again.table)
     assert "grades, counted from the lowest" in again.text()
@@ -205,13 +212,19 @@ def test_an_analysis_is_repeated_without_each_hospital(clinic):
     alone = mediate(liyuan, ["age"], "severity", ["ggo_area"], draws=0).table
     assert found.loc["without Union", "indirect"] == alone["indirect"].item()
     assert found.loc["without Union", "n"] == len(liyuan)
-    nobody = repeated({"few": clinic.iloc[:3]}, lambda table: mediate(
-        table, ["age"], "severity", ["ggo_area"]))  # fmt: skip
+    nobody = repeated(
+        {"few": clinic.iloc[:3]}, lambda table: mediate(table, ["age"], "severity", ["ggo_area"])
+    )
     assert "cannot fit" in nobody["reason"].item()
-    adjusted = repeated(tables, lambda table: mediate(
-        table, ["age"], "severity", ["ggo_area"], ["hospital"], draws=0))  # fmt: skip
+    adjusted = repeated(
+        tables,
+        lambda table: mediate(table, ["age"], "severity", ["ggo_area"], ["hospital"], draws=0),
+    )
     assert adjusted.set_index("of")["covariates_dropped"].to_dict() == {
-        "all": "", "without Union": "", "without Liyuan": ""}  # fmt: skip
+        "all": "",
+        "without Union": "",
+        "without Liyuan": "",
+    }
 
 
 def test_presence_as_text_is_refused(clinic):

@@ -38,8 +38,10 @@ def least_squares(table, response, names):
 
 def two_regressions(table, covariates=()):
     """The mediator's and the outcome's, by statsmodels."""
-    return (least_squares(table, "m", ["x", *covariates]),
-            least_squares(table, "y", ["x", "m", *covariates]))  # fmt: skip
+    return (
+        least_squares(table, "m", ["x", *covariates]),
+        least_squares(table, "y", ["x", "m", *covariates]),
+    )
 
 
 def drawn_products(table, covariates, draws, seed=2021):
@@ -65,9 +67,12 @@ def test_every_question_of_the_page_has_its_test():
     here = [
         name
         for file in ("test_mediation_questions.py", "test_python_questions.py")
-        for name in re.findall(r"^def (test_question_\w+)",
-                               (ROOT / "tests" / file).read_text(encoding="utf-8"), re.MULTILINE)
-    ]  # fmt: skip
+        for name in re.findall(
+            r"^def (test_question_\w+)",
+            (ROOT / "tests" / file).read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    ]
     assert sorted(named) == sorted(here)
 
 
@@ -141,10 +146,13 @@ def test_question_errors_by_clusters_as_lm_robust_gives_them():
 def test_question_an_exposure_of_several_groups_is_compared_with_one_of_them():
     table = cohort(3)
     table["group"] = np.random.default_rng(3).choice(["placebo", "low", "high"], len(table))
-    found = mediate(table, ["group"], "y", ["m"], ["c"], draws=0,
-                    reference={"group": "placebo"}).table  # fmt: skip
-    assert found["exposure"].tolist() == ["group: high against placebo",
-                                          "group: low against placebo"]  # fmt: skip
+    found = mediate(
+        table, ["group"], "y", ["m"], ["c"], draws=0, reference={"group": "placebo"}
+    ).table
+    assert found["exposure"].tolist() == [
+        "group: high against placebo",
+        "group: low against placebo",
+    ]
     dummies = pd.get_dummies(table["group"], dtype=float)[["high", "low"]]
     fit = sm.OLS(table["m"], sm.add_constant(dummies.assign(c=table["c"]))).fit()
     assert found["beta21"].tolist() == pytest.approx(fit.params[["high", "low"]].tolist())
@@ -156,8 +164,9 @@ def test_question_a_continuous_exposure_is_compared_at_two_values(interaction, c
     # 0 against 5 and 20 against 25 differ only where the mediator's slope depends on the exposure
     table = cohort(4).assign(x=lambda t: 25 + 4 * t["x"])
     table["y"] += 0.02 * table["x"] * table["m"]
-    found = closed_form_effects(table, "x", "y", "m", ["c"], interaction=interaction,
-                                contrast=contrast).set_index("effect")["estimate"]  # fmt: skip
+    found = closed_form_effects(
+        table, "x", "y", "m", ["c"], interaction=interaction, contrast=contrast
+    ).set_index("effect")["estimate"]
     together = table.assign(xm=table["x"] * table["m"])
     a = least_squares(table, "m", ["x", "c"]).params["x"]
     slopes = least_squares(together, "y", ["x", "m", "c", *["xm"] * interaction]).params
@@ -194,8 +203,10 @@ def test_question_a_binary_mediator_has_bootstrap_intervals():
     values = table["x"].mean(), table["x"].mean() + table["x"].std()
     assert row["estimate"] == pytest.approx(through_binary(table, *values), rel=1e-6)
     (weights,) = drawn_weights(len(table), 220, 2021)
-    drawn = [through_binary(table.loc[np.repeat(table.index, own.astype(int))], *values)
-             for own in weights]  # fmt: skip
+    drawn = [
+        through_binary(table.loc[np.repeat(table.index, own.astype(int))], *values)
+        for own in weights
+    ]
     assert row["draws"] == 220
     bounds = np.quantile(drawn, [0.025, 0.975])
     assert row[["drawn_low", "drawn_high"]].tolist() == pytest.approx(bounds.tolist(), rel=1e-5)
@@ -213,8 +224,9 @@ def test_question_results_over_imputed_tables_have_one_p():
     table["y"] -= 0.42 * table["m"].fillna(0)  # so that p is neither 0 nor 1
     whole = imputed_tables(table, ["x", "y", "m", "c"], 5, 2021)
     row = mediate(table, ["x"], "y", ["m"], ["c"], imputations=5, draws=1000).table.iloc[0]
-    products = np.concatenate([drawn_products(own, ["c"], 200, 2021 + number)
-                               for number, own in enumerate(whole)])  # fmt: skip
+    products = np.concatenate(
+        [drawn_products(own, ["c"], 200, 2021 + number) for number, own in enumerate(whole)]
+    )
     assert row["draws"] == len(products) == 1000
     bounds = np.quantile(products, [0.025, 0.975])
     assert row[["indirect_low", "indirect_high"]].tolist() == pytest.approx(bounds.tolist())
@@ -227,8 +239,12 @@ def test_question_slopes_are_pooled_over_imputed_tables_for_each_regression():
     table, whole = imputed_cohort(8, 4)
     row = mediate(table, ["x"], "y", ["m"], ["c"], imputations=4, draws=0).table.iloc[0]
     fits = [(least_squares(own, "y", ["x", "c"]), *two_regressions(own, ["c"])) for own in whole]
-    for beta, place, name in (("beta11", 0, "x"), ("beta21", 1, "x"), ("beta31", 2, "x"),
-                              ("beta32", 2, "m")):  # fmt: skip
+    for beta, place, name in (
+        ("beta11", 0, "x"),
+        ("beta21", 1, "x"),
+        ("beta31", 2, "x"),
+        ("beta32", 2, "m"),
+    ):
         slopes = np.array([own[place].params[name] for own in fits])
         within = np.mean([own[place].bse[name] ** 2 for own in fits])
         pooled = np.sqrt(within + (1 + 1 / 4) * slopes.var(ddof=1))  # Rubin 1987

@@ -46,8 +46,9 @@ def written(analysis, tmp_path_factory):
 
 def test_an_analysis_is_that_of_its_parts(table, analysis):
     names = ["ggo_area", "ggo_twin", "ggo_entropy", "ggo_noise"]
-    expected = mediation.mediate(table, ["age", "stage"], "severe", names, ["hospital"], draws=200,
-                                 reference={"stage": "I"})  # fmt: skip
+    expected = mediation.mediate(
+        table, ["age", "stage"], "severe", names, ["hospital"], draws=200, reference={"stage": "I"}
+    )
     pd.testing.assert_frame_equal(analysis.effects.table, expected.table)
     assert analysis.asked["covariates"] == ["hospital"]
     assert analysis.patterns["patients"].sum() == len(table)
@@ -56,8 +57,9 @@ def test_an_analysis_is_that_of_its_parts(table, analysis):
     for part in (analysis.joint, analysis.directions, analysis.corrected):
         assert list(dict.fromkeys(part["exposure"])) == exposures
     dummies = table.assign(II=(table["stage"] == "II") * 1.0, III=(table["stage"] == "III") * 1.0)
-    own = mediation.corrected_effects(dummies, "III", "severe", {"ggo_area": 0.8},
-                                      ["hospital", "II"], draws=0)  # fmt: skip
+    own = mediation.corrected_effects(
+        dummies, "III", "severe", {"ggo_area": 0.8}, ["hospital", "II"], draws=0
+    )
     row = analysis.corrected.set_index("exposure").loc["stage: III against I"]
     assert row["indirect_corrected"] == pytest.approx(own["indirect_corrected"].item(), rel=1e-9)
     assert analysis.paths is not None
@@ -98,8 +100,9 @@ def test_methods_say_what_was_done_and_no_more(table, analysis):
         assert words in text
     assert "imputed" not in text
     assert "clusters" not in text
-    pooled = mediation.analyse(table, ["age"], "severe", ["ggo_area", "ggo_entropy"], [],
-                               imputations=2, draws=60)  # fmt: skip
+    pooled = mediation.analyse(
+        table, ["age"], "severe", ["ggo_area", "ggo_entropy"], [], imputations=2, draws=60
+    )
     text = " ".join(methods_text(pooled))
     assert "2 tables" in text
     assert "full-information" in text
@@ -118,19 +121,23 @@ def test_the_checklist_has_all_items_and_leaves_open_what_no_program_knows(analy
 
 
 def test_clustered_rows_leave_out_what_takes_them_for_independent(table, tmp_path):
-    found = mediation.analyse(table, ["age"], "severe", ["ggo_area", "ggo_noise"], [],
-                              cluster="patient_of", draws=60)  # fmt: skip
+    found = mediation.analyse(
+        table, ["age"], "severe", ["ggo_area", "ggo_noise"], [], cluster="patient_of", draws=60
+    )
     assert set(found.reasons) == {"rho", "joint", "directions", "corrected"}
-    alone = mediation.natural_effects(table, "age", "severe", "ggo_area", cluster="patient_of",
-                                      draws=60)  # fmt: skip
+    alone = mediation.natural_effects(
+        table, "age", "severe", "ggo_area", cluster="patient_of", draws=60
+    )
     own = found.natural[found.natural["mediator"] == "ggo_area"]
     np.testing.assert_allclose(own[["se", "low"]], alone[["se", "low"]], rtol=1e-9)
-    paths = mediation.fit_paths(table, "severe", {"ggo_area": ["age"]}, cluster="patient_of",
-                                draws=60)  # fmt: skip
+    paths = mediation.fit_paths(
+        table, "severe", {"ggo_area": ["age"]}, cluster="patient_of", draws=60
+    )
     pd.testing.assert_frame_equal(found.paths.effects, paths.effects)
     assert "their intervals by a bootstrap of clusters" in " ".join(methods_text(found))
-    weighted = mediation.analyse(table.assign(w=1.5), ["age"], "severe", ["ggo_area"], [],
-                                 weights="w", draws=60)  # fmt: skip
+    weighted = mediation.analyse(
+        table.assign(w=1.5), ["age"], "severe", ["ggo_area"], [], weights="w", draws=60
+    )
     assert weighted.paths is None
     assert set(weighted.reasons) >= {"paths", "natural", "rho", "joint"}
     page = mediation_page.write_analysis(found, tmp_path).read_text(encoding="utf-8")

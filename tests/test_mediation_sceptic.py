@@ -40,8 +40,9 @@ def test_a_hospital_that_is_numbered_is_a_category():
     assert row["beta21"] == pytest.approx(theirs.params["age"])
     assert row["p_beta21"] == pytest.approx(theirs.pvalues["age"])
     assert "its numbers name places: taken as categories" in found.text()
-    ordered = mediate(table, ["age"], "y", ["ggo"], ["hospital"], draws=0,
-                      kinds={"hospital": "ordinal"}).table.iloc[0]  # fmt: skip
+    ordered = mediate(
+        table, ["age"], "y", ["ggo"], ["hospital"], draws=0, kinds={"hospital": "ordinal"}
+    ).table.iloc[0]
     linear = smf.ols("ggo ~ age + hospital", table).fit()
     assert ordered["beta21"] == pytest.approx(linear.params["age"])
 
@@ -57,8 +58,11 @@ def test_codes_of_missing_values_are_taken_alike_by_every_analysis(table):
     pd.testing.assert_frame_equal(fit.estimates, right.estimates)
     for analysis in (joint_mediators, natural_effects, vanishing_rho):
         single = analysis is natural_effects
-        names = ("age", "y", "m") if single else (
-            "age" if analysis is joint_mediators else ["age"], "y", ["m"])  # fmt: skip
+        names = (
+            ("age", "y", "m")
+            if single
+            else ("age" if analysis is joint_mediators else ["age"], "y", ["m"])
+        )
         options = {"draws": 0} if single else {}
         with pytest.warns(UserWarning, match="taken as missing"):
             found = analysis(coded, *names, **options)
@@ -140,8 +144,11 @@ def test_a_covariate_that_nobody_has_is_named(table):
 
 
 def test_empty_lists_and_negative_seeds_are_refused_in_words(table):
-    for exposures, mediators, words in (([], ["m"], "exposures"), (["age"], [], "mediators"),
-                                        ("age", ["m"], "exposures")):  # fmt: skip
+    for exposures, mediators, words in (
+        ([], ["m"], "exposures"),
+        (["age"], [], "mediators"),
+        ("age", ["m"], "exposures"),
+    ):
         with pytest.raises(ValueError, match=f"{words} must "):
             vanishing_rho(table, exposures, "y", mediators)
     for analysis in (

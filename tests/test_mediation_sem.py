@@ -174,8 +174,9 @@ def test_each_draw_is_a_fit_of_the_drawn_patients(paths, correlated):
     whole = table("simulated")
     rows = drawn_indices(len(whole), 3)
     effects = drawn_effects(whole, paths, correlated, [rows])[0]
-    again = fit_paths(whole.iloc[rows].reset_index(drop=True), "y", paths, correlated=correlated,
-                      draws=0)  # fmt: skip
+    again = fit_paths(
+        whole.iloc[rows].reset_index(drop=True), "y", paths, correlated=correlated, draws=0
+    )
     np.testing.assert_allclose(effects, again.effects["estimate"], rtol=2e-5, atol=1e-7)
 
 

@@ -32,9 +32,11 @@ def copy(packed, tmp_path):
 def test_a_packed_model_holds_the_very_networks_of_the_study(packed):
     model = model_folder.load(packed.model)
     (chain,) = model.chains
-    trained = {"single": packed.paths.single("ssinfnet", 0, 1),
-               "prior": packed.paths.single("sinfnet", 0, 1),
-               "multi": packed.paths.multi("ssinfnet", 0, 1)}  # fmt: skip
+    trained = {
+        "single": packed.paths.single("ssinfnet", 0, 1),
+        "prior": packed.paths.single("sinfnet", 0, 1),
+        "multi": packed.paths.multi("ssinfnet", 0, 1),
+    }
     for stage, folder in trained.items():
         network, _ = inference.load(folder)
         packed_weights = getattr(chain, stage).state_dict()
@@ -77,8 +79,10 @@ def test_a_model_without_a_second_stage_can_be_packed(packed, tmp_path):
     model = model_folder.load(folder)
     assert not model.tells_classes()
     assert sorted(path.name for path in folder.iterdir()) == [
-        "MODEL_CARD.md", "fold0_seed1_single.safetensors", "model.json",
-    ]  # fmt: skip
+        "MODEL_CARD.md",
+        "fold0_seed1_single.safetensors",
+        "model.json",
+    ]
     assert "lesion;" in model_folder.verify(folder)
 
 
@@ -123,8 +127,9 @@ def test_a_study_that_changed_since_it_was_trained_is_refused(packed, tmp_path):
     training = packed.study.single.training.model_copy(update={"epochs": 77})
     single = packed.study.single.model_copy(update={"training": training})
     with pytest.raises(ValueError, match="trained with other settings"):
-        model_packing.pack(packed.study.model_copy(update={"single": single}), tmp_path / "m",
-                           paths=packed.paths)  # fmt: skip
+        model_packing.pack(
+            packed.study.model_copy(update={"single": single}), tmp_path / "m", paths=packed.paths
+        )
 
 
 @pytest.mark.parametrize("name", ["MODEL_CARD.md", "fold0_seed1_multi.safetensors"])

@@ -78,9 +78,11 @@ def test_an_archive_that_gives_other_slices_is_refused(pack, raw, tmp_path, monk
     def fewer(study, root):
         calls.append(root)
         built = build(study, root)
-        return built if len(calls) == 1 else type(built)(
-            built.slices.iloc[1:], built.exclusions, built.folders, built.notes
-        )  # fmt: skip
+        return (
+            built
+            if len(calls) == 1
+            else type(built)(built.slices.iloc[1:], built.exclusions, built.folders, built.notes)
+        )
 
     monkeypatch.setattr(cohort, "build", fewer)
     with pytest.raises(ValueError, match="give other slices"):

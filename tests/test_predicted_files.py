@@ -86,8 +86,9 @@ def test_dicom_seg_refers_to_the_series_and_holds_its_pixels(tmp_path, monkeypat
     assert (stored.PatientID, stored.Modality) == ("pseudonym", "SEG")
     labels = [stored.get_segment_description(number).segment_label for number in (1, 2)]
     assert labels == ["Ground-glass opacity", "Consolidation"]
-    kinds = [segment.SegmentedPropertyTypeCodeSequence[0].CodeValue
-             for segment in stored.SegmentSequence]  # fmt: skip
+    kinds = [
+        segment.SegmentedPropertyTypeCodeSequence[0].CodeValue for segment in stored.SegmentSequence
+    ]
     assert kinds == ["112120", "112001"]
     assert [s.SegmentAlgorithmType for s in stored.SegmentSequence] == ["AUTOMATIC"] * 2
     assert "research only" in stored.SeriesDescription
@@ -150,13 +151,16 @@ def test_masks_of_pictures_have_their_names_and_pixels(tmp_path, predictor):
             assert (picture.mode, picture.size) == ("I;16", (48, 64))
             np.testing.assert_allclose(np.asarray(picture) / 65535, found.lesion[index], atol=1e-5)
     record = artifacts.read_json(tmp_path / "out" / "records" / "d.json")
-    assert record["pictures"] == {name: f"{name.replace('.', '_')}.png" for name in
-                                  ("slice2.png", "slice10.jpg", "slice11.png")}  # fmt: skip
+    assert record["pictures"] == {
+        name: f"{name.replace('.', '_')}.png"
+        for name in ("slice2.png", "slice10.jpg", "slice11.png")
+    }
 
 
 def test_a_model_of_one_stage_writes_its_lesion(packed, tmp_path):
-    folder = model_packing.pack(packed.study, tmp_path / "m", paths=packed.paths,
-                                single_model="sinfnet", multi_model="none")  # fmt: skip
+    folder = model_packing.pack(
+        packed.study, tmp_path / "m", paths=packed.paths, single_model="sinfnet", multi_model="none"
+    )
     path = write_nifti(tmp_path / "a.nii")
     write_series(tmp_path / "s")
     predictor = Predictor.of(folder, device="cpu", threshold=0.01)
@@ -336,8 +340,9 @@ def test_the_command_line_refuses_in_one_line(packed, tmp_path, inputs):
     result = run("predict", *inputs, "--model", tmp_path, "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert "is no model" in result.stderr
-    result = run("predict", *inputs, "--model", packed.model, "-o", tmp_path / "out",
-                 "--device", "gpu0")  # fmt: skip
+    result = run(
+        "predict", *inputs, "--model", packed.model, "-o", tmp_path / "out", "--device", "gpu0"
+    )
     assert "no device 'gpu0'" in result.stderr
 
 

@@ -263,8 +263,9 @@ def test_the_package_offers_predict_and_nothing_that_is_not_there():
 def chest(tmp_path_factory):
     """A phantom volume with annotated lesions: scan, lesion, classes."""
     folder = tmp_path_factory.mktemp("raw")
-    nothing = dict.fromkeys(("single_slices", "small_site_train", "small_site_test",
-                             "small_site_volumes"), 0)  # fmt: skip
+    nothing = dict.fromkeys(
+        ("single_slices", "small_site_train", "small_site_test", "small_site_volumes"), 0
+    )
     settings = PhantomConfig(size=96, volumes=1, slices_per_volume=12, **nothing)
     phantom.write_phantom(folder, settings)
     image = next((folder / "site_a" / "rp_im").iterdir())

@@ -29,8 +29,11 @@ def unused(monkeypatch):
 
 def tree(folder):
     """The bytes of every file below a folder, by name."""
-    return {path.relative_to(folder).as_posix(): artifacts.sha256(path)
-            for path in folder.rglob("*") if path.is_file()}  # fmt: skip
+    return {
+        path.relative_to(folder).as_posix(): artifacts.sha256(path)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def scans_in(folder):

@@ -30,9 +30,12 @@ def masks(scan):
 
 def test_a_volume_in_hu_is_measured_as_a_whole(scan, masks):
     texture = TextureConfig(
-        intensities="hu", lower_bound=-1000, resegment=(-1000, 400), dimensions=3,
+        intensities="hu",
+        lower_bound=-1000,
+        resegment=(-1000, 400),
+        dimensions=3,
         families=("shape",),
-    )  # fmt: skip
+    )
     found = measure_phenotypes(scan, masks, texture)
     assert list(found)[1:] == phenotypes.columns(("lesion", "ggo"), texture)
     inside = masks["ggo"] & (scan.slices <= 400)

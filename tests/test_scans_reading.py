@@ -49,8 +49,10 @@ def test_what_is_not_there_or_there_twice_is_listed(tmp_path):
     places, excluded = find_scans([path, tmp_path / "no", tmp_path / "empty", path])
     assert len(places) == 1
     assert [one.reason for one in excluded] == [
-        "it does not exist", "it is empty", "it is given twice",
-    ]  # fmt: skip
+        "it does not exist",
+        "it is empty",
+        "it is given twice",
+    ]
 
 
 def test_slices_of_pictures_come_in_the_order_of_their_numbers(tmp_path):
@@ -110,7 +112,7 @@ def test_hounsfield_units_are_windowed_as_asked_and_eight_bits_are_not(tmp_path)
         ("a.nii", lambda p: write_nifti(p, np.full((1, 2, 2), np.nan)), "4 intensities are NaN"),
         ("a.png", lambda p: Image.new("RGB", (8, 8), "red").save(p), "in colour"),
     ],
-)  # fmt: skip
+)
 def test_an_input_that_cannot_be_read_says_why(tmp_path, name, make, message):
     make(tmp_path / name)
     with pytest.raises(UnreadableFile, match=message):

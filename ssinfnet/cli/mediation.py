@@ -167,8 +167,12 @@ def mediate_table(
                 missing.removeprefix("none"), float, "--missing takes numbers with commas between"
             )
         shares = named_values(reliability or [], "--reliability", "MEDIATOR=SHARE")
-        models = {"mediator_model": mediator_model, "outcome_model": outcome_model,
-                  "event": event, "case_control": case_control}  # fmt: skip
+        models = {
+            "mediator_model": mediator_model,
+            "outcome_model": outcome_model,
+            "event": event,
+            "case_control": case_control,
+        }
         asked |= {**models, "interaction": interaction}
         if report is None and (shares or (interaction and not any(models.values()))):
             raise ValueError("--interaction and --reliability act in the report; add --report DIR")
@@ -184,7 +188,7 @@ def mediate_table(
         else:
             analysis = mediation.analyse(
                 *given, reliability={name: float(share) for name, share in shares.items()}, **asked
-            )  # fmt: skip
+            )
             found = analysis.effects
     typer.echo(found.json() if as_json else found.text())
     with refusals():

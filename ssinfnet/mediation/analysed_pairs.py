@@ -23,15 +23,22 @@ __all__ = ["NATURAL_LINKS", "curves_over_rho", "four_way_of_pair", "modelled_par
 BINARY = "imputed values of a mediator of 0 and 1 are numbers, which its logistic model refuses"
 NATURAL_LINKS: dict[str, Link] = {"linear": "linear", "logistic": "logit", "poisson": "poisson"}
 NATURAL_MEDIATORS: dict[str, MediatorModel] = {
-    "linear": "normal", "logistic": "logistic", "poisson": "poisson"}  # fmt: skip
+    "linear": "normal",
+    "logistic": "logistic",
+    "poisson": "poisson",
+}
 RISKS = ("loglinear", "poisson", "negative_binomial")  # models whose ratios are of risks or rates
 RARE_RISKS = ("logistic", "cox")  # those whose are, of a rare outcome
 
 
 def natural_of_pair(
-    own: AnalysedTable, effects: Mediation, exposure: str, mediator: str, interaction: bool,
+    own: AnalysedTable,
+    effects: Mediation,
+    exposure: str,
+    mediator: str,
+    interaction: bool,
     drawing: tuple[int, int] = (0, 0),
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Return natural effects of a pair, E-values beside risk ratios.
 
     Errors are by the delta method, or by draws of clusters where rows are clustered. Effects are by
@@ -89,8 +96,10 @@ def modelled_parts(effects: ModelledMediation, exposure: str, mediator: str) -> 
     Those of odds and hazards are where the outcome is rare; those of times never.
     """
     pair = {"exposure": exposure, "mediator": mediator}
-    found, row = (table[(table[list(pair)] == pd.Series(pair)).all(axis=1)]
-                  for table in (effects.parts, effects.table))  # fmt: skip
+    found, row = (
+        table[(table[list(pair)] == pd.Series(pair)).all(axis=1)]
+        for table in (effects.parts, effects.table)
+    )
     found = found.drop(columns=list(pair)).reset_index(drop=True)
     if "ratio" in found:
         share = (row["events"] / row["n"]).item() if "events" in row else 1.0
@@ -124,9 +133,12 @@ def four_way_of_pair(
     known = own.values[[exposure, own.outcome, mediator, *beside]].dropna()
     models: dict[str, Any] = {}
     if isinstance(effects, ModelledMediation):
-        models = {"mediator_model": effects.mediator_model or None, "event": effects.event,
-                  "outcome_model": effects.outcome_model,
-                  "case_control": effects.case_control}  # fmt: skip
+        models = {
+            "mediator_model": effects.mediator_model or None,
+            "event": effects.event,
+            "outcome_model": effects.outcome_model,
+            "case_control": effects.case_control,
+        }
     try:
         if not models and (kind_of(known[own.outcome]) == "ordinal" or own.imputed):
             raise ValueError("no closed form of grades or of imputed tables")
@@ -141,14 +153,18 @@ def four_way_of_pair(
 def rho_of_pair(own: AnalysedTable, exposure: str, mediator: str) -> pd.DataFrame:
     """Return `sensitivity.vanishing_rho` of a pair."""
     tables, beside = own.completed(exposure)
-    results = [vanishing_rho(table, [exposure], own.outcome, [mediator], beside)
-               for table in tables]  # fmt: skip
+    results = [
+        vanishing_rho(table, [exposure], own.outcome, [mediator], beside) for table in tables
+    ]
     return pooled_rho(results) if own.imputed else results[0]
 
 
 def curves_over_rho(rho: pd.DataFrame, standardised: pd.Series) -> dict[str, pd.DataFrame]:
     """Return each pair's standardised effect over the correlation of the errors."""
     known = rho[rho["rho"].notna()].itertuples()
-    return {f"{row.exposure} → {row.mediator}":
-            effect_over_rho(standardised[row.exposure, row.mediator], row.rho)
-            for row in known}  # fmt: skip
+    return {
+        f"{row.exposure} → {row.mediator}": effect_over_rho(
+            standardised[row.exposure, row.mediator], row.rho
+        )
+        for row in known
+    }

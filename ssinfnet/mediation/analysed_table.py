@@ -83,21 +83,27 @@ def analysed_table(
     if cluster:  # several rows of one name; analyses find them by their number
         table = table.reset_index() if cluster == table.index.name else table
         table = table.set_axis(pd.RangeIndex(len(table)))
-    whole, siblings = with_contrasts(table, exposures, kinds, options.get("reference") or {},
-                                     options.get("missing"))  # fmt: skip
+    whole, siblings = with_contrasts(
+        table, exposures, kinds, options.get("reference") or {}, options.get("missing")
+    )
     kinds = {
         name: kind for name, kind in kinds.items() if name in siblings or name not in exposures
     }
-    roles = (dict.fromkeys(siblings, "exposure") | {outcome: "outcome"}
-             | ({} if event is None else {event: "outcome"})
-             | dict.fromkeys(covariates, "covariate")
-             | dict.fromkeys(mediators, "mediator"))  # fmt: skip
+    roles = (
+        dict.fromkeys(siblings, "exposure")
+        | {outcome: "outcome"}
+        | ({} if event is None else {event: "outcome"})
+        | dict.fromkeys(covariates, "covariate")
+        | dict.fromkeys(mediators, "mediator")
+    )
     values, taken = typed_columns(whole, roles, kinds, options.get("missing"))
     if cluster and cluster not in values:
         values[cluster] = table[cluster]
     adjusted = options.get("adjust_exposures", False)
-    beside = {x: [*covariates, *([z for z in siblings if z != x] if adjusted else others)]
-              for x, others in siblings.items()}  # fmt: skip
+    beside = {
+        x: [*covariates, *([z for z in siblings if z != x] if adjusted else others)]
+        for x, others in siblings.items()
+    }
     return AnalysedTable(values, outcome, list(mediators), beside, siblings, list(covariates),
                          kinds.get(outcome) == "continuous", completed, taken,
                          cluster)  # fmt: skip

@@ -156,27 +156,36 @@ def analyse(
         As `effects.mediate`, `modelled.modelled_effects` and `patient_files.read_patients_table`
         raise, and if named models are asked of imputed tables, clusters or weights.
     """
-    source = (table.attrs.get("source", "a table") if isinstance(table, pd.DataFrame)
-              else Path(table).name)  # fmt: skip
+    source = (
+        table.attrs.get("source", "a table")
+        if isinstance(table, pd.DataFrame)
+        else Path(table).name
+    )
     if not isinstance(table, pd.DataFrame):
         codes = [options["cluster"]] if options.get("cluster") else []
         table = read_patients_table(Path(table), patient, sheet, codes)
-    exposures, mediators = (chosen_columns(table, own) if not isinstance(own, str) else own
-                            for own in (exposures, mediators))  # fmt: skip
+    exposures, mediators = (
+        chosen_columns(table, own) if not isinstance(own, str) else own
+        for own in (exposures, mediators)
+    )
     models: dict[str, Any] = {
-        "mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
+        "mediator_model": mediator_model,
+        "outcome_model": outcome_model,
+        "event": event,
         "case_control": case_control,
-    }  # fmt: skip
+    }
     check_reliability(reliability or {}, mediators)
     effects = single_effects(table, exposures, outcome, mediators, covariates,
                              **(models | {"interaction": interaction} | options))  # fmt: skip
     covariates = list(effects.columns.loc[effects.columns["role"] == "covariate", "column"])
     given = (table, exposures, outcome, mediators, covariates)
     own = analysed_table(*given, options, effects.completed, event=event)
-    found = _further(own, effects, _parts_left_out(effects, options), interaction,
-                     reliability or {}, options)  # fmt: skip
-    used = [*dict.fromkeys([*exposures, outcome, *([event] if event else []), *covariates,
-                            *mediators])]  # fmt: skip
+    found = _further(
+        own, effects, _parts_left_out(effects, options), interaction, reliability or {}, options
+    )
+    used = [
+        *dict.fromkeys([*exposures, outcome, *([event] if event else []), *covariates, *mediators])
+    ]
     asked = {
         "source": source, "rows": len(table), "exposures": list(exposures), "outcome": outcome,
         "mediators": list(mediators), "covariates": list(covariates), "interaction": interaction,
@@ -201,9 +210,13 @@ def _parts_left_out(effects: Mediation, options: Mapping[str, Any]) -> dict[str,
 
 
 def _further(
-    own: AnalysedTable, effects: Mediation, left_out: Mapping[str, str], interaction: bool,
-    reliability: Mapping[str, float], options: Mapping[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+    own: AnalysedTable,
+    effects: Mediation,
+    left_out: Mapping[str, str],
+    interaction: bool,
+    reliability: Mapping[str, float],
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
     """Return what is asked beyond single mediators, but for the parts that are left out."""
     empty = ("chosen", "r", "natural", "four_way", "rho", "joint", "directions", "corrected")
     found: dict[str, Any] = {name: pd.DataFrame() for name in empty}
@@ -217,8 +230,9 @@ def _further(
         found["corrected"] = _corrected(own, reliability, options)
     passing = effects.table[effects.passing].sort_values("p_indirect", kind="stable")
     if passing.empty:
-        own.reasons |= {name: own.reasons.get(name, NOBODY)
-                        for name in ("chosen", "paths", "natural", "rho")}  # fmt: skip
+        own.reasons |= {
+            name: own.reasons.get(name, NOBODY) for name in ("chosen", "paths", "natural", "rho")
+        }
         return found
     if "chosen" not in left_out:
         found |= _thinned(own, passing)
@@ -228,11 +242,14 @@ def _further(
     pairs = list(passing[["exposure", "mediator"]].head(MOST_PAIRS).itertuples(index=False))
     drawing = min(options.get("draws", 1000), MOST_DRAWS), options.get("seed", 2021)
     if "natural" not in left_out:
-        found["natural"] = pd.concat([natural_of_pair(own, effects, x, m, interaction, drawing)
-                                      for x, m in pairs], ignore_index=True)  # fmt: skip
+        found["natural"] = pd.concat(
+            [natural_of_pair(own, effects, x, m, interaction, drawing) for x, m in pairs],
+            ignore_index=True,
+        )
     if interaction and "four_way" not in left_out:
-        found["four_way"] = pd.concat([four_way_of_pair(own, effects, x, m) for x, m in pairs],
-                                      ignore_index=True)  # fmt: skip
+        found["four_way"] = pd.concat(
+            [four_way_of_pair(own, effects, x, m) for x, m in pairs], ignore_index=True
+        )
     if "rho" not in left_out:
         found["rho"] = pd.concat([rho_of_pair(own, x, m) for x, m in pairs], ignore_index=True)
         standardised = passing.set_index(["exposure", "mediator"])["indirect_standardised"]
@@ -259,8 +276,11 @@ def _thinned(own: AnalysedTable, passing: pd.DataFrame) -> dict[str, pd.DataFram
     """Return which of correlated mediators are kept, and the correlations of all that pass."""
     size = "indirect_standardised" if "indirect_standardised" in passing else "indirect"
     largest = passing.groupby("mediator", sort=False)[size].apply(lambda e: e.abs().max())
-    shared = list(next(iter(own.beside.values()))) if len(own.beside) == 1 else [
-        name for name in next(iter(own.beside.values())) if name not in own.beside]  # fmt: skip
+    shared = (
+        list(next(iter(own.beside.values())))
+        if len(own.beside) == 1
+        else [name for name in next(iter(own.beside.values())) if name not in own.beside]
+    )
     chosen = filter_correlated(own.values, largest, covariates=shared)
     return {"chosen": chosen, "r": correlations(own.values, list(chosen["mediator"]), shared)}
 
@@ -273,13 +293,20 @@ def _joint(own: AnalysedTable, options: Mapping[str, Any]) -> dict[str, pd.DataF
         own.reasons |= dict.fromkeys(found, "there is one mediator")
         return found
     if own.imputed:
-        found["joint"] = own.of_each("joint", lambda x: imputed_joint_mediators(
-            own.completed(x)[0], x, own.outcome, own.mediators, own.completed(x)[1],
-            seed=seed))  # fmt: skip
+        found["joint"] = own.of_each(
+            "joint",
+            lambda x: imputed_joint_mediators(
+                own.completed(x)[0], x, own.outcome, own.mediators, own.completed(x)[1], seed=seed
+            ),
+        )
         own.reasons["directions"] = OF_COMPONENTS
         return found
-    found["joint"] = own.of_each("joint", lambda x: joint_mediators(
-        own.values, x, own.outcome, own.mediators, own.beside[x], seed=seed))  # fmt: skip
+    found["joint"] = own.of_each(
+        "joint",
+        lambda x: joint_mediators(
+            own.values, x, own.outcome, own.mediators, own.beside[x], seed=seed
+        ),
+    )
     if len(own.mediators) < FEWEST_DIRECTIONS:
         own.reasons["directions"] = f"there are fewer than {FEWEST_DIRECTIONS} mediators"
         return found
@@ -291,7 +318,7 @@ def _joint(own: AnalysedTable, options: Mapping[str, Any]) -> dict[str, pd.DataF
             ).effects
         ),
     )
-    return found  # fmt: skip
+    return found
 
 
 def _paths(

@@ -116,9 +116,13 @@ class _Places:
 
 
 def bias_reduced_slopes(
-    clusters: NDArray[np.intp], weights: Array, others: Array, exposure: Array, mediators: Array,
+    clusters: NDArray[np.intp],
+    weights: Array,
+    others: Array,
+    exposure: Array,
+    mediators: Array,
     outcome: Array,
-) -> dict[str, Slopes]:  # fmt: skip
+) -> dict[str, Slopes]:
     """Fit the three regressions of `regressions.slopes` by weights, with CR2 errors.
 
     Parameters
@@ -143,8 +147,11 @@ def bias_reduced_slopes(
     both = []
     for m in mediators.T:
         columns = np.column_stack([basis, x, m - m.mean()])
-        both.append(_fitted(columns, y, *given, [-2, -1]) if _independent(columns)
-                    else [_Fitted.nothing(), _Fitted.nothing()])  # fmt: skip
+        both.append(
+            _fitted(columns, y, *given, [-2, -1])
+            if _independent(columns)
+            else [_Fitted.nothing(), _Fitted.nothing()]
+        )
     direct, mediated = (_Fitted.joined(own) for own in zip(*both, strict=True))
     alone = _Fitted(*(np.repeat(part, k) for part in (total.estimate, total.se, total.df)))
     found = {"beta11": alone, "beta21": to_mediator, "beta31": direct, "beta32": mediated}
@@ -165,8 +172,12 @@ class _Fitted:
 
     @classmethod
     def joined(cls, parts: tuple[_Fitted, ...]) -> _Fitted:
-        return cls(*(np.concatenate([getattr(own, name) for own in parts])
-                     for name in ("estimate", "se", "df")))  # fmt: skip
+        return cls(
+            *(
+                np.concatenate([getattr(own, name) for own in parts])
+                for name in ("estimate", "se", "df")
+            )
+        )
 
 
 def _fitted(
@@ -179,10 +190,14 @@ def _fitted(
     residuals = responses - scaled @ slopes
     found = []
     for column in shown:
-        se, df = bias_reduced_errors(scaled, residuals, weights, clusters,
-                                     column % columns.shape[1])  # fmt: skip
-        found.append(_Fitted(slopes[column] / size[column], se / size[column],
-                             np.full(responses.shape[1], df)))  # fmt: skip
+        se, df = bias_reduced_errors(
+            scaled, residuals, weights, clusters, column % columns.shape[1]
+        )
+        found.append(
+            _Fitted(
+                slopes[column] / size[column], se / size[column], np.full(responses.shape[1], df)
+            )
+        )
     return found
 
 

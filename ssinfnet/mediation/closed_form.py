@@ -40,7 +40,10 @@ Array = NDArray[np.float64]
 CLOSED_FORM_EFFECTS = ("controlled_direct", "pure_direct", "pure_indirect", "total_direct",
                        "total_indirect", "total", "proportion_mediated")  # fmt: skip
 EXPECTED: dict[str, Callable[[float], float]] = {  # a mediator, of its linear predictor
-    "linear": float, "logistic": expit, "poisson": np.exp}  # fmt: skip
+    "linear": float,
+    "logistic": expit,
+    "poisson": np.exp,
+}
 FOUR_WAY_EFFECTS = ("controlled_direct", "reference_interaction", "mediated_interaction",
                     "pure_indirect", "total", "mediated", "interaction", "eliminated")  # fmt: skip
 
@@ -81,8 +84,11 @@ class ClosedForm:
         found = _rows(CLOSED_FORM_EFFECTS, estimate, se)
         if self.outcome_model != "linear":
             ratios = found["effect"] != "proportion_mediated"
-            for name, source in (("ratio", "estimate"), ("ratio_low", "low"),
-                                 ("ratio_high", "high")):  # fmt: skip
+            for name, source in (
+                ("ratio", "estimate"),
+                ("ratio_low", "low"),
+                ("ratio_high", "high"),
+            ):
                 found[name] = np.exp(found[source].where(ratios))
         return found
 
@@ -147,11 +153,13 @@ class ClosedForm:
         total = at(high, high) - at(low, low)
         with np.errstate(divide="ignore", invalid="ignore"):
             mediated = (
-                np.divide(total_indirect, total) if self.outcome_model == "linear"
+                np.divide(total_indirect, total)
+                if self.outcome_model == "linear"
                 else np.divide(np.exp(pure_direct) * np.expm1(total_indirect), np.expm1(total))
-            )  # fmt: skip
-        return np.array([controlled, pure_direct, pure_indirect, total_direct, total_indirect,
-                         total, mediated])  # fmt: skip
+            )
+        return np.array(
+            [controlled, pure_direct, pure_indirect, total_direct, total_indirect, total, mediated]
+        )
 
     def _four_way(self, theta: Array) -> Array:
         """Return `FOUR_WAY_EFFECTS`; excess relative risks unless the outcome is linear."""
@@ -298,7 +306,11 @@ class FittedPair:
 
 
 def fit_closed_form(
-    table: pd.DataFrame, exposure: str, outcome: str, mediator: str, covariates: Sequence[str] = (),
+    table: pd.DataFrame,
+    exposure: str,
+    outcome: str,
+    mediator: str,
+    covariates: Sequence[str] = (),
     *,
     mediator_model: str | None = None,
     outcome_model: str | None = None,
@@ -308,7 +320,7 @@ def fit_closed_form(
     at_covariates: Sequence[float] | Mapping[str, float] | None = None,
     event: str | None = None,
     case_control: bool = False,
-) -> FittedPair:  # fmt: skip
+) -> FittedPair:
     """Fit the two regressions of `closed_form_effects`, which says what it takes and raises."""
     names = [*covariates, *([] if event is None else [event])]
     frame = analysis_frame(table, [exposure], outcome, [mediator], names,
@@ -327,17 +339,23 @@ def fit_closed_form(
     regressors = [x, m, *[x * m] * interaction, z]
     controls = y == 0 if case_control else np.ones(len(y), dtype=bool)
     try:
-        to_mediator = fit_regression(mediator_model, m[controls],
-                                     np.column_stack([x, z])[controls])  # fmt: skip
-        to_outcome = fit_regression(outcome_model, y, np.column_stack(regressors),
-                                    values[event].to_numpy() if event else None)  # fmt: skip
+        to_mediator = fit_regression(mediator_model, m[controls], np.column_stack([x, z])[controls])
+        to_outcome = fit_regression(
+            outcome_model,
+            y,
+            np.column_stack(regressors),
+            values[event].to_numpy() if event else None,
+        )
     except NotFittedError as error:
         return FittedPair(None, values, adjusted.note, str(error))
     held = 0.0 if mediator_model == "logistic" else float(m.mean())
     chosen = values.loc[controls, beside].mean().to_dict()
     if at_covariates is not None:
-        chosen |= (at_covariates if isinstance(at_covariates, Mapping)
-                   else dict(zip(beside, at_covariates, strict=True)))  # fmt: skip
+        chosen |= (
+            at_covariates
+            if isinstance(at_covariates, Mapping)
+            else dict(zip(beside, at_covariates, strict=True))
+        )
     if unknown := [name for name in chosen if name not in beside]:
         raise ValueError(f"at_covariates names {unknown[:5]}, which are none of {beside}")
     form = ClosedForm(

@@ -343,8 +343,11 @@ def rho_table(
     table: pd.DataFrame, outcome: str, paths: Mapping[str, Collection[str]], config: MediationConfig
 ) -> pd.DataFrame:
     """Return `vanishing_rho` of each pair of a path model."""
-    parts = [vanishing_rho(table, [exposure], outcome, [mediator], covariates_of(config, exposure))
-             for mediator, exposures in paths.items() for exposure in exposures]  # fmt: skip
+    parts = [
+        vanishing_rho(table, [exposure], outcome, [mediator], covariates_of(config, exposure))
+        for mediator, exposures in paths.items()
+        for exposure in exposures
+    ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*RHO_COLUMNS])
 
 
@@ -360,6 +363,9 @@ def rho_curves(rho: pd.DataFrame, effects: pd.DataFrame) -> dict[str, pd.DataFra
     """
     names = written_names()
     found = effects.set_index(["exposure", "mediator"])["indirect_standardised"]
-    return {f"{names[row.exposure]} → {names.get(row.mediator, row.mediator)}":
-            effect_over_rho(found[row.exposure, row.mediator], row.rho)
-            for row in rho.itertuples()}  # fmt: skip
+    return {
+        f"{names[row.exposure]} → {names.get(row.mediator, row.mediator)}": effect_over_rho(
+            found[row.exposure, row.mediator], row.rho
+        )
+        for row in rho.itertuples()
+    }

@@ -111,8 +111,9 @@ def columns_text(taken: pd.DataFrame) -> list[str]:
         few = len(own) <= FEW
         said = (
             [f"{row.column} ({row.kind})" for row in own.itertuples()]
-            if few else [f"{number} {kind}" for kind, number in counted.items()]
-        )  # fmt: skip
+            if few
+            else [f"{number} {kind}" for kind, number in counted.items()]
+        )
         lines.append(f"{role}: {', '.join(said)}")
     for role, own in taken[taken["note"] != ""].groupby("role", sort=False):
         shown = [f"{row.column}: {row.note}" for row in own.itertuples()]
@@ -143,15 +144,19 @@ def without_codes(
     coded = column.isin(codes)
     if missing is None and not (len(rest) and (rest >= 0).all()):
         coded &= False
-    notes = [f"{code:g} of {number} patients is taken as missing"
-             for code, number in column[coded].value_counts().items()]  # fmt: skip
+    notes = [
+        f"{code:g} of {number} patients is taken as missing"
+        for code, number in column[coded].value_counts().items()
+    ]
     column = column.mask(coded)
     low, high = column.quantile([0.25, 0.75])
     reach = FAR * (high - low)
     far = (column < low - reach) | (column > high + reach)
     suspect = column[column.isin((*SUSPECT_CODES, *MISSING_CODES)) & far]
-    notes += [f"{code:g} of {number} patients lies far from the rest; if it means missing, say so"
-              for code, number in suspect.value_counts().items()]  # fmt: skip
+    notes += [
+        f"{code:g} of {number} patients lies far from the rest; if it means missing, say so"
+        for code, number in suspect.value_counts().items()
+    ]
     return column, notes
 
 
@@ -161,8 +166,11 @@ def _numeric(column: pd.Series) -> bool:
 
 def _countable(column: pd.Series) -> bool:
     """Return whether a column holds finite numbers alone; others are refused when analysed."""
-    return (_numeric(column) and not pd.api.types.is_bool_dtype(column.dtype)
-            and not np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan)).any())  # fmt: skip
+    return (
+        _numeric(column)
+        and not pd.api.types.is_bool_dtype(column.dtype)
+        and not np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan)).any()
+    )
 
 
 def _looks(column: pd.Series) -> str:
@@ -220,9 +228,13 @@ def _refuse(name: str, role: str, kind: str, named: bool, dtype: Any) -> None:
         return
     if kind == "date":
         counted = pd.api.types.is_datetime64_any_dtype(dtype)
-        way = ("name its kind continuous, which does" if counted
-               else "name its kind continuous if it is a number"
-               if pd.api.types.is_numeric_dtype(dtype) else "put them in its place")  # fmt: skip
+        way = (
+            "name its kind continuous, which does"
+            if counted
+            else "name its kind continuous if it is a number"
+            if pd.api.types.is_numeric_dtype(dtype)
+            else "put them in its place"
+        )
         raise ValueError(f"{role} {name!r} is a date; count days, or {way}")
     if kind == "id":
         raise ValueError(
@@ -256,8 +268,10 @@ def _as_kind(column: pd.Series, kind: str, role: str) -> tuple[pd.Series, list[s
         if role == "covariate":
             notes.append(f"{shown}: one slope for every step; of categories name the kind category")
         if role == "outcome" and not gaps and levels[0] != 0:
-            notes.append(f"{shown}: grades, counted from the lowest; if it is no grade, name the "
-                         "kind continuous")  # fmt: skip
+            notes.append(
+                f"{shown}: grades, counted from the lowest; if it is no grade, name the "
+                "kind continuous"
+            )
         return column, notes
     skewness = column.skew() if kind == "continuous" and len(levels) > MOST_LEVELS else 0.0
     skewed = abs(skewness) > SKEWED

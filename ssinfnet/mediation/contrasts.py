@@ -61,14 +61,19 @@ def with_contrasts(
             text = text.mask(text.isin([_written(float(code)) for code in codes]))
         counted = text.value_counts().sort_index().sort_values(ascending=False, kind="stable")
         if not 2 <= len(counted) <= MOST_LEVELS:
-            raise ValueError(f"exposure {name!r} has {len(counted)} levels; 2 to {MOST_LEVELS} "
-                             "can be compared")  # fmt: skip
+            raise ValueError(
+                f"exposure {name!r} has {len(counted)} levels; 2 to {MOST_LEVELS} can be compared"
+            )
         base = str(reference.get(name, counted.index[0]))
         if base not in counted.index:
-            raise ValueError(f"exposure {name!r} has no level {base!r}; it has "
-                             f"{sorted(counted.index)}")  # fmt: skip
-        contrasts = {f"{name}: {level} against {base}": (text == level).astype("float64")
-                     for level in sorted(counted.index) if level != base}  # fmt: skip
+            raise ValueError(
+                f"exposure {name!r} has no level {base!r}; it has {sorted(counted.index)}"
+            )
+        contrasts = {
+            f"{name}: {level} against {base}": (text == level).astype("float64")
+            for level in sorted(counted.index)
+            if level != base
+        }
         parts.append(pd.DataFrame(contrasts).mask(text.isna()))
         beside |= {own: [other for other in contrasts if other != own] for own in contrasts}
     return (pd.concat(parts, axis=1) if len(parts) > 1 else table), beside

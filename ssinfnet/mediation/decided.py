@@ -11,8 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from ssinfnet.mediation.collinearity import COLLINEAR
 from ssinfnet.mediation.resampling import DrawnEffects
 
-__all__ = ["Drawing", "TESTED", "decided", "interval_level", "same_columns",
-           "with_adjusted"]  # fmt: skip
+__all__ = ["Drawing", "TESTED", "decided", "interval_level", "same_columns", "with_adjusted"]
 
 Drawing = tuple[pd.MultiIndex, DrawnEffects]  # pairs of exposure and mediator, and their draws
 
@@ -44,13 +43,18 @@ def decided(
         reasons = found["reason"].unique().tolist()
         raise ValueError(f"no mediator can be analysed: {reasons[:5]}")
     found = with_adjusted(found, (*TESTED, "joint"), adjustment)
-    levels = {exposure: interval_level(own, adjustment, alpha)
-              for exposure, own in found.groupby("exposure", sort=False)}  # fmt: skip
+    levels = {
+        exposure: interval_level(own, adjustment, alpha)
+        for exposure, own in found.groupby("exposure", sort=False)
+    }
     bounds = []
     for index, drawn in drawings:
         low, high = drawn.interval(index.get_level_values("exposure").map(levels).to_numpy())
-        bounds.append(pd.DataFrame({"indirect_low_adjusted": low, "indirect_high_adjusted": high},
-                                   index=index))  # fmt: skip
+        bounds.append(
+            pd.DataFrame(
+                {"indirect_low_adjusted": low, "indirect_high_adjusted": high}, index=index
+            )
+        )
     found = found.join(pd.concat(bounds), on=["exposure", "mediator"])
     significant = (found[[f"p_{test}_adjusted" for test in TESTED[:3]]] < alpha).all(axis=1)
     smaller = found["beta11"].abs() > found["beta31"].abs()

@@ -56,8 +56,9 @@ class Design:
 
     def at(self, rows: NDArray[np.intp]) -> Design:
         """Return the design of some of its rows, their clusters numbered anew."""
-        return replace(self, clusters=pd.factorize(self.clusters[rows])[0],
-                       weights=self.weights[rows])  # fmt: skip
+        return replace(
+            self, clusters=pd.factorize(self.clusters[rows])[0], weights=self.weights[rows]
+        )
 
     @property
     def number(self) -> int:
@@ -164,19 +165,27 @@ def notes_of(
         if design.errors == "CR2":
             notes.append("errors are bias-reduced (CR2), with Satterthwaite's degrees of freedom")
         elif design.number < FEW_CLUSTERS:
-            notes.append(f"errors by fewer than {FEW_CLUSTERS} clusters tend to be too small; "
-                         "bias-reduced ones (CR2) less so")  # fmt: skip
+            notes.append(
+                f"errors by fewer than {FEW_CLUSTERS} clusters tend to be too small; "
+                "bias-reduced ones (CR2) less so"
+            )
         if few_clusters:
-            notes.append("p and intervals of indirect effects are missing: they take draws of at "
-                         f"least {FEWEST_CLUSTERS} clusters")  # fmt: skip
+            notes.append(
+                "p and intervals of indirect effects are missing: they take draws of at "
+                f"least {FEWEST_CLUSTERS} clusters"
+            )
     if weights is not None:
         notes.append(f"weighted by {weights}")
     if draws < FEWEST_DRAWS and not few_clusters:
-        notes.append("p and intervals of indirect effects are missing: they take at least "
-                     f"{FEWEST_DRAWS} usable draws, got {draws:.0f}")  # fmt: skip
+        notes.append(
+            "p and intervals of indirect effects are missing: they take at least "
+            f"{FEWEST_DRAWS} usable draws, got {draws:.0f}"
+        )
     elif draws < RESOLVING and not few_clusters:
-        notes.append(f"{draws:.0f} draws leave p and intervals of indirect effects to a normal "
-                     f"tail; take {RESOLVING} or more")  # fmt: skip
+        notes.append(
+            f"{draws:.0f} draws leave p and intervals of indirect effects to a normal "
+            f"tail; take {RESOLVING} or more"
+        )
     return tuple(notes)
 
 
@@ -204,13 +213,16 @@ def clustered_slopes(
         clusters.
     """
     if design.errors == "CR2":
-        return bias_reduced_slopes(design.clusters, design.weights, others, exposure, mediators,
-                                   outcome)  # fmt: skip
+        return bias_reduced_slopes(
+            design.clusters, design.weights, others, exposure, mediators, outcome
+        )
     root = np.sqrt(design.weights)
     _, taken = independent_columns(others)
     basis = np.linalg.qr(others[:, taken] * root[:, None])[0]
-    x, y, m = (left_by(basis, (values - values.mean(axis=0)) * root[:, None])
-               for values in (exposure[:, None], outcome[:, None], mediators))  # fmt: skip
+    x, y, m = (
+        left_by(basis, (values - values.mean(axis=0)) * root[:, None])
+        for values in (exposure[:, None], outcome[:, None], mediators)
+    )
     (n, k), q, codes = m.shape, basis.shape[1], design.clusters
 
     def errors(estimate: Array, own: Array, rest: Array, parameters: int) -> Slopes:

@@ -91,8 +91,10 @@ def mediating_directions(
     basis = adjustment(values, frame.covariates).basis
     x = unexplained(basis, values[exposure].to_numpy())
     if np.isnan(x).any():
-        raise ValueError(f"exposure {exposure!r} follows from the covariates among the "
-                         f"{len(values)} patients with all mediators")  # fmt: skip
+        raise ValueError(
+            f"exposure {exposure!r} follows from the covariates among the "
+            f"{len(values)} patients with all mediators"
+        )
     rest = unexplained(extended(basis, x), values[entered].to_numpy())
     usable = np.asarray(np.isfinite(rest).all(axis=0))
     if not usable.any():
@@ -101,8 +103,11 @@ def mediating_directions(
     scale = np.linalg.norm(rest[:, usable], axis=0)
     _, size, axes = np.linalg.svd(rest[:, usable] / scale, full_matrices=False)
     share = np.square(size) / np.square(size).sum()
-    number = min(int(np.searchsorted(np.cumsum(share), explained)) + 1,
-                 max(len(values) // MOST_OF_PATIENTS, 1), int((share > 1e-10).sum()))  # fmt: skip
+    number = min(
+        int(np.searchsorted(np.cumsum(share), explained)) + 1,
+        max(len(values) // MOST_OF_PATIENTS, 1),
+        int((share > 1e-10).sum()),
+    )
     axes = (
         axes[:number]
         * np.sign(axes[:number][np.arange(number), np.abs(axes[:number]).argmax(1)])[:, None]
@@ -122,7 +127,8 @@ def mediating_directions(
     still = dict.fromkeys(set(entered) - set(names), "does not vary beside exposure and covariates")
     reasons = [(name, (rare | still)[name]) for name in mediators if name not in names]
     left_out = pd.DataFrame(reasons, columns=["mediator", "reason"])
-    found = found.assign(explained=share[:number], largest=largest, mediators=len(names),
-                         left_out=len(left_out))  # fmt: skip
+    found = found.assign(
+        explained=share[:number], largest=largest, mediators=len(names), left_out=len(left_out)
+    )
     first = ["mediator", "explained"]
     return Directions(found[[*first, *found.columns.drop(first)]], loadings, left_out)

@@ -67,9 +67,12 @@ def outcome_slopes(covariances: Array, outcome: int, regressors: Sequence[int]) 
 
 
 def mediator_slopes(
-    covariances: Array, mediators: Sequence[int], exposures: Sequence[int], free: NDArray[np.bool_],
+    covariances: Array,
+    mediators: Sequence[int],
+    exposures: Sequence[int],
+    free: NDArray[np.bool_],
     correlated: bool,
-) -> Array:  # fmt: skip
+) -> Array:
     """Return the slopes of all mediators on their exposures in each draw.
 
     Parameters

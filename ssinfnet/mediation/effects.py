@@ -151,17 +151,21 @@ def mediate(
     table, siblings = with_contrasts(table, exposures, kinds or {}, reference or {}, missing)
     named = {x: kind for x, kind in (kinds or {}).items() if x in siblings or x not in exposures}
     exposures = list(siblings)
-    roles = (dict.fromkeys(exposures, "exposure") | {outcome: "outcome"}
-             | dict.fromkeys(covariates, "covariate")
-             | dict.fromkeys(mediators, "mediator"))  # fmt: skip
+    roles = (
+        dict.fromkeys(exposures, "exposure")
+        | {outcome: "outcome"}
+        | dict.fromkeys(covariates, "covariate")
+        | dict.fromkeys(mediators, "mediator")
+    )
     table, taken = typed_columns(table, roles, named, missing)
     plan = Plan(outcome, tuple(mediators), tuple(covariates),
                  _exposure_groups(table, siblings, adjust_exposures),
                  draws, interval, seed, fewest, design)  # fmt: skip
     completed = None
     if imputations:
-        completed = CompletedTables.of(table, exposures, outcome, mediators, covariates,
-                                       imputations, seed)  # fmt: skip
+        completed = CompletedTables.of(
+            table, exposures, outcome, mediators, covariates, imputations, seed
+        )
         share = -(-draws // imputations)
         results = [
             _analysed(
@@ -235,8 +239,10 @@ def _analysed(
             )
     found = pd.concat(pieces, ignore_index=True)
     exposures = [name for own, _ in plan.groups for name in own]
-    order = {pair: i for i, pair in enumerate(product(sorted(exposures, key=list(table).index),
-                                                      plan.mediators))}  # fmt: skip
+    order = {
+        pair: i
+        for i, pair in enumerate(product(sorted(exposures, key=list(table).index), plan.mediators))
+    }
     place = [order[pair] for pair in zip(found["exposure"], found["mediator"], strict=True)]
     return found.iloc[np.argsort(place)].reset_index(drop=True), drawings, frames
 

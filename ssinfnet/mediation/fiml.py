@@ -93,8 +93,7 @@ class _Layout:
             labels.append(label)
         pairs = [(endogenous.index(a), endogenous.index(b)) for a, b in model.covariances()]
         labels += model.covariances().values()
-        return cls(slopes, pairs, labels, endogenous, len(model.exposures), fixed,
-                   model.correlated)  # fmt: skip
+        return cls(slopes, pairs, labels, endogenous, len(model.exposures), fixed, model.correlated)
 
     def matrices(self, theta: Array) -> tuple[Array, Array]:
         """Return coefficients (p, q + p) of (fixed, endogenous), and residual covariance (p, p)."""
@@ -108,14 +107,20 @@ class _Layout:
 
     def theta(self, coefficients: Array, residual: Array) -> Array:
         """Return the free parameters of `matrices`."""
-        return np.array([*(coefficients[place] for place in self.slopes),
-                         *(residual[place] for place in self.pairs)])  # fmt: skip
+        return np.array(
+            [
+                *(coefficients[place] for place in self.slopes),
+                *(residual[place] for place in self.pairs),
+            ]
+        )
 
 
 def fit_full_information(
-    model: Paths, data: pd.DataFrame, covariates: pd.DataFrame,
+    model: Paths,
+    data: pd.DataFrame,
+    covariates: pd.DataFrame,
     clusters: NDArray[np.intp] | None = None,
-) -> FullInformation:  # fmt: skip
+) -> FullInformation:
     """Fit a path model to rows of which mediators and outcome may be missing.
 
     Parameters
@@ -149,11 +154,13 @@ def fit_full_information(
     covariances = {"": inverse, "_robust": inverse @ squared_scores(scores, clusters) @ inverse}
     return FullInformation(
         dict(zip(labels, theta[shown], strict=True)),
-        {kind: pd.DataFrame(own[np.ix_(shown, shown)], labels, labels)
-         for kind, own in covariances.items()},
+        {
+            kind: pd.DataFrame(own[np.ix_(shown, shown)], labels, labels)
+            for kind, own in covariances.items()
+        },
         _implied(layout, theta, fixed, model).loc[list(data), list(data)],
         _measures(layout, patients, likelihood, len(theta)),
-    )  # fmt: skip
+    )
 
 
 def _reduced(coefficients: Array, residual: Array) -> tuple[Array, Array]:
@@ -216,8 +223,9 @@ def _regressions(
             free[equation, column - 1] = True
     mediators, others = range(q - 1, q + p - 2), range(q - 1)
     coefficients = np.zeros((p, q + p))
-    coefficients[:-1, 1:q] = mediator_slopes(covariance, mediators, others, free,
-                                             layout.correlated)[0]  # fmt: skip
+    coefficients[:-1, 1:q] = mediator_slopes(
+        covariance, mediators, others, free, layout.correlated
+    )[0]
     on_outcome = outcome_slopes(covariance, q + p - 2, [*others, *mediators])[0]
     coefficients[-1, 1 : q + p - 1] = on_outcome
     own = np.hstack([np.zeros((p, q)), np.eye(p)])
@@ -239,10 +247,12 @@ def _scores(layout: _Layout, theta: Array, patients: _Patients) -> Array:
     # What is not known of a row adds its covariance to every product
     turned = precision @ own[:, q:] @ spread  # (n, p, p): of residuals with endogenous values
     squares = u[:, :, None] * u[:, None, :] + turned @ own[:, q:].T @ precision
-    slopes = [u[:, r] * w[:, s] + (turned[:, r, s - q] if s >= q else 0.0)
-              for r, s in layout.slopes]  # fmt: skip
-    pairs = [(squares[:, a, b] - precision[a, b]) * (0.5 if a == b else 1.0)
-             for a, b in layout.pairs]  # fmt: skip
+    slopes = [
+        u[:, r] * w[:, s] + (turned[:, r, s - q] if s >= q else 0.0) for r, s in layout.slopes
+    ]
+    pairs = [
+        (squares[:, a, b] - precision[a, b]) * (0.5 if a == b else 1.0) for a, b in layout.pairs
+    ]
     return np.column_stack([*slopes, *pairs])
 
 
@@ -253,8 +263,12 @@ def _implied(layout: _Layout, theta: Array, fixed: Array, model: Paths) -> pd.Da
     among = slopes[:, 1:] @ observed @ slopes[:, 1:].T + left
     with_exposures = observed[: layout.exposures] @ slopes[:, 1:].T
     names = [*model.exposures, *layout.endogenous]
-    whole = np.block([[observed[: layout.exposures, : layout.exposures], with_exposures],
-                      [with_exposures.T, among]])  # fmt: skip
+    whole = np.block(
+        [
+            [observed[: layout.exposures, : layout.exposures], with_exposures],
+            [with_exposures.T, among],
+        ]
+    )
     return pd.DataFrame(whole, names, names)
 
 

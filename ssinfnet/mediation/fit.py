@@ -15,9 +15,13 @@ Array = NDArray[np.float64]
 
 
 def fit_measures(
-    sample: pd.DataFrame, implied: pd.DataFrame, n: int, free: int, exogenous: Sequence[str],
+    sample: pd.DataFrame,
+    implied: pd.DataFrame,
+    n: int,
+    free: int,
+    exogenous: Sequence[str],
     spread: pd.Series | None = None,
-) -> pd.Series:  # fmt: skip
+) -> pd.Series:
     """Return measures of fit as lavaan defines them, exogenous variables fixed.
 
     Parameters

@@ -128,8 +128,9 @@ def unadjusted_places(
 def marked_default(columns: pd.DataFrame, covariates: Collection[str]) -> pd.DataFrame:
     """Return what columns are taken for, and of some covariates that their names made them one."""
     own = columns["column"].isin(list(covariates)) & (columns["role"] == "covariate")
-    notes = columns["note"].where(~own, [
-        "; ".join([BY_NAME, *[note] * bool(note)]) for note in columns["note"]])  # fmt: skip
+    notes = columns["note"].where(
+        ~own, ["; ".join([BY_NAME, *[note] * bool(note)]) for note in columns["note"]]
+    )
     return columns.assign(note=notes)
 
 
@@ -185,11 +186,14 @@ def analysis_frame(
         raise ValueError(f"columns {unknown[:5]} are not known of any patient; leave them out")
     known = needed.notna().all(axis=1)
     left_out = pd.DataFrame(
-        [(patient, f"{needed.columns[missing][0]} is not known")
-         for patient, missing in zip(needed.index[~known], needed[~known].isna().to_numpy(),
-                                     strict=True)],
+        [
+            (patient, f"{needed.columns[missing][0]} is not known")
+            for patient, missing in zip(
+                needed.index[~known], needed[~known].isna().to_numpy(), strict=True
+            )
+        ],
         columns=["patient", "reason"],
-    )  # fmt: skip
+    )
     whole = pd.concat([numbers, expanded], axis=1)
     frame = AnalysisFrame(whole[known].copy(), whole, tuple(exposures), outcome, tuple(mediators),
                           tuple(expanded.columns), left_out)  # fmt: skip
@@ -203,8 +207,11 @@ def _as_taken(table: pd.DataFrame, roles: Mapping[str, str]) -> pd.DataFrame:
         return table
     found, taken = typed_columns(table, roles)
     for row in taken.itertuples():
-        notes = [note for note in row.note.split("; ") if WARNED.search(note)
-                 or (row.role == "mediator" and note.startswith("coded"))]  # fmt: skip
+        notes = [
+            note
+            for note in row.note.split("; ")
+            if WARNED.search(note) or (row.role == "mediator" and note.startswith("coded"))
+        ]
         if notes:
             warnings.warn(f"{row.role} {row.column!r}: {'; '.join(notes)}", stacklevel=4)
     return found
@@ -331,8 +338,9 @@ def known_together(frame: AnalysisFrame, free: int) -> tuple[pd.DataFrame, dict[
     for name in order[1:]:
         both = left & columns[name]
         if both.sum() < max(left.sum() / 2, min(needed, left.sum())):
-            left_out[str(name)] = (f"only {both.sum()} of the {left.sum()} patients who have the "
-                                   "others have it")  # fmt: skip
+            left_out[str(name)] = (
+                f"only {both.sum()} of the {left.sum()} patients who have the others have it"
+            )
         else:
             left = both
     return frame.values[left].drop(columns=list(left_out)), left_out

@@ -53,13 +53,18 @@ def missing_patterns(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFram
     kinds, inverse = np.unique(known.to_numpy(), axis=0, return_inverse=True)
     counted = np.bincount(inverse.ravel(), minlength=len(kinds))
     rows = [
-        (int(number), number / len(table), int((~kind).sum()),
-         _listed([name for name, is_known in zip(columns, kind, strict=True) if not is_known]))
+        (
+            int(number),
+            number / len(table),
+            int((~kind).sum()),
+            _listed([name for name, is_known in zip(columns, kind, strict=True) if not is_known]),
+        )
         for kind, number in zip(kinds, counted, strict=True)
-    ]  # fmt: skip
+    ]
     found = pd.DataFrame(rows, columns=["patients", "share", "n_missing", "missing"])
-    return found.sort_values(["patients", "n_missing"], ascending=[False, True], kind="stable",
-                             ignore_index=True)  # fmt: skip
+    return found.sort_values(
+        ["patients", "n_missing"], ascending=[False, True], kind="stable", ignore_index=True
+    )
 
 
 def _listed(names: list[str]) -> str:
@@ -143,13 +148,18 @@ class CompletedTables:
         measured = numbers[outcome].notna()
         rest = numbers[[*exposures, *mediators]].notna()
         known = rest.where(expanded.notna().all(axis=1), False)[measured]
-        return cls([own.assign(**{outcome: numbers[outcome]}) for own in tables],
-                   tuple(expanded.columns), known)  # fmt: skip
+        return cls(
+            [own.assign(**{outcome: numbers[outcome]}) for own in tables],
+            tuple(expanded.columns),
+            known,
+        )
 
     def imputed_patients(self, pairs: pd.DataFrame) -> list[int]:
         """Return of each exposure and mediator for how many patients something was imputed."""
-        return [int((~(self.known[row.exposure] & self.known[row.mediator])).sum())
-                for row in pairs.itertuples()]  # fmt: skip
+        return [
+            int((~(self.known[row.exposure] & self.known[row.mediator])).sum())
+            for row in pairs.itertuples()
+        ]
 
 
 def pooled_rows(
@@ -169,8 +179,10 @@ def pooled_rows(
     missing: dict[str, Array] = {}
     for beta in BETAS:
         for error in ("se", "hc3"):
-            estimates, errors = (np.stack([rows[name].to_numpy() for rows in tables])
-                                 for name in (beta, f"{beta}_{error}"))  # fmt: skip
+            estimates, errors = (
+                np.stack([rows[name].to_numpy() for rows in tables])
+                for name in (beta, f"{beta}_{error}")
+            )
             own = Pooled(estimates, errors, found["residual_df"].to_numpy())
             found[f"{beta}_{error}"] = own.se
             found[f"p_{beta}" if error == "se" else f"p_{beta}_hc3"] = own.p

@@ -41,8 +41,9 @@ def pooled_natural(results: Sequence[pd.DataFrame], parameters: int) -> pd.DataF
         return failed
     found = results[0].copy()
     ratio = (found["effect"] == "indirect_risk_ratio").to_numpy()
-    estimates, errors = (np.stack([own[name].to_numpy(float) for own in results])
-                         for name in ("estimate", "se"))  # fmt: skip
+    estimates, errors = (
+        np.stack([own[name].to_numpy(float) for own in results]) for name in ("estimate", "se")
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         errors = np.where(ratio, errors / estimates, errors)
         estimates = np.where(ratio, np.log(estimates), estimates)
@@ -64,8 +65,10 @@ def pooled_rho(results: Sequence[pd.DataFrame]) -> pd.DataFrame:
     if (failed := _failed(results)) is not None:
         return failed
     found = results[0].copy()
-    z, low, high = (np.arctanh(np.stack([own[name].to_numpy(float) for own in results]))
-                    for name in ("rho", "rho_low", "rho_high"))  # fmt: skip
+    z, low, high = (
+        np.arctanh(np.stack([own[name].to_numpy(float) for own in results]))
+        for name in ("rho", "rho_low", "rho_high")
+    )
     errors = (high - low) / (2 * norm.ppf(0.975))
     own, low, high = _pooled(z, errors, np.square(1 / errors[0]))
     found["rho"], found["rho_low"], found["rho_high"] = np.tanh([own.estimate, low, high])

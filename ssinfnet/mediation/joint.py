@@ -76,8 +76,12 @@ def joint_mediators(
     rest = Rest.of(values, exposure, outcome, entered, frame.covariates)
     rows = tested_together([rest], entered, alike, fdr, seed)
     rows = rows.assign(n=len(values), covariates_dropped=rest.note)
-    return _with_left_out(rows[COLUMNS], left_out).set_index("mediator").loc[
-        list(mediators)].reset_index()  # fmt: skip
+    return (
+        _with_left_out(rows[COLUMNS], left_out)
+        .set_index("mediator")
+        .loc[list(mediators)]
+        .reset_index()
+    )
 
 
 def imputed_joint_mediators(
@@ -124,8 +128,10 @@ def imputed_joint_mediators(
     rests = []
     for table in tables:
         frame = analysis_frame(table, [exposure], outcome, mediators, covariates)
-        if frame.values.isna().any(axis=None) or (frame.left_out["reason"] !=
-                                                  f"{outcome} is not known").any():  # fmt: skip
+        if (
+            frame.values.isna().any(axis=None)
+            or (frame.left_out["reason"] != f"{outcome} is not known").any()
+        ):
             raise ValueError("imputed tables lack values but of the outcome; impute all columns")
         rests.append(Rest.of(frame.values, exposure, outcome, mediators, frame.covariates))
     rows = tested_together(rests, mediators, alike, fdr, seed)

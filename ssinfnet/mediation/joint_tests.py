@@ -69,9 +69,13 @@ class Rest:
 
     @classmethod
     def of(
-        cls, values: pd.DataFrame, exposure: str, outcome: str, mediators: Sequence[str],
+        cls,
+        values: pd.DataFrame,
+        exposure: str,
+        outcome: str,
+        mediators: Sequence[str],
         covariates: Sequence[str],
-    ) -> Rest:  # fmt: skip
+    ) -> Rest:
         """Take covariates out of a table; ValueError where too few patients or nothing is left."""
         adjusted = adjustment(values, covariates)
         basis = adjusted.basis
@@ -110,8 +114,9 @@ def tested_together(
     alpha = pooled_slopes(on_exposure)
     rows[["alpha", "alpha_se", "p_alpha", "missing"]] = alpha
     rows.loc[rows["p_alpha"].isna(), "reason"] = "does not vary, or follows from the covariates"
-    own = np.vstack([own.m - np.outer(own.x, slopes[0])
-                     for own, slopes in zip(rests, on_exposure, strict=True)])  # fmt: skip
+    own = np.vstack(
+        [own.m - np.outer(own.x, slopes[0]) for own, slopes in zip(rests, on_exposure, strict=True)]
+    )
     p_alpha = rows["p_alpha"].to_numpy()
     first = _first_of_alike(own, p_alpha, alike)
     labels = np.array(names, dtype=object)
@@ -318,8 +323,9 @@ def composite_q(p_alpha: Sequence[float] | Array, p_beta: Sequence[float] | Arra
     m = len(first)
     if not m:
         return np.empty(0)
-    null_first, null_second = (min((np.sum(p > HALF) + 1) / (m * (1 - HALF)), 1.0)
-                               for p in (first, second))  # fmt: skip
+    null_first, null_second = (
+        min((np.sum(p > HALF) + 1) / (m * (1 - HALF)), 1.0) for p in (first, second)
+    )
     larger = np.maximum(first, second)
     found = np.searchsorted(np.sort(larger), larger, side="right")
     rate = m * (null_first + null_second) * larger / found

@@ -84,9 +84,12 @@ def direction_tables(
 
 
 def _of_classes(
-    table: pd.DataFrame, outcome: str, config: MediationConfig, texture: TextureConfig,
+    table: pd.DataFrame,
+    outcome: str,
+    config: MediationConfig,
+    texture: TextureConfig,
     analysed: Callable[[pd.DataFrame, str, list[str]], pd.DataFrame],
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Return what an analysis says of each class and exposure, among patients with the class."""
     parts = []
     for name, exposure in product(CLASSES, config.exposures):
@@ -107,5 +110,7 @@ def _refuse_few(own: pd.DataFrame, outcome: str, fewest: int) -> None:
     """Raise ValueError where few patients have either value of an outcome (D-19)."""
     counted = own[outcome].value_counts().reindex([0, 1], fill_value=0)
     if counted.min() < fewest:
-        raise ValueError(f"{counted.min()} patients with the class have {outcome} "
-                         f"{counted.idxmin()}, fewer than {fewest}")  # fmt: skip
+        raise ValueError(
+            f"{counted.min()} patients with the class have {outcome} "
+            f"{counted.idxmin()}, fewer than {fewest}"
+        )

@@ -143,8 +143,10 @@ def _batch_effects(truth: pd.DataFrame, config: MediationConfig) -> pd.Series:
         beside = [MODEL_NAMES[x] for x in covariates_of(config, exposure) if x != "hospital"]
         for names, known in complete_groups(shares):
             rows = truth[analysed & known]
-            x, others, y = (rows[columns].to_numpy(float)
-                            for columns in ([MODEL_NAMES[exposure]], beside, outcome))  # fmt: skip
+            x, others, y = (
+                rows[columns].to_numpy(float)
+                for columns in ([MODEL_NAMES[exposure]], beside, outcome)
+            )
             others = np.column_stack([np.ones(len(y)), others])
             effects = indirect_effects(others, x, shares.loc[rows.index, names].to_numpy(), y)[0]
             found |= {(outcome, exposure, name): effects[i] for i, name in enumerate(names)}
@@ -180,8 +182,10 @@ def slice_truth(
             row, predicted = by_id.loc[name], class_masks(maps, threshold)
             true = read_truth(folder, row["image_path"])._asdict()
             areas = {key: int(np.count_nonzero(mask)) for key, mask in true.items()}
-            agreed = {f"f1_{key}": float(scores.f1(*scores.counts(true[key], predicted[key])))
-                      for key in CLASSES}  # fmt: skip
+            agreed = {
+                f"f1_{key}": float(scores.f1(*scores.counts(true[key], predicted[key])))
+                for key in CLASSES
+            }
             labels = {"patient_id": row["patient_id"], "slice_id": name}
             found.append({**labels, **areas, **agreed})
     return pd.DataFrame(found)

@@ -77,8 +77,9 @@ def corrected_effects(
         basis = adjustment(values, frame.covariates).basis
         columns = values[[exposure, mediator, outcome]]
         row = {"mediator": mediator, "n": len(values), "reliability": share}
-        reason = collinear_reason(basis, {name: columns[name].to_numpy()
-                                          for name in (exposure, mediator)})  # fmt: skip
+        reason = collinear_reason(
+            basis, {name: columns[name].to_numpy() for name in (exposure, mediator)}
+        )
         rows.append(row | ({"reason": reason} if reason else _corrected(
             basis, columns.to_numpy(), error, draws, seed)))  # fmt: skip
     names = ["mediator", "n", "reliability", "indirect", "direct", "indirect_corrected",
@@ -137,8 +138,10 @@ def _corrected(
         share = f"{100 * (1 - LEAST):.0f} %"
         found["reason"] = f"more than {share} of what the others leave of it would be error"
         return found
-    parts = [_effects(weights, basis, rest, error)[:, :1]
-             for weights in drawn_weights(len(rest), draws, seed)]  # fmt: skip
+    parts = [
+        _effects(weights, basis, rest, error)[:, :1]
+        for weights in drawn_weights(len(rest), draws, seed)
+    ]
     drawn = np.concatenate([np.empty((0, 1)), *parts]) * unit
     effects = DrawnEffects.of(drawn)
     low, high = effects.interval()

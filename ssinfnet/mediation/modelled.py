@@ -89,8 +89,11 @@ class ModelledMediation(Mediation):
     @property
     def of_mediators(self) -> str:
         """The models of the mediators, in words."""
-        return (f"a {MODELS[self.mediator_model]} model" if self.mediator_model
-                else "a linear model, logistic where it is 0 and 1,")  # fmt: skip
+        return (
+            f"a {MODELS[self.mediator_model]} model"
+            if self.mediator_model
+            else "a linear model, logistic where it is 0 and 1,"
+        )
 
     @property
     def ratio(self) -> str:
@@ -189,8 +192,12 @@ def modelled_effects(
     unadjusted = unadjusted_places(table, covariates, [*exposures, outcome, *seen, *mediators])
     covariates = covariates or ()
     check_names(table, [*exposures, outcome, *seen, *covariates, *mediators])
-    options = {"kinds": kinds, "reference": reference, "missing": missing,
-               "adjust_exposures": adjust_exposures}  # fmt: skip
+    options = {
+        "kinds": kinds,
+        "reference": reference,
+        "missing": missing,
+        "adjust_exposures": adjust_exposures,
+    }
     own = analysed_table(table, exposures, outcome, mediators, covariates, options, event=event)
     frames = {x: analysis_frame(own.values, [x], outcome, mediators, [*beside, *seen])
               for x, beside in own.beside.items()}  # fmt: skip

@@ -140,8 +140,9 @@ def natural_effects(
     low, high = ((x - centre[exposure]) / spread[exposure] for x in (low, high))
     m = scaled if mediator_model == "normal" else values
     y = scaled if link == "linear" else values
-    at = np.array([(held.get(name, np.nan) - centre[name]) / spread[name]
-                   for name in frame.covariates])  # fmt: skip
+    at = np.array(
+        [(held.get(name, np.nan) - centre[name]) / spread[name] for name in frame.covariates]
+    )
     data = NaturalData(scaled[exposure].to_numpy(), m[mediator].to_numpy(), y[outcome].to_numpy(),
                        scaled[list(frame.covariates)].to_numpy(), interaction, link,
                        mediator_model, at)  # fmt: skip
@@ -166,8 +167,9 @@ def natural_effects(
     if design:
         clusters = design.at(values.index.to_numpy())
         drawn = _drawn_effects(data, low, high, unit, draws, seed, clusters)
-        return _with_draws(result, estimate, drawn).assign(covariates_dropped=adjusted.note,
-                                                           reason="")  # fmt: skip
+        return _with_draws(result, estimate, drawn).assign(
+            covariates_dropped=adjusted.note, reason=""
+        )
     gradient = np.atleast_2d(approx_fprime(parameters, effects, centered=True))
     se = np.sqrt(np.einsum("ei,ij,ej->e", gradient, covariance, gradient))
     ratio = (result["effect"] == "indirect_risk_ratio").to_numpy()
@@ -247,8 +249,9 @@ def _with_draws(result: pd.DataFrame, estimate: Array, drawn: Array) -> pd.DataF
         warnings.simplefilter("ignore", RuntimeWarning)  # of effects without any usable draw
         result["se"] = np.where(enough, np.nanstd(drawn, axis=0, ddof=1), np.nan)
     result["drawn_low"], result["drawn_high"] = percentile_interval(drawn)
-    return result.assign(low=result["drawn_low"], high=result["drawn_high"],
-                         draws=np.isfinite(drawn).sum(axis=0))  # fmt: skip
+    return result.assign(
+        low=result["drawn_low"], high=result["drawn_high"], draws=np.isfinite(drawn).sum(axis=0)
+    )
 
 
 def _drawn_effects(

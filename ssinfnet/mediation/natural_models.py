@@ -61,8 +61,9 @@ class NaturalData:
 
     def drawn(self, rows: NDArray[np.intp]) -> NaturalData:
         """Return the data of some patients, each as often as named."""
-        return replace(self, x=self.x[rows], m=self.m[rows], y=self.y[rows],
-                       covariates=self.covariates[rows])  # fmt: skip
+        return replace(
+            self, x=self.x[rows], m=self.m[rows], y=self.y[rows], covariates=self.covariates[rows]
+        )
 
     @property
     def grades(self) -> int:
@@ -174,8 +175,9 @@ def expected_outcomes(theta: Array, data: NaturalData, x: float, mediators_x: fl
     mean = to_mediator[0] + to_mediator[1] * mediators_x + covariates @ to_mediator[2:]
     slope = outcome[1] + (outcome[2 + q] * x if data.interaction else 0.0)
     first = 2 + q + data.interaction
-    thresholds = np.cumsum(np.concatenate([outcome[first : first + 1],
-                                           np.exp(outcome[first + 1 :])]))  # fmt: skip
+    thresholds = np.cumsum(
+        np.concatenate([outcome[first : first + 1], np.exp(outcome[first + 1 :])])
+    )
     without = (outcome[0] * x + covariates @ outcome[2 : 2 + q])[:, None] - thresholds
     if data.mediator == "normal" and data.link == "probit":
         centre = without + (slope * mean)[:, None]

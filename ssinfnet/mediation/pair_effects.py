@@ -71,13 +71,17 @@ def group_effects(
         return plain.reset_index(), None
     x, m = values[exposures].to_numpy(), values[usable].to_numpy()
     design = plan.design.at(values.index.to_numpy()) if plan.design else None
-    estimated = [_effects(adjusted.basis, x[:, i], m, y, exposure, usable, design)
-                 for i, exposure in enumerate(exposures)]  # fmt: skip
+    estimated = [
+        _effects(adjusted.basis, x[:, i], m, y, exposure, usable, design)
+        for i, exposure in enumerate(exposures)
+    ]
     drawn = _drawn(adjusted.basis, x, m, y, plan, design)
     index = pd.MultiIndex.from_product([exposures, usable], names=["exposure", "mediator"])
     low, high = drawn.interval()
-    tested = pd.DataFrame({"p_indirect": drawn.p(), "indirect_low": low, "indirect_high": high,
-                           "draws": drawn.draws}, index=index)  # fmt: skip
+    tested = pd.DataFrame(
+        {"p_indirect": drawn.p(), "indirect_low": low, "indirect_high": high, "draws": drawn.draws},
+        index=index,
+    )
     return plain.join(pd.concat(estimated)).join(tested).reset_index(), (index, drawn)
 
 
@@ -87,8 +91,10 @@ def _reasons(
     """Say of each exposure and mediator why it cannot be analysed; an empty text if it can."""
     values = frame.values
     shared = _shared_reason(frame, basis, kind, fewest)
-    of_exposures = {name: shared or collinear_reason(basis, {name: values[name].to_numpy()})
-                    for name in frame.exposures}  # fmt: skip
+    of_exposures = {
+        name: shared or collinear_reason(basis, {name: values[name].to_numpy()})
+        for name in frame.exposures
+    }
     of_mediators = dict.fromkeys(frame.mediators, shared)
     if shared:
         return of_exposures, of_mediators
@@ -140,8 +146,7 @@ def _effects(
         rows |= {name: own.estimate, f"{name}_se": own.se, f"{name}_hc3": own.hc3,
                  f"p_{name}": own.p, f"p_{name}_hc3": own.p_hc3}  # fmt: skip
     a, b = fitted["beta21"], fitted["beta32"]
-    rows |= {"direct": rows["beta31"], "indirect": a.estimate * b.estimate,
-             "total": rows["beta11"]}  # fmt: skip
+    rows |= {"direct": rows["beta31"], "indirect": a.estimate * b.estimate, "total": rows["beta11"]}
     rows["indirect_se"] = np.sqrt((a.estimate * b.se) ** 2 + (b.estimate * a.se) ** 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         rows["p_sobel"] = 2 * norm.sf(np.abs(rows["indirect"] / rows["indirect_se"]))

@@ -89,9 +89,12 @@ def _tested(estimate: Array, errors: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def estimates_table(
-    model: Paths, labels: Mapping[str, float], errors: Mapping[str, pd.DataFrame],
-    spread: pd.Series, sigma: pd.DataFrame,
-) -> pd.DataFrame:  # fmt: skip
+    model: Paths,
+    labels: Mapping[str, float],
+    errors: Mapping[str, pd.DataFrame],
+    spread: pd.Series,
+    sigma: pd.DataFrame,
+) -> pd.DataFrame:
     """Return slopes, residual variances and covariances on the scale of the table."""
     implied = np.sqrt(np.diag(sigma.to_numpy()))
     deviation = dict(zip(sigma.index, implied, strict=True))
@@ -106,17 +109,22 @@ def estimates_table(
         rows.append((a, "~~", b, label, unit, 1 / by))
     table = pd.DataFrame(rows, columns=["lhs", "op", "rhs", "label", "unit", "standard"])
     found = table["label"].map(labels)
-    se = {kind: np.sqrt(table["label"].map(pd.Series(np.diag(own), own.index))) * table["unit"]
-          for kind, own in errors.items()}  # fmt: skip
+    se = {
+        kind: np.sqrt(table["label"].map(pd.Series(np.diag(own), own.index))) * table["unit"]
+        for kind, own in errors.items()
+    }
     table = table.assign(**_tested(found * table["unit"], se), se_drawn=np.nan)
     table["standardised"] = found * table["standard"]
     return table
 
 
 def effects_table(
-    model: Paths, labels: Mapping[str, float], errors: Mapping[str, pd.DataFrame],
-    spread: pd.Series, sigma: pd.DataFrame,
-) -> pd.DataFrame:  # fmt: skip
+    model: Paths,
+    labels: Mapping[str, float],
+    errors: Mapping[str, pd.DataFrame],
+    spread: pd.Series,
+    sigma: pd.DataFrame,
+) -> pd.DataFrame:
     """Return specific, summed, direct and total effects with delta-method errors."""
     rows, gradients = [], []
     y_deviation = np.sqrt(sigma.loc[model.outcome, model.outcome])
@@ -133,8 +141,10 @@ def effects_table(
     table = pd.DataFrame(rows, columns=["exposure", "through", "estimate", "unit", "standardised"])
     gradient = np.stack(gradients)
     own = slope.index
-    se = {kind: np.sqrt(np.einsum("ei,ij,ej->e", gradient, all_of.loc[own, own], gradient))
-          for kind, all_of in errors.items()}  # fmt: skip
+    se = {
+        kind: np.sqrt(np.einsum("ei,ij,ej->e", gradient, all_of.loc[own, own], gradient))
+        for kind, all_of in errors.items()
+    }
     table = table.assign(**_tested(table["estimate"].to_numpy(), se), draws=0)
     reach = norm.ppf(0.975) * table["se_robust"]
     table["low"], table["high"] = table["estimate"] - reach, table["estimate"] + reach

@@ -49,15 +49,20 @@ class Paths:
 
     def exogenous(self) -> dict[tuple[str, str], str]:
         """Return the pairs of exposures → label; semopy counts them only where they are named."""
-        pairs = [(x, other) for i, x in enumerate(self.exposures)
-                 for other in self.exposures[: i + 1]]  # fmt: skip
+        pairs = [
+            (x, other) for i, x in enumerate(self.exposures) for other in self.exposures[: i + 1]
+        ]
         return {pair: f"x{i}" for i, pair in enumerate(pairs, 1)}
 
     def indirect(self) -> dict[tuple[str, str], tuple[str, str]]:
         """Return (exposure, mediator) → labels of the two slopes between."""
         named = self.slopes()
-        return {(x, m): (named[m, x], named[self.outcome, m])
-                for x in self.exposures for m in self.mediators if x in self.paths[m]}  # fmt: skip
+        return {
+            (x, m): (named[m, x], named[self.outcome, m])
+            for x in self.exposures
+            for m in self.mediators
+            if x in self.paths[m]
+        }
 
     def model(self) -> str:
         """Return the model as semopy reads it."""

@@ -80,8 +80,7 @@ def _from_text(
     mark = _separator(path)
     names = untrusted.read_csv(path, sep=mark, header=None, nrows=1, dtype=str).iloc[0]
     # An id is text, since 1 and 001 are two patients; "None" is a word, as in a list of diseases
-    table = untrusted.read_csv(path, sep=mark, dtype={patient: "str"} if patient else None,
-                               **WORDS)  # fmt: skip
+    table = untrusted.read_csv(path, sep=mark, dtype={patient: "str"} if patient else None, **WORDS)
     table = _with_leading_zeros(
         table, codes, lambda: untrusted.read_csv(path, sep=mark, dtype=str, **WORDS)
     )
@@ -145,8 +144,7 @@ def _with_leading_zeros(
     table: pd.DataFrame, codes: Collection[str], read_text: Callable[[], pd.DataFrame]
 ) -> pd.DataFrame:
     """Return a table whose codes and places are as written where a number has a leading zero."""
-    own = [name for name in table.select_dtypes("number")
-           if name in codes or names_places(name)]  # fmt: skip
+    own = [name for name in table.select_dtypes("number") if name in codes or names_places(name)]
     if not own:
         return table
     text = read_text()[own].apply(lambda column: column.str.strip())

@@ -85,11 +85,17 @@ class Mediation:
         patient; and ``notes``. What is not known is null.
         """
         tables = {"columns": self.columns, "tests": self.table, "left_out": self.left_out}
-        rows = {name: json.loads(table.to_json(orient="records", double_precision=15))
-                for name, table in tables.items()}  # fmt: skip
-        about = {"outcome": self.outcome, "model": self.model, "covariates": list(self.covariates),
-                 "exposures_adjusted": self.exposures_adjusted,
-                 "adjustment": self.adjustment}  # fmt: skip
+        rows = {
+            name: json.loads(table.to_json(orient="records", double_precision=15))
+            for name, table in tables.items()
+        }
+        about = {
+            "outcome": self.outcome,
+            "model": self.model,
+            "covariates": list(self.covariates),
+            "exposures_adjusted": self.exposures_adjusted,
+            "adjustment": self.adjustment,
+        }
         return json.dumps({**about, **rows, "notes": self._notes()}, indent=2, ensure_ascii=False)
 
     def _repr_html_(self) -> str:

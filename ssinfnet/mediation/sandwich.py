@@ -53,17 +53,22 @@ def robust_covariance(
     regressors = data[[x for _, x in slopes]].to_numpy()
     shapes = _shapes(pairs, row)
     to_slopes = u[:, responses] * regressors
-    to_pairs = (np.einsum("ni,kij,nj->nk", u, shapes, u)
-                - np.einsum("ij,kij->k", precision, shapes)) / 2  # fmt: skip
+    to_pairs = (
+        np.einsum("ni,kij,nj->nk", u, shapes, u) - np.einsum("ij,kij->k", precision, shapes)
+    ) / 2
     scores = np.hstack([to_slopes, to_pairs])
     information = np.block(
         [
-            [precision[np.ix_(responses, responses)] * (regressors.T @ regressors),
-             _mixed(precision, u, shapes, responses, regressors)],
-            [_mixed(precision, u, shapes, responses, regressors).T,
-             _of_pairs(precision, u, shapes)],
+            [
+                precision[np.ix_(responses, responses)] * (regressors.T @ regressors),
+                _mixed(precision, u, shapes, responses, regressors),
+            ],
+            [
+                _mixed(precision, u, shapes, responses, regressors).T,
+                _of_pairs(precision, u, shapes),
+            ],
         ]
-    )  # fmt: skip
+    )
     inverse = np.linalg.inv(information)
     names = [*slopes.values(), *pairs.values()]
     return pd.DataFrame(inverse @ squared_scores(scores, clusters) @ inverse, names, names)

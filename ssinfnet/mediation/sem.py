@@ -111,10 +111,12 @@ def fit_paths(
     kept = [name for name in frame.covariates if name not in adjusted.dropped]
     names = formula_names([outcome, *exposures, *paths, *kept])
     model = Paths(
-        names[outcome], tuple(names[x] for x in exposures),
+        names[outcome],
+        tuple(names[x] for x in exposures),
         {names[m]: tuple(names[x] for x in own) for m, own in paths.items()},
-        tuple(names[z] for z in kept), correlated,
-    )  # fmt: skip
+        tuple(names[z] for z in kept),
+        correlated,
+    )
     variables = [outcome, *exposures, *paths]
     data = complete[variables].rename(columns=names)
     rest = pd.DataFrame(unexplained(adjusted.basis, data.to_numpy()), data.index, data.columns)
@@ -123,9 +125,11 @@ def fit_paths(
         known = frame.whole[[*exposures, *kept]].notna().all(axis=1)
         values = frame.whole[known]
         estimates, effects, measures = _by_full_information(
-            model, values[variables].rename(columns=names), values[kept],
+            model,
+            values[variables].rename(columns=names),
+            values[kept],
             design.at(values.index.to_numpy()) if design else None,
-        )  # fmt: skip
+        )
     else:
         values, own = complete, design.at(complete.index.to_numpy()) if design else None
         estimates, effects, measures = _by_complete_rows(
@@ -155,8 +159,11 @@ class _Drawing:
 
     def weights(self, n: int) -> Iterator[Array]:
         """Yield how often each of n rows is drawn, chunk by chunk."""
-        return (self.design.drawn(self.number, self.seed) if self.design
-                else drawn_weights(n, self.number, self.seed))  # fmt: skip
+        return (
+            self.design.drawn(self.number, self.seed)
+            if self.design
+            else drawn_weights(n, self.number, self.seed)
+        )
 
 
 def _by_full_information(
@@ -166,8 +173,9 @@ def _by_full_information(
     spread = data.std(ddof=0)
     beside = (covariates - covariates.mean()) / covariates.std(ddof=0)
     try:
-        fitted = fit_full_information(model, (data - data.mean()) / spread, beside,
-                                      design.clusters if design else None)  # fmt: skip
+        fitted = fit_full_information(
+            model, (data - data.mean()) / spread, beside, design.clusters if design else None
+        )
     except (ValueError, np.linalg.LinAlgError) as error:
         raise NotConvergedError(f"the path model did not converge: {error}") from error
     estimates = estimates_table(model, fitted.labels, fitted.covariances, spread, fitted.implied)
@@ -195,8 +203,9 @@ def _by_complete_rows(
     )
     labels = dict(zip(_active(fitted), fitted.param_vals, strict=True))
     classic = pd.DataFrame(np.linalg.inv(fitted.calc_fim()), list(labels), list(labels))
-    robust = robust_covariance(model, scaled, pd.Series(labels),
-                               drawing.design.clusters if drawing.design else None)  # fmt: skip
+    robust = robust_covariance(
+        model, scaled, pd.Series(labels), drawing.design.clusters if drawing.design else None
+    )
     errors = {"": classic, "_robust": robust}
     estimates = estimates_table(model, labels, errors, spread, sigma)
     effects = effects_table(model, labels, errors, spread, sigma)
@@ -309,8 +318,11 @@ def _drawn_slopes(
         on_mediators = mediator_slopes(drawn, mediators, exposures, free, model.correlated)
         slopes = dict(zip(((model.outcome, x) for x in (*model.mediators, *model.exposures)),
                           on_outcome.T, strict=True))  # fmt: skip
-        slopes |= {(m, x): on_mediators[:, i, j] for i, m in enumerate(model.mediators)
-                   for j, x in enumerate(model.exposures)}  # fmt: skip
+        slopes |= {
+            (m, x): on_mediators[:, i, j]
+            for i, m in enumerate(model.mediators)
+            for j, x in enumerate(model.exposures)
+        }
         parts.append(pd.DataFrame({own: slopes[pair] for pair, own in model.slopes().items()}))
     return pd.concat(parts, ignore_index=True)
 

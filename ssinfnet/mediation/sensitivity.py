@@ -51,8 +51,11 @@ def vanishing_rho(
     """
     refuse_none(exposures=exposures, mediators=mediators)
     frames = {x: analysis_frame(table, [x], outcome, mediators, covariates) for x in exposures}
-    rows = [_vanishing(frame, exposure, mediator)
-            for exposure, frame in frames.items() for mediator in mediators]  # fmt: skip
+    rows = [
+        _vanishing(frame, exposure, mediator)
+        for exposure, frame in frames.items()
+        for mediator in mediators
+    ]
     return pd.DataFrame(rows)[[*RHO_COLUMNS]]
 
 
@@ -65,10 +68,11 @@ def _vanishing(frame: AnalysisFrame, exposure: str, mediator: str) -> dict[str, 
     x, m, y = (known[name].to_numpy() for name in (exposure, mediator, frame.outcome))
     # The outcome may follow from the mediator, as then ρ is 1, but not from the exposure
     reason = (
-        "no patient has it" if not len(known)
+        "no patient has it"
+        if not len(known)
         else collinear_reason(adjusted.basis, {exposure: x, mediator: m})
         or collinear_reason(adjusted.basis, {exposure: x, frame.outcome: y})
-    )  # fmt: skip
+    )
     if reason:
         return row | {"reason": reason}
     basis = extended(adjusted.basis, unexplained(adjusted.basis, x))
@@ -83,9 +87,12 @@ def _vanishing(frame: AnalysisFrame, exposure: str, mediator: str) -> dict[str, 
 
 
 def indirect_at_rho(
-    beta21: ArrayLike, spread_total: ArrayLike, spread_mediator: ArrayLike, rho_found: ArrayLike,
+    beta21: ArrayLike,
+    spread_total: ArrayLike,
+    spread_mediator: ArrayLike,
+    rho_found: ArrayLike,
     rho: ArrayLike,
-) -> Array:  # fmt: skip
+) -> Array:
     """Return the indirect effect if the errors of mediator and outcome correlated by `rho`.
 
     Imai, Keele & Yamamoto (2010), theorem 4.
@@ -151,8 +158,9 @@ def e_value(risk_ratio: ArrayLike, low: ArrayLike, high: ArrayLike) -> pd.DataFr
     >>> e_value(3.9, 1.8, 8.7).round(2).to_numpy().tolist()
     [[7.26, 3.0]]
     """
-    ratio, low, high = (np.atleast_1d(np.asarray(v, dtype=np.float64))
-                        for v in (risk_ratio, low, high))  # fmt: skip
+    ratio, low, high = (
+        np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in (risk_ratio, low, high)
+    )
     if (ratio <= 0).any() or (low > ratio).any() or (high < ratio).any():
         raise ValueError("a risk ratio is positive and lies within its interval")
     nearer = np.where(ratio >= 1, np.maximum(low, 1), np.minimum(high, 1))
@@ -182,8 +190,10 @@ def leave_one_group_out(table: pd.DataFrame, groups: pd.Series) -> dict[str, pd.
         if not groups.index.is_unique or not table.index.isin(groups.index).all():
             raise ValueError("groups must have each patient of the table once, by its index")
         groups = groups.reindex(table.index)
-    without = {f"without {group}": table[~groups.isin([group]).to_numpy()]
-               for group in groups.dropna().unique()}  # fmt: skip
+    without = {
+        f"without {group}": table[~groups.isin([group]).to_numpy()]
+        for group in groups.dropna().unique()
+    }
     return {"all": table, **without}
 
 

@@ -103,8 +103,9 @@ def _two_parts(
     """Return the rows of one mediator, with a reason where it cannot be analysed."""
     present = values[roles.presence].to_numpy()
     counted = {"n": len(values), "n_present": int(present.sum())}
-    index = pd.MultiIndex.from_product([roles.exposures, [mediator], PARTS],
-                                       names=["exposure", "mediator", "part"])  # fmt: skip
+    index = pd.MultiIndex.from_product(
+        [roles.exposures, [mediator], PARTS], names=["exposure", "mediator", "part"]
+    )
     result = pd.DataFrame(counted, index=index)
     result[["indirect", "indirect_standardised", "indirect_low", "indirect_high"]] = np.nan
     result = result.assign(draws=0, covariates_dropped="", reason="")
@@ -131,11 +132,12 @@ def _reasons(values: pd.DataFrame, roles: _Roles, mediator: str, basis: Array) -
     """Say of each exposure what follows exactly from the others; an empty text if nothing does."""
     outcome = {roles.outcome: values[roles.outcome].to_numpy()}
     return [
-        collinear_reason(basis, {name: values[name].to_numpy()
-                                 for name in (exposure, roles.presence, mediator)})
+        collinear_reason(
+            basis, {name: values[name].to_numpy() for name in (exposure, roles.presence, mediator)}
+        )
         or collinear_reason(basis, outcome)
         for exposure in roles.exposures
-    ]  # fmt: skip
+    ]
 
 
 def _estimates(
@@ -154,9 +156,13 @@ def _estimates(
     none = np.empty((0, len(scale)))
     drawn = np.concatenate([none, *(_indirect(own, basis, columns) for own in draws)]) * scale
     low, high = percentile_interval(drawn)
-    return {"indirect": estimate, "indirect_standardised": estimate * np.repeat(deviation, 3),
-            "indirect_low": low, "indirect_high": high,
-            "draws": np.isfinite(drawn).sum(axis=0)}  # fmt: skip
+    return {
+        "indirect": estimate,
+        "indirect_standardised": estimate * np.repeat(deviation, 3),
+        "indirect_low": low,
+        "indirect_high": high,
+        "draws": np.isfinite(drawn).sum(axis=0),
+    }
 
 
 def _indirect(weights: Array, basis: Array, columns: Array) -> Array:

@@ -39,18 +39,21 @@ def _names(names: list[str]) -> str:
 
 def _design(analysis: mediation.MediationAnalysis) -> str:
     asked, effects = analysis.asked, analysis.effects
-    beside = ([*asked["covariates"]]
-              + ["the other exposures"] * bool(asked.get("adjust_exposures")))  # fmt: skip
+    beside = [*asked["covariates"]] + ["the other exposures"] * bool(asked.get("adjust_exposures"))
     text = (
         f"We analysed whether {_names(asked['mediators'])} ({len(asked['mediators'])} "
         f"{_plural(len(asked['mediators']), 'mediator')}) carry the effect of "
         f"{_names(asked['exposures'])} on {asked['outcome']} in {asked['rows']:,} rows of "
         f"{asked['source']}. "
     )
-    text += (f"All regressions were adjusted for {_names(beside)}. " if beside
-             else "No covariates were adjusted for. ")  # fmt: skip
-    contrasts = [name for name in dict.fromkeys(effects.table["exposure"])
-                 if name not in asked["exposures"]]  # fmt: skip
+    text += (
+        f"All regressions were adjusted for {_names(beside)}. "
+        if beside
+        else "No covariates were adjusted for. "
+    )
+    contrasts = [
+        name for name in dict.fromkeys(effects.table["exposure"]) if name not in asked["exposures"]
+    ]
     if contrasts:
         text += f"Categories entered as contrasts ({_names(contrasts)}). "
     return text.strip()
@@ -66,8 +69,10 @@ def _single(analysis: mediation.MediationAnalysis) -> str:
         f"{interval} intervals and p values of indirect effects came from "
         f"{effects.table['draws'].max():,.0f} bootstrap draws of {rows} (seed "
         f"{asked.get('seed', 2021)}; beyond the five outermost draws of either end a normal tail "
-        "was assumed)" if _bootstrapped(analysis) else "no interval of it was drawn by a bootstrap"
-    )  # fmt: skip
+        "was assumed)"
+        if _bootstrapped(analysis)
+        else "no interval of it was drawn by a bootstrap"
+    )
     text = (
         "For each pair of exposure and mediator we fitted three linear regressions: outcome on "
         "exposure (total effect), mediator on exposure (slope a), and outcome on exposure (direct "
@@ -83,13 +88,19 @@ def _single(analysis: mediation.MediationAnalysis) -> str:
 def _modelled(effects: mediation.ModelledMediation) -> str:
     """Return a sentence on each thing that was done by models that were named."""
     product = "with" if effects.interaction else "without"
-    source = ("VanderWeele 2011; Valeri and VanderWeele 2015" if effects.event
-              else "Valeri and VanderWeele 2013")  # fmt: skip
+    source = (
+        "VanderWeele 2011; Valeri and VanderWeele 2015"
+        if effects.event
+        else "Valeri and VanderWeele 2013"
+    )
     scale = f" on the scale of the logarithm of the {effects.ratio}" * bool(effects.ratio)
-    rare = {"logistic": " The outcome was taken to be rare.",
-            "cox": " The event was taken to be rare."}.get(effects.outcome_model, "")  # fmt: skip
-    sampled = (" Patients were sampled by the outcome, and mediators' models fitted to those "
-               "without it.") * effects.case_control  # fmt: skip
+    rare = {
+        "logistic": " The outcome was taken to be rare.",
+        "cox": " The event was taken to be rare.",
+    }.get(effects.outcome_model, "")
+    sampled = (
+        " Patients were sampled by the outcome, and mediators' models fitted to those without it."
+    ) * effects.case_control
     return (
         f"For each pair of exposure and mediator we fitted two models: of the mediator, by "
         f"{effects.of_mediators} on the exposure, and of {effects.outcome}, by a {effects.model}, "
@@ -115,9 +126,11 @@ def _dependence(analysis: mediation.MediationAnalysis) -> list[str]:
     asked, text = analysis.asked, []
     if asked.get("cluster"):
         drew = " and the bootstrap drew clusters" * _bootstrapped(analysis)
-        errors = ("CR2 of Bell and McCaffrey, with Satterthwaite's degrees of freedom"
-                  if asked.get("cluster_errors") == "CR2"
-                  else "Liang and Zeger, with the small-sample factor HC1")  # fmt: skip
+        errors = (
+            "CR2 of Bell and McCaffrey, with Satterthwaite's degrees of freedom"
+            if asked.get("cluster_errors") == "CR2"
+            else "Liang and Zeger, with the small-sample factor HC1"
+        )
         text.append(f"Errors were robust to the clusters of {asked['cluster']} ({errors}){drew}.")
     if asked.get("weights"):
         text.append(f"Rows were weighted by {asked['weights']}, with robust errors.")
@@ -139,8 +152,10 @@ def _missing(analysis: mediation.MediationAnalysis) -> str:
         )
         text += ", those of natural effects too." * bool(_natural_pairs(analysis)) or "."
         if _bootstrapped(analysis):
-            text += (" Indirect effects' intervals are those of the bootstrap draws of all tables "
-                     "together.")  # fmt: skip
+            text += (
+                " Indirect effects' intervals are those of the bootstrap draws of all tables "
+                "together."
+            )
         if analysis.paths is not None:
             text += " The path model was fitted by full-information maximum likelihood."
     else:
@@ -189,11 +204,15 @@ def _several(analysis: mediation.MediationAnalysis) -> str:
             "was estimated from the shares of null slopes (level 10 %). "
         )
         if analysis.asked.get("imputations"):
-            text += ("What was to be tested was chosen once, of all imputed tables stacked, and "
-                     "slopes were pooled by Rubin's rules (Wood et al. 2008). ")  # fmt: skip
+            text += (
+                "What was to be tested was chosen once, of all imputed tables stacked, and "
+                "slopes were pooled by Rubin's rules (Wood et al. 2008). "
+            )
     if _estimated(analysis.directions, "indirect"):
-        text += ("Principal components of the mediators (80 % of their variance beside exposure "
-                 "and covariates) were tested as mediating directions. ")  # fmt: skip
+        text += (
+            "Principal components of the mediators (80 % of their variance beside exposure "
+            "and covariates) were tested as mediating directions. "
+        )
     if analysis.paths is not None:
         text += (
             "Of the mediators found, those correlated by more than 0.8 were thinned and at most "
@@ -201,8 +220,10 @@ def _several(analysis: mediation.MediationAnalysis) -> str:
             f"likelihood with Huber-White errors{by_clusters}. "
         )
     if _estimated(analysis.corrected, "indirect_corrected"):
-        text += ("Effects were corrected for measurement error by the mediators' reliabilities "
-                 "(method of moments). ")  # fmt: skip
+        text += (
+            "Effects were corrected for measurement error by the mediators' reliabilities "
+            "(method of moments). "
+        )
     return text.strip()
 
 
@@ -211,11 +232,15 @@ def _natural(analysis: mediation.MediationAnalysis) -> str:
     if pairs := _natural_pairs(analysis):
         text.append(_of_pairs(analysis, pairs))
     if _estimated(analysis.four_way, "estimate"):
-        text.append("Total effects were divided into four parts, mediation, interaction, both and "
-                    "neither (VanderWeele 2014), in closed form.")  # fmt: skip
+        text.append(
+            "Total effects were divided into four parts, mediation, interaction, both and "
+            "neither (VanderWeele 2014), in closed form."
+        )
     if _estimated(analysis.rho, "rho"):
-        text.append("We report the correlation of the errors at which an indirect effect would "
-                    "vanish (Imai et al. 2010).")  # fmt: skip
+        text.append(
+            "We report the correlation of the errors at which an indirect effect would "
+            "vanish (Imai et al. 2010)."
+        )
     if _estimated(analysis.natural, "e_value"):
         text.append("E-values are of indirect risk ratios (VanderWeele and Ding 2017).")
     return " ".join(text)
@@ -225,14 +250,22 @@ def _of_pairs(analysis: mediation.MediationAnalysis, pairs: int) -> str:
     """Return a sentence on the natural effects of some pairs."""
     effects = analysis.effects
     if "ratio" in analysis.natural:
-        return (f"Controlled and natural effects of {pairs} {_plural(pairs, 'pair')} are those of "
-                "the same models.")  # fmt: skip
+        return (
+            f"Controlled and natural effects of {pairs} {_plural(pairs, 'pair')} are those of "
+            "the same models."
+        )
     product = "with" if analysis.asked["interaction"] else "without"
-    intervals = ("a bootstrap of clusters (percentiles)" if analysis.asked.get("cluster")
-                 else "the delta method")  # fmt: skip
+    intervals = (
+        "a bootstrap of clusters (percentiles)"
+        if analysis.asked.get("cluster")
+        else "the delta method"
+    )
     named = analysis.asked.get("kinds") or {}
-    outcome = ("linear" if named.get(analysis.asked["outcome"]) == "continuous"
-               else OUTCOMES.get(effects.kind, "linear"))  # fmt: skip
+    outcome = (
+        "linear"
+        if named.get(analysis.asked["outcome"]) == "continuous"
+        else OUTCOMES.get(effects.kind, "linear")
+    )
     mediator = "a linear one, logistic where it is 0 and 1, of the mediator"
     if isinstance(effects, mediation.ModelledMediation):
         outcome, mediator = MODELS[effects.outcome_model], f"{effects.of_mediators} of the mediator"
@@ -293,8 +326,10 @@ def _sensitivity_found(analysis: mediation.MediationAnalysis) -> str:
 
 def _flow(analysis: mediation.MediationAnalysis) -> str:
     left_out = analysis.effects.left_out["patient"].nunique()
-    return (f"{analysis.asked['rows']:,} rows; {left_out:,} {_plural(left_out, 'patient')} left "
-            "out, listed with reasons")  # fmt: skip
+    return (
+        f"{analysis.asked['rows']:,} rows; {left_out:,} {_plural(left_out, 'patient')} left "
+        "out, listed with reasons"
+    )
 
 
 def _effects_of_interest(analysis: mediation.MediationAnalysis) -> str:

@@ -102,11 +102,16 @@ def write_analysis(analysis: mediation.MediationAnalysis, folder: Path | str) ->
 
 
 def _page(
-    analysis: mediation.MediationAnalysis, found: dict[str, pd.DataFrame],
+    analysis: mediation.MediationAnalysis,
+    found: dict[str, pd.DataFrame],
     figures: dict[str, dict[str, Any]],
-) -> str:  # fmt: skip
-    of_section = {"effects": "forest", "chosen": "correlations", "path_effects": "path_model",
-                  "rho": "sensitivity"}  # fmt: skip
+) -> str:
+    of_section = {
+        "effects": "forest",
+        "chosen": "correlations",
+        "path_effects": "path_model",
+        "rho": "sensitivity",
+    }
     sections = []
     for name, (title, text) in ABOUT.items():
         table = found.get(name)
@@ -114,11 +119,16 @@ def _page(
         reason = analysis.reasons.get(key, "") if table is None else ""
         if (table is None and not reason) or (reason and name in ("path_estimates", "path_fit")):
             continue
-        own = [image for figure, image in figures.items()
-               if name in of_section and figure.startswith(of_section[name])]  # fmt: skip
+        own = [
+            image
+            for figure, image in figures.items()
+            if name in of_section and figure.startswith(of_section[name])
+        ]
         text = _of_models(analysis).get(name, text)
-        sections.append({"id": name, "title": title, "text": text, "reason": reason, "figures": own}
-                        | _shown(name, table))  # fmt: skip
+        sections.append(
+            {"id": name, "title": title, "text": text, "reason": reason, "figures": own}
+            | _shown(name, table)
+        )
     return render(
         "mediation.html", analysis=analysis, source=analysis.asked["source"], sections=sections,
         headline=analysis.effects._headline(), notes=analysis.effects._notes(),
@@ -136,12 +146,12 @@ def _of_models(analysis: mediation.MediationAnalysis) -> dict[str, str]:
     compared = "The exposures compared are 0 and 1, or the mean and a standard deviation above."
     said = {
         "effects": f"Two models a pair: of the mediator, {effects.of_mediators}; of "
-                   f"{effects.outcome}, a {effects.model}. Intervals are by the delta method; p "
-                   "and they are adjusted for the number of mediators within each exposure."
-                   f"{scale} {compared}",
+        f"{effects.outcome}, a {effects.model}. Intervals are by the delta method; p "
+        "and they are adjusted for the number of mediators within each exposure."
+        f"{scale} {compared}",
         "four_way": f"{ABOUT['four_way'][1].split(', of the same')[0]}, of the same models and "
-                    "exposures; unless the outcome is linear, excesses of a ratio over 1.",
-    }  # fmt: skip
+        "exposures; unless the outcome is linear, excesses of a ratio over 1.",
+    }
     if "ratio" in analysis.natural:
         said["natural"] = f"In closed form, of the same models.{scale} {compared}"
     return said
@@ -170,8 +180,11 @@ def _tables(analysis: mediation.MediationAnalysis) -> dict[str, pd.DataFrame]:
              "corrected": analysis.corrected}  # fmt: skip
     if analysis.paths is not None:
         fit = analysis.paths.measures.rename_axis("measure").rename("value").reset_index()
-        found |= {"path_effects": analysis.paths.effects, "path_fit": fit,
-                  "path_estimates": analysis.paths.estimates}  # fmt: skip
+        found |= {
+            "path_effects": analysis.paths.effects,
+            "path_fit": fit,
+            "path_estimates": analysis.paths.estimates,
+        }
     return {name: table for name, table in found.items() if len(table)}
 
 
@@ -187,15 +200,17 @@ def _figures(analysis: mediation.MediationAnalysis) -> dict[str, tuple[Any, str]
         unit = f"Indirect effect of {exposure} on {analysis.effects.outcome}"
         unit += f" (log {scale})" * bool(scale)
         found[f"forest_{number}"] = (
-            plots.plot_forest(own, {}, unit), f"Indirect effects of {exposure}",
-        )  # fmt: skip
+            plots.plot_forest(own, {}, unit),
+            f"Indirect effects of {exposure}",
+        )
     if len(analysis.r) > 1:
         found["correlations"] = plots.plot_correlations(analysis.r, {}), "Correlated mediators"
     if analysis.paths is not None:
         fit = analysis.paths
         measures = f"{fit.n:,} patients; CFI {fit.measures['CFI']:.2f}"
-        figure = plots.plot_paths(fit.estimates, fit.exposures, analysis.effects.outcome, {},
-                                  fit.verdict, measures)  # fmt: skip
+        figure = plots.plot_paths(
+            fit.estimates, fit.exposures, analysis.effects.outcome, {}, fit.verdict, measures
+        )
         found["path_model"] = figure, "The path model with standardised estimates"
     if analysis.curves:
         sensitivity = plots.plot_rho(analysis.curves).figure
@@ -216,5 +231,9 @@ def _image(path: Path, text: str) -> dict[str, Any]:
     # pixels, from the PNG's header
     width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
     shrink = SCREEN_DPI / PNG_DPI
-    return {"image": base64.b64encode(png).decode("ascii"), "text": text,
-            "width": round(width * shrink), "height": round(height * shrink)}  # fmt: skip
+    return {
+        "image": base64.b64encode(png).decode("ascii"),
+        "text": text,
+        "width": round(width * shrink),
+        "height": round(height * shrink),
+    }

@@ -192,10 +192,14 @@ def _millilitres(
     if "ggo" not in masks:
         reasons.append("ml: the model has no second stage, which tells classes apart")
     # Of the classes, which stage 2 tells everywhere, what stage 1 calls lesion (D-166)
-    volumes = {} if all(faults) else {
-        f"{name}_ml": float(np.count_nonzero(mask & inside) * scan.voxel_ml)
-        for name, mask in masks.items()
-    }  # fmt: skip
+    volumes = (
+        {}
+        if all(faults)
+        else {
+            f"{name}_ml": float(np.count_nonzero(mask & inside) * scan.voxel_ml)
+            for name, mask in masks.items()
+        }
+    )
     volumes["lesion_outside_ml"] = float((called - counted) * scan.voxel_ml)
     return {name: volumes.get(name, np.nan) for name in COLUMNS_ML}, reasons
 
@@ -244,8 +248,10 @@ def measure_phenotypes(
     if hu and (scan.volume is None or scan.volume.windowed):
         raise ValueError(f"{scan.name} has grey values, no HU; leave intensities: hu out")
     names = [name for name in phenotypes.CLASSES if name in masks]
-    grey = [scan.slices[index] if hu else _grey_8_bit(scan, index, window_hu)
-            for index in range(len(scan))]  # fmt: skip
+    grey = [
+        scan.slices[index] if hu else _grey_8_bit(scan, index, window_hu)
+        for index in range(len(scan))
+    ]
     spacing = scan.spacing_mm
     if texture.dimensions == 3:
         own = {name: masks[name] for name in names}

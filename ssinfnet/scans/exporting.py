@@ -95,8 +95,9 @@ class Segmenter(nn.Module):
         logits = network(views).segmentations[-1]
         # No chunk: it would write the number of slices into the graph.
         each = logits.reshape(len(self.flips), given.shape[0], *logits.shape[1:]).unbind()
-        back = [view.flip(flip) if flip else view
-                for view, flip in zip(each, self.flips, strict=True)]  # fmt: skip
+        back = [
+            view.flip(flip) if flip else view for view, flip in zip(each, self.flips, strict=True)
+        ]
         return torch.stack(back).sigmoid().mean(0)
 
 
@@ -169,8 +170,10 @@ def difference(content: bytes, segmenter: Segmenter, slices: Tensor) -> float:
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     answered = session.run(None, {"grey": slices.numpy()})
-    return max(float(np.abs(own - one.numpy()).max())
-               for own, one in zip(answered, segmenter(slices), strict=True))  # fmt: skip
+    return max(
+        float(np.abs(own - one.numpy()).max())
+        for own, one in zip(answered, segmenter(slices), strict=True)
+    )
 
 
 def _noise(size: int) -> Tensor:
@@ -197,5 +200,7 @@ def _metadata(model: Model, flips: bool) -> dict[str, str]:
         "output": "lesion: probability; classes: background, GGO, consolidation, the largest is it",
         "use": "research only, not a medical device",
     }
-    return {name: value if isinstance(value, str) else json.dumps(value)
-            for name, value in facts.items()}  # fmt: skip
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in facts.items()
+    }

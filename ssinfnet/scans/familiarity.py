@@ -88,8 +88,10 @@ def learn(slices: NDArray[np.uint8], patients: Sequence[str]) -> Familiarity:
     found = statistics(slices[chosen])
     scale = np.maximum(found.std(0), LEAST_SCALE)
     known, of_whom = found / scale, of_whom[chosen]
-    others = [_distance(known[[index]], known[of_whom != of_whom[index]])[0]
-              for index in range(len(known))]  # fmt: skip
+    others = [
+        _distance(known[[index]], known[of_whom != of_whom[index]])[0]
+        for index in range(len(known))
+    ]
     return Familiarity(
         scale=tuple(scale.round(6).tolist()),
         known=tuple(map(tuple, known.round(3).tolist())),

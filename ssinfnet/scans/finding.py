@@ -153,10 +153,15 @@ def find_scans(
     opened: list[Path] = []
     for path, tree in _trees(inputs):
         found, archives = list(tree.scans), []
-        packed = [file for file, reason in tree.unused if reason == PACKED and file != path
-                  and not (unpacked and is_zip(file))]  # fmt: skip
-        excluded += [_packed(folder, files, location_of(folder))
-                     for folder, files in _by_folder(packed).items()]  # fmt: skip
+        packed = [
+            file
+            for file, reason in tree.unused
+            if reason == PACKED and file != path and not (unpacked and is_zip(file))
+        ]
+        excluded += [
+            _packed(folder, files, location_of(folder))
+            for folder, files in _by_folder(packed).items()
+        ]
         for file, reason in tree.unused:
             if unpacked is not None and is_zip(file):
                 inside, left = _look_into(file, unpacked / str(len(opened)))
@@ -170,8 +175,9 @@ def find_scans(
             why = _reason_for_none(path)
             excluded.append(Excluded(readable_name(path), "", why, location_of(path)))
         for one in chain.from_iterable(map(_by_size, found)):
-            its = tuple(os.path.realpath(file) if file.exists() else str(file)
-                        for file in one.files)  # fmt: skip
+            its = tuple(
+                os.path.realpath(file) if file.exists() else str(file) for file in one.files
+            )
             if its in known:
                 excluded.append(Excluded(readable_name(one.path), "", "it is given twice"))
             else:
@@ -179,8 +185,10 @@ def find_scans(
                 scans.append(one)
                 locations.append(_location(one, unpacked, opened))
     named = zip(_names(scans), scans, locations, strict=True)
-    places = [Place(name, one.path, KINDS[one.kind], one.files, one.series, one.doubt, location)
-              for name, one, location in named]  # fmt: skip
+    places = [
+        Place(name, one.path, KINDS[one.kind], one.files, one.series, one.doubt, location)
+        for name, one, location in named
+    ]
     return places, excluded
 
 
@@ -218,8 +226,10 @@ def choose_series(
     """
     known = [(place, place.series) for place in places if place.series]
     reasons = unwanted([series for _, series in known], wanted)
-    excluded = [Excluded(known[index][0].name, known[index][1].label(), why)
-                for index, why in reasons.items()]  # fmt: skip
+    excluded = [
+        Excluded(known[index][0].name, known[index][1].label(), why)
+        for index, why in reasons.items()
+    ]
     names = {one.input for one in excluded}
     return [place for place in places if place.name not in names], excluded
 
@@ -237,8 +247,10 @@ def _look_into(archive: Path, unpacked: Path) -> tuple[list[Found], list[Exclude
     tree = scans_below(folder) if folder.is_dir() else Tree([], [])
     left = [Excluded(name, relative_name(file, folder), reason) for file, reason in tree.unused]
     packed = [file for file, reason in tree.unused if reason == PACKED]
-    left += [_packed(home, files, location_of(archive, relative_name(home, folder)))
-             for home, files in _by_folder(packed).items()]  # fmt: skip
+    left += [
+        _packed(home, files, location_of(archive, relative_name(home, folder)))
+        for home, files in _by_folder(packed).items()
+    ]
     if not tree.scans:
         left.append(Excluded(name, "", "it is an archive that holds no scan", location))
     return list(tree.scans), left

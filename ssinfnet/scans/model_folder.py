@@ -83,8 +83,11 @@ class Member(Part):
 
     def stages(self) -> dict[str, tuple[WeightsFile, dict[str, Any]]]:
         """Return stage → its file and the models it may be, of the stages there are."""
-        given = {"single": (self.single, SINGLE_MODELS), "prior": (self.prior, SINGLE_MODELS),
-                 "multi": (self.multi, MULTI_MODELS)}  # fmt: skip
+        given = {
+            "single": (self.single, SINGLE_MODELS),
+            "prior": (self.prior, SINGLE_MODELS),
+            "multi": (self.multi, MULTI_MODELS),
+        }
         return {stage: pair for stage, pair in given.items() if pair[0] is not None}
 
 
@@ -281,8 +284,11 @@ def _network(folder: Path, stage: str, file: WeightsFile) -> nn.Module:
         found = {"stage": run.stage, "model": run.model, "width": run.width}
     except KeyError as error:  # a file that describes no training, or an unknown model
         raise ValueError(f"{folder / file.file} does not describe its training: {error}") from error
-    said = {"stage": "multi" if stage == "multi" else "single", "model": file.model,
-            "width": file.width}  # fmt: skip
+    said = {
+        "stage": "multi" if stage == "multi" else "single",
+        "model": file.model,
+        "width": file.width,
+    }
     if found != said:
         raise ValueError(f"{folder / file.file} holds {found}; {DESCRIPTION} says {said}")
     return network

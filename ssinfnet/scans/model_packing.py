@@ -101,8 +101,9 @@ def pack(
         }
         card = temporary / CARD
         artifacts.write_text(card, _card(Description.model_validate_json(json.dumps(content))))
-        artifacts.write_json(temporary / DESCRIPTION,
-                             content | {"card_sha256": artifacts.sha256(card)})  # fmt: skip
+        artifacts.write_json(
+            temporary / DESCRIPTION, content | {"card_sha256": artifacts.sha256(card)}
+        )
         model_folder.verify(temporary)
     return folder
 
@@ -113,8 +114,9 @@ def _familiar(paths: StudyPaths, cohort: Cohort, folds: Sequence[int]) -> dict[s
     rows = own[~own.index.duplicated()]
     if rows["patient_id"].nunique() < 2:
         return None
-    train, test = (prepared_array(paths.cohort, "images", part)
-                   for part in (rows, cohort.of_split("test")))  # fmt: skip
+    train, test = (
+        prepared_array(paths.cohort, "images", part) for part in (rows, cohort.of_split("test"))
+    )
     learnt = familiarity.learn(train, rows["patient_id"].tolist())
     strange = float(familiarity.unfamiliar(learnt, test).mean())
     return learnt.model_copy(update={"false_alarms": strange}).model_dump(mode="json")
@@ -167,27 +169,35 @@ def _member(
         else:
             shutil.copyfile(stored.path, target)
         files[stage] = WeightsFile(
-            file=target.name, sha256=artifacts.sha256(target), model=run["model"],
+            file=target.name,
+            sha256=artifacts.sha256(target),
+            model=run["model"],
             width=float(run["width"]),
-        )  # fmt: skip
+        )
     return Member(fold=fold, seed=seed, **files)
 
 
 def _halved(stored: checkpoints.Checkpoint) -> dict[str, Tensor]:
     """Return weights, those of convolutions at 16 bits; norms keep theirs, which are few."""
-    halved = {name: tensor.half() if tensor.ndim > 1 else tensor
-              for name, tensor in stored.tensors.items()}  # fmt: skip
+    halved = {
+        name: tensor.half() if tensor.ndim > 1 else tensor
+        for name, tensor in stored.tensors.items()
+    }
     if too_large := [name for name, tensor in halved.items() if not tensor.isfinite().all()]:
         raise ValueError(f"{stored.path}: {too_large[:3]} do not fit into 16 bits; pack whole")
     return halved
 
 
 def _slices(cohort: Cohort, fold: int) -> list[dict[str, Any]]:
-    counted = cohort.in_fold(fold).slices.groupby(["source", "split"], sort=False).agg(
-        patients=("patient_id", "nunique"),
-        slices=("slice_id", "count"),
-        with_lesion=("has_lesion", "sum"),
-    )  # fmt: skip
+    counted = (
+        cohort.in_fold(fold)
+        .slices.groupby(["source", "split"], sort=False)
+        .agg(
+            patients=("patient_id", "nunique"),
+            slices=("slice_id", "count"),
+            with_lesion=("has_lesion", "sum"),
+        )
+    )
     rows = counted.reset_index().astype({"with_lesion": int}).to_dict("records")
     return [{"fold": fold, **row} for row in rows]
 

@@ -290,8 +290,10 @@ def _phenotypes(found: Prediction, asked: Mapping[str, Any]) -> tuple[dict[str, 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as JSON has it: nothing instead of NaN."""
-    return {name: None if isinstance(value, float) and np.isnan(value) else value
-            for name, value in row.items()}  # fmt: skip
+    return {
+        name: None if isinstance(value, float) and np.isnan(value) else value
+        for name, value in row.items()
+    }
 
 
 def _write_files(
@@ -299,9 +301,11 @@ def _write_files(
 ) -> tuple[list[Path], str]:
     """Write the maps and masks of a scan; return the files, and why one is missing."""
     maps = {"lesion": found.lesion, "uncertainty": found.uncertainty}
-    masks = {"classes": found.classes} if found.classes is not None else {
-        "mask": found.masks["lesion"].astype(np.uint8)
-    }  # fmt: skip
+    masks = (
+        {"classes": found.classes}
+        if found.classes is not None
+        else {"mask": found.masks["lesion"].astype(np.uint8)}
+    )
     drawn: dict[str, NDArray[Any]] = {n: map_ for n, map_ in maps.items() if map_ is not None}
     drawn |= masks
     files: list[Path] = []

@@ -89,8 +89,9 @@ class Written:
         It has ``folder`` and ``status``; ``scans``, a row of `COLUMNS` each with its ``files``
         below the folder; ``not_used``, a row of input, file, reason and location each.
         """
-        scans = [{**record["row"], "files": sorted(record["files"])}
-                 for record in self.records.values()]  # fmt: skip
+        scans = [
+            {**record["row"], "files": sorted(record["files"])} for record in self.records.values()
+        ]
         not_used = [one._asdict() for one in (*self.excluded, *self.unchosen)]
         content = {"folder": str(folder), "status": self.status}
         return json.dumps({**content, "scans": scans, "not_used": not_used}, indent=2)
@@ -120,9 +121,10 @@ def refused_before(folder: Path, done: Written, names: Collection[str]) -> list[
     """
     again = set(names) | {one.input for one in done.excluded}
     return [
-        row for row in refused_in(folder)
+        row
+        for row in refused_in(folder)
         if (row.location not in done.looked_at if row.location else row.input not in again)
-    ]  # fmt: skip
+    ]
 
 
 def replaced_since(done: Written) -> dict[str, dict[str, Any]]:

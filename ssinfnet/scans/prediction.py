@@ -250,8 +250,11 @@ class Predictor:
 
     def settings(self) -> dict[str, Any]:
         """Return what the result depends on, besides model and scan."""
-        return {"flips": self.flips, "mixed_precision": self.mixed_precision,
-                "threshold": self.threshold}  # fmt: skip
+        return {
+            "flips": self.flips,
+            "mixed_precision": self.mixed_precision,
+            "threshold": self.threshold,
+        }
 
     def __call__(self, scan: Scan) -> Prediction:
         """Segment a scan, a batch of slices at a time.

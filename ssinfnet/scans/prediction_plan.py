@@ -167,8 +167,11 @@ def _known_name(
     used: set[str],
 ) -> str | None:
     """Return the name that these very files had in an earlier call."""
-    same = [name for name, record in records.items()
-            if _is_of(record, place, inputs) and name not in used]  # fmt: skip
+    same = [
+        name
+        for name, record in records.items()
+        if _is_of(record, place, inputs) and name not in used
+    ]
     return place.name if place.name in same else next(iter(same), None)
 
 

@@ -220,17 +220,22 @@ def _pictured(place: Place, paths: Sequence[Path], declared: Declared) -> Scan:
             )
     slices, name = np.concatenate(decoded), readable_name(place.path)
     _refuse(name, labels_fault(slices))
-    masks = [path.name for path, pages in zip(paths, decoded, strict=True)
-             if any(map(is_mask, pages))]  # fmt: skip
+    masks = [
+        path.name for path, pages in zip(paths, decoded, strict=True) if any(map(is_mask, pages))
+    ]
     if masks:
-        _refuse(name, f"it holds {len(masks)} mask(s) among its slices, such as {masks[0]}; put "
-                      "masks in a folder of their own")  # fmt: skip
+        _refuse(
+            name,
+            f"it holds {len(masks)} mask(s) among its slices, such as {masks[0]}; put "
+            "masks in a folder of their own",
+        )
     if slices.dtype != np.uint8:
         _refuse(name, "" if np.isfinite(slices).all() else "some numbers are not finite")
         _refuse(name, "" if declared else units_fault(slices))
     names = place.file_names()
-    left_out = tuple(Excluded(place.name, names[file], "is no picture")
-                     for file in names if file not in paths)  # fmt: skip
+    left_out = tuple(
+        Excluded(place.name, names[file], "is no picture") for file in names if file not in paths
+    )
     if declared:
         slices = declared.hounsfield(slices)
     elif slices.dtype != np.uint8 and 0 <= slices.min() and slices.max() <= 255:

@@ -235,6 +235,8 @@ def _weighted_by_area(slices: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame
     names = [name for name in means if name != area_of[name]]
     values = slices[names]
     areas = slices[[area_of[name] for name in names]].set_axis(names, axis=1).where(values.notna())
-    total, pixels = ((table.groupby(slices["patient_id"], sort=True).sum(min_count=1))
-                     for table in (values * areas, areas))  # fmt: skip
+    total, pixels = (
+        (table.groupby(slices["patient_id"], sort=True).sum(min_count=1))
+        for table in (values * areas, areas)
+    )
     return means.assign(**(total / pixels))

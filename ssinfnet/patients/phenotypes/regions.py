@@ -195,8 +195,11 @@ def _found(
         numbers = _computed(filtered.get(name, image), within, own, texture, spacing_mm)
         found |= {(name, family, feature): value for feature, value in numbers.items()}
     for (name, *key), value in list(found.items()):
-        found |= {(name, *twin): value for twin, same in TWINS.items()
-                  if same == tuple(key) and twin[0] not in reasons}  # fmt: skip
+        found |= {
+            (name, *twin): value
+            for twin, same in TWINS.items()
+            if same == tuple(key) and twin[0] not in reasons
+        }
     return found, reasons
 
 
