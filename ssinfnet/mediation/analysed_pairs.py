@@ -48,7 +48,7 @@ def natural_of_pair(
     ----------
     own : AnalysedTable
     effects : Mediation
-        Of single mediators.
+        The effects of single mediators.
     exposure, mediator : str
     interaction : bool
         Whether the mediator's slope in the outcome depends on the exposure.

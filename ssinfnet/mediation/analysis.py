@@ -62,7 +62,7 @@ class MediationAnalysis:
         Single mediators, see `effects.mediate`, or `modelled.modelled_effects` where models were
         named.
     patterns : DataFrame
-        Of missing values, see `imputation.missing_patterns`.
+        The patterns of missing values, see `imputation.missing_patterns`.
     chosen : DataFrame
         Which mediators the filter of correlated ones keeps, see `selection.filter_correlated`.
     r : DataFrame
@@ -84,7 +84,7 @@ class MediationAnalysis:
     corrected : DataFrame
         See `measurement_error.corrected_effects`, exposure first; no rows without reliabilities.
     reasons : dict of str to str
-        Of these → why there is nothing.
+        Name of one of these → why there is nothing.
     asked : dict
         What was asked: source, rows, exposures, outcome, mediators, covariates and options.
     """
@@ -138,7 +138,7 @@ def analyse(
         By default the hospital, centre, site or institution of a table with several, known by its
         name (D-89).
     patient, sheet : str, optional
-        Of a path: the column that names the patients, the sheet of a workbook.
+        Where a path is given: the column that names the patients, and the sheet of a workbook.
     mediator_model, outcome_model, event, case_control
         Of `modelled.modelled_effects`, which then analyses single mediators in place of linear
         regressions (D-87); natural effects and their four parts are of these models too.

@@ -40,7 +40,7 @@ def bias_reduced_errors(
     regressors : ndarray of float, shape (n, p)
         Constant included; none follows from the others.
     residuals : ndarray of float, shape (n, r)
-        Of r responses, each on the same regressors.
+        The residuals of r responses, each on the same regressors.
     weights : ndarray of float, shape (n,)
     clusters : ndarray of int, shape (n,)
         Numbered from 0, each of them met.
@@ -130,7 +130,7 @@ def bias_reduced_slopes(
     clusters, weights
         As `bias_reduced_errors` takes them.
     others, exposure, mediators, outcome : ndarray of float
-        As `regressions.slopes` takes them.
+        The same as `regressions.slopes` takes.
 
     Returns
     -------

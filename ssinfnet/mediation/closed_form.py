@@ -59,7 +59,7 @@ class ClosedForm:
     to_outcome : Regression
         Constant, exposure, mediator, their product where `interaction`, covariates.
     mediator_model, outcome_model : str
-        Of `MEDIATOR_MODELS` and `OUTCOME_MODELS`.
+        Names in `MEDIATOR_MODELS` and `OUTCOME_MODELS`.
     interaction : bool
     contrast : (x0, x1)
         Exposures compared.
@@ -218,7 +218,7 @@ def closed_form_effects(
         One row a patient; those with a missing value are left out.
     exposure, mediator : str
     outcome : str
-        Of a survival model the time until event or censoring.
+        The outcome's column; of a survival model the time until event or censoring.
     covariates : sequence of str
         In both models.
     mediator_model : {"linear", "logistic", "poisson"}, optional
@@ -238,7 +238,7 @@ def closed_form_effects(
         a mapping leaves out, and by default, their means, in a case-control study those of patients
         without the outcome.
     event : str, optional
-        Of a survival model: the column that is 1 where the event was seen, else 0.
+        For a survival model: the column that is 1 where the event was seen, else 0.
     case_control : bool
         Whether patients were chosen by the outcome: the mediator's model is then fitted on those
         without it.

@@ -147,7 +147,7 @@ def collinear_reason(basis: Array, columns: Mapping[str, Array]) -> str:
     Parameters
     ----------
     basis : ndarray of float, shape (n, rank)
-        Of constant and covariates.
+        Orthonormal columns that span constant and covariates.
     columns : mapping of str to ndarray of float, shape (n,)
         Name → values; each is judged beside the covariates and all variables before it.
     """

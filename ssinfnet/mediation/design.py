@@ -130,7 +130,7 @@ def deviations(design: Design | None, values: Array) -> Array:
     Parameters
     ----------
     design : Design, optional
-        Of these rows.
+        The design of these rows.
     values : ndarray of float, shape (n, k)
 
     Returns
@@ -202,9 +202,9 @@ def clustered_slopes(
     Parameters
     ----------
     design : Design
-        Of these rows.
+        The design of these rows.
     others, exposure, mediators, outcome : ndarray of float
-        As `regressions.slopes` takes them.
+        The same as `regressions.slopes` takes.
 
     Returns
     -------

@@ -75,7 +75,7 @@ def mediating_directions(
         Share of the variance up to which components are taken, within 0 and 1, and not more than
         one to five patients.
     draws, seed : int
-        Of the bootstrap, over given directions.
+        Number and seed of the bootstrap's draws, over given directions.
 
     Raises
     ------

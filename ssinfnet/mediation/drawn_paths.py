@@ -31,7 +31,7 @@ def drawn_covariances(weights: Array, basis: Array, values: Array) -> Array:
     weights : ndarray of float, shape (draws, n)
         How often each patient is drawn.
     basis : ndarray of float, shape (n, rank)
-        Of constant and covariates.
+        Orthonormal columns that span constant and covariates.
     values : ndarray of float, shape (n, p)
         On about the same scale.
 

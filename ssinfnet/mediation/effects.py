@@ -94,14 +94,15 @@ def mediate(
     weights : str, optional
         Column of sampling weights.
     adjustment : {"fdr_bh", "holm"}
-        Of p values within each exposure (D-17). Mediators that are the same up to scale count once.
+        How p values are adjusted within each exposure (D-17). Mediators that are the same up to
+        scale count once.
     draws : int
         Bootstrap draws of patients for p and interval of the indirect effect, which are missing of
         fewer than 20 usable draws (D-179), and of fewer than 8 clusters (D-180).
     interval : {"percentile", "bca"}
         BCa intervals leave out 0 for too many null mediators of small tables (D-91).
     seed : int
-        Of the draws.
+        Seed of the draws.
     fewest : int
         A mediator known for fewer patients of either class of a binary outcome is not analysed.
     alpha : float

@@ -41,7 +41,7 @@ class FullInformation:
     implied : DataFrame
         Covariance of outcome, exposures and mediators that the model implies.
     measures : Series
-        As `fit.fit_measures` names them, intercepts among the parameters; SRMR is missing.
+        The measures of `fit.fit_measures`, intercepts among the parameters; SRMR is missing.
     """
 
     labels: dict[str, float]

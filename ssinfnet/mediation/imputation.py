@@ -128,7 +128,7 @@ class CompletedTables:
     covariates : tuple of str
         Categories by their 0/1 columns.
     known : DataFrame
-        Of each exposure and mediator, whether it and all covariates were known; of patients whose
+        Whether each exposure, or mediator, and all covariates were known; of patients whose
         outcome is.
     """
 
@@ -170,7 +170,7 @@ def pooled_rows(
     Parameters
     ----------
     results : sequence of (DataFrame, list)
-        Of each table what `effects.mediate` computes before it adjusts for the number of tests.
+        What `effects.mediate` computes of each table before it adjusts for the number of tests.
     """
     tables = [rows for rows, _ in results]
     found = tables[0].copy()
@@ -211,7 +211,7 @@ class Pooled:
     Attributes
     ----------
     estimate, se, df : ndarray of float
-        Of the shape of one table's estimates.
+        Arrays of the shape of one table's estimates.
     fraction_missing : ndarray of float
         Share of the information that is missing (Barnard & Rubin 1999).
     """

@@ -29,7 +29,7 @@ def pooled_natural(results: Sequence[pd.DataFrame], parameters: int) -> pd.DataF
     results : sequence of DataFrame
         From `natural_effects` of each table, of the same pair and contrast.
     parameters : int
-        Of the outcome's model.
+        How many parameters the outcome's model has.
 
     Returns
     -------

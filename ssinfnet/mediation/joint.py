@@ -49,7 +49,7 @@ def joint_mediators(
         Mediators correlated above it, beside exposure and covariates, stand for each other: the one
         that varies most with the exposure is tested.
     seed : int
-        Of the draws of intervals.
+        Seed of the intervals' draws.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def imputed_joint_mediators(
     Parameters
     ----------
     tables : sequence of DataFrame
-        Of the same patients, such as `Mediation.completed` has; patients whose outcome is missing
+        Tables of the same patients, see `Mediation.completed`; patients whose outcome is missing
         are left out, and all else is known.
     exposure, outcome, mediators, covariates, fdr, alike, seed
         As `joint_mediators` takes them.

@@ -102,9 +102,9 @@ def tested_together(
     Parameters
     ----------
     rests : sequence of Rest
-        Of the same patients.
+        What is known of the same patients in each table.
     names : sequence of str
-        Of the mediators.
+        The mediators' names.
     alike, fdr, seed
         As `joint_mediators` takes them.
     """
@@ -158,7 +158,7 @@ def pooled_slopes(tables: Sequence[tuple[Array, Array, int]]) -> Array:
     Parameters
     ----------
     tables : sequence of (estimates, errors, degrees of freedom)
-        Of one, they are those of Student's t.
+        Results of each table; from a single one, p values are those of Student's t.
     """
     estimates, errors = (np.stack([own[part] for own in tables]) for part in (0, 1))
     if len(tables) > 1:
@@ -312,7 +312,7 @@ def composite_q(p_alpha: Sequence[float] | Array, p_beta: Sequence[float] | Arra
     Parameters
     ----------
     p_alpha, p_beta : sequence of float
-        Of the same mediators; uniform where there is no slope.
+        p values of the same mediators; uniform where there is no slope.
 
     Returns
     -------

@@ -163,7 +163,7 @@ def slice_truth(
     rows : DataFrame
         The cohort's slices of site D.
     folder : Path
-        Of its raw files.
+        Folder of its raw files.
     chunks : iterable of Path
         What the networks saw in them, from `cohort_maps.segment_cohort`.
     threshold : float
@@ -199,7 +199,7 @@ def mediators_by_masks(
     Parameters
     ----------
     folder : Path
-        Of site D's raw files.
+        Folder of site D's raw files.
     slices : DataFrame
         From `slice_truth`.
     patients : DataFrame

@@ -51,7 +51,8 @@ def corrected_effects(
         that with the truth.
     covariates : sequence of str
     draws, seed : int
-        Of the bootstrap over patients, which takes the reliability for known; 0 draws none.
+        Number and seed of the bootstrap's draws over patients, which take the reliability for
+        known; 0 for none.
 
     Returns
     -------

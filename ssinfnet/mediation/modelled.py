@@ -257,7 +257,7 @@ def single_effects(
     mediator_model, outcome_model, event, case_control
         Of `modelled_effects`, by which a pair is analysed if any of them is given.
     interaction : bool
-        Of `modelled_effects`.
+        Whether exposure and mediator interact, see `modelled_effects`.
     **options
         Of `effects.mediate`.
 

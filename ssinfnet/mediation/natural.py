@@ -76,7 +76,7 @@ def natural_effects(
     covariates : sequence of str
         In both models; effects are averaged over the patients'.
     link : {"logit", "probit", "linear", "poisson"}, optional
-        Of the outcome; by default logit for 0 and 1 and grades, else linear.
+        Link of the outcome's model; by default logit for 0 and 1 and grades, else linear.
     mediator_model : {"normal", "logistic", "poisson"}, optional
         By default logistic for 0 and 1, else normal.
     contrast : (x0, x1), optional
@@ -92,7 +92,7 @@ def natural_effects(
         clusters, and errors and both intervals are its, for the delta method takes rows for
         independent (D-88). Of fewer than 8 clusters they are missing (D-180).
     draws, seed : int
-        Of the bootstrap over patients; 0 draws none.
+        Number and seed of the bootstrap's draws over patients; 0 for none.
 
     Returns
     -------

@@ -43,9 +43,9 @@ class NaturalData:
         Without constant.
     interaction : bool
     link : str
-        Of `LINKS`, of the outcome.
+        Link of the outcome's model, a name in `LINKS`.
     mediator : str
-        Of `MEDIATORS`.
+        Kind of the mediator's model, a name in `MEDIATORS`.
     held : float, or ndarray of float of shape (q,)
         Values at which covariates are held while effects are averaged; NaN for each patient's own.
     """

@@ -43,9 +43,9 @@ class Regression:
     slopes : ndarray of float, shape (1 + regressors,)
         The constant first; 0 where the model has none.
     covariance : ndarray of float, square
-        Of the slopes, by maximum likelihood; by least squares of a linear model.
+        Covariance of the slopes, by maximum likelihood; by least squares of a linear model.
     variance : float
-        Of a linear model's residuals, by its degrees of freedom; else 0.
+        Variance of a linear model's residuals, by its degrees of freedom; else 0.
     residual_df : int
     """
 
@@ -65,11 +65,11 @@ def fit_regression(
     model : str
         One of `OUTCOME_MODELS`.
     response : ndarray of float, shape (n,)
-        Of a survival model the time until event or censoring, above 0.
+        The outcome; of a survival model the time until event or censoring, above 0.
     regressors : ndarray of float, shape (n, q)
         Without the constant; none follows from the others.
     event : ndarray of float, shape (n,), optional
-        Of a survival model: 1 where the event was seen, 0 where the patient was censored.
+        For a survival model: 1 where the event was seen, 0 where the patient was censored.
 
     Raises
     ------

@@ -41,7 +41,7 @@ def read_patients_table(
     patient : str, optional
         Column that names the patients; without one they are numbered from 1.
     sheet : str, optional
-        Of a workbook with several.
+        Which sheet of a workbook with several.
     codes : collection of str
         Columns whose values name something, such as clusters. As columns of hospitals, centres and
         sites, they are text where a value has a leading zero, so that 1 and 01 are two.

@@ -114,7 +114,7 @@ class DrawnEffects:
     ordered : ndarray of float, shape (draws, k)
         Each column from the smallest draw to the largest, then NaN.
     bias, acceleration : ndarray of float, shape (k,)
-        Of BCa intervals; 0 of percentile ones.
+        The two corrections of BCa intervals; 0 for percentile ones.
     """
 
     ordered: Array

@@ -27,9 +27,9 @@ class Mediation:
         One row an exposure and mediator, see `mediate`.
     outcome : str
     kind : str
-        Of the outcome: ``binary``, ``ordinal`` or ``continuous``.
+        What the outcome is: ``binary``, ``ordinal`` or ``continuous``.
     covariates : tuple of str
-        Of every exposure; categories by their 0/1 columns.
+        Covariates of every exposure; categories by their 0/1 columns.
     exposures_adjusted : bool
         Whether each exposure was analysed beside the others.
     adjustment : str
@@ -39,7 +39,7 @@ class Mediation:
     columns : DataFrame
         What each column was taken for, see `columns.typed_columns`.
     notes : tuple of str
-        Of imputed tables, clusters and weights.
+        Remarks on imputed tables, clusters and weights.
     completed : CompletedTables or None
         The imputed tables over which it is pooled.
     """

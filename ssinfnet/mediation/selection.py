@@ -80,7 +80,7 @@ def filter_correlated(
         mediators that are compared.
     most : float
     covariates : sequence of str
-        As `correlations` takes them.
+        The same as `correlations` takes.
     preferred : sequence of (str, str)
         Patterns of names, kept and dropped.
 

@@ -80,7 +80,7 @@ def fit_paths(
         clusters, and the bootstrap draws clusters (D-88), of which it takes 8 (D-180); the classic
         errors and the measures of fit still take rows for independent.
     draws, seed : int
-        Of the bootstrap over patients; 0 draws none.
+        Number and seed of the bootstrap's draws over patients; 0 for none.
 
     Returns
     -------
@@ -233,7 +233,7 @@ def _with_covariates(
     data : DataFrame
         The variables.
     basis : ndarray of float, shape (n, rank)
-        Of constant and covariates.
+        Orthonormal columns that span constant and covariates.
     implied : DataFrame
         Covariance that the model implies of what the basis leaves of the variables.
     """

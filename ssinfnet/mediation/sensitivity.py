@@ -122,7 +122,7 @@ def effect_over_rho(effect: float, rho: float) -> pd.DataFrame:
     Parameters
     ----------
     effect : float
-        As estimated, which is the effect where errors do not correlate.
+        The estimate, which is the effect where errors do not correlate.
     rho : float
         Correlation at which it vanishes, not 0.
 

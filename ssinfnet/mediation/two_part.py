@@ -66,7 +66,7 @@ def two_part_effects(
         Columns that are missing where `presence` is 0. Patients who have a lesion without a value,
         too small for a texture, are left out of that mediator and not counted in its n.
     draws, seed : int
-        Of the bootstrap over patients.
+        Number and seed of the bootstrap's draws over patients.
 
     Returns
     -------

@@ -79,7 +79,7 @@ class Trained:
         Parameters
         ----------
         images, priors : (n, size, size) uint8 arrays
-            As `train` takes them.
+            The same as `train` takes.
 
         Returns
         -------
@@ -104,7 +104,7 @@ class Trained:
         Parameters
         ----------
         images, masks, priors : (n, size, size) arrays
-            As `train` takes them.
+            The same as `train` takes.
         patients : sequence of n or None
             Whose slice each is. Intervals then draw patients anew, which are fewer than slices;
             None takes each slice for a patient, which makes them too narrow where it is not so.
@@ -154,7 +154,7 @@ class Trained:
         image, mask, prior : (size, size) arrays
             One slice of what `train` takes.
         threshold : float
-            As for `score`.
+            The same as for `score`.
 
         Raises
         ------
@@ -200,8 +200,8 @@ def train(
         Whose slice each is. A fifth of the slices is split off for validation, patients whole;
         without `patients` each slice is taken for a patient of its own.
     validation : images, masks and, where there are, priors; or None
-        Of other patients: the epoch with the best F1 on them is kept (D-14). No part is split off
-        then.
+        Slices of other patients: the epoch with the best F1 on them is kept (D-14), and none is
+        split off.
     network : Module or None
         An `InfNet`, or a `UNet` of one output, to find lesions; a `UNet` or `FCN8s` of three
         outputs to tell ground glass from consolidation. It holds its best weights afterwards. None
@@ -213,7 +213,7 @@ def train(
         suits some fifty slices and takes minutes on a processor; ``TrainingConfig()`` is the
         paper's recipe.
     seed : int
-        Of the split, of the slices' order and augmentation, and of the start of a network that is
+        Seed of the split, the slices' order and augmentation, and the start of a network that is
         made here.
     folder : path or None
         Receives `weights.safetensors` and `history.csv`. A training that was killed goes on
@@ -221,7 +221,7 @@ def train(
     device : torch.device or None
         CUDA where there is one if None.
     threads : int or None
-        Of the processor; ``OMP_NUM_THREADS`` or 1 if None (D-162).
+        Threads of the processor; ``OMP_NUM_THREADS`` or 1 if None (D-162).
 
     Returns
     -------
@@ -272,14 +272,14 @@ def segment(
     Parameters
     ----------
     network : Module
-        Of either stage.
+        A network of either stage.
     images, priors : (n, size, size) uint8 arrays
-        As `train` takes them.
+        The same as `train` takes.
     batch_size : int
     device : torch.device or None
         CUDA where there is one if None.
     threads : int or None
-        As for `train`.
+        The same as for `train`.
 
     Returns
     -------

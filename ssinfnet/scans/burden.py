@@ -52,7 +52,7 @@ def measure(
     ----------
     scan : Scan
     probability : (n, height, width) float array
-        Of lesion, in [0, 1].
+        Probability of lesion, in [0, 1].
     masks : mapping of name to (n, height, width) bool array
         ``lesion``; and ``ggo`` and ``consolidation`` where there is a second stage.
     window_hu : (low, high)

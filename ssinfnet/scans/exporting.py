@@ -64,8 +64,8 @@ class Segmenter(nn.Module):
         lesion : (n, 1, size, size) float tensor
             Probability of lesion.
         classes : (n, 3, size, size) float tensor
-            Of background, GGO and consolidation; the largest is a pixel's class. Not returned by a
-            model without a second stage.
+            Probabilities of background, GGO and consolidation; the largest is a pixel's class. Not
+            returned by a model without a second stage.
         """
         lesions, classes = [], []
         members: Iterable[Any] = self.members
@@ -107,11 +107,11 @@ def export_onnx(folder: Path | str, path: Path, *, flips: bool | None = None) ->
     Parameters
     ----------
     folder : path
-        Of `ssinfnet model pack`.
+        A folder of `ssinfnet model pack`.
     path : Path
         Ends in ``.onnx``.
     flips : bool or None
-        As for `prediction.predict`; None does as the model's study did.
+        The same as for `prediction.predict`; None does as the model's study did.
 
     Returns
     -------

@@ -197,7 +197,7 @@ class Model:
 
     @property
     def name(self) -> str:
-        """As `model.json` has it."""
+        """The name in `model.json`."""
         return self.description.name
 
     def tells_classes(self) -> bool:

@@ -117,7 +117,7 @@ def refused_before(folder: Path, done: Written, names: Collection[str]) -> list[
     folder : Path
     done : Written
     names : collection of str
-        Of this call's scans: earlier versions told inputs apart by nothing else.
+        Names of this call's scans: earlier versions told inputs apart by nothing else.
     """
     again = set(names) | {one.input for one in done.excluded}
     return [

@@ -84,7 +84,7 @@ class Prediction:
 
     @property
     def name(self) -> str:
-        """Of the scan."""
+        """Name of the scan."""
         return self.scan.name
 
     @cached_property
@@ -126,10 +126,10 @@ def predict(
     Parameters
     ----------
     inputs : path or paths
-        Of a DICOM folder or file, a volume (NIfTI, NRRD, MetaImage), a folder of slice pictures,
-        one picture, or a folder of such folders; see `scans.find_scans`.
+        Each is a DICOM folder or file, a volume (NIfTI, NRRD, MetaImage), a folder of slice
+        pictures, one picture, or a folder of such folders; see `scans.find_scans`.
     model : Model or path
-        Of a folder that `ssinfnet model pack` wrote.
+        A folder that `ssinfnet model pack` wrote.
     device : torch.device, str or None
         "cpu", "cuda", "cuda:1" or "mps"; CUDA where there is one if None.
     batch_size : int
@@ -142,7 +142,7 @@ def predict(
     threshold : float or None
         Probability from which a pixel is lesion; the model's own if None.
     threads : int or None
-        Of the processor; ``OMP_NUM_THREADS`` or 1 if None (D-162).
+        Threads of the processor; ``OMP_NUM_THREADS`` or 1 if None (D-162).
     declared : Declared or None
         How intensities become Hounsfield units, where they are neither these nor 8-bit grey.
     series : iterable of str

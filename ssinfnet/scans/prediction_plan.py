@@ -69,7 +69,7 @@ def plan(
     Parameters
     ----------
     written : WrittenFiles
-        Of the folder that receives the files.
+        What is known of the folder that receives the files.
     places : sequence of Place
     predictor : Predictor
     asked : mapping

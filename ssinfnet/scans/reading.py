@@ -52,9 +52,9 @@ class Scan:
     Attributes
     ----------
     name : str
-        Of the results.
+        Name of the results.
     kind : str
-        As `Place` has it.
+        The kind that `Place` has.
     slices : (n, height, width) array
         HU, or 8-bit grey values that were windowed already (D-40), as uint8 of pictures. Volumes
         from the lowest slice upwards, anterior on top; pictures as they are, in the order of the
