@@ -13,6 +13,13 @@ from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 
 __all__ = ["app"]
 
+PackedModel = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[DIR]", help="of `ssinfnet model pack`; the one that comes with ssinfnet"
+    ),
+]
+
 app = typer.Typer(no_args_is_help=True, help="Trained models: pack, show, check, export them.")
 
 
@@ -58,8 +65,8 @@ def pack_model(
 
 @app.command("export")
 def export_model(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="of `ssinfnet model pack`")],
     to: Annotated[Path, typer.Option("--to", "-o", metavar="ONNX", help="file to make")],
+    folder: PackedModel = None,
     flips: Annotated[
         bool | None,
         typer.Option(
@@ -72,16 +79,16 @@ def export_model(
     The file takes grey slices at the network's size and gives probabilities; its metadata say how
     slices are windowed and resized. Needs the extra `onnx`.
     """
-    from ssinfnet.scans import exporting
+    from ssinfnet.scans import exporting, model_folder
 
     with parsing.refusals():
-        off = exporting.export_onnx(folder, to, flips=flips)
+        off = exporting.export_onnx(folder or model_folder.INCLUDED, to, flips=flips)
         typer.echo(f"{to}; probabilities differ from PyTorch's by at most {off:.1g}")
 
 
 @app.command("info")
 def show_model(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="of `ssinfnet model pack`")],
+    folder: PackedModel = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="print its description, model.json, for programs")
     ] = False,
@@ -90,16 +97,14 @@ def show_model(
     from ssinfnet.scans import model_folder
 
     with parsing.refusals():
-        model = model_folder.load(folder)
+        model = model_folder.load(folder or model_folder.INCLUDED)
         typer.echo(model.described() if as_json else model.card())
 
 
 @app.command("verify")
-def verify_model(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="of `ssinfnet model pack`")],
-) -> None:
+def verify_model(folder: PackedModel = None) -> None:
     """Check every hash and key of a model, and that each of its networks answers."""
     from ssinfnet.scans import model_folder
 
     with parsing.refusals():
-        typer.echo(model_folder.verify(folder))
+        typer.echo(model_folder.verify(folder or model_folder.INCLUDED))

@@ -72,11 +72,16 @@ def predict(
             "pictures, pictures, or folders and ZIP archives of such",
         ),
     ],
-    model: Annotated[Path, typer.Option(metavar="DIR", help="of `ssinfnet model pack`")],
     to: Annotated[
         Path,
         typer.Option("--to", "-o", metavar="OUT", parser=parsing.path, help="receives the results"),
     ],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="of `ssinfnet model pack`; the one that comes with ssinfnet"
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 or mps; CUDA where there is one"),
@@ -157,12 +162,12 @@ def predict(
     """
     progress.say("loading the libraries and the model …")  # seconds, in which nothing else is said
     from ssinfnet.data.sources.intensities import Declared
-    from ssinfnet.scans import burden, predicted_files
+    from ssinfnet.scans import burden, model_folder, predicted_files
     from ssinfnet.scans.prediction import Predictor
 
     with parsing.refusals():
         predictor = Predictor.of(
-            model, device=device, batch_size=batch_size, flips=flips,
+            model or model_folder.INCLUDED, device=device, batch_size=batch_size, flips=flips,
             mixed_precision=mixed_precision, threshold=threshold, threads=threads,
         )  # fmt: skip
         written = predicted_files.predict_into(

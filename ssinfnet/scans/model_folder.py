@@ -27,6 +27,7 @@ from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 __all__ = [
     "CARD",
     "DESCRIPTION",
+    "INCLUDED",
     "Chain",
     "Description",
     "Member",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 DESCRIPTION, CARD = "model.json", "MODEL_CARD.md"
+INCLUDED = Path(__file__).parent / "models" / "covid_lesions"  # comes with ssinfnet (`make model`)
 LARGEST_DESCRIPTION = 16 * 2**20  # bytes; ours has some 20,000
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -250,8 +252,8 @@ def read_description(folder: Path) -> Description:
         raise ValueError(f"{path} does not describe a model:\n{faults}") from error
 
 
-def load(folder: Path | str) -> Model:
-    """Read a model, and check every file against its hash.
+def load(folder: Path | str = INCLUDED) -> Model:
+    """Read a model, by default the one that comes with ssinfnet; check every file's hash.
 
     Raises
     ------

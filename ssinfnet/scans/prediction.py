@@ -109,7 +109,7 @@ class Prediction:
 
 def predict(
     inputs: Path | str | Iterable[Path | str],
-    model: Model | Path | str,
+    model: Model | Path | str = model_folder.INCLUDED,
     *,
     device: torch.device | str | None = None,
     batch_size: int = 8,
@@ -129,7 +129,7 @@ def predict(
         Each is a DICOM folder or file, a volume (NIfTI, NRRD, MetaImage), a folder of slice
         pictures, one picture, or a folder of such folders; see `scans.find_scans`.
     model : Model or path
-        A folder that `ssinfnet model pack` wrote.
+        A folder that `ssinfnet model pack` wrote; by default the one that comes with ssinfnet.
     device : torch.device, str or None
         "cpu", "cuda", "cuda:1" or "mps"; CUDA where there is one if None.
     batch_size : int
@@ -205,7 +205,7 @@ class Predictor:
     @classmethod
     def of(
         cls,
-        model: Model | Path | str,
+        model: Model | Path | str = model_folder.INCLUDED,
         *,
         device: torch.device | str | None = None,
         batch_size: int = 8,
