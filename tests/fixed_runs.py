@@ -18,18 +18,27 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ssinfnet.study.paths import StudyPaths
+
 FIXED = Path(__file__).parent / "fixed"
 EXPECTED = FIXED / "expected"
-NOTEBOOKS = ("07_segmentation_results", "08_class_results", "15_mediation")
+NOTEBOOKS = ("07_segmentation_results", "08_class_results", "09_cross_validation", "11_ablation",
+             "15_mediation")  # fmt: skip
 TABLES = (
     "table_3b", "table_3b_tests", "table_3b_thresholds", "table_3b_tuned", "table_3d_s4",
-    "table_3d_tests", "table_mediation_infected", "table_mediators", "table_mediators_infected",
+    "table_3d_tests", "table_s2", "table_s2_folds", "table_s3", "table_s3_folds", "table_s7",
+    "table_s7_tests", "table_mediation_infected", "table_mediators", "table_mediators_infected",
     "table_mediator_names", "table_paths_estimates", "table_paths_fit", "table_paths_effects",
     "table_natural_infected", "table_rho_infected",
 )  # fmt: skip
 SIDE, PATIENTS, OF_A_PATIENT = 28, 10, 3
 SPLITS = {"train": range(2), "validation": range(2, 4), "test": range(4, PATIENTS)}
 SKILLS = {"unet": 40, "sinfnet": 90, "ssinfnet": 110}  # what lesion adds to noise, of 255
+ABLATIONS = {  # each sees what the mean of two stored models of the other seed sees
+    "ssinfnet_no_focal_no_lookahead": ("unet", "sinfnet"),
+    "ssinfnet_no_lookahead": ("sinfnet", "sinfnet"),
+    "ssinfnet_no_focal": ("unet", "ssinfnet"),
+}
 
 
 def draw() -> None:
@@ -92,7 +101,6 @@ def prepare(root: Path) -> None:
     from ssinfnet.data.sources.ictcf import NEEDED, TABLE, patient_id_of
     from ssinfnet.storage import artifacts
     from ssinfnet.study.config import load_study
-    from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 
     for name in ("studies", "notebooks"):
         (root / name).symlink_to(Path(__file__).resolve().parents[1] / name)
@@ -113,21 +121,37 @@ def prepare(root: Path) -> None:
 
     study, paths = load_study(str(FIXED / "fixed.yaml")), StudyPaths("fixed", root)
     cohort.build(study, raw).save(paths.cohort, {})
-    held = range(SPLITS["validation"].start * OF_A_PATIENT, PATIENTS * OF_A_PATIENT)
-    for model in SKILLS:
-        for seed in study.seeds:
-            for stage, folder in (
-                ("single", paths.single(model, 0, seed)),
-                ("multi", paths.multi(model, 0, seed)),
-            ):
-                maps = {_slice_id(k): _map(arrays[f"{stage}.{model}.{seed}.{k}"]) for k in held}
-                artifacts.write_arrays(folder / PREDICTIONS, maps, {})
+    _write_predictions(paths, study.split.folds, arrays)
     measured = patients.drop(columns=["Hospital", *NEEDED]).astype("float64") / 1000
     measured = pd.concat([patients["ID"].map(patient_id_of).rename("patient_id"), measured], axis=1)
     artifacts.write_table(paths.phenotypes / "patients.parquet", measured, {})
     stable = pd.DataFrame({"phenotype": measured.columns[1:]})
     stable["stable"] = np.arange(len(stable)) % 5 > 0
     artifacts.write_table(paths.phenotypes / "stability.parquet", stable, {})
+
+
+def _write_predictions(paths: StudyPaths, folds: int, arrays: dict[str, np.ndarray]) -> None:
+    """Leave predictions of every fold and seed where the trainings would have left them."""
+    from ssinfnet.storage import artifacts
+    from ssinfnet.study.paths import PREDICTIONS
+
+    slices = range(PATIENTS * OF_A_PATIENT)
+    for seed in (1, 2):
+        for fold in range(folds + 1 if seed == 1 else 1):
+            for model in SKILLS:
+                for stage, folder in (
+                    ("single", paths.single(model, fold, seed)),
+                    ("multi", paths.multi(model, fold, seed)),
+                ):
+                    maps = {_slice_id(k): _map(arrays[f"{stage}.{model}.{seed}.{k}"])
+                            for k in slices}  # fmt: skip
+                    artifacts.write_arrays(folder / PREDICTIONS, maps, {})
+        for model, pair in ABLATIONS.items():
+            maps = {
+                _slice_id(k): _map(sum(arrays[f"multi.{one}.{3 - seed}.{k}"] // 2 for one in pair))
+                for k in slices
+            }
+            artifacts.write_arrays(paths.multi(model, 0, seed) / PREDICTIONS, maps, {})
 
 
 def _patient(index: int) -> str:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from ssinfnet.paper.published import beside_paper
-from ssinfnet.plots.style import HOLLOW, PAGE, STYLE, model_colour
+from ssinfnet.plots.style import HOLLOW, PAGE, STYLE, model_colour, plot_reason
 from ssinfnet.scores import agreement
 from ssinfnet.study.models import model_label
 from ssinfnet.tables import minus_sign
@@ -249,9 +249,13 @@ def plot_volumes(volumes: pd.DataFrame) -> Figure:
     Notes
     -----
     A dot is one volume and model; lines are each model's mean difference, bands its limits of
-    agreement, mean ± 1.96 SD.
+    agreement, mean ± 1.96 SD. Where no volume has a score the figure says why.
     """
     scored = volumes.dropna(subset="error_ml")
+    if scored.empty:
+        reasons = volumes["reason"].value_counts()
+        told = "; ".join(f"{reason}: {count}" for reason, count in reasons.items())
+        return plot_reason(f"No volume could be scored. {told or 'Slices stand alone.'}").figure
     names = list(dict.fromkeys(scored["class"]))
     figure = plt.figure(figsize=(min(PAGE, 0.6 + 2.4 * len(names)), 3.1))
     panels = figure.subplots(1, len(names), squeeze=False).flatten()

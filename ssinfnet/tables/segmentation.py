@@ -151,6 +151,13 @@ def segmentation_table(
     return wide.astype(dict.fromkeys(whole, "Int64"))
 
 
+VOLUME_COLUMNS = [
+    "model", "class", "n_volumes", "Dice_mean", "Dice_error", "Dice_n",
+    "HD95_mm_mean", "HD95_mm_error", "HD95_mm_n",
+    "error_ml_mean", "error_ml_error", "error_ml_low", "error_ml_high",
+]  # fmt: skip
+
+
 def volume_table(volumes: pd.DataFrame) -> pd.DataFrame:
     """Lay the scores of whole volumes out, a row for each model and class.
 
@@ -164,7 +171,7 @@ def volume_table(volumes: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         model, class, n_volumes; Dice and HD95_mm with _mean, _error (1.96 SE over volumes) and _n,
         how many volumes have it; error_ml_mean, predicted − true in ml, with its _low and _high
-        limits of agreement (Bland and Altman).
+        limits of agreement (Bland and Altman). Empty where slices form no volumes.
     """
     rows = []
     for (model, name), own in volumes.groupby(["model", "class"], sort=False):
@@ -178,7 +185,7 @@ def volume_table(volumes: pd.DataFrame) -> pd.DataFrame:
         row |= {"error_ml_mean": limits.bias, "error_ml_error": float("nan")}
         row |= {"error_ml_low": limits.low, "error_ml_high": limits.high}
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=VOLUME_COLUMNS)
 
 
 def loss_table(losses: pd.DataFrame) -> pd.DataFrame:
