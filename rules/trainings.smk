@@ -43,7 +43,21 @@ def started_files(wildcards, stage, model):
         return {"start": rules.pretraining.output.table.format(stage=stage, **wildcards)}
     if getattr(model, "pseudo_labels", False):
         return {"start": rules.pseudo_labels.output.table.format(**wildcards)}
+    if getattr(model, "taught", False):
+        return {"teachers": teachers(wildcards)}
     return {}
+
+
+def teachers(wildcards):
+    """Predictions of the networks that label slices for a student, of every seed."""
+    study = STUDIES[wildcards.study]
+    models = study.single.student.teachers
+    if not hasattr(wildcards, "part"):
+        return stage_1(study, models, wildcards.fold)
+    return expand(
+        rules.cross_fitting.output.predictions,
+        study=study.name, model=models, fold=wildcards.fold, seed=study.seeds, part=wildcards.part,
+    )  # fmt: skip
 
 
 rule lung_field:
@@ -131,7 +145,8 @@ rule single_segmentation:
         predictions=f"{SINGLE}/{{model}}/fold{{fold}}/seed{{seed}}/predictions.npz",
     params:
         settings=settings(
-            "single", "image_size", "threads", "flipped_views", within=("network", "training")
+            "single", "image_size", "threads", "flipped_views",
+            within=("network", "training", "student"),
         ),
     threads: threads
     resources:
@@ -152,7 +167,8 @@ rule cross_fitting:
         predictions=f"{SINGLE}/{{model}}/fold{{fold}}/seed{{seed}}/part{{part}}/predictions.npz",
     params:
         settings=settings(
-            "single", "image_size", "threads", "flipped_views", within=("network", "training")
+            "single", "image_size", "threads", "flipped_views",
+            within=("network", "training", "student"),
         ),
         parts=lambda wildcards: STUDIES[wildcards.study].multi.prior_parts,
     threads: threads

@@ -102,6 +102,34 @@ def test_what_another_prior_needs_runs_before_stage_2():
     ]  # fmt: skip
 
 
+def test_teachers_of_every_seed_run_before_their_student():
+    smoke = load_study("smoke")
+    multi = smoke.multi.model_copy(
+        update={"prior_model": "student_lite", "models": ("sinfnet",), "oracle_models": ()}
+    )
+    none = {"single_models": (), "multi_models": ()}
+    taught = smoke.model_copy(update={
+        "multi": multi, "single": smoke.single.model_copy(update={"models": ("student_lite",)}),
+        "clinical": None, "external": (), "seeds": (1, 2),
+        "augmented": smoke.augmented.model_copy(update=none),
+        "cross_validation": smoke.cross_validation.model_copy(update=none),
+    })  # fmt: skip
+    trained = [
+        (at["model"], at.get("part", 0), at["seed"])
+        for book, at in schedule.runs_of(taught, "smoke")
+        if book[:2] in ("05", "06")
+    ]
+    parts = [(part, seed) for part in (0, 1, 2) for seed in (1, 2)]
+    assert set(trained) == {("sinfnet", 0, 1), ("sinfnet", 0, 2)} | {
+        (model, *of) for model in ("sinfnet_lite", "student_lite") for of in parts
+    }
+    for part, seed in parts:
+        student = trained.index(("student_lite", part, seed))
+        for each in (1, 2):
+            assert trained.index(("sinfnet_lite", part, each)) < student
+    assert trained.index(("student_lite", 2, 1)) < trained.index(("sinfnet", 0, 1))
+
+
 def test_only_a_phantoms_cohort_has_a_known_truth():
     knowing = {"demo": True, "smoke": True, "ictcf_cpu": False, "smoke_set3": False}
     for name, known in knowing.items():

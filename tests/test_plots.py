@@ -10,7 +10,7 @@ import pytest
 from drawings import IMAGE, MASK, texts
 from matplotlib.colors import to_rgba
 
-from ssinfnet import plots, scores, tables
+from ssinfnet import plots, scores
 from ssinfnet.study.config import AugmentedConfig, MultiConfig, SingleConfig
 
 
@@ -350,18 +350,6 @@ def test_volumes_are_drawn_as_bland_and_altman_do():
     limits = ax.patches[0].get_bbox()
     assert (limits.ymin, limits.ymax) == pytest.approx((2 - 1.96 * 2, 2 + 1.96 * 2))
     assert ax.get_title(loc="left") == "Lesion, n = 3 volumes\nmean error +2 ml"
-
-
-def test_volumes_that_could_not_be_scored_are_told_in_the_figure():
-    volumes = pd.DataFrame(
-        {"model": "unet", "class": np.nan, "error_ml": np.nan, "reason": ["spacing unknown"] * 2}
-    )
-    (ax,) = plots.plot_volumes(volumes).axes
-    assert ax.texts[0].get_text() == "No volume could be scored. spacing unknown: 2"
-    (ax,) = plots.plot_volumes(volumes.iloc[:0]).axes
-    assert "Slices stand alone." in ax.texts[0].get_text()
-    table = tables.volume_table(volumes)
-    assert (len(table), "Dice_mean" in table) == (0, True)
 
 
 def test_costs_stand_over_their_arithmetic():

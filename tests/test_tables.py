@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from ssinfnet import scores, tables
+from ssinfnet import plots, scores, tables
 from ssinfnet.patients import severity
 
 
@@ -287,6 +287,18 @@ def test_volume_table_gives_limits_of_agreement_and_counts_what_is_defined():
     assert (row["n_volumes"], row["HD95_mm_n"], row["HD95_mm_mean"]) == (3, 2, 15)
     assert row["Dice_error"] == pytest.approx(1.96 * 0.2 / np.sqrt(3))
     assert (row["error_ml_mean"], row["error_ml_low"]) == pytest.approx((3, 3 - 1.96 * 2))
+
+
+def test_volumes_that_could_not_be_scored_are_told_in_the_figure():
+    volumes = pd.DataFrame(
+        {"model": "unet", "class": np.nan, "error_ml": np.nan, "reason": ["spacing unknown"] * 2}
+    )
+    (ax,) = plots.plot_volumes(volumes).axes
+    assert ax.texts[0].get_text() == "No volume could be scored. spacing unknown: 2"
+    (ax,) = plots.plot_volumes(volumes.iloc[:0]).axes
+    assert "Slices stand alone." in ax.texts[0].get_text()
+    table = tables.volume_table(volumes)
+    assert (len(table), "Dice_mean" in table) == (0, True)
 
 
 def test_severity_stands_beside_the_manuscripts_micro_averages():

@@ -85,6 +85,20 @@ class SliceSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    def joined(self, other: SliceSet) -> SliceSet:
+        """Return these labelled slices and others after them, without priors.
+
+        Raises
+        ------
+        ValueError
+            If either has no labels.
+        """
+        if self.labels is None or other.labels is None:
+            raise ValueError("slices without labels cannot be joined to train on")
+        return SliceSet(
+            torch.cat([self.images, other.images]), torch.cat([self.labels, other.labels])
+        )
+
     def tensors(self) -> dict[str, Tensor]:
         """Return what there is, by name."""
         named = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -7,6 +7,7 @@ machine harms all alike.
 
 from __future__ import annotations
 
+import itertools
 import platform
 import statistics
 import time
@@ -80,7 +81,8 @@ def training_seconds(study: Study, paths: StudyPaths) -> pd.DataFrame:
     -------
     DataFrame
         stage, model, seconds (of the model's own epochs, mean over seeds), start_seconds (of its
-        inpainting, or of labelling by groups and learning from it, the first network's included).
+        inpainting, of labelling by groups and learning from it, the first network's included, or of
+        a student's teachers).
     """
     rows = []
     for stage, trained in (("single", study.single.models), ("multi", study.multi.models)):
@@ -89,18 +91,22 @@ def training_seconds(study: Study, paths: StudyPaths) -> pd.DataFrame:
             for seed in study.seeds:
                 folder = getattr(paths, stage)(model, 0, seed)
                 own.append(_history(folder)["seconds"].sum())
-                before.append(_start_seconds(paths, stage, model, seed))
+                before.append(_start_seconds(study, paths, stage, model, seed))
             seconds = {"seconds": statistics.mean(own), "start_seconds": statistics.mean(before)}
             rows.append({"stage": stage, "model": model, **seconds})
     return pd.DataFrame(rows)
 
 
-def _start_seconds(paths: StudyPaths, stage: str, model: str, seed: int) -> float:
+def _start_seconds(study: Study, paths: StudyPaths, stage: str, model: str, seed: int) -> float:
     if stage == "single" and SINGLE_MODELS[model].pseudo_labels:
         folder = paths.pseudo_labels(0, seed)
         parts = [paths.single(PRIOR_MODEL, 0, seed), folder, *sorted(folder.glob("group*"))]
         return float(sum(_history(part)["seconds"].sum() for part in parts))
     made_of = SINGLE_MODELS[model] if stage == "single" else MULTI_MODELS[model]
+    if stage == "single" and SINGLE_MODELS[model].taught:
+        pairs = itertools.product(study.single.student.teachers, study.seeds)
+        folders = [paths.single(teacher, 0, each) for teacher, each in pairs]
+        return float(sum(_history(folder)["seconds"].sum() for folder in folders))
     if not made_of.pretrained:
         return 0.0
     return float(read_table(paths.pretraining(stage, 0, seed) / "history.parquet")["seconds"].sum())

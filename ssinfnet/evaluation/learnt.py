@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -285,6 +286,10 @@ def _built_on(training: Training, study: Study) -> Iterator[tuple[str, Training]
         yield "starts from", Training(**at, stage=training.stage, model=INPAINTING)
     if getattr(made_of, "pseudo_labels", False):
         yield "starts from", Training(**at, stage="single", model=PSEUDO_LABELS)
+    if getattr(made_of, "taught", False):
+        for teacher, seed in itertools.product(study.single.student.teachers, study.seeds):
+            of = {**at, "seed": seed, "part": training.part}
+            yield "is taught by", Training(**of, stage="single", model=teacher)
     if training.prior == "predicted":
         for fold, part in [(training.fold, 0), *study.cross_fitted(training.fold)]:
             of = {**at, "fold": fold, "part": part}

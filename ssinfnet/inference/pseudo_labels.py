@@ -93,7 +93,7 @@ def label_by_groups(
     for number, group in enumerate(groups, start=1):
         progress.say(f"group {number} of {len(groups)}: {len(group)} slices are labelled")
         shown = unlabelled.images[torch.from_numpy(group)]
-        learnt = _joined(learnt, _labelled(network, shown, device))
+        learnt = learnt.joined(_labelled(network, shown, device))
         history = segmentation.fit_single(
             network,
             learnt,
@@ -119,9 +119,3 @@ def _labelled(network: nn.Module, images: torch.Tensor, device: torch.device) ->
     maps = inference.predict(network, slices, sizes, device=device)
     labels = np.stack([map_[0] >= THRESHOLD for map_ in maps]).astype(np.uint8)
     return SliceSet(images, torch.from_numpy(labels)[:, None])
-
-
-def _joined(first: SliceSet, second: SliceSet) -> SliceSet:
-    return SliceSet(
-        torch.cat([first.images, second.images]), torch.cat([first.labels, second.labels])
-    )

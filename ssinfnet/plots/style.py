@@ -39,8 +39,9 @@ MODEL_COLOURS = {
     "fcn8s": "#CC79A7",
     "sinfnet": "#0072B2",
     "ssinfnet": "#009E73",
-    "sinfnet_lite": "#56B4E9",  # of stage 1 alone, as the next two
+    "sinfnet_lite": "#56B4E9",  # of stage 1 alone, as the next three
     "ssinfnet_lite": "#CC79A7",
+    "student_lite": "#000000",
     "semi_infnet": "#D55E00",
     "ssinfnet_no_focal_no_lookahead": "#56B4E9",
     "ssinfnet_no_lookahead": "#D55E00",

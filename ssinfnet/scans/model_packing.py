@@ -146,19 +146,18 @@ def _member(
     half: bool,
 ) -> Member:
     """Copy the weights of one fold and seed; return what they are."""
-    trainings = {"single": (paths.single(single, fold, seed), study.single, SINGLE_MODELS)}
+    trainings = {"single": (paths.single(single, fold, seed), study.single)}
     if multi:
         if MULTI_MODELS[multi].prior and single != study.multi.prior_model:
             prior = paths.single(study.multi.prior_model, fold, seed)
-            trainings["prior"] = prior, study.single, SINGLE_MODELS
-        trainings["multi"] = paths.multi(multi, fold, seed), study.multi, MULTI_MODELS
+            trainings["prior"] = prior, study.single
+        trainings["multi"] = paths.multi(multi, fold, seed), study.multi
     files = {}
-    for stage, (source, part, models) in trainings.items():
+    for stage, (source, part) in trainings.items():
         target = folder / f"fold{fold}_seed{seed}_{stage}.safetensors"
         stored = checkpoints.read(source / fitting.WEIGHTS)
         run = stored.description["run"]
-        switches = models[run["model"]]
-        settings = part.training.augmented(switches.augmentation, switches.cutout)
+        settings = part.training_of(run["model"])
         if run["training"] != settings.identity() or run["width"] != part.network.width:
             raise ValueError(
                 f"{source} was trained with other settings than study {study.name!r} has now; "

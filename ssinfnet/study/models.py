@@ -33,6 +33,7 @@ class SingleModel:
     network: str = "infnet"  # or "infnet_lite", "unet"
     pretrained: bool = False  # starts from inpainting
     pseudo_labels: bool = False  # starts from slices that a network labelled (Semi-Inf-Net)
+    taught: bool = False  # learns from slices, too, that the study's teachers labelled (D-198)
     cutout: float = 0.0  # share of a training slice that augmentation erases; 0 erases nothing
     augmentation: str = "study"  # as the study says; "none"; or "published", V's own (D-153)
 
@@ -61,6 +62,9 @@ SINGLE_MODELS = {
     ),
     "ssinfnet_lite": SingleModel(
         "SSInfNet-Lite", "single_ssinfnet_lite", network="infnet_lite", pretrained=True
+    ),
+    "student_lite": SingleModel(
+        "Student-Lite", "single_student_lite", network="infnet_lite", taught=True
     ),
     "semi_infnet": SingleModel("Semi-Inf-Net", "single_semi_infnet", pseudo_labels=True),
     "sinfnet_cutout20": SingleModel("SInfNet + cutout 0.2", "single_sinfnet+aug0.2", cutout=0.2),

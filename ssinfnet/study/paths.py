@@ -151,6 +151,11 @@ class StudyPaths:
         """Return the folder of one labelling of unlabelled slices (04_pseudo_labels)."""
         return self.artifacts / "pseudo_labels" / f"fold{fold}" / f"seed{seed}"
 
+    def taught(self, fold: int, part: int = 0) -> Path:
+        """Return the labels that a student's teachers gave (05_single_segmentation)."""
+        folder = self.artifacts / "taught" / f"fold{fold}"
+        return (folder / f"part{part}" if part else folder) / "labels.npz"
+
     def single(self, model: str, fold: int, seed: int, part: int = 0) -> Path:
         """Return the folder of one training of a stage-1 model (05_single_segmentation).
 

@@ -224,6 +224,7 @@ def _trainings(
     prior: str = study.multi.prior_model
     needed = [*([prior] if priors else []), *([PRIOR_MODEL] if semi else [])]
     for model in dict.fromkeys((*others, *needed)):
+        yield from _teachers(study, model, at)
         yield "05_single_segmentation", {**at, "model": model}
     if semi:
         yield "04_pseudo_labels", at
@@ -233,8 +234,22 @@ def _trainings(
         left_out = {**at, "fold": fold, "part": part}
         if SINGLE_MODELS[prior].pretrained:
             yield "03_pretraining", {**at, "fold": fold, "stage": "single"}
+        yield from _teachers(study, prior, left_out)
         yield "05_single_segmentation", {**left_out, "model": prior}
     if started:
         yield "03_pretraining", {**at, "stage": "multi"}
     for model, prior in multi:
         yield "06_multi_segmentation", {**at, "model": model, "prior": prior}
+
+
+def _teachers(study: Study, model: str, at: dict[str, Any]) -> Iterator[Run]:
+    """Yield the trainings of a student's teachers, of every seed of the study."""
+    if not SINGLE_MODELS[model].taught:
+        return
+    for teacher in study.single.student.teachers:
+        for seed in study.seeds:
+            where = {**at, "seed": seed}
+            if SINGLE_MODELS[teacher].pretrained:
+                start = {key: where[key] for key in ("study", "fold", "seed")}
+                yield "03_pretraining", {**start, "stage": "single"}
+            yield "05_single_segmentation", {**where, "model": teacher}

@@ -97,7 +97,14 @@ class PretrainedStage:
 
 
 def train_single(
-    study: Study, paths: StudyPaths, model: str, *, fold: int = 0, seed: int = 1, part: int = 0
+    study: Study,
+    paths: StudyPaths,
+    model: str,
+    *,
+    fold: int = 0,
+    seed: int = 1,
+    part: int = 0,
+    taught: SliceSet | None = None,
 ) -> Trained:
     """Train a model of stage 1, from slice to lesion probability (J, *Supervised InfNet*).
 
@@ -116,18 +123,26 @@ def train_single(
     part : int
         Above 0: leave this part of the training patients out, so that the network may predict
         their priors (D-12).
+    taught : SliceSet, optional
+        Slices that a student's teachers have labelled, from `inference.teaching.taught_slices`.
 
     Raises
     ------
     FileNotFoundError
         If the cohort or the pretraining is absent.
     ValueError
-        If a set of slices is empty, or the loss stops being finite.
+        If a set of slices is empty, a student is taught nothing, or the loss stops being finite.
     """
     switches, config = SINGLE_MODELS[model], study.single
+    if switches.taught != (taught is not None):
+        raise ValueError(
+            f"{model} {'learns' if switches.taught else 'does not learn'} from slices that "
+            f"teachers labelled; got {'none' if taught is None else len(taught)} of such"
+        )
     cohort = Cohort.load(paths.cohort).in_fold(fold)
     cohort = cohort.leaving_out(part, study.multi.prior_parts) if part else cohort
     train = single_slices(_rows_to_train_on(cohort.of_split("train"), config.training), paths)
+    train = train.joined(taught) if taught else train
     validation = single_slices(cohort.of_split("validation"), paths)
     size = config.network
     weights = paths.published_weights(_imagenet(size, switches.network))
@@ -146,7 +161,7 @@ def train_single(
         network,
         train,
         validation,
-        config.training.augmented(switches.augmentation, switches.cutout),
+        config.training_of(model),
         run=run,
         folder=folder,
     )
@@ -217,7 +232,7 @@ def train_multi(
         network,
         train,
         validation,
-        config.training.augmented(switches.augmentation, switches.cutout),
+        config.training_of(model),
         switches,
         run=run,
         folder=folder,

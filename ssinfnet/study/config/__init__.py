@@ -29,6 +29,7 @@ from ssinfnet.study.config.training import (
     PretextConfig,
     PseudoLabelConfig,
     SingleConfig,
+    StudentConfig,
     TrainingConfig,
 )
 
@@ -50,6 +51,7 @@ __all__ = [
     "NetworkConfig",
     "PhantomConfig",
     "PseudoLabelConfig",
+    "StudentConfig",
     "PhaseConfig",
     "PretextConfig",
     "ScoreConfig",

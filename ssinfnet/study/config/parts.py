@@ -14,7 +14,7 @@ SingleName = Literal[
     "unet", "sinfnet", "ssinfnet", "sinfnet_lite", "ssinfnet_lite", "semi_infnet",
     "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet_cutout40",
     "sinfnet_unaugmented", "sinfnet_augmented40", "sinfnet_augmented50",
-    "ssinfnet_unaugmented", "ssinfnet_augmented40",
+    "ssinfnet_unaugmented", "ssinfnet_augmented40", "student_lite",
 ]  # fmt: skip
 MultiName = Literal[
     "unet", "fcn8s", "sinfnet", "ssinfnet",

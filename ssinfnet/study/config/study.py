@@ -197,7 +197,10 @@ def _shortened(stage: SingleConfig | MultiConfig, share: float) -> SingleConfig 
 
     phases = tuple(fewer(phase) for phase in stage.pretext.phases)
     pretext = stage.pretext.model_copy(update={"phases": phases})
-    return stage.model_copy(update={"training": fewer(stage.training), "pretext": pretext})
+    changed: dict[str, Any] = {"training": fewer(stage.training), "pretext": pretext}
+    if isinstance(stage, SingleConfig) and stage.student.epochs:
+        changed["student"] = fewer(stage.student)
+    return stage.model_copy(update=changed)
 
 
 def load_study(study: str) -> Study:

@@ -14,7 +14,7 @@ from ssinfnet.study.config.parts import (
     SingleName,
     SingleNames,
 )
-from ssinfnet.study.models import PRIOR_MODEL, SINGLE_MODELS
+from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL, SINGLE_MODELS
 
 __all__ = [
     "AugmentationConfig",
@@ -26,6 +26,7 @@ __all__ = [
     "PhaseConfig",
     "PretextConfig",
     "PseudoLabelConfig",
+    "StudentConfig",
     "SingleConfig",
     "TrainingConfig",
 ]
@@ -199,6 +200,22 @@ class PseudoLabelConfig(Part):
     retraining: TrainingConfig = TrainingConfig()  # after each group
 
 
+class StudentConfig(Part):
+    """Self-training: a student learns from slices, too, that other networks labelled (D-198)."""
+
+    teachers: SingleNames = Field(default=("sinfnet_lite",), min_length=1)  # all seeds, averaged
+    unlabelled_slices: int | None = Field(default=None, ge=1)  # at most, evenly; None: all
+    epochs: Positive | None = None  # of a student, which has more slices; None: as `training`
+
+    @field_validator("teachers")
+    @classmethod
+    def _teachers_learn_from_masks(cls, teachers: tuple[str, ...]) -> tuple[str, ...]:
+        for model in teachers:
+            if SINGLE_MODELS[model].taught or SINGLE_MODELS[model].pseudo_labels:
+                raise ValueError(f"teacher {model} learns from other networks' labels itself")
+        return teachers
+
+
 class SingleConfig(Part):
     """Stage 1: slice to lesion probability."""
 
@@ -210,6 +227,14 @@ class SingleConfig(Part):
     pretrained_network: Literal["infnet", "infnet_lite"] = "infnet"  # that inpainting pretrains
     pretext: PretextConfig = PretextConfig()
     pseudo_labels: PseudoLabelConfig = PseudoLabelConfig()
+    student: StudentConfig = StudentConfig()
+
+    def training_of(self, model: str) -> TrainingConfig:
+        """Return how a model of the catalogue is trained, its own augmentation and epochs too."""
+        switches, training = SINGLE_MODELS[model], self.training
+        if switches.taught and self.student.epochs:
+            training = training.model_copy(update={"epochs": self.student.epochs})
+        return training.augmented(switches.augmentation, switches.cutout)
 
 
 class MultiConfig(Part):
@@ -231,6 +256,11 @@ class MultiConfig(Part):
     network: NetworkConfig = NetworkConfig()
     training: MultiTrainingConfig = MultiTrainingConfig()
     pretext: PretextConfig = PretextConfig()
+
+    def training_of(self, model: str) -> MultiTrainingConfig:
+        """Return how a model of the catalogue is trained, its own augmentation too."""
+        switches = MULTI_MODELS[model]
+        return self.training.augmented(switches.augmentation, switches.cutout)
 
     @field_validator("prior_model")
     @classmethod
