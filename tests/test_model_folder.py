@@ -73,6 +73,22 @@ def test_the_card_says_what_it_is_not_for_and_what_it_was_trained_on(packed):
     assert str(packed.paths.root) not in card + (packed.model / "model.json").read_text()
 
 
+def test_the_card_gives_the_licence_of_the_data_that_the_weights_carry(packed):
+    described = model_folder.read_description(packed.model)
+    assert "Licence of the weights" not in (packed.model / model_folder.CARD).read_text()
+    study = described.training.study
+    real = described.training.model_copy(
+        update={
+            "study": study | {"data": study["data"] | {"phantom": None}},
+            "notes": {"covid_semiseg": "no names", "volumes": "of somebody"},
+        }
+    )
+    card = model_packing._card(described.model_copy(update={"training": real}))
+    assert "Licence of the weights" in card
+    assert "- covid_semiseg: non-commercial use\n" in card
+    assert "- volumes: non" not in card
+
+
 def test_a_model_without_a_second_stage_can_be_packed(packed, tmp_path):
     folder = model_packing.pack(packed.study, tmp_path / "one", paths=packed.paths,
                                 single_model="sinfnet", multi_model="none")  # fmt: skip

@@ -15,6 +15,7 @@ from torch import Tensor
 from ssinfnet import evaluation, scores
 from ssinfnet.data import images
 from ssinfnet.data.cohort import Cohort, prepared_array
+from ssinfnet.data.sources import LICENCES
 from ssinfnet.scans import familiarity, model_folder
 from ssinfnet.scans.model_folder import CARD, DESCRIPTION, Description, Member, WeightsFile
 from ssinfnet.storage import artifacts
@@ -256,6 +257,7 @@ def _card(description: Description) -> str:
         training=description.training,
         classes=first.multi is not None,
         phantom=description.training.study["data"]["phantom"] is not None,
+        licences={name: LICENCES[name] for name in description.training.notes if name in LICENCES},
         shown_single=SINGLE_MODELS[first.single.model].label,
         shown_multi=shown_multi,
         widths=" and ".join(sorted({f"{file.width:g}" for file, _ in stages.values()})),

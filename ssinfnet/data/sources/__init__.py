@@ -22,8 +22,9 @@ from ssinfnet.data.sources.listing import COLUMNS, SPACING, UNKNOWN_CLASS, Listi
 from ssinfnet.data.sources.medseg import RADIOPAEDIA_CASES
 from ssinfnet.study.config import SourceConfig
 
-__all__ = ["ADAPTERS", "COLUMNS", "RADIOPAEDIA_CASES", "SPACING", "UNKNOWN_CLASS", "Listing",
-           "folder_of", "list_slices", "read_lungs", "read_slices", "state_of"]  # fmt: skip
+__all__ = ["ADAPTERS", "COLUMNS", "LICENCES", "RADIOPAEDIA_CASES", "SPACING", "UNKNOWN_CLASS",
+           "Listing", "folder_of", "list_slices", "read_lungs", "read_slices",
+           "state_of"]  # fmt: skip
 
 ADAPTERS = {
     "medseg": medseg,
@@ -31,6 +32,13 @@ ADAPTERS = {
     "ictcf": ictcf,
     "ccii": ccii,
     "volumes": volumes,
+}
+# What whoever trains on a public source has agreed to (docs/data_sets.md); weights carry it
+LICENCES = {
+    "medseg": "slices of Radiopaedia, CC BY-NC-SA; Med-Seg's own as its page says",
+    "covid_semiseg": "non-commercial use",
+    "ictcf": "CC BY-NC 4.0",
+    "ccii": "research use",
 }
 CODED = (covid_semiseg.NAME, volumes.NAME)  # whose masks a study may code
 
