@@ -13,7 +13,8 @@ Networks and how they learn
 Slices and patients
     `load_study`, `Cohort` : a study's settings; its slices, divided by patient
     `phantom` : synthetic chest CT with lesions
-    `predict` : a packed model on scans: DICOM, NIfTI, pictures
+    `predict`, `view_scan` : a packed model, by default the one that comes along, on scans: DICOM,
+        NIfTI, pictures; what it sees, slice by slice
     `scores` : counts, scores, intervals, paired tests
     `phenotypes`, `severity` : what a lesion looks like; how much of the lung it takes
     `TextureConfig` : how grey values become phenotypes
@@ -43,6 +44,7 @@ __getattr__, __dir__, _names = lazy_loader.attach(
         "patients": ["phenotypes", "severity"],
         "scans.arrays": ["segment", "train"],
         "scans.prediction": ["predict"],
+        "scans.viewing": ["view_scan"],
         "study.config": [
             "MultiTrainingConfig", "PretextConfig", "TextureConfig", "TrainingConfig", "load_study",
         ],
