@@ -103,6 +103,13 @@ def mediate_table(
         bool,
         typer.Option("--case-control", help="patients were sampled by a binary outcome"),
     ] = False,
+    ties: Annotated[
+        Literal["efron", "breslow"],
+        typer.Option(
+            help="how Cox's model takes events at the same time; breslow, the SAS macro's, draws "
+            "slopes towards 0 where many are tied",
+        ),
+    ] = "efron",
     interaction: Annotated[
         bool,
         typer.Option(
@@ -173,6 +180,7 @@ def mediate_table(
             "event": event,
             "case_control": case_control,
         }
+        asked["ties"] = ties
         asked |= {**models, "interaction": interaction}
         if report is None and (shares or (interaction and not any(models.values()))):
             raise ValueError("--interaction and --reliability act in the report; add --report DIR")

@@ -51,7 +51,8 @@ from ssinfnet.mediation.known_truth import (
     with_corrected,
 )
 from ssinfnet.mediation.measurement_error import corrected_effects, reliability_of_icc
-from ssinfnet.mediation.modelled import ModelledMediation, modelled_effects, single_effects
+from ssinfnet.mediation.modelled import modelled_effects, single_effects
+from ssinfnet.mediation.modelled_result import ModelledMediation
 from ssinfnet.mediation.natural import EFFECTS, natural_effects
 from ssinfnet.mediation.patient_files import read_patients_table
 from ssinfnet.mediation.results import Mediation

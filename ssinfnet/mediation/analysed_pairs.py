@@ -11,7 +11,8 @@ from ssinfnet.mediation.analysed_table import AnalysedTable
 from ssinfnet.mediation.closed_form import closed_form_effects
 from ssinfnet.mediation.frames import kind_of
 from ssinfnet.mediation.imputed_effects import pooled_natural, pooled_rho
-from ssinfnet.mediation.modelled import RARE, ModelledMediation
+from ssinfnet.mediation.modelled import RARE
+from ssinfnet.mediation.modelled_result import ModelledMediation
 from ssinfnet.mediation.natural import default_contrast, natural_effects
 from ssinfnet.mediation.natural_models import Link, MediatorModel
 from ssinfnet.mediation.results import Mediation
@@ -138,6 +139,7 @@ def four_way_of_pair(
             "event": effects.event,
             "outcome_model": effects.outcome_model,
             "case_control": effects.case_control,
+            "ties": effects.ties or "efron",
         }
     try:
         if not models and (kind_of(known[own.outcome]) == "ordinal" or own.imputed):

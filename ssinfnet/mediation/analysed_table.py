@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ssinfnet.mediation.columns import typed_columns
+from ssinfnet.mediation.columns import AS_TIME, typed_columns
 from ssinfnet.mediation.contrasts import with_contrasts
 from ssinfnet.mediation.imputation import CompletedTables
 from ssinfnet.mediation.sem import NotConvergedError
@@ -91,7 +91,7 @@ def analysed_table(
     }
     roles = (
         dict.fromkeys(siblings, "exposure")
-        | {outcome: "outcome"}
+        | {outcome: "outcome" if event is None else AS_TIME}
         | ({} if event is None else {event: "outcome"})
         | dict.fromkeys(covariates, "covariate")
         | dict.fromkeys(mediators, "mediator")

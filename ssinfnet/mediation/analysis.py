@@ -26,7 +26,9 @@ from ssinfnet.mediation.frames import chosen_columns
 from ssinfnet.mediation.imputation import missing_patterns
 from ssinfnet.mediation.joint import imputed_joint_mediators, joint_mediators
 from ssinfnet.mediation.measurement_error import check_reliability, corrected_effects
-from ssinfnet.mediation.modelled import ModelledMediation, single_effects
+from ssinfnet.mediation.modelled import single_effects
+from ssinfnet.mediation.modelled_result import ModelledMediation
+from ssinfnet.mediation.outcome_models import Ties
 from ssinfnet.mediation.path_fit import PathFit
 from ssinfnet.mediation.patient_files import read_patients_table
 from ssinfnet.mediation.results import Mediation
@@ -121,6 +123,7 @@ def analyse(
     outcome_model: str | None = None,
     event: str | None = None,
     case_control: bool = False,
+    ties: Ties = "efron",
     interaction: bool = False,
     reliability: Mapping[str, float] | None = None,
     **options: Any,
@@ -139,7 +142,7 @@ def analyse(
         name (D-89).
     patient, sheet : str, optional
         Where a path is given: the column that names the patients, and the sheet of a workbook.
-    mediator_model, outcome_model, event, case_control
+    mediator_model, outcome_model, event, case_control, ties
         Of `modelled.modelled_effects`, which then analyses single mediators in place of linear
         regressions (D-87); natural effects and their four parts are of these models too.
     interaction : bool
@@ -173,6 +176,7 @@ def analyse(
         "outcome_model": outcome_model,
         "event": event,
         "case_control": case_control,
+        "ties": ties,
     }
     check_reliability(reliability or {}, mediators)
     effects = single_effects(table, exposures, outcome, mediators, covariates,

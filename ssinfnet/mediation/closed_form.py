@@ -24,12 +24,12 @@ from statsmodels.tools.numdiff import approx_fprime
 from ssinfnet.mediation.collinearity import adjustment, collinear_reason
 from ssinfnet.mediation.frames import analysis_frame, kind_of
 from ssinfnet.mediation.outcome_models import (
-    MEDIATOR_MODELS,
-    OUTCOME_MODELS,
-    SURVIVAL,
     NotFittedError,
     Regression,
+    Ties,
+    check_models,
     fit_regression,
+    tied_events,
 )
 
 __all__ = ["CLOSED_FORM_EFFECTS", "FOUR_WAY_EFFECTS", "ClosedForm", "FittedPair",
@@ -208,6 +208,7 @@ def closed_form_effects(
     at_covariates: Sequence[float] | Mapping[str, float] | None = None,
     event: str | None = None,
     case_control: bool = False,
+    ties: Ties = "efron",
     four_way: bool = False,
 ) -> pd.DataFrame:
     """Estimate controlled and natural effects of an exposure through a mediator in closed form.
@@ -242,6 +243,9 @@ def closed_form_effects(
     case_control : bool
         Whether patients were chosen by the outcome: the mediator's model is then fitted on those
         without it.
+    ties : {"efron", "breslow"}
+        How Cox's model takes events at the same time, see `outcome_models.fit_regression`; the SAS
+        macro takes Breslow's method (D-107).
     four_way : bool
         Whether to divide the total effect into four parts instead, which add up to it.
 
@@ -251,7 +255,8 @@ def closed_form_effects(
         One row an effect of `CLOSED_FORM_EFFECTS`: effect, estimate, se (delta method), p, low and
         high (95 %), on the outcome's scale if it is linear, else as logarithms of a ratio, which
         stands beside as ratio, ratio_low and ratio_high (of odds, risks, rates, hazards or times);
-        n; covariates_dropped; and reason where a model has no solution and all else is missing.
+        n; ties, by which method, of a Cox model of events at the same time; covariates_dropped; and
+        reason where a model has no solution and all else is missing.
         With `four_way` one row an effect of `FOUR_WAY_EFFECTS`: the controlled direct effect with
         the mediator at `at_mediator`; reference_interaction, of the exposure with the mediator as
         it is unexposed, and so what the pure direct effect has beyond the controlled one;
@@ -272,7 +277,7 @@ def closed_form_effects(
         table, exposure, outcome, mediator, covariates, mediator_model=mediator_model,
         outcome_model=outcome_model, interaction=interaction, contrast=contrast,
         at_mediator=at_mediator, at_covariates=at_covariates, event=event,
-        case_control=case_control,
+        case_control=case_control, ties=ties,
     )  # fmt: skip
     if fitted.form is None:
         names = FOUR_WAY_EFFECTS if four_way else CLOSED_FORM_EFFECTS
@@ -280,7 +285,8 @@ def closed_form_effects(
                               "low": np.nan, "high": np.nan})  # fmt: skip
     else:
         found = fitted.form.four_way() if four_way else fitted.form.effects()
-    return found.assign(n=len(fitted.values), covariates_dropped=fitted.note, reason=fitted.reason)
+    found = found.assign(n=len(fitted.values), **({"ties": fitted.ties} if fitted.ties else {}))
+    return found.assign(covariates_dropped=fitted.note, reason=fitted.reason)
 
 
 @dataclass(frozen=True)
@@ -297,12 +303,15 @@ class FittedPair:
         Covariates that were dropped, separated by commas.
     reason : str
         Why there is no solution.
+    ties : str
+        ``efron`` or ``breslow`` where Cox's model met events at the same time, else empty.
     """
 
     form: ClosedForm | None
     values: pd.DataFrame
     note: str
     reason: str = ""
+    ties: str = ""
 
 
 def fit_closed_form(
@@ -320,16 +329,20 @@ def fit_closed_form(
     at_covariates: Sequence[float] | Mapping[str, float] | None = None,
     event: str | None = None,
     case_control: bool = False,
+    ties: Ties = "efron",
 ) -> FittedPair:
     """Fit the two regressions of `closed_form_effects`, which says what it takes and raises."""
     names = [*covariates, *([] if event is None else [event])]
     frame = analysis_frame(table, [exposure], outcome, [mediator], names,
-                           as_coded=[exposure] if contrast is not None else ())  # fmt: skip
+                           as_coded=[*[exposure] * (contrast is not None),
+                                     *[outcome] * (event is not None)])  # fmt: skip
     values = frame.values.dropna()
     beside = [name for name in frame.covariates if name != event]
     mediator_model = mediator_model or _default(values[mediator])
     outcome_model = outcome_model or ("cox" if event else _default(values[outcome]))
-    _check(values, outcome, mediator, event, mediator_model, outcome_model, case_control)
+    check_models(
+        values, outcome, mediator, event, mediator_model, outcome_model, case_control, ties
+    )
     adjusted = adjustment(values, beside)
     kept = [name for name in beside if name not in adjusted.dropped]
     x, m, y = (values[name].to_numpy() for name in (exposure, mediator, outcome))
@@ -345,6 +358,7 @@ def fit_closed_form(
             y,
             np.column_stack(regressors),
             values[event].to_numpy() if event else None,
+            ties,
         )
     except NotFittedError as error:
         return FittedPair(None, values, adjusted.note, str(error))
@@ -365,36 +379,10 @@ def fit_closed_form(
         at_mediator=held if at_mediator is None else at_mediator,
         at_covariates=np.array([chosen[name] for name in kept], dtype=np.float64),
     )  # fmt: skip
-    return FittedPair(form, values, adjusted.note)
+    tied = event if outcome_model == "cox" else None
+    used = ties if tied and tied_events(values[outcome], values[tied]) else ""
+    return FittedPair(form, values, adjusted.note, ties=used)
 
 
 def _default(values: pd.Series) -> str:
     return "logistic" if kind_of(values) == "binary" else "linear"
-
-
-def _check(
-    values: pd.DataFrame, outcome: str, mediator: str, event: str | None, mediator_model: str,
-    outcome_model: str, case_control: bool,
-) -> None:  # fmt: skip
-    """Raise ValueError where models and values do not go together."""
-    for model, known in ((mediator_model, MEDIATOR_MODELS), (outcome_model, OUTCOME_MODELS)):
-        if model not in known:
-            raise ValueError(f"a model must be one of {', '.join(known)}, got {model!r}")
-    if (event is not None) != (outcome_model in SURVIVAL):
-        raise ValueError(
-            f"the models {', '.join(SURVIVAL)} need a column of events, and no other takes one; "
-            f"got {outcome_model!r} with event {event!r}"
-        )
-    binary = {mediator: mediator_model == "logistic",
-              outcome: outcome_model in ("logistic", "loglinear") or case_control}  # fmt: skip
-    binary |= {} if event is None else {event: True}
-    for name, needed in binary.items():
-        if needed and not (name in values and set(values[name]) <= {0.0, 1.0}):  # text is not
-            raise ValueError(f"{name!r} must be 0 and 1 for this model; got others")
-    for role, name, model in (("outcome", outcome, outcome_model),
-                              ("mediator", mediator, mediator_model)):  # fmt: skip
-        counts = model in ("poisson", "negative_binomial")
-        if counts and ((values[name] < 0) | (values[name] % 1 != 0)).any():
-            raise ValueError(f"{role} {name!r} must hold counts for a {model} model")
-    if outcome_model in SURVIVAL and (values[outcome] <= 0).any():
-        raise ValueError(f"outcome {outcome!r} must hold times above 0 for a {outcome_model} model")

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["KINDS", "MISSING_CODES", "TYPED", "columns_text", "names_places", "typed_columns",
-           "without_codes", "written_as_date"]  # fmt: skip
+__all__ = ["AS_TIME", "KINDS", "MISSING_CODES", "TYPED", "columns_text", "names_places",
+           "typed_columns", "without_codes", "written_as_date"]  # fmt: skip
 
+AS_TIME = "outcome as time"  # role of an outcome that is a time until an event
 TYPED = "typed"  # attribute of a table that `typed_columns` returned
 KINDS = ("continuous", "count", "ordinal", "binary", "category", "date", "id")
+COUNTED = ("count", "ordinal", "binary", "id")  # what times in whole days or months look like
 MISSING_CODES = (-99.0, -999.0, -9999.0)  # where nothing else is negative
 SUSPECT_CODES = (-9.0, 99.0, 999.0, 9999.0)  # told of, as those, where they lie far from the rest
 PLACE = re.compile(  # columns that say where a patient was seen
@@ -45,7 +47,8 @@ def typed_columns(
     table : DataFrame
         One row a patient.
     roles : mapping of str to str
-        Column → ``exposure``, ``outcome``, ``mediator`` or ``covariate``.
+        Column → ``exposure``, ``outcome``, ``mediator`` or ``covariate``; an outcome that is a time
+        until an event is `AS_TIME`, and numbers of it are times.
     kinds : mapping of str to str, optional
         Column → one of `KINDS`, where it is something else than it looks. A column of dates that is
         named ``continuous`` is counted in days, as durations are; numbers such as 20200315 stay
@@ -81,14 +84,17 @@ def typed_columns(
             column = column / pd.Timedelta(days=1)
             notes.append("counted in days")
         kind = kinds.get(name) or _looks(column)
+        if role == AS_TIME and kind in COUNTED:
+            kind = "continuous"  # no grades or two codes, however few months there are
         if role == "covariate" and name not in kinds and _numbers_places(name, column, kind):
             kind = "category"
             notes.append("its numbers name places: taken as categories")
-        _refuse(name, role, kind, named=name in kinds, dtype=column.dtype)
+        shown = "outcome" if role == AS_TIME else role
+        _refuse(name, shown, kind, named=name in kinds, dtype=column.dtype)
         column, told = _as_kind(column, kind, role)
         typed[name] = column
         known = column.dropna()
-        rows.append({"column": name, "role": role, "kind": kind, "values": known.nunique(),
+        rows.append({"column": name, "role": shown, "kind": kind, "values": known.nunique(),
                      "known": len(known), "note": "; ".join([*notes, *told])})  # fmt: skip
     names = ["column", "role", "kind", "values", "known", "note"]
     found = pd.DataFrame(typed, index=table.index)
@@ -274,6 +280,6 @@ def _as_kind(column: pd.Series, kind: str, role: str) -> tuple[pd.Series, list[s
             )
         return column, notes
     skewness = column.skew() if kind == "continuous" and len(levels) > MOST_LEVELS else 0.0
-    skewed = abs(skewness) > SKEWED
+    skewed = abs(skewness) > SKEWED and role != AS_TIME
     note = f"skewness {skewness:.1f}: few patients decide the slopes; think of a logarithm"
     return column, [note] if skewed else []

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
-from ssinfnet.mediation.columns import TYPED, names_places, typed_columns
+from ssinfnet.mediation.columns import AS_TIME, TYPED, names_places, typed_columns
 
 __all__ = [
     "AnalysisFrame",
@@ -158,7 +158,8 @@ def analysis_frame(
     outcome : str
         Column of numbers.
     as_coded : collection of str
-        Exposures whose two values stay as they are, since the caller names them.
+        Exposures whose two values stay as they are, since the caller names them, and an outcome
+        that is a time until an event.
 
     Raises
     ------
@@ -175,7 +176,7 @@ def analysis_frame(
         twice = table.index[table.index.duplicated()].unique().tolist()
         raise ValueError(f"patients {twice[:5]} occur more than once; keep one row a patient")
     kept = {name: "exposure as coded" if name in as_coded else "exposure" for name in exposures}
-    table = _as_taken(table, {**kept, outcome: "outcome",
+    table = _as_taken(table, {**kept, outcome: AS_TIME if outcome in as_coded else "outcome",
                               **dict.fromkeys(covariates, "covariate"),
                               **dict.fromkeys(mediators, "mediator")})  # fmt: skip
     named = (*exposures, outcome, *mediators)

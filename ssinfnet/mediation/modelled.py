@@ -9,7 +9,7 @@ adjusted over the mediators as `mediate`'s are (D-87).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -34,8 +34,9 @@ from ssinfnet.mediation.frames import (
     refuse_none,
     unadjusted_places,
 )
+from ssinfnet.mediation.modelled_result import MODELS, ModelledMediation
 from ssinfnet.mediation.natural import default_contrast
-from ssinfnet.mediation.outcome_models import Regression
+from ssinfnet.mediation.outcome_models import Regression, Ties, tied_events
 from ssinfnet.mediation.results import Mediation
 
 __all__ = ["ModelledMediation", "modelled_effects", "single_effects"]
@@ -43,89 +44,8 @@ __all__ = ["ModelledMediation", "modelled_effects", "single_effects"]
 Array = NDArray[np.float64]
 
 RARE = 0.1  # share of patients up to which an outcome is called rare (Valeri & VanderWeele 2013)
-MODELS = {
-    "linear": "linear", "logistic": "logistic", "loglinear": "log-linear", "poisson": "Poisson",
-    "negative_binomial": "negative binomial", "cox": "Cox",
-    "exponential": "exponential accelerated failure time",
-    "weibull": "Weibull accelerated failure time",
-}  # fmt: skip
-RATIOS = {"logistic": "odds ratio", "loglinear": "risk ratio", "poisson": "rate ratio",
-          "negative_binomial": "rate ratio", "cox": "hazard ratio",
-          "exponential": "time ratio", "weibull": "time ratio"}  # fmt: skip
 OF_DRAWS = ("imputations", "cluster", "cluster_errors", "weights", "draws", "interval", "seed")
 SHOWN = {"direct": "pure_direct", "indirect": "total_indirect", "total": "total"}
-
-
-@dataclass(frozen=True)
-class ModelledMediation(Mediation):
-    """The result of `modelled_effects`, which shows itself as `Mediation` does.
-
-    Attributes
-    ----------
-    mediator_model : str
-        The name that was given, empty where each mediator's kind decides.
-    outcome_model : str
-        The name of the outcome's model.
-    event : str or None
-        Column that is 1 where the event was seen.
-    interaction, case_control : bool
-    parts : DataFrame
-        ``exposure``, ``mediator`` and the rows of `closed_form.closed_form_effects`.
-    """
-
-    mediator_model: str = ""
-    outcome_model: str = "linear"
-    event: str | None = None
-    interaction: bool = False
-    case_control: bool = False
-    parts: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
-
-    @property
-    def model(self) -> str:
-        """The model of the outcome, in words."""
-        seen = f" with event {self.event}" if self.event else ""
-        return f"{MODELS[self.outcome_model]} model{seen}"
-
-    @property
-    def of_mediators(self) -> str:
-        """The models of the mediators, in words."""
-        return (
-            f"a {MODELS[self.mediator_model]} model"
-            if self.mediator_model
-            else "a linear model, logistic where it is 0 and 1,"
-        )
-
-    @property
-    def ratio(self) -> str:
-        """What the exponential of an effect is; empty of a linear outcome."""
-        return RATIOS.get(self.outcome_model, "")
-
-    @property
-    def passing(self) -> pd.Series:
-        """Which rows pass the joint test, as bool."""
-        return self.table["mediator_by_joint_test"]
-
-    def _mediates(self) -> pd.Series:
-        return self.passing
-
-    def _headline(self) -> str:
-        tested = self.table["indirect"].notna().sum()
-        others = [*self.covariates, *["the other exposures"] * self.exposures_adjusted]
-        beside = f", beside {', '.join(others)}" if others else ""
-        scale = f"; effects are logarithms of a {self.ratio}" if self.ratio else ""
-        return (
-            f"{int(self.passing.sum())} of {tested} pairs of exposure and mediator pass the joint "
-            f"test for {self.outcome} ({self.model}, each mediator by {self.of_mediators} "
-            f"{'with' if self.interaction else 'without'} their product with the exposure{beside}"
-            f"{scale}; p and intervals adjusted by {self.adjustment} within each exposure; "
-            f"{self.left_out['patient'].nunique()} patients left out)"
-        )
-
-    def _mediating(self) -> pd.DataFrame:
-        names = ["exposure", "mediator", "n", "events", "indirect", "indirect_low_adjusted",
-                 "indirect_high_adjusted", "indirect_ratio", "proportion_mediated",
-                 "p_indirect_adjusted", "p_joint_adjusted"]  # fmt: skip
-        return self.table.loc[self.passing, [name for name in names if name in self.table]]
 
 
 def modelled_effects(
@@ -140,6 +60,7 @@ def modelled_effects(
     event: str | None = None,
     interaction: bool = False,
     case_control: bool = False,
+    ties: Ties = "efron",
     adjust_exposures: bool = False,
     reference: Mapping[str, str] | None = None,
     kinds: Mapping[str, str] | None = None,
@@ -155,7 +76,7 @@ def modelled_effects(
     table, exposures, outcome, mediators, covariates
         As `effects.mediate` takes them; of a survival model `outcome` is the time until event or
         censoring.
-    mediator_model, outcome_model, event, interaction, case_control
+    mediator_model, outcome_model, event, interaction, case_control, ties
         As `closed_form.closed_form_effects` takes them. By default each mediator's and the
         outcome's kind decides: logistic for 0 and 1, else linear, and Cox with an `event`.
     adjust_exposures, reference, kinds, missing, adjustment, alpha
@@ -204,7 +125,7 @@ def modelled_effects(
     outcome_model = outcome_model or _model_of(frames, outcome, event)
     models: dict[str, Any] = {
         "mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
-        "interaction": interaction, "case_control": case_control,
+        "interaction": interaction, "case_control": case_control, "ties": ties,
     }  # fmt: skip
     alike = _alike(next(iter(frames.values())))
     rows, parts = [], []
@@ -222,14 +143,17 @@ def modelled_effects(
     if "p_joint" not in found:
         raise ValueError(f"no mediator can be analysed: {found['reason'].unique().tolist()[:5]}")
     kept = next(iter(frames.values())).covariates
+    timed = [(frame.values[outcome], frame.values[event]) for frame in frames.values()
+             if event and outcome_model == "cox"]  # fmt: skip
+    tied = max((tied_events(*own) for own in timed), default=0)
     return ModelledMediation(
         _decided(found, adjustment, alpha), outcome, "time" if event else kind_of(
             own.values[outcome]), tuple(z for z in kept if z not in {*seen, *frames}),
         adjust_exposures and len(frames) > 1, adjustment,
         left_out_patients(list(frames.values()), list(frames)), own.taken,
-        (*unadjusted, *_notes(found, outcome_model, event, case_control)),
+        (*unadjusted, *_notes(found, outcome_model, event, case_control), *_of_ties(tied, ties)),
         mediator_model=mediator_model or "", outcome_model=outcome_model, event=event,
-        interaction=interaction, case_control=case_control,
+        interaction=interaction, case_control=case_control, ties=ties if tied else "",
         parts=pd.concat(parts, ignore_index=True),
     )  # fmt: skip
 
@@ -242,6 +166,7 @@ def single_effects(
     outcome_model: str | None = None,
     event: str | None = None,
     case_control: bool = False,
+    ties: Ties = "efron",
     interaction: bool = False,
     **options: Any,
 ) -> Mediation:  # fmt: skip
@@ -256,6 +181,8 @@ def single_effects(
         result's ``columns`` say so.
     mediator_model, outcome_model, event, case_control
         Of `modelled_effects`, by which a pair is analysed if any of them is given.
+    ties : {"efron", "breslow"}
+        How Cox's model takes events at the same time, see `modelled_effects`.
     interaction : bool
         Whether exposure and mediator interact, see `modelled_effects`.
     **options
@@ -276,6 +203,8 @@ def single_effects(
         covariates = by_name = default_covariates(table, [*exposures, outcome, *seen, *mediators])
     given = (table, exposures, outcome, mediators, covariates)
     if not any(models.values()):
+        if ties != "efron":
+            raise ValueError(f"ties are of Cox's model, which needs an event; leave {ties!r} out")
         found = mediate(*given, **options)
         return replace(found, columns=marked_default(found.columns, by_name))
     for name in ("imputations", "cluster", "weights"):
@@ -285,7 +214,8 @@ def single_effects(
                 "given; leave out one of them, or analyse by linear regressions"
             )
     taken = {name: value for name, value in options.items() if name not in OF_DRAWS}
-    modelled = modelled_effects(*given, **(models | {"interaction": interaction} | taken))
+    models |= {"interaction": interaction, "ties": ties}
+    modelled = modelled_effects(*given, **(models | taken))
     return replace(modelled, columns=marked_default(modelled.columns, by_name))
 
 
@@ -397,3 +327,13 @@ def _notes(
     if case_control:
         notes.append("the mediators' models are of patients without the outcome (case-control)")
     return tuple(notes)
+
+
+def _of_ties(tied: int, ties: str) -> list[str]:
+    """Return what is told of events at the same time."""
+    if not tied:
+        return []
+    told = f"{tied} events share their time with others, taken by {ties.capitalize()}'s method"
+    if ties == "breslow":
+        return [f"{told}, which draws slopes towards 0 where many do; Efron's does so less"]
+    return [f"{told}; where most do, finer times would tell slopes better"]

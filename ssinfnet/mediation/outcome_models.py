@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
+import pandas as pd
 import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy.linalg import eigvalsh
@@ -15,11 +17,12 @@ from statsmodels.duration.hazard_regression import PHReg
 from ssinfnet.mediation.collinearity import centred
 
 __all__ = [
-    "MEDIATOR_MODELS", "OUTCOME_MODELS", "SURVIVAL", "NotFittedError", "Regression",
-    "fit_regression",
+    "MEDIATOR_MODELS", "OUTCOME_MODELS", "SURVIVAL", "NotFittedError", "Regression", "Ties",
+    "check_models", "fit_regression", "tied_events",
 ]  # fmt: skip
 
 Array = NDArray[np.float64]
+Ties = Literal["efron", "breslow"]
 
 MEDIATOR_MODELS = ("linear", "logistic", "poisson")
 OUTCOME_MODELS = ("linear", "logistic", "loglinear", "poisson", "negative_binomial", "cox",
@@ -56,7 +59,11 @@ class Regression:
 
 
 def fit_regression(
-    model: str, response: Array, regressors: Array, event: Array | None = None
+    model: str,
+    response: Array,
+    regressors: Array,
+    event: Array | None = None,
+    ties: Ties = "efron",
 ) -> Regression:
     """Fit a regression with a constant.
 
@@ -70,6 +77,9 @@ def fit_regression(
         Without the constant; none follows from the others.
     event : ndarray of float, shape (n,), optional
         For a survival model: 1 where the event was seen, 0 where the patient was censored.
+    ties : {"efron", "breslow"}
+        How Cox's likelihood takes events at the same time: Efron (1977, JASA 72:557), or Breslow
+        (1974), which draws slopes towards 0 where many are tied (D-107). Of other models none.
 
     Raises
     ------
@@ -96,7 +106,8 @@ def fit_regression(
         warnings.simplefilter("ignore")  # a fit that fails is told below, by its result
         try:
             seen = np.ones(len(response)) if event is None else event
-            found = FITS[model](response, scaled, seen)
+            fit = _cox(ties) if model == "cox" else FITS[model]
+            found = fit(response, scaled, seen)
         except (np.linalg.LinAlgError, ValueError) as error:
             raise NotFittedError(f"the {model} model has no finite solution ({error})") from error
     if not (np.isfinite(found.slopes).all() and np.isfinite(found.covariance).all()):
@@ -133,16 +144,19 @@ def _negative_binomial(y: Array, design: Array, event: Array) -> Regression:
     return Regression(found.params[:q], found.cov_params()[:q, :q], 0.0, len(y) - q - 1)
 
 
-def _cox(y: Array, design: Array, event: Array) -> Regression:
-    model = PHReg(y, design[:, 1:], status=event, ties="breslow")
+def _cox(ties: Ties) -> Callable[..., Regression]:
+    def fit(y: Array, design: Array, event: Array) -> Regression:
+        model = PHReg(y, design[:, 1:], status=event, ties=ties)
 
-    def likelihood(theta: Array) -> tuple[float, Array, Array]:
-        return model.loglike(theta), model.score(theta), model.hessian(theta)
+        def likelihood(theta: Array) -> tuple[float, Array, Array]:
+            return model.loglike(theta), model.score(theta), model.hessian(theta)
 
-    slopes, inside = _newton(likelihood, np.zeros(design.shape[1] - 1), len(y))
-    covariance = np.zeros((design.shape[1],) * 2)
-    covariance[1:, 1:] = inside
-    return Regression(np.append(0.0, slopes), covariance, 0.0, len(y) - len(slopes))
+        slopes, inside = _newton(likelihood, np.zeros(design.shape[1] - 1), len(y))
+        covariance = np.zeros((design.shape[1],) * 2)
+        covariance[1:, 1:] = inside
+        return Regression(np.append(0.0, slopes), covariance, 0.0, len(y) - len(slopes))
+
+    return fit
 
 
 def _loglinear(y: Array, design: Array, event: Array) -> Regression:
@@ -232,7 +246,49 @@ FITS: dict[str, Callable[..., Regression]] = {
     "loglinear": _loglinear,
     "poisson": _generalised(sm.families.Poisson),
     "negative_binomial": _negative_binomial,
-    "cox": _cox,
     "exponential": _accelerated(free=False),
     "weibull": _accelerated(free=True),
 }
+
+
+def tied_events(time: pd.Series, event: pd.Series) -> int:
+    """Return how many events share their time with another event.
+
+    Parameters
+    ----------
+    time, event : Series
+        Times, and 1 where the event was seen; patients of whom either is missing do not count.
+    """
+    return int(time[(event == 1) & time.notna()].duplicated(keep=False).sum())
+
+
+def check_models(
+    values: pd.DataFrame, outcome: str, mediator: str, event: str | None, mediator_model: str,
+    outcome_model: str, case_control: bool, ties: str,
+) -> None:  # fmt: skip
+    """Raise ValueError where models and values do not go together."""
+    for model, known in ((mediator_model, MEDIATOR_MODELS), (outcome_model, OUTCOME_MODELS)):
+        if model not in known:
+            raise ValueError(f"a model must be one of {', '.join(known)}, got {model!r}")
+    if ties not in get_args(Ties):
+        raise ValueError(f"ties must be one of {', '.join(get_args(Ties))}, got {ties!r}")
+    if ties != "efron" and outcome_model != "cox":
+        raise ValueError(f"ties are of Cox's model; leave {ties!r} out for {outcome_model!r}")
+    if (event is not None) != (outcome_model in SURVIVAL):
+        raise ValueError(
+            f"the models {', '.join(SURVIVAL)} need a column of events, and no other takes one; "
+            f"got {outcome_model!r} with event {event!r}"
+        )
+    binary = {mediator: mediator_model == "logistic",
+              outcome: outcome_model in ("logistic", "loglinear") or case_control}  # fmt: skip
+    binary |= {} if event is None else {event: True}
+    for name, needed in binary.items():
+        if needed and not (name in values and set(values[name]) <= {0.0, 1.0}):  # text is not
+            raise ValueError(f"{name!r} must be 0 and 1 for this model; got others")
+    for role, name, model in (("outcome", outcome, outcome_model),
+                              ("mediator", mediator, mediator_model)):  # fmt: skip
+        counts = model in ("poisson", "negative_binomial")
+        if counts and ((values[name] < 0) | (values[name] % 1 != 0)).any():
+            raise ValueError(f"{role} {name!r} must hold counts for a {model} model")
+    if outcome_model in SURVIVAL and (values[outcome] <= 0).any():
+        raise ValueError(f"outcome {outcome!r} must hold times above 0 for a {outcome_model} model")

@@ -98,6 +98,9 @@ def _modelled(effects: mediation.ModelledMediation) -> str:
         "logistic": " The outcome was taken to be rare.",
         "cox": " The event was taken to be rare.",
     }.get(effects.outcome_model, "")
+    tied = (f" Events at the same time were taken by {effects.ties.capitalize()}'s method.") * bool(
+        effects.ties
+    )
     sampled = (
         " Patients were sampled by the outcome, and mediators' models fitted to those without it."
     ) * effects.case_control
@@ -107,7 +110,7 @@ def _modelled(effects: mediation.ModelledMediation) -> str:
         f"on exposure and mediator {product} their product. Pure direct, total indirect and total "
         f"effects followed in closed form ({source}){scale}, of exposures 0 and 1 or of the mean "
         f"and one standard deviation above it, covariates at their means, and their intervals by "
-        f"the delta method.{rare}{sampled} P values and intervals were adjusted "
+        f"the delta method.{rare}{tied}{sampled} P values and intervals were adjusted "
         f"{ADJUSTED[effects.adjustment]} over the mediators of each exposure. A mediator was "
         "declared by the joint test of the exposure's slope in the first model and the mediator's "
         f"in the second{', product included' * effects.interaction}."

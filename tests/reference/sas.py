@@ -104,7 +104,7 @@ def regressions(table: pd.DataFrame) -> pd.DataFrame:
             regressors = np.column_stack([x, m, *[x * m] * interaction, z])
             y = table[OUTCOMES[outcome]].to_numpy(float)
             try:
-                fit = fit_regression(outcome, y, regressors, event)
+                fit = fit_regression(outcome, y, regressors, event, ties="breslow")
             except NotFittedError as error:
                 sys.stdout.write(f"{mediator} {outcome} {len(beside)}: {error}\n")
                 continue
