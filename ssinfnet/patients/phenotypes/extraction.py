@@ -13,7 +13,7 @@ from ssinfnet.patients.phenotypes import families
 from ssinfnet.patients.phenotypes.catalogue import AREA, FEATURES, TWINS
 from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 
-__all__ = ["ALL", "Measured", "measure_slice", "patient_means", "refuse_one_level"]
+__all__ = ["ALL", "Measured", "measure_slice", "patient_means", "refuse_one_level", "within_mask"]
 
 ALL = "all but area"  # in a reason's place: no family of the mask is defined
 PLACE = {feature.key: place for place, feature in enumerate(FEATURES)}
@@ -57,8 +57,8 @@ def measure_slice(
     Raises
     ------
     ValueError
-        If the image is not two-dimensional, a mask of another shape, `pixel_mm2` not above 0, or
-        one level would hold all grey values (`refuse_one_level`).
+        If the image is not two-dimensional, a mask of another shape or of NaN (`within_mask`),
+        `pixel_mm2` not above 0, or one level would hold all grey values (`refuse_one_level`).
     """
     image = np.asarray(image)
     if image.ndim != 2:
@@ -70,11 +70,35 @@ def measure_slice(
     bins = _whole_bins(image, known, texture)
     measured = {}
     for name, given in masks.items():
-        mask = np.asarray(given) != 0
+        mask = within_mask(given, name)
         if mask.shape != image.shape:
             raise ValueError(f"mask {name!r} has shape {mask.shape}, the image {image.shape}")
         measured[name] = _measure(image, bins, mask, known, texture, pixel_mm2)
     return measured
+
+
+def within_mask(mask: ArrayLike, name: str = "lesion") -> NDArray[np.bool_]:
+    """Return which pixels lie within a mask, those that are true or not 0.
+
+    Parameters
+    ----------
+    mask : array
+    name : str
+        What an error calls it.
+
+    Raises
+    ------
+    ValueError
+        If a value is NaN, which is not 0 and would count as lesion, and for some means outside,
+        for others not looked at.
+    """
+    given = np.asarray(mask)
+    if given.dtype.kind == "f" and (unknown := int(np.isnan(given).sum())):
+        raise ValueError(
+            f"mask {name!r} is NaN in {unknown} of {given.size} pixels; expected 0 outside and 1 "
+            "within. If NaN stands for outside, pass np.nan_to_num(mask)"
+        )
+    return given != 0
 
 
 def refuse_one_level(image: NDArray[np.generic], texture: TextureConfig) -> None:

@@ -20,7 +20,13 @@ from radiomics import firstorder, glcm, gldm, glrlm, glszm, imageoperations, ngt
 from scipy import ndimage
 
 from ssinfnet.patients.phenotypes.catalogue import AREA, TWINS, Feature, columns, features_of
-from ssinfnet.patients.phenotypes.extraction import ALL, Measured, measure_slice, refuse_one_level
+from ssinfnet.patients.phenotypes.extraction import (
+    ALL,
+    Measured,
+    measure_slice,
+    refuse_one_level,
+    within_mask,
+)
 from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 
 __all__ = ["discretised", "measure_mask", "measure_masks", "measure_region", "resampled"]
@@ -54,7 +60,8 @@ def measure_masks(
     """
     if texture.by_pyradiomics:
         return {
-            name: measure_region(image, mask, texture, spacing_mm) for name, mask in masks.items()
+            name: measure_region(image, within_mask(mask, name), texture, spacing_mm)
+            for name, mask in masks.items()
         }
     return measure_slice(image, masks, texture, float(np.prod(spacing_mm)) if spacing_mm else 1.0)
 
@@ -134,10 +141,11 @@ def measure_region(
     Raises
     ------
     ValueError
-        If image and mask differ in shape, or have other axes than `texture.dimensions`, or one
-        level would hold all grey values (`extraction.refuse_one_level`).
+        If image and mask differ in shape, or have other axes than `texture.dimensions`, the mask
+        holds NaN (`extraction.within_mask`), or one level would hold all grey values
+        (`extraction.refuse_one_level`).
     """
-    grey, within = np.asarray(image, np.float64), np.asarray(mask) != 0
+    grey, within = np.asarray(image, np.float64), within_mask(mask)
     if grey.shape != within.shape or grey.ndim != texture.dimensions:
         raise ValueError(
             f"image {grey.shape} and mask {within.shape} must have one shape of "
