@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["AS_TIME", "KINDS", "MISSING_CODES", "TYPED", "columns_text", "names_places",
-           "typed_columns", "without_codes", "written_as_date"]  # fmt: skip
+from ssinfnet.mediation.missing_codes import countable, doubtful_values, without_codes
+
+__all__ = ["AS_TIME", "KINDS", "TYPED", "columns_text", "names_places", "typed_columns",
+           "written_as_date"]  # fmt: skip
 
 AS_TIME = "outcome as time"  # role of an outcome that is a time until an event
 TYPED = "typed"  # attribute of a table that `typed_columns` returned
 KINDS = ("continuous", "count", "ordinal", "binary", "category", "date", "id")
 COUNTED = ("count", "ordinal", "binary", "id")  # what times in whole days or months look like
-MISSING_CODES = (-99.0, -999.0, -9999.0)  # where nothing else is negative
-SUSPECT_CODES = (-9.0, 99.0, 999.0, 9999.0)  # told of, as those, where they lie far from the rest
 PLACE = re.compile(  # columns that say where a patient was seen
     r"(hospital|centre|center|site|institution)([ _.-]?(id|code|name|no|nr|number))?",
     re.IGNORECASE,
 )
+CODED = re.compile("taken as missing|a code, or a limit")  # in a note
 FEW = 6  # columns of a role that are named one by one
 MOST_LEVELS = 10  # different whole numbers, up to which they are grades
 SKEWED = 3.0  # skewness beyond which single patients decide a slope
@@ -31,7 +32,6 @@ DATE = (
     rf"|\d{{1,2}}[ .-]*{MONTH}[ .,-]*(\d{{4}}|\d{{2}})|{MONTH}[ .-]*\d{{1,2}}[ ,]+\d{{4}})(\D.*)?"
 )
 ROUNDING = 1e-9  # by which two values may differ and are one
-FAR = 5.0  # interquartile ranges from the quartiles
 
 
 def typed_columns(
@@ -91,6 +91,8 @@ def typed_columns(
             notes.append("its numbers name places: taken as categories")
         shown = "outcome" if role == AS_TIME else role
         _refuse(name, shown, kind, named=name in kinds, dtype=column.dtype)
+        if kind not in ("category", "date", "id"):
+            notes += doubtful_values(column, times=role == AS_TIME)
         column, told = _as_kind(column, kind, role)
         typed[name] = column
         known = column.dropna()
@@ -122,61 +124,17 @@ def columns_text(taken: pd.DataFrame) -> list[str]:
         )
         lines.append(f"{role}: {', '.join(said)}")
     for role, own in taken[taken["note"] != ""].groupby("role", sort=False):
-        shown = [f"{row.column}: {row.note}" for row in own.itertuples()]
+        # What may be a code comes before what may be skewed
+        rows = sorted(own.itertuples(), key=lambda row: not CODED.search(row.note))
+        shown = [f"{row.column}: {row.note}" for row in rows]
         if len(own) > FEW:
             shown = [f"{len(own)} of role {role} have a note, listed in `columns`; {shown[0]}"]
         lines += shown
     return lines
 
 
-def without_codes(
-    column: pd.Series, missing: Sequence[float] | None
-) -> tuple[pd.Series, list[str]]:
-    """Return a column without codes of missing values, and what was found.
-
-    Parameters
-    ----------
-    column : Series
-    missing : sequence of float or None
-        See `typed_columns`.
-    """
-    if not _countable(column):
-        return column, []
-    codes = MISSING_CODES if missing is None else tuple(missing)
-    asked = (*SUSPECT_CODES, *MISSING_CODES, *codes)
-    if not np.isin(column.to_numpy(dtype=np.float64, na_value=np.nan), asked).any():
-        return column, []  # as of thousands of phenotypes
-    rest = column[~column.isin(codes)].dropna()
-    coded = column.isin(codes)
-    if missing is None and not (len(rest) and (rest >= 0).all()):
-        coded &= False
-    notes = [
-        f"{code:g} of {number} patients is taken as missing"
-        for code, number in column[coded].value_counts().items()
-    ]
-    column = column.mask(coded)
-    low, high = column.quantile([0.25, 0.75])
-    reach = FAR * (high - low)
-    far = (column < low - reach) | (column > high + reach)
-    suspect = column[column.isin((*SUSPECT_CODES, *MISSING_CODES)) & far]
-    notes += [
-        f"{code:g} of {number} patients lies far from the rest; if it means missing, say so"
-        for code, number in suspect.value_counts().items()
-    ]
-    return column, notes
-
-
 def _numeric(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column.dtype)
-
-
-def _countable(column: pd.Series) -> bool:
-    """Return whether a column holds finite numbers alone; others are refused when analysed."""
-    return (
-        _numeric(column)
-        and not pd.api.types.is_bool_dtype(column.dtype)
-        and not np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan)).any()
-    )
 
 
 def _looks(column: pd.Series) -> str:
@@ -210,7 +168,7 @@ def written_as_date(known: pd.Series) -> bool:
     if not _numeric(known):
         return bool(known.astype(str).str.fullmatch(DATE).all())
     first = known.iloc[0]
-    if not 19000101 <= first <= 21001231 or not _countable(known):
+    if not 19000101 <= first <= 21001231 or not countable(known):
         return False
     if not known.between(19000101, 21001231).all():
         return False
@@ -257,9 +215,11 @@ def _as_kind(column: pd.Series, kind: str, role: str) -> tuple[pd.Series, list[s
         return column.astype("str").where(column.notna()) if _numeric(column) else column, []
     if kind != "date" and pd.api.types.is_datetime64_any_dtype(column.dtype):
         return (column - pd.Timestamp(0)) / pd.Timedelta(days=1), ["counted in days"]
-    if not _countable(column):
+    if not countable(column):
         return column, []
     levels = np.unique(column.dropna().to_numpy(dtype=np.float64))
+    if not len(levels):
+        return column, []  # of which nothing is known, as is said later
     shown = ", ".join(f"{level:g}" for level in levels[:MOST_LEVELS])
     if kind == "binary" and len(levels) == 2 and levels.tolist() != [0, 1]:
         if role in ("exposure", "outcome"):

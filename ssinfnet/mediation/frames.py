@@ -35,7 +35,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 BY_NAME = "a covariate by its name, as nobody named covariates"
-WARNED = re.compile("taken as|far from the rest")  # in a note: other numbers, or doubtful ones
+WARNED = re.compile("taken as|a code, or a limit")  # in a note: other numbers, or doubtful ones
 
 
 @dataclass(frozen=True)
