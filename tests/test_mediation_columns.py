@@ -6,7 +6,13 @@ import pytest
 from typer.testing import CliRunner
 
 from ssinfnet.cli import app
-from ssinfnet.mediation import mediate, read_patients_table, typed_columns
+from ssinfnet.mediation import (
+    analyse,
+    mediate,
+    modelled_effects,
+    read_patients_table,
+    typed_columns,
+)
 from ssinfnet.mediation.columns import columns_text
 
 
@@ -166,6 +172,19 @@ def test_the_command_line_says_what_columns_are_and_can_be_told(clinic, tmp_path
         refused = CliRunner().invoke(app, [*asked, *wrong])
         assert refused.exit_code == 1
         assert words in refused.stderr
+
+
+@pytest.mark.parametrize("dtype", [float, object])
+def test_a_table_without_rows_or_an_outcome_of_nobody_is_said_and_no_traceback(rng, dtype):
+    """Both ended in an IndexError."""
+    table = pd.DataFrame({"x": [], "y": [], "m": []}, dtype=dtype)
+    for analysed in (mediate, analyse, modelled_effects):
+        with pytest.raises(ValueError, match="has no rows; expected one row a patient"):
+            analysed(table, ["x"], "y", ["m"])
+    unknown = pd.DataFrame({"x": rng.normal(size=50), "y": np.nan, "m": rng.normal(size=50)})
+    for analysed in (mediate, analyse, modelled_effects):
+        with pytest.raises(ValueError, match=r"columns \['y'\] are not known of any patient"):
+            analysed(unknown, ["x"], "y", ["m"])
 
 
 def test_notes_of_many_columns_are_counted_and_not_a_wall_of_text(rng):

@@ -228,7 +228,9 @@ def refuse_none(**roles: Sequence[str]) -> None:
 
 
 def check_names(table: pd.DataFrame, roles: Sequence[str]) -> None:
-    """Raise ValueError unless a table has each column once and each has one role."""
+    """Raise ValueError unless a table has rows, each column once, and each one role."""
+    if not len(table):
+        raise ValueError("the table has no rows; expected one row a patient below its header")
     twice = table.columns[table.columns.duplicated()].unique().tolist()
     if twice:
         raise ValueError(f"columns {twice[:5]} occur more than once; rename or drop one of each")
