@@ -25,6 +25,7 @@ from ssinfnet.mediation.frames import (
 )
 from ssinfnet.mediation.imputation import CompletedTables, pooled_rows
 from ssinfnet.mediation.pair_effects import Plan, group_effects
+from ssinfnet.mediation.repeated_rows import repeated_rows
 from ssinfnet.mediation.results import Mediation
 
 __all__ = ["ALPHA", "FEWEST", "left_out_patients", "mediate"]
@@ -142,7 +143,7 @@ def mediate(
         )
     refuse_none(exposures=exposures, mediators=mediators)
     used = [*exposures, outcome, *mediators, cluster, weights]
-    unadjusted = unadjusted_places(table, covariates, used)
+    told = (*unadjusted_places(table, covariates, used), *repeated_rows(table))
     covariates = covariates or ()
     check_names(table, [*exposures, outcome, *covariates, *mediators])
     design, patients = sampling_design(table, cluster, weights, cluster_errors), table.index
@@ -187,7 +188,7 @@ def mediate(
     return Mediation(
         decided(found, drawings, adjustment, alpha), outcome, kind, beside,
         adjust_exposures and len(exposures) > 1, adjustment, left_out, taken,
-        (*unadjusted, *notes_of(design, cluster, weights, imputations,
+        (*told, *notes_of(design, cluster, weights, imputations,
                                 found["draws"].max() if draws else np.nan)),
         completed,
     )  # fmt: skip

@@ -37,6 +37,7 @@ from ssinfnet.mediation.frames import (
 from ssinfnet.mediation.modelled_result import MODELS, ModelledMediation
 from ssinfnet.mediation.natural import default_contrast
 from ssinfnet.mediation.outcome_models import Regression, Ties, tied_events
+from ssinfnet.mediation.repeated_rows import repeated_rows
 from ssinfnet.mediation.results import Mediation
 
 __all__ = ["ModelledMediation", "modelled_effects", "single_effects"]
@@ -110,7 +111,8 @@ def modelled_effects(
         raise ValueError(f"adjustment must be fdr_bh or holm, got {adjustment!r}")
     refuse_none(exposures=exposures, mediators=mediators)
     seen = [] if event is None else [event]
-    unadjusted = unadjusted_places(table, covariates, [*exposures, outcome, *seen, *mediators])
+    used = [*exposures, outcome, *seen, *mediators]
+    told = (*unadjusted_places(table, covariates, used), *repeated_rows(table))
     covariates = covariates or ()
     check_names(table, [*exposures, outcome, *seen, *covariates, *mediators])
     options = {
@@ -151,7 +153,7 @@ def modelled_effects(
             own.values[outcome]), tuple(z for z in kept if z not in {*seen, *frames}),
         adjust_exposures and len(frames) > 1, adjustment,
         left_out_patients(list(frames.values()), list(frames)), own.taken,
-        (*unadjusted, *_notes(found, outcome_model, event, case_control), *_of_ties(tied, ties)),
+        (*told, *_notes(found, outcome_model, event, case_control), *_of_ties(tied, ties)),
         mediator_model=mediator_model or "", outcome_model=outcome_model, event=event,
         interaction=interaction, case_control=case_control, ties=ties if tied else "",
         parts=pd.concat(parts, ignore_index=True),
