@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ssinfnet.mediation.cell_texts import thousands, unknown_levels
 from ssinfnet.mediation.missing_codes import countable, doubtful_values, without_codes
 
 __all__ = ["AS_TIME", "KINDS", "TYPED", "columns_text", "names_places", "typed_columns",
@@ -22,7 +23,7 @@ PLACE = re.compile(  # columns that say where a patient was seen
     r"(hospital|centre|center|site|institution)([ _.-]?(id|code|name|no|nr|number))?",
     re.IGNORECASE,
 )
-CODED = re.compile("taken as missing|a code, or a limit")  # in a note
+CODED = re.compile("taken as missing|a code, or a limit|a level like any other")  # in a note
 FEW = 6  # columns of a role that are named one by one
 MOST_LEVELS = 10  # different whole numbers, up to which they are grades
 SKEWED = 3.0  # skewness beyond which single patients decide a slope
@@ -93,6 +94,8 @@ def typed_columns(
         _refuse(name, shown, kind, named=name in kinds, dtype=column.dtype)
         if kind not in ("category", "date", "id"):
             notes += doubtful_values(column, times=role == AS_TIME)
+        elif kind == "category":
+            notes += unknown_levels(column)
         column, told = _as_kind(column, kind, role)
         typed[name] = column
         known = column.dropna()
@@ -148,6 +151,7 @@ def _looks(column: pd.Series) -> str:
         text = known.astype(str)
         # A slip among numbers, or decimal commas
         numbers = pd.to_numeric(text.str.replace(",", "."), errors="coerce").notna().any()
+        numbers |= thousands(text).any()
         return "id" if len(text) > MOST_LEVELS and text.is_unique and not numbers else "category"
     levels = np.unique(known.to_numpy(dtype=np.float64))
     if len(levels) == 2 and not np.isclose(levels[0], levels[1], rtol=ROUNDING, atol=0):

@@ -11,11 +11,27 @@ from statsmodels.stats.multitest import multipletests
 from ssinfnet.mediation.collinearity import COLLINEAR
 from ssinfnet.mediation.resampling import DrawnEffects
 
-__all__ = ["Drawing", "TESTED", "decided", "interval_level", "same_columns", "with_adjusted"]
+__all__ = [
+    "Drawing",
+    "TESTED",
+    "check_decision",
+    "decided",
+    "interval_level",
+    "same_columns",
+    "with_adjusted",
+]
 
 Drawing = tuple[pd.MultiIndex, DrawnEffects]  # pairs of exposure and mediator, and their draws
 
 TESTED = ("beta11", "beta21", "beta32", "indirect")  # D-17
+
+
+def check_decision(adjustment: str, alpha: float) -> None:
+    """Raise ValueError unless an adjustment is known and a level of significance is a share."""
+    if adjustment not in ("fdr_bh", "holm"):
+        raise ValueError(f"adjustment must be fdr_bh or holm, got {adjustment!r}")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie between 0 and 1, such as 0.05 for 5 %; got {alpha}")
 
 
 def same_columns(mediators: pd.DataFrame) -> dict[str, str]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ssinfnet.mediation.columns import TYPED, typed_columns
 from ssinfnet.mediation.contrasts import with_contrasts
-from ssinfnet.mediation.decided import Drawing, decided, same_columns
+from ssinfnet.mediation.decided import Drawing, check_decision, decided, same_columns
 from ssinfnet.mediation.design import ClusterErrors, Design, notes_of, sampling_design
 from ssinfnet.mediation.frames import (
     AnalysisFrame,
@@ -114,7 +114,8 @@ def mediate(
     Mediation
         Its table has, a row a pair: exposure, mediator, n, and n_0 and n_1 of a binary outcome;
         beta11, beta21, beta31, beta32, direct, indirect, total; <beta>_se and <beta>_hc3 (classic
-        and robust errors), p_<beta> and p_<beta>_hc3; indirect_se and p_sobel;
+        and robust errors, under the same name HC3, with weights HC1, and of clusters
+        `cluster_errors`), p_<beta> and p_<beta>_hc3; indirect_se and p_sobel;
         p_indirect, indirect_low and indirect_high (95 %), all of the same draws, and
         indirect_low_adjusted and indirect_high_adjusted, which leave out 0 where
         p_indirect_adjusted is below `alpha` (D-93), draws (that were usable);
@@ -131,8 +132,7 @@ def mediate(
         If bca intervals are asked of imputed tables; see also `frames.analysis_frame`,
         `design.sampling_design` and `contrasts.with_contrasts`.
     """
-    if adjustment not in ("fdr_bh", "holm"):
-        raise ValueError(f"adjustment must be fdr_bh or holm, got {adjustment!r}")
+    check_decision(adjustment, alpha)
     if interval not in ("bca", "percentile"):
         raise ValueError(f"interval must be bca or percentile, got {interval!r}")
     if imputations and interval == "bca":

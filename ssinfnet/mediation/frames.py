@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ssinfnet.mediation.cell_texts import cell_text, remedy_of
 from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
 from ssinfnet.mediation.columns import AS_TIME, TYPED, names_places, typed_columns
 
@@ -35,7 +36,9 @@ __all__ = [
 Array = NDArray[np.float64]
 
 BY_NAME = "a covariate by its name, as nobody named covariates"
-WARNED = re.compile("taken as|a code, or a limit")  # in a note: other numbers, or doubtful ones
+WARNED = re.compile(
+    "taken as|a code, or a limit|a level like any other"
+)  # in a note: other numbers, or doubtful ones
 
 
 @dataclass(frozen=True)
@@ -270,8 +273,8 @@ def _numbers(column: pd.Series) -> pd.Series:
     if len(wrong):
         raise ValueError(
             f"column {column.name!r} holds {len(wrong)} values that are no finite numbers, first "
-            f"{wrong.iloc[0]!r} of patient {wrong.index[0]!r}; code them as numbers or leave them "
-            "empty"
+            f"{cell_text(wrong.iloc[0])} of patient {cell_text(wrong.index[0])}; "
+            f"{remedy_of(wrong.iloc[0])}"
         )
     return numbers
 

@@ -21,7 +21,7 @@ from scipy.stats import t as student
 
 from ssinfnet.mediation.analysed_table import analysed_table
 from ssinfnet.mediation.closed_form import ClosedForm, FittedPair, fit_closed_form
-from ssinfnet.mediation.decided import interval_level, same_columns, with_adjusted
+from ssinfnet.mediation.decided import check_decision, interval_level, same_columns, with_adjusted
 from ssinfnet.mediation.effects import ALPHA, FEWEST, left_out_patients, mediate
 from ssinfnet.mediation.frames import (
     AnalysisFrame,
@@ -107,8 +107,7 @@ def modelled_effects(
         If no mediator can be analysed; see also `closed_form.closed_form_effects`,
         `frames.analysis_frame` and `contrasts.with_contrasts`.
     """
-    if adjustment not in ("fdr_bh", "holm"):
-        raise ValueError(f"adjustment must be fdr_bh or holm, got {adjustment!r}")
+    check_decision(adjustment, alpha)
     refuse_none(exposures=exposures, mediators=mediators)
     seen = [] if event is None else [event]
     used = [*exposures, outcome, *seen, *mediators]

@@ -80,7 +80,8 @@ class ModelledMediation(Mediation):
         tested = self.table["indirect"].notna().sum()
         others = [*self.covariates, *["the other exposures"] * self.exposures_adjusted]
         beside = f", beside {', '.join(others)}" if others else ""
-        scale = f"; effects are logarithms of a {self.ratio}" if self.ratio else ""
+        article = "an" if self.ratio.startswith("o") else "a"
+        scale = f"; effects are logarithms of {article} {self.ratio}" if self.ratio else ""
         return (
             f"{int(self.passing.sum())} of {tested} pairs of exposure and mediator pass the joint "
             f"test for {self.outcome} ({self.model}, each mediator by {self.of_mediators} "

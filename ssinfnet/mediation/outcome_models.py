@@ -127,8 +127,8 @@ def _generalised(family: Callable[[], sm.families.Family]) -> Callable[..., Regr
         if not found.converged:
             raise ValueError("it did not converge")
         # Where all have it, or none has, a fit ends as the likelihood stops rising, at any slope
-        flattest = eigvalsh(-model.hessian(found.params), design.T @ design)[0]
-        if flattest < SEPARATED:
+        curve = -model.hessian(found.params)  # beyond all numbers where a slope ran away
+        if not np.isfinite(curve).all() or eigvalsh(curve, design.T @ design)[0] < SEPARATED:
             raise ValueError("patients with and without it are separated")
         return Regression(found.params, found.cov_params(), 0.0, int(found.df_resid))
 
@@ -290,5 +290,10 @@ def check_models(
         counts = model in ("poisson", "negative_binomial")
         if counts and ((values[name] < 0) | (values[name] % 1 != 0)).any():
             raise ValueError(f"{role} {name!r} must hold counts for a {model} model")
-    if outcome_model in SURVIVAL and (values[outcome] <= 0).any():
-        raise ValueError(f"outcome {outcome!r} must hold times above 0 for a {outcome_model} model")
+    if outcome_model in SURVIVAL and (early := int((values[outcome] <= 0).sum())):
+        raise ValueError(
+            f"outcome {outcome!r} must hold times above 0 for a {outcome_model} model, got "
+            f"{values[outcome].min():g} as the least and {early} of {len(values)} that are 0 or "
+            "less; count in finer units, or as half a day what ended on day 0, and leave times "
+            "that cannot be empty"
+        )

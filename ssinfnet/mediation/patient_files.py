@@ -21,6 +21,7 @@ SEPARATORS = (",", ";", "\t")
 LONGEST_NAMES = 2**16  # characters of a first line that are looked at; fields end there too
 DECIMAL_COMMA = r"[-+]?\d*,?\d+(?:[eE][-+]?\d+)?"
 LEADING_ZERO = r"0\d+"
+THOUSANDS_AND_COMMA = r"[-+]?\d{1,3}(?:\.\d{3})+,\d+"
 THOUSANDS = r"[-+]?\d{1,3}(?:\.\d{3})+"
 
 
@@ -33,7 +34,8 @@ def read_patients_table(
     """Read a file of one row a patient: CSV, TSV, Excel (xlsx) or Parquet, by its name's end.
 
     A text file's separator is the comma, semicolon or tab that its first line has most of. Where it
-    is not the comma, columns of numbers with decimal commas become numbers.
+    is not the comma, columns of numbers with decimal commas become numbers, also of those that have
+    points between thousands as well.
 
     Parameters
     ----------
@@ -105,6 +107,10 @@ def _with_points(column: pd.Series, is_id: bool) -> pd.Series:
     if is_id or not pd.api.types.is_string_dtype(column.dtype):
         return column
     known = column.dropna().str.strip()
+    pointed = known.str.fullmatch(THOUSANDS_AND_COMMA)
+    if pointed.any():  # 21.014,3 says what its points are, and so what those of 4.960 are
+        grouped = pointed | known.str.fullmatch(THOUSANDS)
+        known = known.mask(grouped, known.str.replace(".", ""))
     if not (known.str.fullmatch(DECIMAL_COMMA).all() and known.str.contains(",").any()):
         return column
     return known.str.replace(",", ".").astype("float64").reindex(column.index)
