@@ -20,7 +20,8 @@ from ssinfnet.patients import ct_score, phenotypes, severity
 from ssinfnet.scans import Scan
 from ssinfnet.study.config import DEFAULT_TEXTURE, TextureConfig
 
-__all__ = ["COLUMNS", "headline", "measure", "measure_phenotypes", "outside_words"]
+__all__ = ["COLUMNS", "headline", "measure", "measure_phenotypes", "missing_phenotypes",
+           "outside_words"]  # fmt: skip
 
 COLUMNS = (
     "scan", "kind", "slices", "height", "width",
@@ -82,14 +83,13 @@ def measure(
     reasons += missing
     ct_ss, why = _ct_ss(scan, masks["lesion"], lungs)
     reasons += [f"ct_ss: {why}"] if why else []
-    spacing = scan.spacing_mm or (np.nan,) * 3
     found = {
         "scan": scan.name,
         "kind": scan.kind,
         "slices": len(scan),
         "height": scan.slices.shape[1],
         "width": scan.slices.shape[2],
-        **dict(zip(COLUMNS[5:8], spacing, strict=True)),
+        **dict(zip(COLUMNS[5:8], scan.known_mm, strict=True)),
         "slices_with_lungs": int(pooled["n_slices"]),
         "lesion_fraction": fraction,
         "grade": np.nan if np.isnan(fraction) else int(severity.grade([fraction])[0]),
@@ -235,7 +235,8 @@ def measure_phenotypes(
     Returns
     -------
     dict
-        ``scan``, and the features of each mask; NaN where no slice has the mask.
+        ``scan``, and the features of each mask; NaN where no slice has the mask, and where they
+        are in millimetres and `missing_phenotypes` says why these are not known.
 
     Raises
     ------
@@ -252,24 +253,68 @@ def measure_phenotypes(
         scan.slices[index] if hu else _grey_8_bit(scan, index, window_hu)
         for index in range(len(scan))
     ]
-    spacing = scan.spacing_mm
+    spacing, unknown = _spacing(scan, texture)
     if texture.dimensions == 3:
         own = {name: masks[name] for name in names}
         measured = [phenotypes.measure_masks(np.stack(grey), own, texture, spacing)]
     else:
-        in_plane = spacing and spacing[1:]
         measured = [
             phenotypes.measure_masks(
-                image, {name: masks[name][index] for name in names}, texture, in_plane
+                image, {name: masks[name][index] for name in names}, texture, spacing
             )
             for index, image in enumerate(grey)
         ]
     columns = phenotypes.columns(names, texture)
     values = [np.concatenate([one[name].values for name in names]) for one in measured]
     table = pd.DataFrame(np.array(values), columns=columns)
+    if unknown:
+        table[[name for name in columns if texture.pixel_mm or _in_mm(name)]] = np.nan
     table = table.assign(patient_id=scan.name, slice_id=range(len(table)))
     means, _ = phenotypes.patient_means(table, columns, texture.slice_weights)
     return {"scan": scan.name, **means.iloc[0].to_dict()}
+
+
+def missing_phenotypes(scan: Scan, texture: TextureConfig = DEFAULT_TEXTURE) -> str:
+    """Say which phenotypes of a scan are missing since its millimetres are not known, and why.
+
+    Parameters
+    ----------
+    scan : Scan
+    texture : TextureConfig
+        What is measured.
+
+    Returns
+    -------
+    str
+        "" if none is missing for that.
+    """
+    _, unknown = _spacing(scan, texture)
+    if not unknown:
+        return ""
+    missing = ["total energy"]
+    missing += ["shape"] if "shape" in texture.families else []
+    missing += ["Laplacians of Gaussians"] if texture.log_mm else []
+    missing = ["all, which are of resampled pixels"] if texture.pixel_mm else missing
+    return f"phenotypes in mm ({', '.join(missing)}): {unknown}"
+
+
+def _spacing(scan: Scan, texture: TextureConfig) -> tuple[tuple[float, ...] | None, str]:
+    """Return the spacing along the axes that are measured, or None and why (D-137)."""
+    if scan.volume is None:
+        return None, "pictures have no spacing"
+    spacing = scan.known_mm[3 - texture.dimensions :]
+    if np.isnan(spacing).any():
+        return None, f"the {'thickness' if scan.pixel_mm else 'spacing'} is unknown"
+    whole = texture.dimensions == 3
+    if scan.volume.is_sheared if whole else scan.volume.has_sheared_pixels:
+        axes = "its axes" if whole else "its rows and columns"
+        return None, f"{axes} are not at right angles; --resample puts it on a grid where they are"
+    return spacing, ""
+
+
+def _in_mm(column: str) -> bool:
+    """Say whether a phenotype is in millimetres even of an image that is not resampled."""
+    return "_shape_" in column or column.endswith("_totalenergy")
 
 
 def _grey_8_bit(scan: Scan, index: int, window_hu: tuple[float, float]) -> NDArray[np.uint8]:

@@ -279,13 +279,14 @@ def _identity(inputs: Mapping[str, str], scan: Scan) -> str:
 
 
 def _phenotypes(found: Prediction, asked: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """Return the row of phenotypes where they are asked for, and why there is none."""
+    """Return the row of phenotypes where they are asked for, and why some or all are missing."""
     if not asked["phenotypes"]:
         return None, ""
     try:
-        return _plain(found.phenotypes(texture_of(asked))), ""
+        measured = found.phenotypes(texture := texture_of(asked))
     except ValueError as error:
         return None, f"phenotypes: {error}"
+    return _plain(measured), burden.missing_phenotypes(found.scan, texture)
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -359,8 +360,7 @@ def _draw(path: Path, found: Prediction, predictor: Predictor, row: Mapping[str,
     """Write the picture of a scan: the slices with most lesion."""
     import matplotlib.pyplot as plt
 
-    scan, lesion = found.scan, found.masks["lesion"]
-    classes = found.classes
+    scan, lesion, classes = found.scan, found.masks["lesion"], found.classes
     shown = plots.slices_to_show(np.count_nonzero(lesion, axis=(1, 2)))
     masks = lesion.astype(np.uint8) * 255 if classes is None else classes
     captions = [f"slice {index + 1} of {len(scan)}" for index in shown]
@@ -373,7 +373,7 @@ def _draw(path: Path, found: Prediction, predictor: Predictor, row: Mapping[str,
         _title(found, predictor, row),
         legend=["lesion"] if classes is None else ["GGO", "consolidation"],
         uncertainty=None if found.uncertainty is None else [found.uncertainty[i] for i in shown],
-        pixel_mm=None if scan.spacing_mm is None else scan.spacing_mm[1:],
+        pixel_mm=scan.pixel_mm,
     )
     with plots.style(), artifacts.replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in other scripts

@@ -94,6 +94,17 @@ class Scan:
         return self.volume.spacing_mm
 
     @property
+    def known_mm(self) -> tuple[float, float, float]:
+        """Distance of slices, rows and columns, each NaN where the input does not tell it."""
+        return (np.nan,) * 3 if self.volume is None else self.volume.known_mm
+
+    @property
+    def pixel_mm(self) -> tuple[float, float] | None:
+        """Distance of rows and columns; None where the input does not tell."""
+        row_mm, column_mm = self.known_mm[1:]
+        return None if np.isnan([row_mm, column_mm]).any() else (row_mm, column_mm)
+
+    @property
     def voxel_ml(self) -> float | None:
         """Volume of a voxel; None where the spacing is unknown."""
         if self.spacing_mm is None:
@@ -171,7 +182,7 @@ def _doubts(volume: Volume) -> list[str]:
         f"pixels are {sides[0]:.3g} × {sides[1]:.3g} mm, as of slices that are not axial; the "
         "model has seen axial ones alone": max(sides) > MOST_UNEVEN * min(sides),
         f"pixels of {sides[0]:.3g} × {sides[1]:.3g} mm are none of a CT: its header may name "
-        "another unit, and ml is as wrong then": volume.spacing_known
+        "another unit, and ml is as wrong then": volume.plane_known
         and not PIXEL_MM[0] <= min(sides) <= max(sides) <= PIXEL_MM[1],
         _lookalikes(volume): True,
     }

@@ -52,6 +52,7 @@ def upright(volume: Volume) -> Volume:
         voxels,
         affine,
         spacing_known=volume.spacing_known,
+        plane_known=volume.plane_known,
         declared=volume.declared,
         left_out=volume.left_out,
         resampled=volume.resampled,

@@ -62,6 +62,8 @@ class Volume:
     slices : (n, height, width) array
         From the lowest slice upwards.
     spacing_mm : (slice, row, column)
+        Of slices the distance of their planes, along their normal: those of a tilted gantry are
+        further apart along the table.
     shape : tuple
     affine : (4, 4) float array
         Both as stored, before reorientation; the affine in NIfTI's axes.
@@ -72,8 +74,10 @@ class Volume:
     files : tuple of Path
         Files of a DICOM series, in the order of the third axis as stored.
     spacing_known : bool
-        False where a single DICOM slice does not say how thick it is, or a NIfTI file names
-        another unit than the millimetre.
+        False where a single slice does not say how thick it is, or a NIfTI file names another unit
+        than the millimetre.
+    plane_known : bool
+        The spacing of rows and columns is known, even where the thickness is not.
     declared : bool
         Somebody said how the numbers become Hounsfield units, and they were turned into them.
     doubt : str
@@ -92,6 +96,7 @@ class Volume:
     left_out: tuple[tuple[Path, str], ...] = ()
     files: tuple[Path, ...] = ()
     spacing_known: bool = True
+    plane_known: bool = True
     declared: bool = False
     doubt: str = ""
     frame_uid: str = ""
@@ -118,10 +123,22 @@ class Volume:
         return stored / 255 if self.windowed else images.window_hu(stored, window_hu)
 
     @property
+    def known_mm(self) -> tuple[float, float, float]:
+        """Spacing of slices, rows and columns; NaN where the file does not tell it."""
+        slice_mm, row_mm, column_mm = self.spacing_mm
+        if self.spacing_known:
+            return self.spacing_mm
+        return (np.nan, row_mm, column_mm) if self.plane_known else (np.nan,) * 3
+
+    @property
     def is_sheared(self) -> bool:
         """Whether the axes are not at right angles, as of a tilted gantry."""
-        axes = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(np.abs(axes.T @ axes - np.eye(3)).max()) > RIGHT_ANGLE
+        return _is_sheared(self.affine[:3, :3])
+
+    @property
+    def has_sheared_pixels(self) -> bool:
+        """Whether rows and columns are not at right angles; those of a tilted gantry are."""
+        return _is_sheared(self.canonical_affine[:3, :2])
 
     def fault(self, index: int) -> str | None:
         """Say what is wrong with a slice's intensities, None if nothing is."""
@@ -169,7 +186,8 @@ def read_volume(path: Path, files: Sequence[Path] | None = None, *, even: bool =
     if kind != NIFTI:
         voxels, affine, known, oriented = untrusted_itk.read_itk(path)
         _refuse_no_grid(path, affine)
-        return from_stored(voxels, affine, spacing_known=known, doubt="" if oriented else TURNED)
+        doubt = "" if oriented else TURNED
+        return from_stored(voxels, affine, spacing_known=known, plane_known=known, doubt=doubt)
     image = untrusted.read_nifti(path)
     shape = _three_sizes(path, image.shape)
     with np.errstate(over="ignore", invalid="ignore"):  # `Volume.fault` finds what has overflown
@@ -178,10 +196,13 @@ def read_volume(path: Path, files: Sequence[Path] | None = None, *, even: bool =
     header = untrusted.nifti_header(path)
     # The code itself, since nibabel raises on one that it does not know.
     in_mm = int(header["xyzt_units"]) % 8 not in (METRE, MICRON)
-    known = in_mm and len(image.shape) > 2  # a slice that stands alone has no thickness
-    known &= bool(header["sform_code"]) or bool((header["pixdim"][1:4] > 0).all())
-    doubt = _nifti_doubt(header, image.affine)
-    return from_stored(voxels, image.affine, header=image.header, spacing_known=known, doubt=doubt)
+    told = header["pixdim"][1:4] > 0
+    plane, all_three = (in_mm and bool(header["sform_code"] or told[:n].all()) for n in (2, 3))
+    known = all_three and len(image.shape) > 2  # a slice that stands alone has no thickness
+    return from_stored(
+        voxels, image.affine, header=image.header, spacing_known=known, plane_known=plane,
+        doubt=_nifti_doubt(header, image.affine),
+    )  # fmt: skip
 
 
 def _nifti_doubt(header: Any, affine: NDArray[np.float64]) -> str:
@@ -237,7 +258,10 @@ def from_stored(voxels: NDArray[np.generic], affine: NDArray[np.float64], **more
     towards = orientations.io_orientation(affine)
     # Canonical axes run to the patient's right, front and head.
     canonical = orientations.apply_orientation(voxels, towards)
-    sizes = affines.voxel_sizes(affine)[np.argsort(towards[:, 0])]
+    order = np.argsort(towards[:, 0])
+    sizes = affines.voxel_sizes(affine)[order]
+    if _is_sheared(axes := affine[:3, :3][:, order]):
+        sizes[2] = abs(np.linalg.det(axes)) / np.linalg.norm(np.cross(axes[:, 0], axes[:, 1]))
     return Volume(
         slices=canonical[::-1, ::-1].transpose(2, 1, 0),
         spacing_mm=(float(sizes[2]), float(sizes[1]), float(sizes[0])),
@@ -245,6 +269,12 @@ def from_stored(voxels: NDArray[np.generic], affine: NDArray[np.float64], **more
         affine=np.asarray(affine),
         **more,
     )
+
+
+def _is_sheared(axes: NDArray[np.float64]) -> bool:
+    """Say whether axes, the columns of an array, are not at right angles to each other."""
+    directions = axes / np.linalg.norm(axes, axis=0)
+    return float(np.abs(directions.T @ directions - np.eye(axes.shape[1])).max()) > RIGHT_ANGLE
 
 
 def grid_fault(image: Volume, mask: Volume, mask_name: str = "mask") -> str:

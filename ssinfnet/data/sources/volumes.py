@@ -267,7 +267,7 @@ def list_volume(
             mask=None if coded is None else (mask, coded[index]),
             image_index=index,
             lung_path=lung_path,
-            **dict(zip(SPACING, volume.spacing_mm, strict=True)),
+            **dict(zip(SPACING, volume.known_mm, strict=True)),
         )
 
 
