@@ -1,11 +1,14 @@
 """Pictures of more than 8 bits, and TIFF files of one page and several; see docs/inputs.md."""
 
+import re
+
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
-from scan_files import HU
+from scan_files import HU, write_nifti
 
-from ssinfnet.data.sources.files import UnreadableFile
+from ssinfnet.data.sources.files import UnreadableFile, read_numbers
 from ssinfnet.data.sources.intensities import Declared
 from ssinfnet.scans import Place, find_scans, read_scan
 from ssinfnet.scans.predicted_files import predict_into
@@ -132,3 +135,60 @@ def test_masks_of_a_tiff_are_a_tiff_page_by_page(tmp_path, predictor):
         with Image.open(tmp_path / "out" / f"{row['scan']}_{part}" / "a_tif.tif") as stored:
             assert (stored.n_frames, stored.size, stored.mode) == (4, (40, 48), mode)
     assert predict_into(tmp_path / "out", [tmp_path / "in"], predictor).kept == 1
+
+
+GREY = ((LARGE + 1000) / 5).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("values", "declared", "words"),
+    [
+        (GREY, Declared(offset=-1024), "0.0% of the voxels are soft tissue"),
+        (GREY, Declared(offset=0), "nothing lies below 0: "),
+        (GREY, Declared(offset=-300), "as declared .* hold no air"),
+        (LARGE.astype(np.int32), Declared(slope=10), "as declared .* no Hounsfield units"),
+        (GREY // 3, None, "were taken for grey of 0 to 255"),
+        ((GREY // 3).astype(np.uint16), None, "were taken for grey of 0 to 255"),
+        (np.maximum(LARGE, -700).astype(np.int32), None, "nothing lies below -700"),
+        (GREY, Declared(window_hu=(-1000, 400)), ""),
+        (LARGE.astype(np.int32), None, ""),
+    ],
+)
+def test_pictures_are_doubted_as_the_same_numbers_of_a_volume_are(
+    tmp_path, values, declared, words
+):
+    for name, number in zip("abcd", values, strict=True):
+        write(tmp_path / "p" / f"{name}.tif", [number])
+    (place,), _ = find_scans([tmp_path / "p"])
+    doubts = read_scan(place, declared).doubts
+    volume = write_nifti(tmp_path / "v.nii", values.astype(np.int32))
+    assert doubts == read(volume, declared=declared).doubts
+    assert re.search(words, " ".join(doubts)) if words else doubts == ()
+
+
+def test_pictures_whose_declared_numbers_fit_no_16_bits_are_refused(tmp_path):
+    path = write(tmp_path / "a.png", GREY[1:2])
+    with pytest.raises(UnreadableFile, match="no Hounsfield units, which fit 16 bits"):
+        read(path, declared=Declared(slope=1000))
+    declared = Declared(slope=197, offset=-1000)
+    with pytest.raises(UnreadableFile, match="exceed 30000"):
+        read(write(tmp_path / "b.png", GREY[3:]), declared=declared)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_numbers_whose_0_is_white_are_turned_round_at_any_depth(tmp_path, kind):
+    """TIFF 6.0, page 37: the highest number of the depth is black."""
+    numbers = np.arange(256, dtype=kind).reshape(1, 16, 16) * (1 if kind is np.uint8 else 257)
+    numbers[0, 0, :4] += np.array([0, 3, 0, 5], kind)
+    for turned in ("minisblack", "miniswhite"):
+        tifffile.imwrite(tmp_path / f"{turned}.tif", numbers[0], photometric=turned)
+    plain, white = (read_numbers(tmp_path / f"{name}.tif") for name in ("minisblack", "miniswhite"))
+    np.testing.assert_array_equal(plain, numbers)
+    np.testing.assert_array_equal(white, np.iinfo(kind).max - numbers)
+    assert white.dtype == kind
+
+
+def test_real_numbers_whose_0_is_white_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", LARGE[0].astype(np.float32), photometric="miniswhite")
+    with pytest.raises(UnreadableFile, match="MinIsWhite.*save it with 0 for black"):
+        read(tmp_path / "a.tif")

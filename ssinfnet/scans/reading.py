@@ -22,6 +22,7 @@ from ssinfnet.data.sources.intensities import (
     grey_doubt,
     is_mask,
     labels_fault,
+    slice_fault,
     units_doubt,
     units_fault,
 )
@@ -240,17 +241,33 @@ def _pictured(place: Place, paths: Sequence[Path], declared: Declared) -> Scan:
             f"it holds {len(masks)} mask(s) among its slices, such as {masks[0]}; put "
             "masks in a folder of their own",
         )
-    if slices.dtype != np.uint8:
-        _refuse(name, "" if np.isfinite(slices).all() else "some numbers are not finite")
-        _refuse(name, "" if declared else units_fault(slices))
+    slices, odd = _in_units(name, slices, declared)
     names = place.file_names()
     left_out = tuple(
         Excluded(place.name, names[file], "is no picture") for file in names if file not in paths
     )
+    of_pages = tuple(path for path, pages in zip(paths, decoded, strict=True) for _ in pages)
+    doubts = tuple(doubt for doubt in (place.doubt, *odd) if doubt)
+    return Scan(place.name, "pictures", slices, None, of_pages, left_out, doubts)
+
+
+def _in_units(
+    name: str, slices: NDArray[np.generic], declared: Declared
+) -> tuple[NDArray[np.generic], list[str]]:
+    """Return pictures in Hounsfield units, or as 8-bit grey values, and what is odd about them.
+
+    They are refused and doubted as volumes are (D-104, D-121).
+    """
+    if slices.dtype != np.uint8:
+        _refuse(name, "" if np.isfinite(slices).all() else "some numbers are not finite")
     if declared:
         slices = declared.hounsfield(slices)
-    elif slices.dtype != np.uint8 and 0 <= slices.min() and slices.max() <= 255:
+    fault = units_fault(slices) if declared or slices.dtype != np.uint8 else ""
+    _refuse(name, "" if declared else fault)
+    if not declared and slices.dtype != np.uint8 and 0 <= slices.min() and slices.max() <= 255:
         slices = np.rint(slices).astype(np.uint8)  # D-40, in wider numbers
-    of_pages = tuple(path for path, pages in zip(paths, decoded, strict=True) for _ in pages)
-    doubts = (place.doubt,) if place.doubt else ()
-    return Scan(place.name, "pictures", slices, None, of_pages, left_out, doubts)
+    if slices.dtype == np.uint8:
+        return slices, [grey_doubt(slices)]
+    for index, one in enumerate(slices):
+        _refuse(f"{name}, slice {index}", slice_fault(one))
+    return slices, [f"as declared {fault}" if fault else "", units_doubt(slices)]

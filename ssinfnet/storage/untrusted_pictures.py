@@ -8,6 +8,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ssinfnet.storage.untrusted import (
     MOST_BYTES,
     UnreadableFile,
@@ -24,7 +26,8 @@ __all__ = ["read_pages", "read_picture", "stored_size"]
 MOST_PAGES = 10**4  # of a TIFF
 # Tags of TIFF, and EXIF's of the same numbers
 SUBFILE_TYPE, BITS_PER_SAMPLE, DESCRIPTION, ORIENTATION = 254, 258, 270, 274
-SAMPLE_FORMAT, IMAGE_DEPTH = 339, 32997
+SAMPLE_FORMAT, IMAGE_DEPTH, PHOTOMETRIC = 339, 32997, 262
+MIN_IS_WHITE = 0  # a photometric interpretation: 0 is white, the highest number black
 THUMBNAIL, SIGNED = 1, 2  # values of the first and of the last but one
 
 
@@ -74,7 +77,7 @@ def read_pages(path: Path) -> list[Image.Image]:
                     refuse_large_volume(path, (len(pages) + 1, page.height, page.width), 4)
                     if len(pages) == MOST_PAGES:
                         raise UnreadableFile(f"{path} has more than {MOST_PAGES} pages")
-                    pages.append(page.copy())
+                    pages.append(_black_at_0(path, page, page.tag_v2))
                     pages[-1].format = picture.format
                 return pages
     except UnreadableFile:
@@ -118,6 +121,24 @@ def _refuse_odd_page(path: Path, tags: Any) -> None:
     bits, form = (tags.get(tag, (1,)) for tag in (BITS_PER_SAMPLE, SAMPLE_FORMAT))
     if max(bits) <= 8 and SIGNED in form:
         raise UnreadableFile(f"{path} holds signed numbers of 8 bits; save them with 16")
+
+
+def _black_at_0(path: Path, page: Image.Image, tags: Any) -> Image.Image:
+    """Return a copy of a page whose numbers rise from black to white.
+
+    Pillow turns those of 8 bits and fewer round where 0 is white, and leaves deeper ones as stored.
+    """
+    from PIL import Image
+
+    if tags.get(PHOTOMETRIC) != MIN_IS_WHITE or page.mode[0] not in "IF":
+        return page.copy()
+    if page.mode != "I;16":
+        raise UnreadableFile(
+            f"{path} says that 0 is white (MinIsWhite) of numbers of mode {page.mode}, whose black "
+            "it does not say; save it with 0 for black"
+        )
+    black = 2 ** max(tags.get(BITS_PER_SAMPLE, (16,))) - 1
+    return Image.fromarray((black - np.asarray(page)).astype(np.uint16))
 
 
 def _refuse_hidden_slices(path: Path, picture: Any) -> None:

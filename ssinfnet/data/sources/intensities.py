@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Declared", "grey_doubt", "is_mask", "labels_fault", "units_doubt", "units_fault"]
+__all__ = ["Declared", "grey_doubt", "is_mask", "labels_fault", "slice_fault", "units_doubt",
+           "units_fault"]  # fmt: skip
 
 LOOKED_AT = 16  # slices; the extremes are those of all
 FEW_LEVELS = 8  # of a mask; a CT slice has hundreds
@@ -31,6 +32,8 @@ LEAST_SOFT = 0.01
 DEEPEST = 65535  # of 16 bits; what spans less than half of it has other ends
 LUNG_HU = -900  # a chest has voxels below it: air, or lungs
 LEAST_BRIGHT = 128  # of 255, that soft tissue reaches in a window of lungs
+HIGHEST_HU = 30_000  # metal reaches 30,710 in the extended scale; tissue never a percent of a slice
+OVERFLOWN_SHARE = 0.01
 LEAST_GREY = 32  # of 255, that a windowed volume reaches
 
 
@@ -134,6 +137,18 @@ def units_fault(slices: NDArray[Any]) -> str:
             "units, as if 1024 were added; declare them: --offset -1024"
         )
     return ""
+
+
+def slice_fault(stored: NDArray[Any]) -> str | None:
+    """Say what is wrong with the intensities of one slice, None if nothing is."""
+    if bad := int((~np.isfinite(stored)).sum()):
+        return f"{bad} intensities are NaN or infinite"
+    low, high = float(stored.min()), float(stored.max())
+    if low < np.iinfo(np.int16).min or high > np.iinfo(np.int16).max:
+        return f"intensities from {low:g} to {high:g} are no Hounsfield units, which fit 16 bits"
+    if (share := float((stored > HIGHEST_HU).mean())) > OVERFLOWN_SHARE:
+        return f"{share:.0%} of the intensities exceed {HIGHEST_HU}: an integer has overflowed"
+    return None
 
 
 def labels_fault(slices: NDArray[Any]) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ssinfnet.data import images
 from ssinfnet.data.sources.files import UnreadableFile
+from ssinfnet.data.sources.intensities import slice_fault
 from ssinfnet.data.sources.kinds import MAP_ENDINGS, NIFTI, VOLUMES, kind_of
 from ssinfnet.storage import artifacts, untrusted, untrusted_itk
 
@@ -34,8 +35,6 @@ __all__ = [
 
 ENDINGS = (".nii", ".nii.gz")
 METRE, MICRON = 1, 3  # NIfTI's codes of units of length
-HIGHEST_HU = 30_000  # metal reaches 30,710 in the extended scale; tissue never a percent of a slice
-OVERFLOWN_SHARE = 0.01
 RIGHT_ANGLE = 9e-5  # cosine; readers built on ITK refuse NIfTI files from 1e-4 on
 TURNED = (
     "its header does not say how its axes lie in the patient; they were taken to run to the left, "
@@ -62,7 +61,7 @@ class Volume:
     slices : (n, height, width) array
         From the lowest slice upwards.
     spacing_mm : (slice, row, column)
-        Of slices the distance of their planes, along their normal: those of a tilted gantry are
+        Slices are as far apart as their planes, along the normal; a tilted gantry puts them
         further apart along the table.
     shape : tuple
     affine : (4, 4) float array
@@ -142,17 +141,7 @@ class Volume:
 
     def fault(self, index: int) -> str | None:
         """Say what is wrong with a slice's intensities, None if nothing is."""
-        stored = self.slices[index]
-        if bad := int((~np.isfinite(stored)).sum()):
-            return f"{bad} intensities are NaN or infinite"
-        low, high = float(stored.min()), float(stored.max())
-        if low < np.iinfo(np.int16).min or high > np.iinfo(np.int16).max:
-            return (
-                f"intensities from {low:g} to {high:g} are no Hounsfield units, which fit 16 bits"
-            )
-        if (share := float((stored > HIGHEST_HU).mean())) > OVERFLOWN_SHARE:
-            return f"{share:.0%} of the intensities exceed {HIGHEST_HU}: an integer has overflowed"
-        return None
+        return slice_fault(self.slices[index])
 
 
 def read_volume(path: Path, files: Sequence[Path] | None = None, *, even: bool = False) -> Volume:
