@@ -124,6 +124,44 @@ def test_a_declared_window_holds_for_pictures_and_a_wrong_one_is_said(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "declared",
+    [Declared(offset=-1024), Declared(slope=1, offset=0), Declared(window_hu=(-1000, 400))],
+)
+def test_numbers_are_not_declared_of_a_series_that_is_in_hounsfield_units(tmp_path, declared):
+    write_series(tmp_path / "a", CHEST)
+    with pytest.raises(UnreadableFile) as refused:
+        read_scan(Place("a", tmp_path / "a"), declared)
+    low, high = CHEST.min(), CHEST.max()
+    assert f"units of the pixels already, {low:g} to {high:g}, by RescaleSlope" in str(
+        refused.value
+    )
+    assert "predict it without them" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "declared"),
+    [
+        (CHEST + 1024, Declared(offset=-1024)),  # as if RescaleIntercept were 0 by mistake
+        ((CHEST + 1024) // 5 % 256, Declared(slope=5, offset=-1024)),  # grey of 8 bits
+    ],
+)
+def test_numbers_are_declared_of_a_series_that_is_not_in_hounsfield_units(
+    tmp_path, values, declared
+):
+    write_series(tmp_path / "a", values)
+    scan = read_scan(Place("a", tmp_path / "a"), declared)
+    np.testing.assert_allclose(scan.slices, declared.hounsfield(values))
+
+
+def test_what_was_declared_is_to_be_looked_at_again_where_it_does_not_fit(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", CHEST)
+    for offset, why in ((700, "hold no air"), (-700, "below -1500"), (-4000, "below -1500")):
+        (doubt, *_) = read_scan(Place("a", path), Declared(offset=offset)).doubts
+        assert why in doubt
+        assert doubt.endswith("check --slope, --offset or --window, which were given")
+
+
+@pytest.mark.parametrize(
     "values",
     [{"slope": 0}, {"offset": np.nan}, {"window_hu": (4, 4)}, {"slope": 1, "window_hu": (0, 1)}],
 )

@@ -123,7 +123,11 @@ def predict(
     ] = False,
     slope: Annotated[
         float | None,
-        typer.Option(metavar="X", help="intensities that are no HU: HU = slope · stored + offset"),
+        typer.Option(
+            metavar="X",
+            help="intensities that are no HU: HU = slope · stored + offset; stored is the number "
+            "after the file's own slope and intercept, so DICOM that is in HU by these is refused",
+        ),
     ] = None,
     offset: Annotated[
         float | None, typer.Option(metavar="X", help="likewise, such as -1024")

@@ -26,7 +26,7 @@ from ssinfnet.data.sources.intensities import (
     units_doubt,
     units_fault,
 )
-from ssinfnet.data.sources.kinds import readable_name
+from ssinfnet.data.sources.kinds import DICOM, readable_name
 from ssinfnet.data.sources.resampling import upright
 from ssinfnet.data.sources.series import SeriesFacts
 from ssinfnet.data.sources.volume_files import Volume, read_volume
@@ -152,12 +152,13 @@ def read_scan(place: Place, declared: Declared | None = None, *, resample: bool 
     _refuse_flat(name, volume)
     if declared:
         _refuse(name, labels_fault(volume.slices))
+        _refuse(name, _declared_twice(place, volume))
         slices = declared.hounsfield(volume.slices)
         volume = replace(volume, slices=slices, declared=True)
     faults = ((index, volume.fault(index)) for index in range(len(volume.slices)))
     for index, fault in faults:
         _refuse(f"{name}, slice {index}", fault)
-    fault = units_fault(volume.slices)
+    fault = units_fault(volume.slices, declared=bool(declared))
     _refuse(name, "" if declared else fault)
     doubts = [f"as declared {fault}"] if fault else []
     doubts += [*([place.doubt] if place.doubt else []), *_doubts(volume)]
@@ -169,6 +170,18 @@ def read_scan(place: Place, declared: Declared | None = None, *, resample: bool 
         doubts = [RESAMPLED if doubt == TILTED else doubt for doubt in doubts]
     return Scan(place.name, place.kind, volume.slices, volume, left_out=left_out,
                 doubts=tuple(doubts), resampled=resampled, series=place.series)  # fmt: skip
+
+
+def _declared_twice(place: Place, volume: Volume) -> str:
+    """Say that the headers of a series make Hounsfield units already, "" if they do not (D-104)."""
+    if place.kind != DICOM or volume.windowed or units_fault(volume.slices):
+        return ""
+    low, high = float(volume.slices.min()), float(volume.slices.max())
+    return (
+        f"its headers make Hounsfield units of the pixels already, {low:g} to {high:g}, by "
+        "RescaleSlope and RescaleIntercept; --slope, --offset and --window would change these: "
+        "predict it without them, in a call of its own if other inputs need them"
+    )
 
 
 def _doubts(volume: Volume) -> list[str]:
@@ -262,7 +275,9 @@ def _in_units(
         _refuse(name, "" if np.isfinite(slices).all() else "some numbers are not finite")
     if declared:
         slices = declared.hounsfield(slices)
-    fault = units_fault(slices) if declared or slices.dtype != np.uint8 else ""
+    fault = (
+        units_fault(slices, declared=bool(declared)) if declared or slices.dtype != np.uint8 else ""
+    )
     _refuse(name, "" if declared else fault)
     if not declared and slices.dtype != np.uint8 and 0 <= slices.min() and slices.max() <= 255:
         slices = np.rint(slices).astype(np.uint8)  # D-40, in wider numbers

@@ -41,6 +41,9 @@ LEAST_GREY = 32  # of 255, that a windowed volume reaches
 class Declared:
     """What somebody says the intensities are: HU = slope · stored + offset, or grey of a window.
 
+    A stored number is what the file says after its own slope and intercept: RescaleSlope and
+    RescaleIntercept of DICOM, scl_slope and scl_inter of NIfTI, ElementSlope of MetaImage.
+
     Attributes
     ----------
     slope, offset : float or None
@@ -100,19 +103,22 @@ class Declared:
         return (share * (bright - dark) + dark).astype(np.float32)
 
 
-def units_fault(slices: NDArray[Any]) -> str:
+def units_fault(slices: NDArray[Any], *, declared: bool = False) -> str:
     """Say why the numbers of a volume are neither Hounsfield units nor 8-bit grey, "" if they are.
 
     Parameters
     ----------
     slices : (n, height, width) array
         Finite.
+    declared : bool
+        Somebody said what they are already, so that the advice is to look at that again.
     """
     if fault := labels_fault(slices):
         return fault
     low, high = float(slices.min()), float(slices.max())
     span = f"intensities from {low:.4g} to {high:.4g}"
-    declare = "declare them: --window, or --slope and --offset"
+    check = "check --slope, --offset or --window, which were given"
+    declare = check if declared else "declare them: --window, or --slope and --offset"
     if low >= 0 and high <= 255:  # D-40
         return (
             "" if high >= LEAST_GREY else f"{span} are normalised, no Hounsfield units; {declare}"
@@ -134,7 +140,7 @@ def units_fault(slices: NDArray[Any]) -> str:
     if dense > MOST_DENSE:
         return (
             f"{dense:.0%} of the voxels exceed {DENSE_HU}, as bone alone does: no Hounsfield "
-            "units, as if 1024 were added; declare them: --offset -1024"
+            f"units, as if 1024 were added; {check if declared else 'declare them: --offset -1024'}"
         )
     return ""
 
