@@ -187,7 +187,8 @@ def _millilitres(
         share = f"{100 * (1 - counted / called):.0f} %"
         reasons.append(f"{share} of the lesion lies outside the lungs that were found")
     if scan.voxel_ml is None:
-        why = "pictures have no spacing" if scan.volume is None else "the spacing is unknown"
+        why = "the thickness is unknown" if scan.pixel_mm else "the spacing is unknown"
+        why = "pictures have no spacing" if scan.volume is None else why
         return dict.fromkeys(COLUMNS_ML, np.nan), [*reasons, f"ml: {why}"]
     if "ggo" not in masks:
         reasons.append("ml: the model has no second stage, which tells classes apart")

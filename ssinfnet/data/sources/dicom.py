@@ -6,6 +6,7 @@ JPEG 2000 and RLE among them, and applies each slice's own rescale slope and int
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,10 @@ __all__ = ["Series", "read_series"]
 PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE"}
 IN_HU = {"HU", "US", ""}  # or not specified
 MADE_ALIKE = ("FrameOfReferenceUID", "ConvolutionKernel", "SliceThickness")
+DIRECTION_OFF = 5e-4  # of cosines; 0.2 mm at the far end of a slice of 400 mm
+ACROSS = 0.1  # cosine of normals below which slices stand at right angles to each other
+MOST_SCOUTS = 2  # from the front and from the side
+SCOUT = "is a scout: of another plane and size than the slices"
 SAME_MM = 0.01  # positions nearer than this are one position
 
 
@@ -93,13 +98,14 @@ def read_series(folder: Path, files: Sequence[Path] | None = None, *, even: bool
     if files is None:
         files = visible(folder) if folder.is_dir() else [folder]
     read = [read_header(path) for path in sorted(files) if path.is_file() or path.is_symlink()]
-    slices = [header for header in read if not header.reason]
+    slices, scouts = _without_scouts([header for header in read if not header.reason])
     headers = [(header.path, header.data) for header in slices]
     left_out = [
         (header.path, LOOKALIKE if is_lookalike(header, slices) else header.reason)
         for header in read
         if header.reason
     ]
+    left_out += [(scout.path, SCOUT) for scout in scouts]
     if not headers:
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in left_out[:3])
         raise UnreadableFile(f"{folder} holds no CT slice ({reasons or 'it is empty'})")
@@ -209,6 +215,25 @@ def _refuse_damaged(read: Sequence[Header], slices: Sequence[Header]) -> None:
             )
 
 
+def _without_scouts(slices: Sequence[Header]) -> tuple[list[Header], list[Header]]:
+    """Return the slices of a series, and scouts of another plane and size that have its UID.
+
+    Some scanners save the scout so, and not all call it a localiser. One of the slices' own size
+    may be a slice with a wrong direction, which `_refuse_mixed` refuses.
+    """
+    own = [one for one in slices if not one.frames]
+    sizes = Counter((one.data.Rows, one.data.Columns) for one in own)
+    if len(sizes) < 2:
+        return list(slices), []
+    usual, number = sizes.most_common(1)[0]
+    others = [one for one in own if (one.data.Rows, one.data.Columns) != usual]
+    normals = [one.normal for one in own if one not in others]
+    scouts = [one for one in others if max(abs(one.normal @ way) for way in normals) < ACROSS]
+    if number <= len(others) or not len(scouts) == len(others) <= MOST_SCOUTS:
+        return list(slices), []
+    return [one for one in slices if one not in scouts], scouts
+
+
 def _refuse_mixed(folder: Path, headers: Sequence[tuple[Path, Any]]) -> None:
     series = {header.SeriesInstanceUID for _, header in headers}
     if len(series) > 1:
@@ -219,7 +244,8 @@ def _refuse_mixed(folder: Path, headers: Sequence[tuple[Path, Any]]) -> None:
     for path, header in headers[1:]:
         for name in ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient"):
             ours, theirs = (np.array(h[name].value, dtype=float) for h in (header, first))
-            if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=1e-4):
+            off = DIRECTION_OFF if name == "ImageOrientationPatient" else 1e-4
+            if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-5, atol=off):
                 raise UnreadableFile(
                     f"{path} has {name} {header[name].value}, {first_path.name} "
                     f"{first[name].value}: they are not slices of one volume"

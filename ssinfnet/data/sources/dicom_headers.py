@@ -183,6 +183,8 @@ def is_broken_slice(header: Header, slices: Sequence[Header]) -> bool:
     if header.reason.startswith(UNOPENED):
         return _pattern(header.path) in {_pattern(one.path) for one in slices}
     if modality := header.text("Modality"):
+        if _is_screen(header) and not any(map(_is_screen, slices)):
+            return False  # such as a dose sheet in colour, among slices of CT's own class
         uids = {one.text("SeriesInstanceUID") for one in slices}
         return modality == "CT" and header.text("SeriesInstanceUID") in {"", *uids}
     if kind_of(header.path) == DICOM:
@@ -199,8 +201,12 @@ def claims_ct(header: Header) -> bool:
     """
     if not header.reason or header.reason == LOCALISER:
         return False
-    is_screen = header.text("SOPClassUID").startswith(SCREEN)
-    return header.text("Modality").upper() in ("", "CT") and not is_screen
+    return header.text("Modality").upper() in ("", "CT") and not _is_screen(header)
+
+
+def _is_screen(header: Header) -> bool:
+    """Say whether a file is a picture of a screen, a Secondary Capture."""
+    return header.text("SOPClassUID").startswith(SCREEN)
 
 
 def claims_volume(header: Header) -> bool:

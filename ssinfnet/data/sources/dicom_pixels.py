@@ -17,28 +17,47 @@ from ssinfnet.data.sources.multiframe import CT_IMAGE, SYNTAXES
 
 __all__ = ["slice_pixels"]
 
+MOST_FILLED = 2**20  # bytes of zeros after the pixels
 PADDING_HU = -1024  # air, as scanners fill what lies outside their circle
 
 
 def slice_pixels(path: Path, header: Any, shape: tuple[int, int]) -> NDArray[np.generic]:
     """Return (rows, columns) in HU; `shape` is what pydicom finds, as SimpleITK should."""
-    import SimpleITK
-
-    with _decodable(path, header) as file:
-        reader = SimpleITK.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(str(file))
-        try:
-            decoded = SimpleITK.GetArrayFromImage(reader.Execute())
-        except RuntimeError as error:
-            raise UnreadableFile(
-                f"{path} has pixels that cannot be decoded (transfer syntax {_syntax(header)})"
-            ) from error
+    try:
+        decoded = _decoded(path, header)
+    except RuntimeError as error:
+        raise UnreadableFile(
+            f"{path} has pixels that cannot be decoded (transfer syntax {_syntax(header)})"
+        ) from error
     if decoded.shape != (1, *shape):
         raise UnreadableFile(
             f"{path} holds {decoded.shape} pixels; expected one grey slice of {shape}"
         )
     return _without_padding(decoded[0], header)
+
+
+def _decoded(path: Path, header: Any) -> NDArray[np.generic]:
+    """Return what SimpleITK decodes of a file, without the zeros that fill it up, if need be."""
+    try:
+        with _decodable(path, header) as file:
+            return _by_simpleitk(file)
+    except RuntimeError:
+        if not (end := _padded_from(path, header)):
+            raise
+    with tempfile.TemporaryDirectory() as folder:
+        cut = Path(folder) / "slice.dcm"
+        cut.write_bytes(path.read_bytes()[:end])
+        with _decodable(cut, header) as file:
+            return _by_simpleitk(file)
+
+
+def _by_simpleitk(file: Path) -> NDArray[np.generic]:
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(file))
+    return SimpleITK.GetArrayFromImage(reader.Execute())
 
 
 def _syntax(header: Any) -> str:
@@ -78,6 +97,21 @@ def _decodable(path: Path, header: Any) -> Iterator[Path]:
         raise
     except Exception as error:  # a broken file fails in pydicom in many ways
         raise UnreadableFile(f"{path} cannot be read whole ({error})") from error
+
+
+def _padded_from(path: Path, header: Any) -> int:
+    """Return where the zeros begin that fill a file up after its pixels; 0 if there are none.
+
+    Archives that store whole blocks add them, and SimpleITK does not decode such a file.
+    """
+    pixels = header["PixelData"]
+    if pixels.is_undefined_length or not pixels.file_tell:
+        return 0
+    end = pixels.file_tell + len(pixels.value)
+    with path.open("rb") as stream:
+        stream.seek(end)
+        after = stream.read(MOST_FILLED + 1)
+    return end if after and len(after) <= MOST_FILLED and not after.strip(b"\0") else 0
 
 
 def _without_padding(hu: NDArray[np.generic], header: Any) -> NDArray[np.generic]:
