@@ -27,6 +27,7 @@ from ssinfnet.data.sources.intensities import (
     units_fault,
 )
 from ssinfnet.data.sources.kinds import DICOM, readable_name
+from ssinfnet.data.sources.nifti_headers import PIXEL_MM
 from ssinfnet.data.sources.resampling import upright
 from ssinfnet.data.sources.series import SeriesFacts
 from ssinfnet.data.sources.volume_files import Volume, read_volume
@@ -34,7 +35,6 @@ from ssinfnet.scans.finding import Excluded, Place
 
 __all__ = ["Scan", "read_scan"]
 
-PIXEL_MM = (0.14, 10)  # of CT; 36 cm on 512 pixels are 0.07 cm each, and 0.0007 m
 MOST_UNEVEN = 2  # of a pixel's sides; a detector's pixels are square
 TILTED = (
     "its axes are not at right angles, as of a tilted gantry: programs built on ITK do not open "

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Declared", "grey_doubt", "is_mask", "labels_fault", "slice_fault", "units_doubt",
-           "units_fault"]  # fmt: skip
+__all__ = ["Declared", "air_outside", "grey_doubt", "is_mask", "labels_fault", "slice_fault",
+           "units_doubt", "units_fault"]  # fmt: skip
 
 LOOKED_AT = 16  # slices; the extremes are those of all
 FEW_LEVELS = 8  # of a mask; a CT slice has hundreds
@@ -34,6 +34,8 @@ LUNG_HU = -900  # a chest has voxels below it: air, or lungs
 LEAST_BRIGHT = 128  # of 255, that soft tissue reaches in a window of lungs
 HIGHEST_HU = 30_000  # metal reaches 30,710 in the extended scale; tissue never a percent of a slice
 OVERFLOWN_SHARE = 0.01
+OUTSIDE_HU = -1024  # air, as scanners fill what lies outside their circle
+MOST_OUTSIDE = 0.5  # of a slice; a circle leaves 0.21 of its square
 LEAST_GREY = 32  # of 255, that a windowed volume reaches
 
 
@@ -155,6 +157,46 @@ def slice_fault(stored: NDArray[Any]) -> str | None:
     if (share := float((stored > HIGHEST_HU).mean())) > OVERFLOWN_SHARE:
         return f"{share:.0%} of the intensities exceed {HIGHEST_HU}: an integer has overflowed"
     return None
+
+
+def air_outside(slices: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """Return a volume with air where it has no number outside the field of view, and say so.
+
+    Some programs store NaN outside the circle that a scanner sees. It must reach the edge of its
+    slice and cover half of it at most; NaN anywhere else stays, and `slice_fault` refuses it.
+
+    Parameters
+    ----------
+    slices : (n, height, width) array
+
+    Returns
+    -------
+    slices : (n, height, width) array
+        The same where nothing is to be filled.
+    said : str
+        How much was filled, "" if nothing.
+    """
+    if slices.dtype.kind != "f" or not (unknown := np.isnan(slices)).any():
+        return slices, ""
+    if unknown.all() or not np.nanmin(slices) < AIR_HU:  # in other units air is another number
+        return slices, ""
+    outside = np.stack([_at_the_edge(one) for one in unknown])
+    shares = outside.mean(axis=(1, 2))
+    outside[shares > MOST_OUTSIDE] = False
+    if not outside.any():
+        return slices, ""
+    filled = np.where(outside, np.asarray(OUTSIDE_HU, slices.dtype), slices)
+    most = float(shares[shares <= MOST_OUTSIDE].max())
+    return filled, f"NaN at the edges of slices, {most:.0%} of one at most, was taken for air"
+
+
+def _at_the_edge(unknown: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the regions of a mask (height, width) that reach its edge."""
+    from scipy import ndimage
+
+    regions, _ = ndimage.label(unknown)
+    edge = np.concatenate([regions[[0, -1]].ravel(), regions[:, [0, -1]].ravel()])
+    return np.isin(regions, edge[edge > 0])
 
 
 def labels_fault(slices: NDArray[Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import product
 from pathlib import Path
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ssinfnet.data import images
 from ssinfnet.data.sources.files import UnreadableFile
-from ssinfnet.data.sources.intensities import slice_fault
+from ssinfnet.data.sources.intensities import air_outside, slice_fault
 from ssinfnet.data.sources.kinds import MAP_ENDINGS, NIFTI, VOLUMES, kind_of
+from ssinfnet.data.sources.nifti_headers import geometry_doubt, known_spacing, length_mm
 from ssinfnet.storage import artifacts, untrusted, untrusted_itk
 
 __all__ = [
@@ -34,21 +35,11 @@ __all__ = [
 ]
 
 ENDINGS = (".nii", ".nii.gz")
-METRE, MICRON = 1, 3  # NIfTI's codes of units of length
 RIGHT_ANGLE = 9e-5  # cosine; readers built on ITK refuse NIfTI files from 1e-4 on
 TURNED = (
     "its header does not say how its axes lie in the patient; they were taken to run to the left, "
     "back and head, as ITK takes them"
 )
-UNCODED = (
-    "its header does not say how its axes lie in the patient (both codes are 0); they were taken "
-    "to run to the left, front and head, as nibabel takes them"
-)
-IDENTITY = (
-    "its header has voxels of 1 mm that begin at 0, as arrays have that were saved without their "
-    "geometry; ml are as wrong then"
-)
-SAME_FORM = 0.01  # share of a voxel's size by which two forms may differ
 SAME_PLACE = 0.25  # of a voxel, by which a mask may be off: it still covers the same voxels
 
 
@@ -65,7 +56,7 @@ class Volume:
         further apart along the table.
     shape : tuple
     affine : (4, 4) float array
-        Both as stored, before reorientation; the affine in NIfTI's axes.
+        Both as stored, before reorientation; the affine in NIfTI's axes, in mm.
     header : nibabel header or None
         Header of a NIfTI file.
     left_out : tuple of (Path, str)
@@ -176,45 +167,30 @@ def read_volume(path: Path, files: Sequence[Path] | None = None, *, even: bool =
         voxels, affine, known, oriented = untrusted_itk.read_itk(path)
         _refuse_no_grid(path, affine)
         doubt = "" if oriented else TURNED
-        return from_stored(voxels, affine, spacing_known=known, plane_known=known, doubt=doubt)
+        return _filled(
+            from_stored(voxels, affine, spacing_known=known, plane_known=known, doubt=doubt)
+        )
     image = untrusted.read_nifti(path)
     shape = _three_sizes(path, image.shape)
     with np.errstate(over="ignore", invalid="ignore"):  # `Volume.fault` finds what has overflown
         voxels = np.asanyarray(image.dataobj).reshape(shape)
     _refuse_no_grid(path, image.affine)
     header = untrusted.nifti_header(path)
-    # The code itself, since nibabel raises on one that it does not know.
-    in_mm = int(header["xyzt_units"]) % 8 not in (METRE, MICRON)
-    told = header["pixdim"][1:4] > 0
-    plane, all_three = (in_mm and bool(header["sform_code"] or told[:n].all()) for n in (2, 3))
-    known = all_three and len(image.shape) > 2  # a slice that stands alone has no thickness
-    return from_stored(
-        voxels, image.affine, header=image.header, spacing_known=known, plane_known=plane,
-        doubt=_nifti_doubt(header, image.affine),
+    affine = image.affine.copy()
+    affine[:3] *= (mm := length_mm(header, affine))
+    known, plane = known_spacing(header, mm, len(image.shape))
+    return _filled(
+        from_stored(
+            voxels, affine, header=image.header, spacing_known=known, plane_known=plane,
+            doubt=geometry_doubt(header, image.affine),
+        )
     )  # fmt: skip
 
 
-def _nifti_doubt(header: Any, affine: NDArray[np.float64]) -> str:
-    """Say what a NIfTI header leaves open about where its voxels lie, "" if nothing."""
-    if not (header["qform_code"] or header["sform_code"]):
-        return UNCODED
-    if np.array_equal(affine, np.eye(4)):
-        return IDENTITY
-    if not (header["qform_code"] and header["sform_code"]):
-        return ""
-    from nibabel import aff2axcodes
-
-    forms = [header.get_sform(), header.get_qform()]
-    first, second = ("".join(map(str, aff2axcodes(form))) for form in forms)
-    if first != second:
-        return (
-            f"its sform says that its axes run to {first}, its qform {second}; the sform was taken"
-        )
-    ours, others = (np.linalg.norm(form[:3, :3], axis=0) for form in forms)
-    if np.allclose(ours, others, rtol=SAME_FORM):
-        return ""
-    first, second = (" × ".join(f"{size:.3g}" for size in own) for own in (ours, others))
-    return f"its sform says that voxels are {first} mm, its qform {second} mm; the sform was taken"
+def _filled(volume: Volume) -> Volume:
+    """Return a volume with air where it has no number outside the field of view."""
+    slices, said = air_outside(volume.slices)
+    return replace(volume, slices=slices, doubt="; ".join(filter(None, [volume.doubt, said])))
 
 
 def _three_sizes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -346,9 +322,11 @@ def write_map(path: Path, map_: NDArray[np.generic], like: Volume) -> Path:
         expected = ", ".join((*ENDINGS, *MAP_ENDINGS.values()))
         raise ValueError(f"{path.name} must end in one of {expected}")
     stored = as_stored(map_, like)
+    affine = like.affine.copy()
     if like.header is not None:
+        affine[:3] /= length_mm(like.header, like.header.get_best_affine())  # in its own unit
         stored = stored.reshape(like.header.get_data_shape())  # of two or four dimensions, as read
-    image = nibabel.Nifti1Image(stored, like.affine, like.header)
+    image = nibabel.Nifti1Image(stored, affine, like.header)
     image.header.set_data_dtype(map_.dtype)
     image.header.set_slope_inter(1, 0)
     image.header["cal_min"] = image.header["cal_max"] = 0  # the CT's window would show it black
