@@ -68,11 +68,19 @@ class Declared:
         line = self.slope is not None or self.offset is not None
         if line and self.window_hu is not None:
             raise ValueError("give slope and offset, or the window of grey values; not both")
-        numbers = [self.slope or 1, self.offset or 0, *(self.window_hu or ())]
-        if not np.isfinite(numbers).all() or self.slope == 0:
-            raise ValueError(f"slope and offset must be numbers, the slope not 0, got {self}")
-        if self.window_hu is not None and not self.window_hu[0] < self.window_hu[1]:
-            raise ValueError(f"a window goes from low to high, got {self.window_hu}")
+        for name, value in (("slope", self.slope), ("offset", self.offset)):
+            if value is not None and (not np.isfinite(value) or (name == "slope" and value == 0)):
+                raise ValueError(
+                    f"got {name} {value:g}; expected finite numbers for slope and offset, the "
+                    "slope not 0, as in HU = slope · stored + offset"
+                )
+        if self.window_hu is not None:
+            low, high = self.window_hu
+            if not (np.isfinite([low, high]).all() and low < high):
+                raise ValueError(
+                    f"got window {low:g},{high:g}; expected two finite numbers, the lower one "
+                    "first, such as -1000,400"
+                )
 
     def __bool__(self) -> bool:
         return self != Declared()

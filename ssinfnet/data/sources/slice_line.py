@@ -41,6 +41,8 @@ def line(
     if len(positions) < 2:
         return positions[0], None
     if off_line(positions) > OFF_LINE:
+        if fault := _no_interpolation(folder, names, positions):
+            raise UnreadableFile(fault)
         steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
         usual = float(np.median(steps))
         at = int(np.abs(steps - usual).argmax())
@@ -96,20 +98,12 @@ def evened(
     UnreadableFile
         If the slices do not follow one straight line, or two neighbours lie too far apart.
     """
+    if fault := _no_interpolation(folder, names, positions):
+        raise UnreadableFile(fault)
     way = positions[-1] - positions[0]
     along = (positions - positions[0]) @ way / np.linalg.norm(way)
     steps = np.diff(along)
     usual, widest = float(np.median(steps)), float(steps.max())
-    aside = positions - positions[0] - np.outer(along, way / np.linalg.norm(way))
-    if np.linalg.norm(aside, axis=1).max() > OFF_LINE * usual:
-        raise UnreadableFile(f"{folder} has slices that do not follow one straight line")
-    if widest > (WIDEST_GAP + OFF_LINE) * usual:
-        at = int(steps.argmax())
-        raise UnreadableFile(
-            f"{folder} misses slices between {names[at]} and {names[at + 1]}: they lie "
-            f"{widest:.2f} mm apart, others {usual:.2f} mm; at most {WIDEST_GAP} times that is "
-            "interpolated"
-        )
     grid = np.arange(0, along[-1] + OFF_LINE * usual, usual).clip(max=along[-1])
     after = np.searchsorted(along, grid, side="left").clip(1, len(along) - 1)
     share = ((grid - along[after - 1]) / steps[after - 1]).astype(np.float32)[:, None, None]
@@ -120,3 +114,28 @@ def evened(
     )
     even = positions[0] + np.outer(np.arange(len(grid)) * usual, way / np.linalg.norm(way))
     return between.astype(np.float32), even, said
+
+
+def _no_interpolation(folder: Path, names: Sequence[str], positions: NDArray[np.float64]) -> str:
+    """Say why nothing can be interpolated between slices, "" if it can."""
+    way = positions[-1] - positions[0]
+    along = (positions - positions[0]) @ way / np.linalg.norm(way)
+    steps = np.diff(along)
+    usual, widest = float(np.median(steps)), float(steps.max())
+    aside = positions - positions[0] - np.outer(along, way / np.linalg.norm(way))
+    if (off := float(np.linalg.norm(aside, axis=1).max())) > OFF_LINE * usual:
+        at = int(np.linalg.norm(aside, axis=1).argmax())
+        return (
+            f"{folder} has slices that do not follow one straight line, such as {names[at]}, "
+            f"{off:.2f} mm off it, and nothing is interpolated between them (--resample); take "
+            "away what is of another volume"
+        )
+    if widest > (WIDEST_GAP + OFF_LINE) * usual:
+        at = int(steps.argmax())
+        return (
+            f"{folder} misses slices between {names[at]} and {names[at + 1]}: they lie "
+            f"{widest:.2f} mm apart, others {usual:.2f} mm; at most {WIDEST_GAP} times that is "
+            "interpolated (--resample). Add the slices that are missing, or put those of each "
+            "side into a folder of their own"
+        )
+    return ""

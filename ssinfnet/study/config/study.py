@@ -250,5 +250,5 @@ def _checked(kind: type[Config], path: Path, fault: str) -> Config:
 def _describe(fault: Any) -> str:
     place = ".".join(str(part) for part in fault["loc"]) or "the file"
     if fault["type"] == "extra_forbidden":
-        return f"{place}: unknown key; check its spelling against ssinfnet/study/config"
+        return f"{place}: unknown key; check its spelling against docs/studies.md"
     return f"{place}: {fault['msg']} (got {fault['input']!r:.80})"
