@@ -107,7 +107,7 @@ def test_the_paper_from_random_is_the_paper_but_for_the_starts():
 
 
 def test_an_unknown_key_is_refused_with_its_place(tmp_path):
-    with pytest.raises(ValueError, match=r"single\.training\.epoch: unknown key; .* docs/studies.md"):
+    with pytest.raises(ValueError, match=r"training\.epoch: unknown key; .* docs/studies"):
         load(tmp_path, MINIMAL + "single: {training: {epoch: 3}}\n")
 
 
