@@ -136,6 +136,15 @@ def mediate_table(
         typer.Option(help="bca is too narrow for small tables"),
     ] = "percentile",
     seed: Annotated[int, typer.Option(help="of the draws")] = 2021,
+    fewest: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="patients of either value of a binary outcome, or no mediator is analysed; and "
+            "patients who differ from the most frequent value of exposure and mediator, or have "
+            "either level of a contrast, or there is no p and no interval by draws",
+        ),
+    ] = 20,
     to: Annotated[
         Path | None,
         typer.Option("--to", "-o", metavar="CSV", help="receives every test", show_default=False),
@@ -162,7 +171,7 @@ def mediate_table(
         "adjust_exposures": adjust_exposures, "imputations": imputations, "cluster": cluster,
         "cluster_errors": cluster_errors,
         "weights": weights, "adjustment": adjustment, "draws": draws, "interval": interval,
-        "seed": seed,
+        "seed": seed, "fewest": fewest,
     }  # fmt: skip
     if to is None and report is None and not as_json:
         to = table.with_name(f"{table.stem}_mediation.csv")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ssinfnet.mediation.analysed_table import AnalysedTable
 from ssinfnet.mediation.closed_form import closed_form_effects
+from ssinfnet.mediation.few_patients import UNDRAWN
 from ssinfnet.mediation.frames import kind_of
 from ssinfnet.mediation.imputed_effects import pooled_natural, pooled_rho
 from ssinfnet.mediation.modelled import RARE
@@ -64,6 +65,7 @@ def natural_of_pair(
         link = NATURAL_LINKS[effects.outcome_model]
         model = NATURAL_MEDIATORS.get(effects.mediator_model)
     draws, seed = drawing if own.cluster else (0, 0)
+    few = _why_undrawn(effects, exposure, mediator) if draws else ""
     tables, beside = own.completed(exposure)
     x, m = (own.values.loc[own.values[own.outcome].notna(), name] for name in (exposure, mediator))
     try:
@@ -72,7 +74,7 @@ def natural_of_pair(
         results = [
             natural_effects(
                 table, exposure, own.outcome, mediator, beside, interaction=interaction,
-                cluster=own.cluster, draws=draws, seed=seed,
+                cluster=own.cluster, draws=0 if few else draws, seed=seed,
                 contrast=default_contrast(x.dropna()) if own.imputed else None,
                 link=link, mediator_model=model,
                 held=dict.fromkeys(own.siblings[exposure], 0.0),
@@ -85,10 +87,18 @@ def natural_of_pair(
         parameters = 3 + interaction + len(beside)
         found = pooled_natural(results, parameters) if own.imputed else results[0]
         found = found.drop(columns=["drawn_low", "drawn_high", "draws"])
+        found["reason"] = found["reason"].where(found["reason"] != "", few)
         ratio = found["effect"] == "indirect_risk_ratio"
         ratio &= found["estimate"].between(found["low"], found["high"])
         found = _with_e_values(found, ratio, ["estimate", "low", "high"])
     return _named(found, exposure, mediator)
+
+
+def _why_undrawn(effects: Mediation, exposure: str, mediator: str) -> str:
+    """Return why a pair has no p and no interval by draws; empty where it may have them."""
+    table = effects.table
+    own = table.loc[(table["exposure"] == exposure) & (table["mediator"] == mediator), "reason"]
+    return next((why for why in own if why.startswith(UNDRAWN)), "")
 
 
 def modelled_parts(effects: ModelledMediation, exposure: str, mediator: str) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from ssinfnet.mediation.analysed_pairs import (
 )
 from ssinfnet.mediation.analysed_table import AnalysedTable, analysed_table
 from ssinfnet.mediation.directions import mediating_directions
+from ssinfnet.mediation.few_patients import FEWEST
 from ssinfnet.mediation.frames import chosen_columns
 from ssinfnet.mediation.imputation import missing_patterns
 from ssinfnet.mediation.joint import imputed_joint_mediators, joint_mediators
@@ -270,7 +271,8 @@ def _corrected(
     elif reliability:
         return own.of_each("corrected", lambda x: corrected_effects(
             own.values, x, own.outcome, reliability, own.beside[x],
-            draws=options.get("draws", 2000), seed=options.get("seed", 2021)))  # fmt: skip
+            draws=options.get("draws", 2000), seed=options.get("seed", 2021),
+            fewest=options.get("fewest", FEWEST)))  # fmt: skip
     else:
         own.reasons["corrected"] = "no reliability of a mediator was given"
     return pd.DataFrame()
@@ -314,11 +316,12 @@ def _joint(own: AnalysedTable, options: Mapping[str, Any]) -> dict[str, pd.DataF
     if len(own.mediators) < FEWEST_DIRECTIONS:
         own.reasons["directions"] = f"there are fewer than {FEWEST_DIRECTIONS} mediators"
         return found
+    drawing = {"draws": draws, "seed": seed, "fewest": options.get("fewest", FEWEST)}
     found["directions"] = own.of_each(
         "directions",
         lambda x: (
             mediating_directions(
-                own.values, x, own.outcome, own.mediators, own.beside[x], draws=draws, seed=seed
+                own.values, x, own.outcome, own.mediators, own.beside[x], **drawing
             ).effects
         ),
     )
@@ -344,6 +347,7 @@ def _paths(
             own.values, own.outcome, paths, list(beside), seed=options.get("seed", 2021),
             draws=min(options.get("draws", 1000), 1000),
             missing="fiml" if options.get("imputations") else "complete", cluster=own.cluster,
+            fewest=options.get("fewest", FEWEST),
         )  # fmt: skip
     except (ValueError, NotConvergedError) as error:
         own.reasons["paths"] = str(error)

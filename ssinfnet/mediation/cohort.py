@@ -245,7 +245,7 @@ def two_part_tables(table: pd.DataFrame, outcome: str, config: MediationConfig) 
         parts += [
             two_part_effects(
                 own, [exposure], outcome, f"any_{name}", textures, covariates_of(config, exposure),
-                draws=config.model_draws, seed=config.seed,
+                draws=config.model_draws, seed=config.seed, fewest=config.fewest,
             )
             for exposure in config.exposures
         ]  # fmt: skip
@@ -285,7 +285,7 @@ def path_models(
         try:
             fits[name] = fit_paths(
                 table, outcome, paths, config.covariates, correlated=correlated,
-                draws=config.model_draws, seed=config.seed,
+                draws=config.model_draws, seed=config.seed, fewest=config.fewest,
             )  # fmt: skip
         except (ValueError, NotConvergedError) as error:
             rows.append({"model": name, "verdict": "", "reason": str(error)})
@@ -325,7 +325,7 @@ def natural_tables(
         for exposure in exposures:
             found = natural_effects(
                 table, exposure, outcome, mediator, covariates_of(config, exposure),
-                draws=config.model_draws, seed=config.seed,
+                draws=config.model_draws, seed=config.seed, fewest=config.fewest,
             )  # fmt: skip
             found[["e_value", "e_value_limit"]] = np.nan
             ratio = (found["effect"] == "indirect_risk_ratio") & found["estimate"].notna()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ssinfnet.mediation.collinearity import adjustment, extended, unexplained
 from ssinfnet.mediation.effects import mediate
+from ssinfnet.mediation.few_patients import FEWEST
 from ssinfnet.mediation.frames import analysis_frame, known_together
 from ssinfnet.mediation.joint import FREE
 
@@ -61,6 +62,7 @@ def mediating_directions(
     explained: float = EXPLAINED,
     draws: int = 2000,
     seed: int = 2021,
+    fewest: int = FEWEST,
 ) -> Directions:
     """Test the principal components of mediators in place of each of them.
 
@@ -76,12 +78,14 @@ def mediating_directions(
         one to five patients.
     draws, seed : int
         Number and seed of the bootstrap's draws, over given directions.
+    fewest : int
+        As `effects.mediate` takes it.
 
     Raises
     ------
     ValueError
-        If `explained` is not within 0 and 1, no mediator varies, and as `frames.analysis_frame`
-        raises.
+        If `explained` is not within 0 and 1, no mediator varies, fewer than `fewest` patients have
+        either value of a binary outcome, and as `frames.analysis_frame` raises.
     """
     if not 0 < explained < 1:
         raise ValueError(f"explained must lie within 0 and 1, got {explained}")
@@ -118,8 +122,9 @@ def mediating_directions(
     whole = pd.concat([values, pd.DataFrame(scores, values.index, labels)], axis=1)
     whole.attrs = values.attrs
     found = mediate(
-        whole, [exposure], outcome, labels, list(frame.covariates), draws=draws, seed=seed, fewest=1
-    ).table
+        whole, [exposure], outcome, labels, list(frame.covariates),
+        draws=draws, seed=seed, fewest=fewest,
+    ).table  # fmt: skip
     loadings = pd.DataFrame(axes.T * size[:number], index=names, columns=labels)
     largest = [
         ", ".join(loadings[label].abs().nlargest(LARGEST_LOADINGS).index) for label in labels

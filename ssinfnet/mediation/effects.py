@@ -14,6 +14,7 @@ from ssinfnet.mediation.columns import TYPED, typed_columns
 from ssinfnet.mediation.contrasts import with_contrasts
 from ssinfnet.mediation.decided import Drawing, check_decision, decided, same_columns
 from ssinfnet.mediation.design import ClusterErrors, Design, notes_of, sampling_design
+from ssinfnet.mediation.few_patients import FEWEST, UNDRAWN
 from ssinfnet.mediation.frames import (
     AnalysisFrame,
     analysis_frame,
@@ -33,7 +34,6 @@ __all__ = ["ALPHA", "FEWEST", "left_out_patients", "mediate"]
 Adjustment = Literal["fdr_bh", "holm"]
 
 ALPHA = 0.05
-FEWEST = 20  # patients of either class of a binary outcome (D-19)
 
 
 def mediate(
@@ -105,7 +105,9 @@ def mediate(
     seed : int
         Seed of the draws.
     fewest : int
-        A mediator known for fewer patients of either class of a binary outcome is not analysed.
+        A mediator known for fewer patients of either class of a binary outcome is not analysed; a
+        pair has no p and no interval by draws, but a reason, where fewer patients differ from the
+        most frequent value of exposure or mediator, or have either level of a contrast (D-199).
     alpha : float
         Adjusted p values below it are significant.
 
@@ -124,7 +126,8 @@ def mediate(
         adjustment, and |β11| > |β31|), mediator_by_joint_test; covariates_dropped, which among the
         patients of this mediator do not vary or follow from the covariates before them, separated
         by commas; n_imputed and fraction_missing (of information, the larger of β21's and β32's)
-        with imputations; and reason, where a pair could not be analysed and all else is missing.
+        with imputations; and reason, where a pair could not be analysed and all else is missing,
+        or where it rests on a handful of patients and has no p_indirect and no interval.
 
     Raises
     ------
@@ -162,12 +165,13 @@ def mediate(
     table, taken = typed_columns(table, roles, named, missing)
     plan = Plan(outcome, tuple(mediators), tuple(covariates),
                  _exposure_groups(table, siblings, adjust_exposures),
-                 draws, interval, seed, fewest, design)  # fmt: skip
+                 draws, interval, seed, fewest, design, siblings)  # fmt: skip
     completed = None
     if imputations:
         completed = CompletedTables.of(
             table, exposures, outcome, mediators, covariates, imputations, seed
         )
+        plan = replace(plan, observed=table)
         share = -(-draws // imputations)
         results = [
             _analysed(
@@ -183,13 +187,14 @@ def mediate(
     kind = kind_of(pd.concat([frame.values[outcome] for frame in frames]))
     beside = tuple(name for name in frames[0].covariates if name not in exposures)
     left_out = left_out_patients(frames, exposures)
+    drawn = found.loc[~found["reason"].str.startswith(UNDRAWN), "draws"]
     if design:
         left_out["patient"] = patients[left_out["patient"].to_numpy(dtype=int)]
     return Mediation(
         decided(found, drawings, adjustment, alpha), outcome, kind, beside,
         adjust_exposures and len(exposures) > 1, adjustment, left_out, taken,
         (*told, *notes_of(design, cluster, weights, imputations,
-                                found["draws"].max() if draws else np.nan)),
+                          drawn.max() if draws else np.nan)),
         completed,
     )  # fmt: skip
 

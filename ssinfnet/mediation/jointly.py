@@ -77,7 +77,7 @@ def direction_tables(
     def analysed(own: pd.DataFrame, exposure: str, mediators: list[str]) -> pd.DataFrame:
         return mediating_directions(
             own, exposure, outcome, mediators, covariates_of(config, exposure),
-            draws=config.model_draws, seed=config.seed,
+            draws=config.model_draws, seed=config.seed, fewest=config.fewest,
         ).effects.drop(columns="exposure")  # fmt: skip
 
     return _of_classes(table, outcome, config, texture, analysed)

@@ -24,6 +24,7 @@ from ssinfnet.data.phantom.truth import read_planted, read_truth
 from ssinfnet.evaluation.maps import class_masks, read_maps
 from ssinfnet.mediation.cohort import covariates_of
 from ssinfnet.mediation.effects import mediate
+from ssinfnet.mediation.few_patients import UNDRAWN, few_of_pairs
 from ssinfnet.mediation.frames import analysis_frame, complete_groups
 from ssinfnet.mediation.measurement_error import corrected_effects, reliability_of_icc
 from ssinfnet.mediation.regressions import indirect_effects, weighted_indirect_effects
@@ -259,8 +260,7 @@ def recovered_effects(
             ).table  # fmt: skip
         except ValueError as error:
             pairs = pd.MultiIndex.from_product([config.exposures, names])
-            table = pairs.to_frame(index=False, name=["exposure", "mediator"])
-            table["reason"] = str(error)
+            table = pairs.to_frame(False, ["exposure", "mediator"]).assign(reason=str(error))
         parts.append(table.assign(outcome=outcome))
     found = pd.concat(parts, ignore_index=True)
     found[["masks", "mediator"]] = found["mediator"].str.split(".", n=1, expand=True).to_numpy()
@@ -294,16 +294,17 @@ def with_corrected(
     """
     reliability = agreement.set_index("mediator")["reliability"].dropna()
     rows = recovered[recovered["masks"] == "predicted"].assign(masks="corrected")
-    rows.loc[~rows["mediator"].isin(reliability.index) & rows["reason"].fillna("").eq(""),
-             "reason"] = "the ICC with true masks is not above 0"  # fmt: skip
     rows[["indirect", "low", "high"]] = np.nan
     rows = rows.set_index(["outcome", "exposure", "mediator"])
+    possible = rows["reason"].fillna("").map(lambda why: not why or why.startswith(UNDRAWN))
+    measured = rows.index.get_level_values("mediator").isin(reliability.index)
+    rows.loc[possible & ~measured, "reason"] = "the ICC with true masks is not above 0"
     table = patients.join(mediators["predicted"])
-    possible = rows["reason"].fillna("").eq("")
-    for (outcome, exposure), own in rows[possible].groupby(level=["outcome", "exposure"]):
+    for (outcome, exposure), own in rows[possible & measured].groupby(["outcome", "exposure"]):
         found = corrected_effects(
             table, exposure, outcome, reliability[own.index.get_level_values("mediator")].to_dict(),
             covariates_of(config, exposure), draws=config.draws, seed=config.seed,
+            fewest=config.fewest,
         )  # fmt: skip
         numbers = found[["indirect_corrected", "corrected_low", "corrected_high"]]
         rows.loc[own.index, ["indirect", "low", "high"]] = numbers.to_numpy()
@@ -353,11 +354,10 @@ def _attenuation(
     x, m, y = (values[names].to_numpy() for names in (list(frame.exposures), pair, outcome))
     unknown["n_both"] = len(values)
     unknown["attenuation"] = _quotient(indirect_effects(others, x, m, y))
-    if not config.draws:
+    if not config.draws or any(few_of_pairs(values, {exposure: ()}, pair, config.fewest).values()):
         return unknown
     weights = drawn_weights(len(values), config.draws, config.seed)
-    drawn = _quotient(weighted_indirect_effects(weights, others, x, m, y))
-    low, high = percentile_interval(drawn)
+    low, high = percentile_interval(_quotient(weighted_indirect_effects(weights, others, x, m, y)))
     return unknown.assign(attenuation_low=low, attenuation_high=high)
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssinfnet.mediation.collinearity import adjustment, collinear_reason, unexplained
+from ssinfnet.mediation.few_patients import FEWEST, few_of_pairs
 from ssinfnet.mediation.frames import analysis_frame
 from ssinfnet.mediation.regressions import adjusted_products
 from ssinfnet.mediation.resampling import DrawnEffects, drawn_weights
@@ -37,6 +38,7 @@ def corrected_effects(
     *,
     draws: int = 2000,
     seed: int = 2021,
+    fewest: int = FEWEST,
 ) -> pd.DataFrame:
     """Estimate indirect effects as if mediators had been measured without error.
 
@@ -53,6 +55,9 @@ def corrected_effects(
     draws, seed : int
         Number and seed of the bootstrap's draws over patients, which take the reliability for
         known; 0 for none.
+    fewest : int
+        Interval and p are missing, and the reason says why, where fewer patients differ from the
+        most frequent value of exposure or mediator (D-199).
 
     Returns
     -------
@@ -61,7 +66,7 @@ def corrected_effects(
         indirect_corrected and direct_corrected with corrected_low, corrected_high (95 %) and
         p_corrected of the indirect effect, draws (that were usable), and reason where more than
         95 % of what exposure and covariates leave of the mediator would be error, or it follows
-        from them, and the corrected effects are missing.
+        from them, and the corrected effects are missing, or where interval and p are.
 
     Raises
     ------
@@ -81,8 +86,11 @@ def corrected_effects(
         reason = collinear_reason(
             basis, {name: columns[name].to_numpy() for name in (exposure, mediator)}
         )
+        few = few_of_pairs(values, {exposure: ()}, [mediator], fewest)[exposure, mediator]
         rows.append(row | ({"reason": reason} if reason else _corrected(
-            basis, columns.to_numpy(), error, draws, seed)))  # fmt: skip
+            basis, columns.to_numpy(), error, 0 if few else draws, seed)))  # fmt: skip
+        if draws and few and not rows[-1]["reason"]:
+            rows[-1]["reason"] = few
     names = ["mediator", "n", "reliability", "indirect", "direct", "indirect_corrected",
              "corrected_low", "corrected_high", "p_corrected", "direct_corrected", "draws",
              "reason"]  # fmt: skip

@@ -18,6 +18,7 @@ from statsmodels.tools.numdiff import approx_fprime
 
 from ssinfnet.mediation.collinearity import adjustment, centred, collinear_reason
 from ssinfnet.mediation.design import FEWEST_CLUSTERS, Design, sampling_design
+from ssinfnet.mediation.few_patients import FEWEST, few_of_pairs
 from ssinfnet.mediation.frames import analysis_frame, kind_of
 from ssinfnet.mediation.natural_models import (
     LINKS,
@@ -62,6 +63,7 @@ def natural_effects(
     cluster: str | None = None,
     draws: int = 1000,
     seed: int = 2021,
+    fewest: int = FEWEST,
 ) -> pd.DataFrame:
     """Estimate natural effects of one exposure through one mediator.
 
@@ -93,6 +95,9 @@ def natural_effects(
         independent (D-88). Of fewer than 8 clusters they are missing (D-180).
     draws, seed : int
         Number and seed of the bootstrap's draws over patients; 0 for none.
+    fewest : int
+        What is of draws is missing, and the reason says why, where fewer patients differ from the
+        most frequent value of exposure or mediator (D-199).
 
     Returns
     -------
@@ -102,7 +107,7 @@ def natural_effects(
         log scale, missing for a linear link, as a mean may be below 0), drawn_low and
         drawn_high (percentiles of the draws), draws (that converged), n, covariates_dropped (see
         `effects.mediate`), and reason where the models did not converge, or exposure or mediator
-        follows exactly from the others, and all else is missing.
+        follows exactly from the others, and all else is missing, or where draws say too little.
 
     Raises
     ------
@@ -164,11 +169,13 @@ def natural_effects(
         return _effects(theta, data, low, high, unit)
 
     estimate = effects(parameters)
+    few = few_of_pairs(values, {exposure: ()}, [mediator], fewest)[exposure, mediator]
+    few, draws = few * bool(draws), draws * (not few)
     if design:
         clusters = design.at(values.index.to_numpy())
         drawn = _drawn_effects(data, low, high, unit, draws, seed, clusters)
         return _with_draws(result, estimate, drawn).assign(
-            covariates_dropped=adjusted.note, reason=""
+            covariates_dropped=adjusted.note, reason=few
         )
     gradient = np.atleast_2d(approx_fprime(parameters, effects, centered=True))
     se = np.sqrt(np.einsum("ei,ij,ej->e", gradient, covariance, gradient))
@@ -183,7 +190,7 @@ def natural_effects(
         drawn = _drawn_effects(data, low, high, unit, draws, seed)
         result["drawn_low"], result["drawn_high"] = percentile_interval(drawn)
         result["draws"] = np.isfinite(drawn).sum(axis=0)
-    return result.assign(covariates_dropped=adjusted.note, reason="")
+    return result.assign(covariates_dropped=adjusted.note, reason=few)
 
 
 def _without_numbers(data: NaturalData, n: int) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -21,6 +21,7 @@ from ssinfnet.mediation.collinearity import (
 )
 from ssinfnet.mediation.decided import Drawing
 from ssinfnet.mediation.design import FEWEST_CLUSTERS, Design, clustered_slopes, deviations
+from ssinfnet.mediation.few_patients import few_of_pairs
 from ssinfnet.mediation.frames import AnalysisFrame
 from ssinfnet.mediation.regressions import slopes, weighted_indirect_effects
 from ssinfnet.mediation.resampling import DrawnEffects, drawn_weights, left_out_weights
@@ -34,7 +35,15 @@ BETAS = ("beta11", "beta21", "beta31", "beta32")
 
 @dataclass(frozen=True)
 class Plan:
-    """What is analysed, and how its draws are made."""
+    """What is analysed, and how its draws are made.
+
+    Attributes
+    ----------
+    siblings : mapping of str to sequence of str
+        Exposure → the other contrasts of its category.
+    observed : DataFrame, optional
+        The table before it was imputed.
+    """
 
     outcome: str
     mediators: tuple[str, ...]
@@ -45,6 +54,8 @@ class Plan:
     seed: int
     fewest: int
     design: Design | None
+    siblings: Mapping[str, Sequence[str]]
+    observed: pd.DataFrame | None = None
 
 
 def group_effects(
@@ -77,6 +88,11 @@ def group_effects(
     ]
     drawn = _drawn(adjusted.basis, x, m, y, plan, design)
     index = pd.MultiIndex.from_product([exposures, usable], names=["exposure", "mediator"])
+    if len(drawn.ordered):
+        seen = values if plan.observed is None else plan.observed.loc[values.index]
+        few = few_of_pairs(seen, {x: plan.siblings[x] for x in exposures}, usable, plan.fewest)
+        drawn = drawn.without(np.array([few[pair] != "" for pair in index]))
+        plain["reason"] = [few.get(pair) or reason for pair, reason in plain["reason"].items()]
     low, high = drawn.interval()
     tested = pd.DataFrame(
         {"p_indirect": drawn.p(), "indirect_low": low, "indirect_high": high, "draws": drawn.draws},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import html
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from ssinfnet.mediation.few_patients import few_of_exposure, few_of_mediator
 from ssinfnet.mediation.html_tables import html_table
 from ssinfnet.mediation.path_syntax import Paths
 
-__all__ = ["ESTIMATES", "PathFit", "effects_table", "estimates_table", "with_own_names"]
+__all__ = ["ESTIMATES", "PathFit", "effects_table", "estimates_table", "with_own_names",
+           "without_few"]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -49,6 +52,8 @@ class PathFit:
         Patients without one.
     covariates_dropped : str
         Covariates that do not vary or follow from those before them, separated by commas.
+    notes : tuple of str
+        Of which variables nothing is by draws, and why.
     """
 
     estimates: pd.DataFrame
@@ -59,6 +64,7 @@ class PathFit:
     n: int
     left_out: int
     covariates_dropped: str
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -76,6 +82,7 @@ class PathFit:
             f"{found['df']:.0f} df, CFI {found['CFI']:.3f}, RMSEA {found['RMSEA']:.3f}, "
             f"SRMR {found['SRMR']:.3f}{'; ' + self.verdict if self.verdict else ''}</p>"
         )
+        head += "".join(f"<p>{html.escape(note, quote=False)}</p>" for note in self.notes)
         return head + html_table(self.effects) + html_table(self.estimates)
 
 
@@ -158,3 +165,43 @@ def with_own_names(table: pd.DataFrame, shown: Mapping[str, str]) -> pd.DataFram
     """Return the table with the columns' own names."""
     words = [name for name in ("lhs", "rhs", "exposure", "through") if name in table]
     return table.assign(**{name: table[name].map(lambda v: shown.get(v, v)) for name in words})
+
+
+def without_few(
+    estimates: pd.DataFrame,
+    effects: pd.DataFrame,
+    values: pd.DataFrame,
+    mediators: Sequence[str],
+    fewest: int,
+) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+    """Take away what is of draws and rests on a handful of patients (D-199).
+
+    Parameters
+    ----------
+    estimates, effects : DataFrame
+        With the columns' own names.
+    values : DataFrame
+        What is known of the patients.
+    mediators : sequence of str
+    fewest : int
+        Patients who must differ from a variable's most frequent value.
+
+    Returns
+    -------
+    tuple
+        Both tables, and a note on each variable.
+    """
+    if not effects["draws"].any():
+        return estimates, effects, ()
+    exposures = [x for x in dict.fromkeys(effects["exposure"]) if x not in mediators]
+    few = {x: few_of_exposure(values, x, (), fewest) for x in exposures}
+    few |= {m: few_of_mediator(values[m], fewest) for m in mediators}
+    few = {name: reason for name, reason in few.items() if reason}
+    through = [*few, *["all mediators", "total"] * any(m in few for m in mediators)]
+    lost = effects["exposure"].isin([*few]) | effects["through"].isin(through)
+    effects.loc[lost, ["se_drawn", "drawn_low", "drawn_high"]] = np.nan
+    effects.loc[lost, "draws"] = 0
+    slopes = estimates["lhs"].isin([*few]) | estimates["rhs"].isin([*few])
+    estimates.loc[slopes, "se_drawn"] = np.nan
+    notes = (f"nothing of {name} is by draws: {reason}" for name, reason in few.items())
+    return estimates, effects, tuple(notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,6 +142,10 @@ class DrawnEffects:
     def draws(self) -> NDArray[np.intp]:
         """How many draws of each effect are usable."""
         return np.isfinite(self.ordered).sum(axis=0)
+
+    def without(self, effects: NDArray[np.bool_]) -> DrawnEffects:
+        """Return the same without any draw of some effects, bool (k,): no p and no interval."""
+        return replace(self, ordered=np.where(effects, np.nan, self.ordered))
 
     def interval(self, level: float | Array = 0.95) -> tuple[Array, Array]:
         """Return lower and upper bounds at one level, or at a level of each effect's own."""

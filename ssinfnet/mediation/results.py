@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from ssinfnet.mediation.columns import columns_text
+from ssinfnet.mediation.few_patients import UNDRAWN
 from ssinfnet.mediation.html_tables import html_table
 from ssinfnet.mediation.imputation import CompletedTables
 
@@ -108,9 +109,14 @@ class Mediation:
         return head + shown + "<br>".join(notes)
 
     def _notes(self) -> list[str]:
-        missing = self._by_mediator("reason")
         notes = list(self.notes)
-        notes += [f"{number} mediators not analysed: {why}" for why, number in missing.items()]
+        for why, number in self._by_mediator("reason").items():
+            if why.startswith(UNDRAWN):
+                pairs = int((self.table["reason"] == why).sum())
+                have = "pair has" if pairs == 1 else "pairs have"
+                notes.append(f"{pairs} {have} {why}; p_joint holds (D-199)")
+            else:
+                notes.append(f"{number} mediators not analysed: {why}")
         notes += [
             f"covariate {names} dropped for {number} mediators: among their patients it does not "
             "vary, or follows from the covariates before it"

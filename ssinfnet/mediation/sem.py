@@ -18,6 +18,7 @@ from semopy import Model
 from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
 from ssinfnet.mediation.design import FEWEST_CLUSTERS, Design, sampling_design
 from ssinfnet.mediation.drawn_paths import drawn_covariances, mediator_slopes, outcome_slopes
+from ssinfnet.mediation.few_patients import FEWEST
 from ssinfnet.mediation.fiml import fit_full_information
 from ssinfnet.mediation.fit import fit_measures
 from ssinfnet.mediation.frames import analysis_frame
@@ -27,6 +28,7 @@ from ssinfnet.mediation.path_fit import (
     effects_table,
     estimates_table,
     with_own_names,
+    without_few,
 )
 from ssinfnet.mediation.path_syntax import Paths, formula_names
 from ssinfnet.mediation.resampling import FEWEST_DRAWS, drawn_weights, percentile_interval
@@ -55,6 +57,7 @@ def fit_paths(
     cluster: str | None = None,
     draws: int = 1000,
     seed: int = 2021,
+    fewest: int = FEWEST,
 ) -> PathFit:
     """Fit a path model: exposures to mediators, both to the outcome (J eq 15).
 
@@ -81,6 +84,9 @@ def fit_paths(
         errors and the measures of fit still take rows for independent.
     draws, seed : int
         Number and seed of the bootstrap's draws over patients; 0 for none.
+    fewest : int
+        What is of draws is missing, and a note says why, where fewer patients differ from the most
+        frequent value of an exposure or mediator (D-199).
 
     Returns
     -------
@@ -136,10 +142,13 @@ def fit_paths(
             model, data, rest, adjusted.basis, _Drawing(draws, seed, own)
         )
     shown = {safe: name for name, safe in names.items()}
-    return PathFit(
+    estimates, effects, notes = without_few(
         with_own_names(estimates[[*ESTIMATES]], shown), with_own_names(effects, shown),
-        values[exposures].corr(), measures, model.lavaan(), len(values),
-        len(table) - len(values), adjusted.note,
+        values, list(paths), fewest,
+    )  # fmt: skip
+    return PathFit(
+        estimates, effects, values[exposures].corr(), measures, model.lavaan(), len(values),
+        len(table) - len(values), adjusted.note, notes,
     )  # fmt: skip
 
 

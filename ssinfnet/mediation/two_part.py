@@ -19,6 +19,7 @@ from ssinfnet.mediation.collinearity import (
     independent_in_draws,
     unexplained,
 )
+from ssinfnet.mediation.few_patients import FEWEST, few_of_pairs
 from ssinfnet.mediation.frames import analysis_frame
 from ssinfnet.mediation.regressions import adjusted_products
 from ssinfnet.mediation.resampling import drawn_weights, percentile_interval
@@ -50,6 +51,7 @@ def two_part_effects(
     *,
     draws: int = 1000,
     seed: int = 2021,
+    fewest: int = FEWEST,
 ) -> pd.DataFrame:
     """Estimate indirect effects through a lesion's presence, and its texture where there is one.
 
@@ -67,13 +69,17 @@ def two_part_effects(
         too small for a texture, are left out of that mediator and not counted in its n.
     draws, seed : int
         Number and seed of the bootstrap's draws over patients.
+    fewest : int
+        Intervals are missing, and the reason says why, where fewer patients differ from the
+        exposure's most frequent value, or have the lesion or not (D-199).
 
     Returns
     -------
     DataFrame
         One row an exposure, mediator and part of `PARTS`: n, n_present, indirect,
         indirect_standardised, indirect_low and indirect_high (95 %, percentiles), draws (usable),
-        covariates_dropped (see `effects.mediate`), and reason where it cannot be estimated.
+        covariates_dropped (see `effects.mediate`), and reason where it cannot be estimated, or
+        rests on a handful of patients and has no interval.
         ``both`` does not depend on where T is centred; the split does.
 
     Raises
@@ -93,8 +99,21 @@ def two_part_effects(
         own = values[(values[presence] == 0) | values[mediator].notna()]
         if own.loc[own[presence] == 0, mediator].notna().any():
             raise ValueError(f"{mediator!r} is known for patients with {presence} = 0")
-        rows.append(_two_parts(own, roles, mediator, draws, seed))
+        found = _two_parts(own, roles, mediator, draws, seed)
+        rows.append(_without_few(found, own, roles, fewest) if draws else found)
     return pd.concat(rows, ignore_index=True)
+
+
+def _without_few(
+    found: pd.DataFrame, values: pd.DataFrame, roles: _Roles, fewest: int
+) -> pd.DataFrame:
+    """Return the rows of a mediator without intervals that rest on a handful of patients."""
+    few = few_of_pairs(values, dict.fromkeys(roles.exposures, ()), [roles.presence], fewest)
+    reasons = found["exposure"].map(lambda exposure: few[exposure, roles.presence])
+    lost = found["indirect"].notna() & (reasons != "")
+    found.loc[lost, ["indirect_low", "indirect_high"]] = np.nan
+    found.loc[lost, "draws"] = 0
+    return found.assign(reason=found["reason"].where(~lost, reasons))
 
 
 def _two_parts(

@@ -29,6 +29,7 @@ FAMILY_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E0
 COLOURS = 7  # of the style, before they come again
 NO_MEDIATOR = "No mediator passes the criterion."
 FOREST_NOTE = "Interval and p by the same bootstrap, both adjusted for all phenotypes tested."
+NO_INTERVAL = "–: draws give none; the table's reason says why."
 NEUTRAL = "#767676"
 
 
@@ -44,7 +45,8 @@ def plot_forest(
     """Draw indirect effects with adjusted intervals and p, grouped by family (J figure 4).
 
     Bold p are below 0.05. Phenotypes that are not stable (D-57) have hollow squares and grey names;
-    of phenotypes that are one up to scale, one stands for all, and says for how many.
+    of phenotypes that are one up to scale, one stands for all, and says for how many. Where draws
+    give no interval (D-199) the effect stands alone.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ def plot_forest(
     order = rows.sort_values(["family", "indirect"], ascending=[True, False])
     scale = order["indirect_standardised"] / order["indirect"] if standardised else 1.0
     ends = order[["indirect", "indirect_low_adjusted", "indirect_high_adjusted"]].mul(scale, axis=0)
-    power = min(0, int(np.floor(np.log10(ends.abs().to_numpy().max()))))
+    power = min(0, int(np.floor(np.log10(ends.abs().max(axis=None)))))
     ends, times = ends * 10.0**-power, f" (× $10^{{{power}}}$)" * (power != 0)
     labels = {row.Index: _name_in_forest(row, names) for row in order.itertuples()}
     beside = {row.Index: _beside_forest(row, ends.loc[row.Index]) for row in order.itertuples()}
@@ -96,7 +98,9 @@ def plot_forest(
         _write_beside(ax, x, -1, text, "bold")
     ax.axvline(0, color="black", linewidth=0.6)
     unstable = [_unstable(row) for row in order.itertuples()]
-    said = " ".join([FOREST_NOTE, *["Hollow: unstable between masks."] * any(unstable)])
+    alone = bool(ends["indirect_low_adjusted"].isna().any())
+    said = " ".join([FOREST_NOTE, *["Hollow: unstable between masks."] * any(unstable),
+                     *[NO_INTERVAL] * alone])  # fmt: skip
     unit = effect + ", standardised" * standardised + times
     ax.set(ylim=(y - 0.3, -1.6), xlabel="\n".join([unit, *textwrap.wrap(said, 60)]))
     ax.set_yticks(list(ticks), list(ticks.values()), fontsize=7)
@@ -121,6 +125,8 @@ def _unstable(row: Any) -> bool:
 def _beside_forest(row: Any, ends: pd.Series) -> tuple[str, ...]:
     """Return what stands right of a mediator: effect with interval, p and n."""
     middle, low, high = ends
+    if np.isnan(low):
+        return minus_sign(f"{middle:.2f} (–)"), "–", f"{row.n:,}"
     effect = minus_sign(f"{middle:.2f} ({low:.2f} to {high:.2f})")
     return effect, p_text(row.p_indirect_adjusted), f"{row.n:,}"
 

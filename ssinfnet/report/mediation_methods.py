@@ -10,6 +10,7 @@ import pandas as pd
 
 import ssinfnet
 from ssinfnet import mediation
+from ssinfnet.mediation.few_patients import FEWEST, UNDRAWN
 from ssinfnet.mediation.modelled import MODELS
 
 __all__ = ["agrema", "methods_text"]
@@ -69,7 +70,7 @@ def _single(analysis: mediation.MediationAnalysis) -> str:
         f"{interval} intervals and p values of indirect effects came from "
         f"{effects.table['draws'].max():,.0f} bootstrap draws of {rows} (seed "
         f"{asked.get('seed', 2021)}; beyond the five outermost draws of either end a normal tail "
-        "was assumed)"
+        f"was assumed){_undrawn(analysis)}"
         if _bootstrapped(analysis)
         else "no interval of it was drawn by a bootstrap"
     )
@@ -122,6 +123,16 @@ def _bootstrapped(analysis: mediation.MediationAnalysis) -> bool:
     if isinstance(effects, mediation.ModelledMediation):
         return False
     return bool(effects.table["p_indirect"].notna().any())
+
+
+def _undrawn(analysis: mediation.MediationAnalysis) -> str:
+    """Say how many pairs rest on too few patients for an interval (D-199)."""
+    pairs = int(analysis.effects.table["reason"].str.startswith(UNDRAWN).sum())
+    fewest = analysis.asked.get("fewest", FEWEST)
+    return (
+        f", but for {pairs} {_plural(pairs, 'pair')} in whose exposure or mediator fewer than "
+        f"{fewest} patients differ from the rest, which {'has' if pairs == 1 else 'have'} neither"
+    ) * bool(pairs)
 
 
 def _dependence(analysis: mediation.MediationAnalysis) -> list[str]:

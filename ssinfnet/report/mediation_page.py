@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ssinfnet import mediation, plots, tables
+from ssinfnet.mediation.few_patients import UNDRAWN
 from ssinfnet.report.html_page import PNG_DPI, SCREEN_DPI, cells, render
 from ssinfnet.report.mediation_methods import agrema, methods_text
 from ssinfnet.storage import artifacts
@@ -125,6 +126,8 @@ def _page(
             if name in of_section and figure.startswith(of_section[name])
         ]
         text = _of_models(analysis).get(name, text)
+        if name == "path_effects" and analysis.paths is not None:
+            text = " ".join([text, *(f"{note}." for note in analysis.paths.notes)])
         sections.append(
             {"id": name, "title": title, "text": text, "reason": reason, "figures": own}
             | _shown(name, table)
@@ -191,10 +194,12 @@ def _tables(analysis: mediation.MediationAnalysis) -> dict[str, pd.DataFrame]:
 def _figures(analysis: mediation.MediationAnalysis) -> dict[str, tuple[Any, str]]:
     """Return name → figure, and what it shows."""
     rows = analysis.effects.table
-    rows = rows[rows["indirect_low_adjusted"].notna()]
+    undrawn = rows["reason"].str.startswith(UNDRAWN)
+    rows = rows[rows["indirect_low_adjusted"].notna() | undrawn]
     found: dict[str, tuple[Any, str]] = {}
     for number, exposure in enumerate(dict.fromkeys(rows["exposure"]), 1):
-        own = rows[rows["exposure"] == exposure].nsmallest(SHOWN, "p_indirect")
+        own = rows[rows["exposure"] == exposure]
+        own = own.sort_values("p_indirect", kind="stable").head(SHOWN)
         own = own.assign(family="Mediators", stable=True)
         scale = getattr(analysis.effects, "ratio", "")
         unit = f"Indirect effect of {exposure} on {analysis.effects.outcome}"

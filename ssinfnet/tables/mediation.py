@@ -31,7 +31,7 @@ def mediator_counts(effects: Mapping[str, pd.DataFrame], alpha: float = 0.05) ->
     effects : mapping of str to DataFrame
         Outcome → `mediation.Mediation.table`.
     alpha : float
-        Below which the adjusted p of an indirect effect counts.
+        Below which the adjusted p of an indirect effect counts; one without a p (D-199) does not.
 
     Returns
     -------

@@ -89,7 +89,7 @@ class MediationConfig(Part):
     draws: int = Field(default=5000, ge=0)  # of patients, for each indirect effect's interval
     interval: Literal["percentile", "bca"] = "percentile"  # of indirect effects (D-91)
     model_draws: int = Field(default=1000, ge=0)  # the same where a model is fitted to each
-    fewest: int = Field(default=20, ge=1)  # patients of either class of an outcome (D-19)
+    fewest: int = Field(default=20, ge=1)  # patients of a class (D-19) or a pair's value (D-199)
     unstable: Literal["mark", "leave out"] = "mark"  # phenotypes, in figures 4 to 6 (D-93)
     path_model: Literal["with covariances", "as published"] = "with covariances"  # drawn (D-92)
     most_correlated: float = Field(default=0.8, gt=0, lt=1)  # of mediators kept side by side; J
