@@ -88,3 +88,18 @@ def test_bca_intervals_are_refused_over_imputed_tables(table):
     with pytest.raises(ValueError, match="bca.*imputed"):
         mediate(table.assign(m=table["m"].mask(table.index < 9)), ["x"], "y", ["m"],
                 imputations=2, interval="bca")  # fmt: skip
+
+
+@pytest.mark.parametrize("errors", ["CR1", "CR2"])
+def test_intervals_by_draws_of_fewer_than_40_clusters_are_said_to_be_narrow(errors):
+    rng = np.random.default_rng(8)
+    rows = pd.DataFrame(rng.normal(size=(400, 3)), columns=["x", "m", "y"])
+
+    def said(clusters, draws=60):
+        named = rows.assign(g=np.arange(400) % clusters)
+        found = mediate(named, ["x"], "y", ["m"], cluster="g", cluster_errors=errors, draws=draws)
+        return "draws of fewer than 40 clusters are somewhat too narrow" in found.text()
+
+    assert [said(8), said(39), said(40), said(400)] == [True, True, False, False]
+    assert not said(7)  # has none
+    assert not said(20, draws=0)
