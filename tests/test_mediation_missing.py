@@ -10,10 +10,14 @@ from effect_comparisons import FIML
 
 from ssinfnet.mediation import (
     NotConvergedError,
+    analyse,
     fit_paths,
+    imputed_joint_mediators,
     imputed_tables,
     mediate,
     missing_patterns,
+    pooled,
+    single_effects,
 )
 from ssinfnet.mediation.chained import chained, drawn_regression
 
@@ -141,8 +145,12 @@ def test_imputed_tables_keep_what_is_known_and_the_seed_decides(partly):
 def test_a_table_without_missing_values_is_pooled_to_itself(clinic):
     given = {"draws": 200, "seed": 5}
     plain = mediate(clinic, ["age"], "severity", ["ggo_area"], ["hospital"], **given).table
-    once = mediate(clinic, ["age"], "severity", ["ggo_area"], ["hospital"], imputations=1, **given)
-    shared = [name for name in plain.select_dtypes("number") if not name.startswith("p_")]
+    once = mediate(clinic, ["age"], "severity", ["ggo_area"], ["hospital"], imputations=2, **given)
+    shared = [
+        name
+        for name in plain.select_dtypes("number")
+        if not name.startswith(("p_", "indirect_low", "indirect_high"))
+    ]
     np.testing.assert_allclose(once.table[shared], plain[shared], rtol=1e-9)
     assert once.table["n_imputed"].item() == 0
 
@@ -164,3 +172,14 @@ def test_patterns_are_counted_and_named(partly):
     assert found.set_index("missing").loc["m1, y", "patients"] == both.sum()
     wide = pd.DataFrame(np.nan, index=range(2), columns=[f"c{i}" for i in range(9)])
     assert missing_patterns(wide, list(wide))["missing"].item().endswith("c5, 3 more")
+
+
+@pytest.mark.parametrize("of", [mediate, analyse, single_effects])
+def test_one_imputation_is_refused_with_what_to_do(partly, of):
+    """Its errors are those of complete data: intervals of the slope held it in 81 % of tables."""
+    with pytest.raises(ValueError, match=r"0 or at least 2, got 1: .*take 20, or 0"):
+        of(partly, ["x1"], "y", ["m1"], imputations=1, draws=20)
+    with pytest.raises(ValueError, match="at least 2 imputed tables are pooled, got 1"):
+        pooled([0.4], [0.1], 97)
+    with pytest.raises(ValueError, match="1 imputed table was given; give at least two"):
+        imputed_joint_mediators([partly.dropna()], "x1", "y", ["m1", "m2"])

@@ -55,7 +55,10 @@ def mediate_table(
         ),
     ] = None,
     imputations: Annotated[
-        int, typer.Option(min=0, help="tables of multiple imputation; 0: patients with all values")
+        int,
+        typer.Option(
+            min=0, help="tables of multiple imputation, at least 2; 0: patients with all values"
+        ),
     ] = 0,
     cluster: Annotated[
         str | None, typer.Option(help="column that rows of one patient or site share")

@@ -84,8 +84,8 @@ def mediate(
         to take them for something else than they look (D-94).
     imputations : int
         Tables in which what is missing of exposures, mediators and covariates is imputed, and over
-        which results are pooled (D-132); 0 analyses the patients who have each mediator. Not for
-        textures, which a patient without lesion cannot have (D-19).
+        which results are pooled (D-132), 2 or more; 0 analyses the patients who have each
+        mediator. Not for textures, which a patient without lesion cannot have (D-19).
     cluster : str, optional
         Column, or name of the index, that rows of one patient or site share: errors are by
         clusters, and the bootstrap draws clusters (D-133).
@@ -132,12 +132,17 @@ def mediate(
     Raises
     ------
     ValueError
-        If bca intervals are asked of imputed tables; see also `frames.analysis_frame`,
-        `design.sampling_design` and `contrasts.with_contrasts`.
+        If bca intervals are asked of imputed tables, or one imputation; see also
+        `frames.analysis_frame`, `design.sampling_design` and `contrasts.with_contrasts`.
     """
     check_decision(adjustment, alpha)
     if interval not in ("bca", "percentile"):
         raise ValueError(f"interval must be bca or percentile, got {interval!r}")
+    if imputations == 1:
+        raise ValueError(
+            "imputations must be 0 or at least 2, got 1: errors of one imputed table are those of "
+            "complete data, too small; take 20, or 0 for the patients with all values"
+        )
     if imputations and interval == "bca":
         raise ValueError("bca intervals are of one table, not of imputed ones; take percentile")
     if imputations and cluster_errors == "CR2":

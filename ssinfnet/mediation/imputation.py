@@ -220,7 +220,7 @@ class Pooled:
         """Pool estimates and errors, first axis the tables; `residual_df` is of complete data."""
         tables = len(estimates)
         within = np.square(errors).mean(axis=0)
-        between = estimates.var(axis=0, ddof=1) if tables > 1 else np.zeros_like(within)
+        between = estimates.var(axis=0, ddof=1)
         total = within + (1 + 1 / tables) * between
         self.estimate, self.se = estimates.mean(axis=0), np.sqrt(total)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -243,6 +243,11 @@ def pooled(estimates: Sequence[float], errors: Sequence[float], residual_df: flo
     residual_df : float
         Degrees of freedom of the analysis of complete data.
 
+    Raises
+    ------
+    ValueError
+        If there are fewer than two tables, which do not show how uncertain imputed values are.
+
     Returns
     -------
     Series
@@ -253,6 +258,8 @@ def pooled(estimates: Sequence[float], errors: Sequence[float], residual_df: flo
     >>> pooled([1.0, 1.2, 0.8], [0.3, 0.3, 0.3], 97).round(3)[["estimate", "se"]].tolist()
     [1.0, 0.379]
     """
+    if len(estimates) < 2:
+        raise ValueError(f"estimates of at least 2 imputed tables are pooled, got {len(estimates)}")
     found = Pooled(np.array(estimates, dtype=float), np.array(errors, dtype=float), residual_df)
     return pd.Series({"estimate": found.estimate, "se": found.se, "df": found.df, "p": found.p,
                       "fraction_missing": found.fraction_missing}, dtype=float)  # fmt: skip

@@ -120,11 +120,12 @@ def imputed_joint_mediators(
     Raises
     ------
     ValueError
-        If there is no table, a value of them is missing, and as `joint_mediators` raises.
+        If there are fewer than two tables, a value of them is missing, and as `joint_mediators`
+        raises.
     """
     check_rates(fdr, alike, seed)
-    if not len(tables):
-        raise ValueError("no imputed table was given; give at least two")
+    if len(tables) < 2:
+        raise ValueError(f"{len(tables) or 'no'} imputed table was given; give at least two")
     rests = []
     for table in tables:
         frame = analysis_frame(table, [exposure], outcome, mediators, covariates)
