@@ -192,11 +192,12 @@ def mediate(
     kind = kind_of(pd.concat([frame.values[outcome] for frame in frames]))
     beside = tuple(name for name in frames[0].covariates if name not in exposures)
     left_out = left_out_patients(frames, exposures)
+    found = decided(found, drawings, adjustment, alpha)
     drawn = found.loc[~found["reason"].str.startswith(UNDRAWN), "draws"]
     if design:
         left_out["patient"] = patients[left_out["patient"].to_numpy(dtype=int)]
     return Mediation(
-        decided(found, drawings, adjustment, alpha), outcome, kind, beside,
+        found, outcome, kind, beside,
         adjust_exposures and len(exposures) > 1, adjustment, left_out, taken,
         (*told, *notes_of(design, cluster, weights, imputations,
                           drawn.max() if draws else np.nan)),
