@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -12,17 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssinfnet.data.sources import dicom_masks
+from ssinfnet.data.sources import dicom_masks, part_names
 from ssinfnet.data.sources.files import UnreadableFile
 from ssinfnet.data.sources.kinds import NRRD, VOLUMES, kind_of
-from ssinfnet.data.sources.listing import CONSOLIDATION, EFFUSION, GGO, ForeignLabel
+from ssinfnet.data.sources.listing import ForeignLabel
 from ssinfnet.data.sources.volume_files import SAME_PLACE, Volume, cached_volume, grid_fault
 from ssinfnet.storage import untrusted_itk
 
 __all__ = ["label_named", "read_mask"]
-
-# What a part is called, its letters alone → its label
-NAMES = {"groundglass": GGO, "ggo": GGO, "consolidation": CONSOLIDATION, "effusion": EFFUSION}
 
 
 def read_mask(
@@ -68,7 +63,8 @@ def read_mask(
         if fault and kind != NRRD:  # others do not cut masks: slices would be missing
             raise UnreadableFile(fault)
         stored = _within(image, mask, fault) if fault else mask.slices
-        segments = untrusted_itk.segment_names(path) if kind == NRRD else {}
+        named = untrusted_itk.segment_names(path) if kind == NRRD else {}
+        segments = {value: name for value, name in named.items() if (stored == value).any()}
         label_of_value = _named_values(path, segments, names, binary=binary)
         labels: NDArray[Any] = stored.copy() if label_of_value else stored
         for value, label in label_of_value.items():
@@ -89,17 +85,20 @@ def _named_values(
 ) -> dict[int, int]:
     """Return which numbers in a volume mean which label: by the study, or by segments' names.
 
-    A segment whose name tells nothing keeps its number.
+    A segment that was never named, such as Segment_1, keeps its number; another one whose name
+    means no class is refused as of other files, unless the study names its number.
     """
-    label_of_value = {}
-    for value, name in segments.items():
-        with suppress(ForeignLabel):
-            label_of_value[value] = label_named(path, name, names, binary=binary)
+    label_of_value = {
+        value: label_named(path, name, names, binary=binary)
+        for value, name in segments.items()
+        if str(value) not in names
+        and not (part_names.is_generic(name) and _studys_label(name, names) is None)
+    }
     return label_of_value | {int(name): label for name, label in names.items() if name.isdigit()}
 
 
 def label_named(path: Path, name: str, names: Mapping[str, int], *, binary: bool = False) -> int:
-    """Return the label of a part by its name: the study's, else the one that the word means.
+    """Return the label of a part by its name: the study's, else the class that it means (D-129).
 
     Parameters
     ----------
@@ -121,20 +120,26 @@ def label_named(path: Path, name: str, names: Mapping[str, int], *, binary: bool
     >>> label_named(Path("a.dcm"), "Ground-glass opacity", {})
     1
     """
-    for pattern, label in names.items():
-        if fnmatchcase(name.lower(), pattern.lower()):
-            return label
-    letters = re.sub(r"[^a-z]", "", name.lower())
-    known = {label for word, label in NAMES.items() if word in letters}
+    if (label := _studys_label(name, names)) is not None:
+        return label
     if binary:
         return 1
-    if len(known) != 1:
+    if (label := part_names.class_named(name)) is None:
+        likely = int(part_names.names_lesion(name))
         raise ForeignLabel(
             f"{path} has a part called {name!r}, which names no class; say what it is in the "
-            f"study, under the source: mask_labels: {{{name!r}: 1}} (1 GGO, 2 consolidation, "
-            "3 pleural effusion, 0 nothing)"
+            f"study, under the source: mask_labels: {{{name!r}: {likely}}} (1 GGO, "
+            "2 consolidation, 3 pleural effusion, 0 nothing)"
         )
-    return known.pop()
+    return label
+
+
+def _studys_label(name: str, names: Mapping[str, int]) -> int | None:
+    """Return the label that the study gives a part of this name, None if it names it nowhere."""
+    for pattern, label in names.items():
+        if name.lower() == pattern.lower() or fnmatchcase(name.lower(), pattern.lower()):
+            return label
+    return None
 
 
 def _within(image: Volume, mask: Volume, fault: str) -> NDArray[np.generic]:

@@ -1,0 +1,81 @@
+"""What parts of masks are by their names, and lungs by what lies in them; docs/inputs.md."""
+
+import numpy as np
+import pytest
+from scan_files import HU, write_nifti, write_rtstruct, write_series
+
+from ssinfnet.data.sources import volumes
+from ssinfnet.data.sources.mask_files import label_named, read_mask
+from ssinfnet.data.sources.volume_files import read_volume
+
+pytestmark = pytest.mark.usefixtures("inputs_stay")
+
+
+def box(slice_, first=0.0, last=2.0):
+    """Return a square contour around pixels first to last of both axes, in a slice."""
+    corners = [(first, first), (last, first), (last, last), (first, last)]
+    return [(-9 + 0.7 * x, -4 + 0.8 * y, 30 + 2.5 * slice_) for x, y in corners]
+
+
+def write_segments(path, labels, names):
+    """Write a ``.seg.nrrd`` on the grid of `write_nifti`, value → name of its segments."""
+    head = "NRRD0004\ntype: uchar\ndimension: 3\nspace: left-posterior-superior\nsizes: 5 6 4\n"
+    head += "space directions: (0.7,0,0) (0,0.8,0) (0,0,2.5)\nspace origin: (0,0,0)\n"
+    head += "encoding: raw\n"
+    for number, (value, name) in enumerate(names.items()):
+        head += f"Segment{number}_Name:={name}\nSegment{number}_LabelValue:={value}\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(head.encode() + b"\n" + labels.astype("u1").tobytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("GGO", 1), ("ggo_1", 1), ("GGO left", 1), ("LeftGGO", 1), ("GGO - RLL", 1),
+        ("Ground-glass opacity", 1), ("GroundGlassOpacity", 1), ("Lung GGO", 1),
+        ("Ground glass opacities (GGO)", 1), ("GGO lesion 3", 1), ("Segment GGO mask", 1),
+        ("Consolidation, right lower lobe", 2), ("consolidations", 2), ("COVID consolidation", 2),
+        ("Pleural effusion R", 3), ("effusion", 3),
+    ],
+)  # fmt: skip
+def test_a_class_is_known_by_its_whole_name(tmp_path, name, label):
+    assert label_named(tmp_path / "a.dcm", name, {}) == label
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Lung without GGO", "No GGO", "NoGGO", "not GGO", "non-GGO", "healthy (no GGO)",
+        "GGO excluded", "lung minus ggo", "Lung - GGO", "no consolidation",
+        "consolidation-free lung", "PTV GGO 5mm", "GGO margin", "Expanded consolidation ring",
+        "GGO + 5", "GGO?", "old GGO", "GGO/consolidation", "Consolidated lung", "aGGOb",
+        "Pericardial effusion", "pericardial_effusion", "BODY", "Lung",
+    ],
+)  # fmt: skip
+def test_a_name_that_denies_or_widens_a_class_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="names no class") as refused:
+        label_named(tmp_path / "a.dcm", name, {})
+    assert f"mask_labels: {{{name!r}: 0}}" in str(refused.value)  # the line makes no lesion of it
+    assert label_named(tmp_path / "a.dcm", name, {name.upper(): 2}) == 2
+
+
+def test_contours_around_what_has_no_ground_glass_stop_the_listing(tmp_path):
+    write_series(tmp_path / "images" / "a")
+    write_rtstruct(tmp_path / "classes" / "a.dcm", {"Lung without GGO": [box(1)]})
+    with pytest.raises(ValueError, match="part called 'Lung without GGO'"):
+        volumes.list_slices(tmp_path)
+    listing = volumes.list_slices(tmp_path, {"*without GGO": 0})
+    assert listing.slices["lesion_pixels"].sum() == 0
+
+
+def test_a_segment_of_an_nrrd_that_names_no_class_keeps_no_number(tmp_path):
+    image = read_volume(write_nifti(tmp_path / "a.nii"))
+    labels = np.resize([0, 1, 2], HU.shape)
+    path = write_segments(tmp_path / "m.seg.nrrd", labels, {1: "No GGO", 2: "Segment_2"})
+    with pytest.raises(ValueError, match="part called 'No GGO'"):
+        read_mask(path, image)
+    assert set(np.unique(read_mask(path, image, names={"no*": 0}))) == {0, 2}
+    assert set(np.unique(read_mask(path, image, names={"1": 3, "segment_2": 1}))) == {0, 1, 3}
+    write_segments(path, labels, {1: "GGO", 2: "Segment_2", 3: "Heart"})  # the heart is empty
+    assert set(np.unique(read_mask(path, image))) == {0, 1, 2}
