@@ -179,7 +179,7 @@ def rtstruct(path):
 def read_drawn_mask(path):
     affine = np.array([[-0.7, 0, 0, 9], [0, -0.8, 0, 4], [0, 0, 2.5, 30], [0, 0, 0, 1.0]])
     image = volume_files.from_stored(np.zeros((5, 6, 4), np.int16), affine)
-    mask_files.read_mask(path, image, binary=path.stem == "seg")
+    mask_files.read_mask(path, image, of="lesions" if path.stem == "seg" else "classes")
 
 
 def picture(path):

@@ -54,7 +54,11 @@ def test_every_segment_is_lesion_or_lung_where_classes_are_not_told(tmp_path):
     write_series(tmp_path / "images" / "a")
     parts = {"ggo": GGO, "consolidation": DENSE}
     write_seg(tmp_path / "lesions" / "a.dcm", tmp_path / "images" / "a", parts)
-    write_seg(tmp_path / "lungs" / "a.dcm", tmp_path / "images" / "a", {"lesion": GGO | DENSE})
+    lungs = tmp_path / "lungs" / "a.dcm"
+    write_seg(lungs, tmp_path / "images" / "a", {"lesion": GGO | DENSE})
+    data = pydicom.dcmread(lungs)
+    data.SegmentSequence[0].SegmentLabel = "Lung"
+    data.save_as(lungs)
     np.testing.assert_array_equal(masks_of(tmp_path), (GGO | DENSE) * 255)
     rows = volumes.list_slices(tmp_path).slices.itertuples(index=False)
     lungs = np.stack([volumes.read_lungs(tmp_path, row) for row in rows])
@@ -267,7 +271,7 @@ def test_contours_that_are_written_are_the_mask_again(tmp_path, turned):
     path = rtstruct.write_structures(tmp_path / "m.dcm", masks, volume, "model", "1")
     again = rtstruct.write_structures(tmp_path / "n.dcm", masks, volume, "model", "1")
     assert path.read_bytes() == again.read_bytes()
-    labels = read_mask(path, volume)
+    labels = read_mask(path, volume).labels
     np.testing.assert_array_equal(labels, masks["ggo"] * 1 + masks["consolidation"] * 2)
     stored = pydicom.dcmread(path)
     uids = {pydicom.dcmread(one).SOPInstanceUID for one in (tmp_path / "s").glob("*.dcm")}

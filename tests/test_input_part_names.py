@@ -1,4 +1,4 @@
-"""What parts of masks are by their names, and lungs by what lies in them; docs/inputs.md."""
+"""What parts of masks are by their names; docs/inputs.md."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,74 @@ def test_a_segment_of_an_nrrd_that_names_no_class_keeps_no_number(tmp_path):
     path = write_segments(tmp_path / "m.seg.nrrd", labels, {1: "No GGO", 2: "Segment_2"})
     with pytest.raises(ValueError, match="part called 'No GGO'"):
         read_mask(path, image)
-    assert set(np.unique(read_mask(path, image, names={"no*": 0}))) == {0, 2}
-    assert set(np.unique(read_mask(path, image, names={"1": 3, "segment_2": 1}))) == {0, 1, 3}
+    assert set(np.unique(read_mask(path, image, names={"no*": 0}).labels)) == {0, 2}
+    assert set(np.unique(read_mask(path, image, names={"1": 3, "segment_2": 1}).labels)) == {
+        0,
+        1,
+        3,
+    }
     write_segments(path, labels, {1: "GGO", 2: "Segment_2", 3: "Heart"})  # the heart is empty
-    assert set(np.unique(read_mask(path, image))) == {0, 1, 2}
+    assert set(np.unique(read_mask(path, image).labels)) == {0, 1, 2}
+
+
+def outlined(path, names):
+    """Write regions by their names: each its own slice of HU, 9 pixels, the first of them 25."""
+    regions = {name: [box(index, 0, 2 + 2 * (not index))] for index, name in enumerate(names)}
+    return write_rtstruct(path, regions)
+
+
+@pytest.mark.parametrize(
+    ("names", "pixels", "unread"),
+    [
+        (["BODY", "Lesion"], 9, "'BODY'"),
+        (["BODY", "Heart", "COVID infection", "GGO left"], 18, "'BODY', 'Heart'"),
+        (["Pleural effusion", "lung opacity"], 9, "'Pleural effusion'"),  # D-02
+        (["no GGO", "Consolidation"], 9, "'no GGO'"),
+        (["Segment_1", "Lesion"], 9, "'Segment_1'"),
+        (["Lesion 1", "Lesion 2"], 34, ""),
+        (["Segment_1"], 25, ""),
+    ],
+)
+def test_of_lesions_the_parts_are_read_that_are_named_so(tmp_path, names, pixels, unread):
+    write_series(tmp_path / "images" / "a")
+    outlined(tmp_path / "lesions" / "a.dcm", names)
+    listing = volumes.list_slices(tmp_path)
+    assert listing.slices["lesion_pixels"].sum() == pixels
+    rows = listing.slices.itertuples(index=False)
+    assert sum((volumes.read(tmp_path, row)[1] > 0).sum() for row in rows) == pixels
+    said = f"its parts {unread} are not named as lesion is, and were not read"
+    assert listing.exclusions["reason"].tolist() == ([said] if unread else [])
+
+
+def test_lesions_of_no_name_that_says_so_stop_the_listing_with_what_to_do(tmp_path):
+    write_series(tmp_path / "images" / "a")
+    outlined(tmp_path / "lesions" / "a.dcm", ["BODY", "Segment_2"])
+    with pytest.raises(ValueError, match=r"no part that is named.*mask_labels: \{'BODY': 1\}"):
+        volumes.list_slices(tmp_path)
+    for named, pixels in (({"segment_2": 1}, 9), ({"BODY": 2, "seg*": 0}, 25)):
+        assert volumes.list_slices(tmp_path, named).slices["lesion_pixels"].sum() == pixels
+
+
+def test_of_lungs_the_parts_are_read_that_are_named_so(tmp_path):
+    write_series(tmp_path / "images" / "a")
+    path = outlined(tmp_path / "lungs" / "a.dcm", ["BODY", "Lung_L", "right upper lobe"])
+    listing = volumes.list_slices(tmp_path)
+    rows = list(listing.slices.itertuples(index=False))
+    read = [int(volumes.read_lungs(tmp_path, row).sum()) for row in rows]
+    assert read == [0, 9, 9, 0]
+    said = "its parts 'BODY' are not named as lungs are, and were not read"
+    assert listing.exclusions["reason"].tolist() == [said]
+    outlined(path, ["BODY", "Heart"])
+    listing = volumes.list_slices(tmp_path)
+    assert listing.slices["lung_path"].isna().all()
+    assert "no part that is named as lungs are" in listing.exclusions["reason"].item()
+
+
+def test_of_the_segments_of_an_nrrd_those_are_read_that_are_named_so(tmp_path):
+    image = read_volume(write_nifti(tmp_path / "a.nii"))
+    labels = np.resize([0, 1, 2], HU.shape)
+    path = write_segments(tmp_path / "m.seg.nrrd", labels, {1: "Lung", 2: "Lesion"})
+    for of, value, unread in (("lesions", 2, "Lung"), ("lungs", 1, "Lesion")):
+        found = read_mask(path, image, of=of)
+        np.testing.assert_array_equal(found.labels > 0, read_volume(path).slices == value)
+        assert found.unread == (unread,)

@@ -144,9 +144,9 @@ def test_segments_of_an_nrrd_mean_what_their_names_say(tmp_path):
     head += "Segment1_Name:=GGO left\nSegment1_LabelValue:=2\n\n"
     path = tmp_path / "m.seg.nrrd"
     path.write_bytes(head.encode() + labels.tobytes())
-    found = read_mask(path, image)
+    found = read_mask(path, image).labels
     np.testing.assert_array_equal(np.bincount(found.ravel()), np.bincount(labels.ravel()))
     swapped = {0: 0, 1: 2, 2: 1}
     assert (found == np.vectorize(swapped.get)(read_volume(path).slices)).all()
-    assert set(np.unique(read_mask(path, image, binary=True))) == {0, 1}
-    assert set(np.unique(read_mask(path, image, names={"cons*": 3}))) == {0, 1, 3}
+    assert set(np.unique(read_mask(path, image, of="lesions").labels)) == {0, 1}
+    assert set(np.unique(read_mask(path, image, names={"cons*": 3}).labels)) == {0, 1, 3}

@@ -7,7 +7,8 @@
     lungs/NAME.nii.gz       optional: the lungs
 
 A mask may also be NRRD, MetaImage, or NAME.dcm: a DICOM-SEG or an RTSTRUCT, whose parts are classes
-by their names (D-119) or by the study's `mask_labels`; all of them are lesion, or lungs, there.
+by their names (D-119) or by the study's `mask_labels`; of lesions and of lungs those are read whose
+names say so (D-129), and lungs hold air (D-130).
 
 Intensities are Hounsfield units, or 8-bit grey values that were windowed before (D-40). Without
 masks the folder of volumes will do by itself. A fault of one volume excludes that volume, such as
@@ -38,7 +39,9 @@ from ssinfnet.data.sources.files import (
 from ssinfnet.data.sources.intensities import units_fault
 from ssinfnet.data.sources.kinds import DICOM, PICTURE, VOLUMES, kind_of, readable, stem_of
 from ssinfnet.data.sources.listing import (
+    CONSOLIDATION,
     EFFUSION,
+    GGO,
     SPACING,
     UNKNOWN_CLASS,
     ForeignLabel,
@@ -47,7 +50,8 @@ from ssinfnet.data.sources.listing import (
     class_mask,
     labels_of,
 )
-from ssinfnet.data.sources.mask_files import read_mask
+from ssinfnet.data.sources.lung_masks import refuse_no_lungs
+from ssinfnet.data.sources.mask_files import Mask, read_mask
 from ssinfnet.data.sources.tree import Found, look_through
 from ssinfnet.data.sources.volume_files import Volume, cached_volume, read_volume
 from ssinfnet.storage.written_files import without_written
@@ -57,8 +61,6 @@ __all__ = ["holds_volumes", "list_slices", "list_volume", "read", "read_lungs", 
 
 NAME = "volumes"
 PARTS = ("classes", "lesions", "lungs")  # folders of masks
-LOBES = 5  # of both lungs
-MOST_BORDER = 0.5  # of the pixels at the edges of slices that lungs may reach, cut closely
 BESIDE = "is not read: volumes lie in images, masks in classes, lesions or lungs"
 NOTE = "Each volume counts as one patient."
 
@@ -234,9 +236,10 @@ def list_volume(
     ValueError
         If the mask holds a label outside its coding.
     """
+    of = "lesions" if binary else "classes"
     try:
         volume = read_volume(image, files)
-        labels = read_mask(mask, volume, binary=binary, names=lister.mask_labels) if mask else None
+        found = read_mask(mask, volume, of=of, names=lister.mask_labels) if mask else None
     except ForeignLabel as error:
         lister.exclude(mask or image, error)
         return
@@ -250,11 +253,12 @@ def list_volume(
         lister.exclude(image, fault)
         return
     try:
-        coded = None if labels is None else _coded(mask, labels, binary)
+        coded = None if found is None else _coded(mask, found.labels, binary)
     except ForeignLabel as error:
         lister.exclude(mask or image, error)
         return
-    lung_path = _lung_path(lister, volume, lungs)
+    _list_unread(lister, mask, found, "lesion is")
+    lung_path = _lung_path(lister, volume, lungs, coded)
     for index, stored in enumerate(volume.slices):
         if faults[index]:
             lister.exclude(image, f"slice {index}: {faults[index]}")
@@ -271,35 +275,28 @@ def list_volume(
         )
 
 
-def _lung_path(lister: Lister, volume: Volume, lungs: Path | None) -> str | None:
-    """Return the lung mask's path where there is one on the volume's grid."""
+def _list_unread(lister: Lister, path: Path | None, mask: Mask | None, meant: str) -> None:
+    """List the parts of a mask that were passed over, by their names."""
+    if mask is not None and mask.unread:
+        called = ", ".join(map(repr, mask.unread))
+        lister.exclude(path, f"its parts {called} are not named as {meant}, and were not read")
+
+
+def _lung_path(
+    lister: Lister, volume: Volume, lungs: Path | None, coded: NDArray[np.uint8] | None
+) -> str | None:
+    """Return the lung mask's path where there is one of lungs on the volume's grid."""
     if lungs is None:
         return None
+    lesion = None if coded is None else np.isin(coded, (GGO, CONSOLIDATION, UNKNOWN_CLASS))
     try:
-        _refuse_no_lungs(lungs, read_mask(lungs, volume, mask_name="lung mask", binary=True))
+        found = read_mask(lungs, volume, of="lungs")
+        refuse_no_lungs(lungs, found.labels, volume, lesion)
     except UnreadableFile as error:
         lister.exclude(lungs, str(error))
         return None
+    _list_unread(lister, lungs, found, "lungs are")
     return lungs.relative_to(lister.folder).as_posix()
-
-
-def _refuse_no_lungs(path: Path, labels: NDArray[np.generic]) -> None:
-    """Refuse a lung mask that holds other things: lungs are 1, or the lobes 1 to 5."""
-    values = np.unique(labels)
-    lobes = np.isin(values, range(LOBES + 1)).all()
-    if not (lobes or np.isin(values, (0, UNKNOWN_CLASS)).all()):
-        raise UnreadableFile(
-            f"{path.name} holds {values[:8].tolist()}; a lung mask has 0 and 1, 0 and 255, or the "
-            f"lobes as 1 to {LOBES}"
-        )
-    if not labels.any():
-        raise UnreadableFile(f"{path.name} is empty: no lung is marked in it")
-    border = np.ones(labels.shape[1:], bool)
-    border[1:-1, 1:-1] = False
-    if np.count_nonzero(labels[:, border]) > MOST_BORDER * labels[:, border].size:
-        raise UnreadableFile(
-            f"{path.name} marks the edge of the image: it seems to be everything but the lungs"
-        )
 
 
 def _coded(path: Path, labels: NDArray[np.generic], binary: bool) -> NDArray[np.uint8]:
@@ -318,18 +315,19 @@ def read(folder: Path, row: Any) -> tuple[NDArray[np.float32], NDArray[np.uint8]
         return grey, None
     binary = Path(row.mask_path).parts[0] == "lesions"
     mask, coding = folder / row.mask_path, json.dumps(labels_of(row))
-    labels = _cached_mask(mask, folder / row.image_path, mask.stat().st_mtime_ns, binary, coding)
+    of = "lesions" if binary else "classes"
+    labels = _cached_mask(mask, folder / row.image_path, mask.stat().st_mtime_ns, of, coding)
     return grey, class_mask(_coded(mask, labels[row.image_index], binary))
 
 
 def read_lungs(folder: Path, row: Any) -> NDArray[np.bool_]:
     """Return one slice's lung mask."""
     lungs, image = folder / row.lung_path, folder / row.image_path
-    return _cached_mask(lungs, image, lungs.stat().st_mtime_ns, True, "{}")[row.image_index] > 0
+    return _cached_mask(lungs, image, lungs.stat().st_mtime_ns, "lungs", "{}")[row.image_index] > 0
 
 
 @lru_cache(maxsize=2)  # a mask and the lungs; slices come volume by volume
 def _cached_mask(
-    mask: Path, image: Path, modified_ns: int, binary: bool, coding: str
+    mask: Path, image: Path, modified_ns: int, of: str, coding: str
 ) -> NDArray[np.generic]:
-    return read_mask(mask, cached_volume(image), binary=binary, names=json.loads(coding))
+    return read_mask(mask, cached_volume(image), of=of, names=json.loads(coding)).labels
