@@ -8,7 +8,7 @@ from PIL import Image
 from scan_files import HU, LPS, write_nifti, write_series
 
 from ssinfnet.data.sources import volumes
-from ssinfnet.data.sources.files import read_labels
+from ssinfnet.data.sources.files import UnreadableFile, read_labels
 
 pytestmark = pytest.mark.usefixtures("inputs_stay")
 
@@ -75,6 +75,20 @@ def test_a_jpeg_mask_is_its_lesion_without_the_noise(tmp_path):
     Image.fromarray(mask).save(tmp_path / "m.jpg", quality=75)
     assert len(np.unique(np.asarray(Image.open(tmp_path / "m.jpg")))) > 2
     np.testing.assert_array_equal(read_labels(tmp_path / "m.jpg", binary=True), mask)
+
+
+@pytest.mark.parametrize("name", ["m.jpg", "m.tif"])
+def test_a_jpeg_of_classes_is_refused(tmp_path, name):
+    classes = np.zeros((32, 32), np.uint8)
+    classes[4:12, 4:20] = 1
+    classes[20:28, 4:20] = 2
+    Image.fromarray(classes).save(tmp_path / name, compression="jpeg", quality=95)
+    assert set(np.unique(np.asarray(Image.open(tmp_path / name)))) == {0, 1, 2, 3}  # noise
+    for names in (None, {"3": 2}, {"#010101": 1, "#020202": 2, "#030303": 3}):
+        with pytest.raises(UnreadableFile, match="stored as JPEG"):
+            read_labels(tmp_path / name, names=names)
+    Image.fromarray(classes).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "m.png"), classes)
 
 
 def test_the_message_names_only_labels_that_are_allowed(tmp_path):

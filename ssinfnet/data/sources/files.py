@@ -134,11 +134,18 @@ def read_labels(
     Raises
     ------
     UnreadableFile
-        If it is truncated, no picture, or in colour.
+        If it is truncated, no picture, or in colour; or if it tells classes and is stored as JPEG,
+        whose noise around each label is other labels.
     ForeignLabel
         If it holds another label.
     """
     picture = _opaque(untrusted_pictures.read_picture(path))
+    lossy = "JPEG" in (picture.format, str(picture.info.get("compression")).upper())
+    if lossy and not binary:
+        raise UnreadableFile(
+            f"{path} is stored as JPEG, which changes numbers near the borders of areas, so that "
+            "its classes cannot be told; store the mask as PNG, from where it was drawn"
+        )
     colours = {name.lower(): label for name, label in (names or {}).items() if name[:1] == "#"}
     if colours:
         return _named_colours(path, picture, colours)
@@ -146,7 +153,7 @@ def read_labels(
     if numbers := {int(name): label for name, label in (names or {}).items() if name.isdigit()}:
         pixels = np.array([numbers.get(grey, grey) for grey in range(256)], np.uint8)[pixels]
     if binary:
-        return binary_labels(path, pixels, lossy=picture.format == "JPEG")
+        return binary_labels(path, pixels, lossy=lossy)
     check_labels(path, pixels, {0, GGO, CONSOLIDATION, EFFUSION})
     return pixels
 
