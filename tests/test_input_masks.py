@@ -214,6 +214,17 @@ def test_colour_masks_of_a_source_are_read_by_the_studys_key(tmp_path):
     ((_, _, mask),) = read
     np.testing.assert_array_equal(mask, labels)
     assert listing.slices["has_consolidation"].tolist() == [True]
+    assert listing.exclusions.empty
+    more = SourceConfig(**plain, mask_labels={**named.mask_labels, "#FFFFFF": 3, "128": 1})
+    (reason,) = sources.list_slices(more, tmp_path).exclusions["reason"]
+    assert reason == "mask_labels names '#FFFFFF', '128', which no mask holds"
+
+
+def test_a_key_that_no_picture_can_hold_is_refused(tmp_path):
+    (tmp_path / "TrainingSet/LungInfection-Train/Doctor-label/Imgs").mkdir(parents=True)
+    source = SourceConfig(name="covid_semiseg", folder=".", mask_labels={"red": 2, "1": 1})
+    with pytest.raises(ValueError, match="names 'red', and the masks of covid_semiseg are pict"):
+        sources.list_slices(source, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -146,3 +146,27 @@ def test_of_the_segments_of_an_nrrd_those_are_read_that_are_named_so(tmp_path):
         found = read_mask(path, image, of=of)
         np.testing.assert_array_equal(found.labels > 0, read_volume(path).slices == value)
         assert found.unread == (unread,)
+
+
+@pytest.mark.parametrize("form", ["RTSTRUCT", "NIfTI", "NRRD"])
+def test_a_key_of_the_study_that_matches_nothing_is_named(tmp_path, form):
+    if form == "RTSTRUCT":
+        write_series(tmp_path / "images" / "a")
+        outlined(tmp_path / "classes" / "a.dcm", ["solid", "GGO"])
+        good = {"SOL*": 2}
+    else:
+        write_nifti(tmp_path / "images" / "a.nii")
+        good = {"7": 2}
+        labels = np.resize([0, 1, 7], HU.shape)
+        if form == "NRRD":
+            image = tmp_path / "images" / "a.nii"
+            write_nifti(image, affine=np.diag([-0.7, -0.8, 2.5, 1]))
+            write_segments(tmp_path / "classes" / "a.seg.nrrd", labels, {1: "hazy", 7: "Segment_7"})
+            good |= {"HAZY": 1}
+        else:
+            write_nifti(tmp_path / "classes" / "a.nii", labels)
+    assert volumes.list_slices(tmp_path, good).exclusions.empty
+    listing = volumes.list_slices(tmp_path, {**good, "sulid": 2, "9": 1})
+    assert listing.exclusions[["file", "reason"]].to_numpy().tolist() == [
+        [".", "mask_labels names '9', 'sulid', which no mask holds"]
+    ]

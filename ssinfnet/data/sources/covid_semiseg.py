@@ -50,8 +50,14 @@ def list_slices(folder: Path, mask_labels: Mapping[str, int] | None = None) -> L
     Raises
     ------
     ValueError
-        If a mask holds a label outside its coding, or no slice is usable.
+        If a mask holds a label outside its coding, no slice is usable, or `mask_labels` names what
+        no picture can hold.
     """
+    if words := [name for name in mask_labels or {} if name[:1] != "#" and not name.isdigit()]:
+        raise ValueError(
+            f"mask_labels names {', '.join(map(repr, words))}, and the masks of {NAME} are "
+            "pictures, which hold colours, written #ff0000, and grey values, such as 128"
+        )
     lister = Lister(NAME, folder, mask_labels or {})
     for part, classes, split in ((TRAIN, TRAIN_CLASSES, "train"), (TEST, TEST_CLASSES, "test")):
         lesions = _by_stem(lister, folder / part / "GT")

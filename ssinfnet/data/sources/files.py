@@ -16,6 +16,7 @@ from ssinfnet.data.sources.listing import (
     GGO,
     UNKNOWN_CLASS,
     ForeignLabel,
+    note_match,
 )
 from ssinfnet.storage import untrusted_pictures
 from ssinfnet.storage.untrusted import UnreadableFile
@@ -146,11 +147,14 @@ def read_labels(
             f"{path} is stored as JPEG, which changes numbers near the borders of areas, so that "
             "its classes cannot be told; store the mask as PNG, from where it was drawn"
         )
-    colours = {name.lower(): label for name, label in (names or {}).items() if name[:1] == "#"}
-    if colours:
-        return _named_colours(path, picture, colours)
+    if any(name[:1] == "#" for name in names or {}):
+        return _named_colours(path, picture, names or {})
     pixels = _grey(path, picture, palette=True)
     if numbers := {int(name): label for name, label in (names or {}).items() if name.isdigit()}:
+        held = set(np.unique(pixels).tolist())
+        note_match(
+            names or {}, (name for name in names or {} if name.isdigit() and int(name) in held)
+        )
         pixels = np.array([numbers.get(grey, grey) for grey in range(256)], np.uint8)[pixels]
     if binary:
         return binary_labels(path, pixels, lossy=lossy)
@@ -172,13 +176,11 @@ def _opaque(picture: Image.Image) -> Image.Image:
     return opaque
 
 
-def _named_colours(
-    path: Path, picture: Image.Image, colours: Mapping[str, int]
-) -> NDArray[np.uint8]:
+def _named_colours(path: Path, picture: Image.Image, names: Mapping[str, int]) -> NDArray[np.uint8]:
     """Return labels by the colours of pixels; black is background unless it is named (D-120)."""
     channels = np.asarray(picture.convert("RGB")).astype(np.uint32)
     codes = channels @ np.array([2**16, 2**8, 1], np.uint32)
-    known = {0: 0} | {int(name[1:], 16): label for name, label in colours.items()}
+    known = {0: 0} | {int(name[1:], 16): label for name, label in names.items() if name[:1] == "#"}
     found, counts = np.unique(codes, return_counts=True)
     if others := [
         (int(n), f"#{code:06x}")
@@ -189,6 +191,8 @@ def _named_colours(
         raise ForeignLabel(
             f"{path} has {len(others)} colours that mask_labels does not name, such as {most}"
         )
+    held = set(found.tolist())
+    note_match(names, (name for name in names if name[:1] == "#" and int(name[1:], 16) in held))
     labels = np.array([known[int(code)] for code in found], np.uint8)
     return labels[np.searchsorted(found, codes)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ssinfnet.storage.untrusted import UnreadableFile
 
 __all__ = ["COLUMNS", "EFFUSION", "SPACING", "UNKNOWN_CLASS", "ForeignLabel", "Listing", "Lister",
-           "class_mask", "labels_of"]  # fmt: skip
+           "MaskLabels", "class_mask", "labels_of", "note_match"]  # fmt: skip
 
 SHOWN = 20  # faulty masks that an error names; the others are counted
 SPACING = ("spacing_slice_mm", "spacing_row_mm", "spacing_column_mm")
@@ -54,6 +54,20 @@ class ForeignLabel(UnreadableFile):
     """A mask holds a label outside its coding; training on it would be silent nonsense."""
 
 
+class MaskLabels(dict[str, int]):
+    """The study's `mask_labels`, and which of its keys something in a mask has matched so far."""
+
+    def __init__(self, labels: Mapping[str, int]) -> None:
+        super().__init__(labels)
+        self.matched: set[str] = set()
+
+
+def note_match(names: Mapping[str, int], keys: Iterable[str]) -> None:
+    """Note that a mask holds what keys of `mask_labels` name, where a source is listed."""
+    if isinstance(names, MaskLabels):
+        names.matched.update(keys)
+
+
 @dataclass(frozen=True)
 class Listing:
     """The slices of one source.
@@ -86,6 +100,9 @@ class Lister:
     rows: list[dict[str, Any]] = field(default_factory=list)
     excluded: list[dict[str, str]] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.mask_labels = MaskLabels(self.mask_labels)
 
     def exclude(self, file: Path, reason: str | UnreadableFile) -> None:
         """List a file that cannot be used; the reason is a text, or the error that tells it."""
@@ -150,6 +167,9 @@ class Lister:
         if not self.rows:
             reasons = "; ".join(f"{e['file']}: {e['reason']}" for e in self.excluded[:5])
             raise ValueError(f"{self.folder} has no usable slice of {self.source} ({reasons})")
+        if unmatched := sorted(self.mask_labels.keys() - self.mask_labels.matched):
+            called = ", ".join(map(repr, unmatched))
+            self.exclude(self.folder, f"mask_labels names {called}, which no mask holds")
         slices = pd.DataFrame(self.rows).reindex(columns=list(COLUMNS)).astype(COLUMNS)
         exclusions = pd.DataFrame(self.excluded, columns=["source", "file", "reason"], dtype="str")
         return Listing(slices, exclusions, self.folder, note)

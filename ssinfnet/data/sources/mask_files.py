@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ssinfnet.data.sources import dicom_masks, part_names
 from ssinfnet.data.sources.files import UnreadableFile
 from ssinfnet.data.sources.kinds import NRRD, VOLUMES, kind_of
-from ssinfnet.data.sources.listing import CONSOLIDATION, GGO, ForeignLabel
+from ssinfnet.data.sources.listing import CONSOLIDATION, GGO, ForeignLabel, note_match
 from ssinfnet.data.sources.volume_files import SAME_PLACE, Volume, cached_volume, grid_fault
 from ssinfnet.storage import untrusted_itk
 
@@ -75,9 +75,13 @@ def read_mask(
         label_of_value = _named_values(path, segments, names, of)
         labels: NDArray[Any] = stored.copy() if label_of_value else stored
         for value, label in label_of_value.items():
-            labels[stored == value] = label
+            if (here := stored == value).any():
+                labels[here] = label
+                note_match(names, (key for key in names if key.isdigit() and int(key) == value))
         return Mask(labels, _unread(segments.values(), of, names))
     parts = dicom_masks.read_parts(path, image)
+    for name in parts:
+        _studys_label(name, names)  # a part that is empty here is no slip in the study
     parts = {name: part for name, part in parts.items() if part.any()}
     label_of_name = _labels_of_parts(path, list(parts), names, of)
     drawn = np.zeros(image.slices.shape, np.uint8)
@@ -192,6 +196,7 @@ def _studys_label(name: str, names: Mapping[str, int]) -> int | None:
     """Return the label that the study gives a part of this name, None if it names it nowhere."""
     for pattern, label in names.items():
         if name.lower() == pattern.lower() or fnmatchcase(name.lower(), pattern.lower()):
+            note_match(names, [pattern])
             return label
     return None
 
