@@ -1,6 +1,7 @@
 """What parts of masks are by their names; docs/inputs.md."""
 
 import numpy as np
+import pydicom
 import pytest
 from scan_files import HU, write_nifti, write_rtstruct, write_series
 
@@ -170,3 +171,17 @@ def test_a_key_of_the_study_that_matches_nothing_is_named(tmp_path, form):
     assert listing.exclusions[["file", "reason"]].to_numpy().tolist() == [
         [".", "mask_labels names '9', 'sulid', which no mask holds"]
     ]
+
+
+def test_parts_that_overlap_and_files_that_lack_something_are_refused_with_what_to_do(tmp_path):
+    write_series(tmp_path / "images" / "a")
+    image = read_volume(tmp_path / "images" / "a")
+    path = write_rtstruct(tmp_path / "m.dcm", {"GGO": [box(1)], "consolidation": [box(1)]})
+    with pytest.raises(ValueError, match=r"overlap, .*: mask_labels: \{'consolidation': 0\}"):
+        read_mask(path, image)
+    assert read_mask(path, image, names={"consolidation": 0}).labels.sum() == 9
+    data = pydicom.dcmread(path)
+    del data.StructureSetROISequence
+    data.save_as(path)
+    with pytest.raises(ValueError, match="it lacks StructureSetROISequence; write it again"):
+        read_mask(path, image)

@@ -79,7 +79,12 @@ def read_parts(path: Path, image: Volume) -> dict[str, NDArray[np.bool_]]:
     except (UnreadableFile, FileNotFoundError):
         raise
     except Exception as error:  # a broken file fails in pydicom in many ways
-        raise UnreadableFile(f"{path} cannot be read as DICOM-SEG or RTSTRUCT ({error})") from error
+        lacks = getattr(error, "name", None) if isinstance(error, AttributeError) else None
+        why = f"it lacks {lacks}" if lacks else "it is damaged, or lacks what the standard asks for"
+        raise UnreadableFile(
+            f"{path} cannot be read as DICOM-SEG or RTSTRUCT: {why}; write it again with "
+            "the program that made it, or as NIfTI"
+        ) from error
     if not found:
         raise UnreadableFile(f"{path} holds no segment or contour")
     return {name: mask[::-1, ::-1].transpose(2, 1, 0) for name, mask in found.items()}

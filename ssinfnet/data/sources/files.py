@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,7 +125,8 @@ def read_labels(
     binary : bool
         The picture tells lesion from background only, see `binary_labels`.
     names : mapping of str → int or None
-        The study's `mask_labels`: colours such as ``#ff0000``, or grey values → labels.
+        The study's `mask_labels`: colours such as ``#ff0000``, or grey values → labels; None
+        where the source has one coding.
 
     Returns
     -------
@@ -149,7 +150,12 @@ def read_labels(
         )
     if any(name[:1] == "#" for name in names or {}):
         return _named_colours(path, picture, names or {})
-    pixels = _grey(path, picture, palette=True)
+    try:
+        pixels = _grey(path, picture, palette=True)
+    except UnreadableFile as error:
+        if binary or names is None or picture.mode not in ("RGB", "RGBA"):
+            raise
+        raise UnreadableFile(f"{error}{_colours_to_name(picture)}") from error
     if numbers := {int(name): label for name, label in (names or {}).items() if name.isdigit()}:
         held = set(np.unique(pixels).tolist())
         note_match(
@@ -174,6 +180,19 @@ def _opaque(picture: Image.Image) -> Image.Image:
     opaque.paste(plain, mask=seen)
     opaque.format = picture.format
     return opaque
+
+
+def _colours_to_name(picture: Image.Image) -> str:
+    """Return how a study names the colours of a mask, most frequent first, black left out."""
+    counts: Any = picture.convert("RGB").getcolors(2**24)
+    most = [
+        "#{:02x}{:02x}{:02x}".format(*rgb) for _, rgb in sorted(counts, reverse=True) if any(rgb)
+    ]
+    return (
+        ", or one whose colours the study names, under the source: mask_labels: "
+        f"{{{most[0]!r}: 1}} (it holds {', '.join(most[:5])}; 1 GGO, "
+        "2 consolidation, 3 pleural effusion, 0 nothing)"
+    )
 
 
 def _named_colours(path: Path, picture: Image.Image, names: Mapping[str, int]) -> NDArray[np.uint8]:

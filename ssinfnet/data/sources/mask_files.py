@@ -88,7 +88,11 @@ def read_mask(
     for name, part in parts.items():
         label = label_of_name[name]
         if label and ((drawn > 0) & (drawn != label) & part).any():
-            raise ForeignLabel(f"{path} has parts of several labels that overlap, such as {name!r}")
+            raise ForeignLabel(
+                f"{path} has parts of several labels that overlap, such as {name!r}; draw each "
+                "voxel in one of them, or name the part that shall not count in the study, under "
+                f"the source: mask_labels: {{{name!r}: 0}}"
+            )
         if label:
             drawn[part] = label
     return Mask(drawn, _unread(parts, of, names))
