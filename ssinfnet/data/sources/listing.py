@@ -167,7 +167,8 @@ class Lister:
         if not self.rows:
             reasons = "; ".join(f"{e['file']}: {e['reason']}" for e in self.excluded[:5])
             raise ValueError(f"{self.folder} has no usable slice of {self.source} ({reasons})")
-        if unmatched := sorted(self.mask_labels.keys() - self.mask_labels.matched):
+        matched = getattr(self.mask_labels, "matched", set())
+        if unmatched := sorted(self.mask_labels.keys() - matched):
             called = ", ".join(map(repr, unmatched))
             self.exclude(self.folder, f"mask_labels names {called}, which no mask holds")
         slices = pd.DataFrame(self.rows).reindex(columns=list(COLUMNS)).astype(COLUMNS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ MIRRORS = {0: "upside down", 1: "front to back", 2: "left to right"}
 
 
 def refuse_no_lungs(
-    path: Path, labels: NDArray[np.generic], image: Volume, lesion: NDArray[np.bool_] | None = None
+    path: Path, labels: NDArray[Any], image: Volume, lesion: NDArray[np.bool_] | None = None
 ) -> None:
     """Refuse a lung mask that holds other things than lungs.
 
@@ -77,7 +78,8 @@ def _refuse_other_content(
     if not (lungs & seen).any():
         return
     bound, unit = (_middle_grey(image.slices[known]), "") if image.windowed else (AIR_HU, " HU")
-    air = (image.slices < bound) & seen
+    stored: NDArray[Any] = image.slices
+    air = (stored < bound) & seen
     share = _share(air, seen, lungs)
     if share <= LEAST_AIR:
         raise UnreadableFile(
