@@ -86,7 +86,7 @@ def test_codes_among_negative_numbers_are_named(table):
     table.loc[:9, "m"] = -999
     table.loc[20, "m"] = -1
     found = mediate(table, ["age"], "y", ["m"], draws=0)
-    assert "m: -999 of 10 patients lies far from the rest; if it means missing" in found.text()
+    assert "m: -999 of 10 patients lies far from the rest: a code, or a limit? If" in found.text()
 
 
 def test_points_of_thousands_beside_decimal_commas_are_refused(tmp_path):

@@ -296,17 +296,6 @@ def test_what_cannot_be_measured_is_refused(image, mask, settings, words):
         measure_slice(image, {"own": mask}, **settings)
 
 
-@pytest.mark.parametrize("texture", [TextureConfig(), TextureConfig(families=("glrlm",))])
-def test_nan_in_a_mask_is_no_lesion_and_refused_with_the_remedy(rng, texture):
-    """NaN is not 0: all outside counted as lesion too, and the area was that of the image."""
-    image, mask = textured(rng), blob(rng)
-    unknown = np.where(mask, 1.0, np.nan)
-    with pytest.raises(ValueError, match=f"'ggo' is NaN in {(~mask).sum()} of {mask.size} pixels"):
-        measure_mask(image, unknown, texture, name="ggo")
-    whole, given = (measure_mask(image, m, texture) for m in (mask, np.nan_to_num(unknown)))
-    pd.testing.assert_series_equal(whole, given)
-
-
 def test_a_mask_is_measured_as_a_series_by_the_names_of_the_tables(rng):
     image, mask = textured(rng), blob(rng)
     found = measure_mask(image, mask, name="ggo")

@@ -1,6 +1,7 @@
 """Regions against PyRadiomics' own extractor, IBSI, scipy, and the fast way of measuring slices."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from comparisons import FOUR, MORE, blob, extracted, textured
 from scipy import ndimage
@@ -175,3 +176,14 @@ def test_a_region_of_other_axes_is_refused():
 def test_settings_that_contradict_each_other_are_refused(given, words):
     with pytest.raises(ValueError, match=words):
         TextureConfig(**given)
+
+
+@pytest.mark.parametrize("texture", [TextureConfig(), TextureConfig(families=("glrlm",))])
+def test_nan_in_a_mask_is_no_lesion_and_refused_with_the_remedy(rng, texture):
+    """NaN is not 0: all outside counted as lesion too, and the area was that of the image."""
+    image, mask = textured(rng), blob(rng)
+    unknown = np.where(mask, 1.0, np.nan)
+    with pytest.raises(ValueError, match=f"'ggo' is NaN in {(~mask).sum()} of {mask.size} pixels"):
+        measure_mask(image, unknown, texture, name="ggo")
+    whole, given = (measure_mask(image, m, texture) for m in (mask, np.nan_to_num(unknown)))
+    pd.testing.assert_series_equal(whole, given)
