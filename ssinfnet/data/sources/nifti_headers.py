@@ -52,11 +52,11 @@ def known_spacing(header: Any, mm: float, dimensions: int) -> tuple[bool, bool]:
     Parameters
     ----------
     header : nibabel header
-        As stored.
+        The stored one.
     mm : float
         From `length_mm`.
     dimensions : int
-        Of the file: a slice that stands alone has no thickness.
+        How many the file has; a slice that stands alone has no thickness.
     """
     if mm != _stated_mm(header):
         return False, False
