@@ -76,7 +76,7 @@ def test_several_enhanced_files_are_one_volume_or_one_each(tmp_path):
                 data.PerFrameFunctionalGroupsSequence[3].PlanePositionSequence[0],
                 "ImagePositionPatient", [-9, -4, 20],
             ),
-            "misses a slice between frame 4 of 4 and frame 3 of 4",
+            "misses slices between frame 4 of 4 and frame 3 of 4",
         ),
     ],
 )  # fmt: skip
