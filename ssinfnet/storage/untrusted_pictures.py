@@ -70,14 +70,15 @@ def read_pages(path: Path) -> list[Image.Image]:
                 pages: list[Image.Image] = []
                 _refuse_hidden_slices(path, picture)
                 for page in ImageSequence.Iterator(picture):
-                    if page.tag_v2.get(SUBFILE_TYPE, 0) & THUMBNAIL:
+                    tags = page.tag_v2
+                    if tags.get(SUBFILE_TYPE, 0) & THUMBNAIL:
                         continue
-                    _refuse_odd_page(path, page.tag_v2)
+                    _refuse_odd_page(path, tags)
                     refuse_large_slice(path, page.height, page.width)
                     refuse_large_volume(path, (len(pages) + 1, page.height, page.width), 4)
                     if len(pages) == MOST_PAGES:
                         raise UnreadableFile(f"{path} has more than {MOST_PAGES} pages")
-                    pages.append(_black_at_0(path, page, page.tag_v2))
+                    pages.append(_black_at_0(path, page, tags))
                     pages[-1].format = picture.format
                 return pages
     except UnreadableFile:
