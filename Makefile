@@ -23,6 +23,8 @@ ifneq ($(DATA),)
 export SSINFNET_DATA := $(abspath $(DATA))
 endif
 
+BOX := ssinfnet/scans/models
+PACKED := sinfnet_lite
 FIGURES := figures/$(notdir $(basename $(STUDY)))
 # On a cluster CORES is what one job may use; a job that fails is tried again and goes on.
 SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) \
@@ -32,7 +34,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) \
 	$(if $(GPUS),--resources gpu=$(GPUS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce publish test checks reference validate lab lint docs bench gpu unlock licences audit clean
+.PHONY: help install reproduce publish test checks reference validate lab lint docs bench gpu model unlock licences audit clean
 
 help: ## list the verbs
 	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [VERBOSE=1] [GPUS=number of GPUs] [EXECUTOR=slurm JOBS=20]"
@@ -114,6 +116,13 @@ bench: $(INSTALLED) ## measure, and write the tables of benchmarks/
 
 gpu: $(INSTALLED) ## prove and measure everything on this machine's GPU, in nine minutes
 	"$(BIN)/python" benchmarks/gpu.py $(if $(DATA),--data "$(DATA)")
+
+model: $(INSTALLED) ## train anew the small networks that predict uses by itself, from DATA (hours), and pack them
+	$(MAKE) reproduce STUDY=model
+	rm -rf papermill_runs/model/covid_lesions
+	"$(BIN)/python" -m ssinfnet.cli model pack model --half --single-model $(PACKED) \
+		-o papermill_runs/model/covid_lesions
+	rm -rf $(BOX)/covid_lesions && mkdir -p $(BOX) && cp -R papermill_runs/model/covid_lesions $(BOX)/
 
 unlock: $(INSTALLED) ## clear the lock that a killed run has left, then reproduce goes on
 	$(SNAKEMAKE) --unlock

@@ -181,7 +181,7 @@ def test_settings_that_contradict_each_other_are_refused(given, words):
 @pytest.mark.parametrize("texture", [TextureConfig(), TextureConfig(families=("glrlm",))])
 def test_nan_in_a_mask_is_no_lesion_and_refused_with_the_remedy(rng, texture):
     """NaN is not 0: all outside counted as lesion too, and the area was that of the image."""
-    image, mask = textured(rng), blob(rng)
+    image, mask = textured(rng, (48, 48)), blob(rng, (48, 48))
     unknown = np.where(mask, 1.0, np.nan)
     with pytest.raises(ValueError, match=f"'ggo' is NaN in {(~mask).sum()} of {mask.size} pixels"):
         measure_mask(image, unknown, texture, name="ggo")
