@@ -183,3 +183,37 @@ def test_a_forest_draws_an_effect_without_interval_alone():
     assert any("(–)" in text for text in texts)
     assert not any("nan" in text for text in texts)
     assert "draws give none" in figure.axes[0].get_xlabel().replace("\n", " ")
+
+
+def in_clusters(exposed_clusters, clusters=40, size=10, seed=8):
+    """Return a cohort in clusters, some of which are exposed whole."""
+    rng = np.random.default_rng(seed)
+    site = np.repeat(np.arange(clusters), size)
+    x = (site < exposed_clusters).astype(float)
+    m = 0.5 * rng.normal(size=clusters)[site] + rng.normal(size=len(site))
+    return pd.DataFrame({"x": x, "m": m, "y": 0.5 * m + rng.normal(size=len(site)), "site": site})
+
+
+def test_an_exposure_that_few_clusters_have_has_no_interval_where_clusters_are_drawn():
+    few, enough = in_clusters(3), in_clusters(12)
+    found = mediate(few, ["x"], "y", ["m"], draws=200, cluster="site").table.iloc[0]
+    assert found[DRAWN].isna().all()
+    assert found["reason"] == (
+        "no p or interval by draws: patients of 3 clusters differ from the most frequent value of "
+        "x, fewer than 8"
+    )
+    natural = natural_effects(few, "x", "y", "m", draws=50, cluster="site")
+    assert "patients of 3 clusters" in natural["reason"].iloc[0]
+    assert natural["low"].isna().all()
+    assert mediate(few, ["x"], "y", ["m"], draws=200).table[DRAWN].notna().all(axis=None)
+    whole = mediate(enough, ["x"], "y", ["m"], draws=200, cluster="site").table
+    assert whole[DRAWN].notna().all(axis=None)
+
+
+def test_a_level_that_few_clusters_have_has_none_either():
+    table = in_clusters(3).assign(stage=lambda one: np.where(one["x"] == 1, "III", "I"))
+    table.loc[table["site"] > 25, "stage"] = "II"
+    found = mediate(table, ["stage"], "y", ["m"], draws=200, cluster="site").table
+    reasons = found.set_index("exposure")["reason"]
+    assert "is in 3 clusters, fewer than 8" in reasons[[n for n in reasons.index if "III" in n][0]]
+    assert (reasons[[n for n in reasons.index if "III" not in n]] == "").all()

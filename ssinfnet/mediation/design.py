@@ -66,6 +66,10 @@ class Design:
         """How many clusters there are."""
         return int(self.clusters.max()) + 1 if len(self.clusters) else 0
 
+    def of_several(self) -> NDArray[np.intp] | None:
+        """Return the clusters of rows; None where each row is one, as with weights alone."""
+        return self.clusters if self.number < len(self.clusters) else None
+
     def drawn(self, draws: int, seed: int) -> Iterator[Array]:
         """Yield weights of rows in draws of clusters, as `resampling.drawn_weights` of patients."""
         for counted in drawn_weights(self.number, draws, seed):

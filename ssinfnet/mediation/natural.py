@@ -169,11 +169,12 @@ def natural_effects(
         return _effects(theta, data, low, high, unit)
 
     estimate = effects(parameters)
-    few = few_of_pairs(values, {exposure: ()}, [mediator], fewest)[exposure, mediator]
+    own = design.at(values.index.to_numpy()) if design else None
+    few = few_of_pairs(values, {exposure: ()}, [mediator], fewest,
+                       own.of_several() if own else None)[exposure, mediator]  # fmt: skip
     few, draws = few * bool(draws), draws * (not few)
-    if design:
-        clusters = design.at(values.index.to_numpy())
-        drawn = _drawn_effects(data, low, high, unit, draws, seed, clusters)
+    if own:
+        drawn = _drawn_effects(data, low, high, unit, draws, seed, own)
         return _with_draws(result, estimate, drawn).assign(
             covariates_dropped=adjusted.note, reason=few
         )

@@ -90,7 +90,8 @@ def group_effects(
     index = pd.MultiIndex.from_product([exposures, usable], names=["exposure", "mediator"])
     if len(drawn.ordered):
         seen = values if plan.observed is None else plan.observed.loc[values.index]
-        few = few_of_pairs(seen, {x: plan.siblings[x] for x in exposures}, usable, plan.fewest)
+        few = few_of_pairs(seen, {x: plan.siblings[x] for x in exposures}, usable, plan.fewest,
+                           design.of_several() if design else None)  # fmt: skip
         drawn = drawn.without(np.array([few[pair] != "" for pair in index]))
         plain["reason"] = [few.get(pair) or reason for pair, reason in plain["reason"].items()]
     low, high = drawn.interval()
