@@ -104,6 +104,7 @@ def _probabilities(
     network: torch.nn.Module, images: torch.Tensor, flipped_views: bool
 ) -> NDArray[np.float32]:
     """Return the lesion probability of slices at the network's size."""
-    sizes = [tuple(images.shape[-2:])] * len(images)
+    height, width = images.shape[-2:]
+    sizes = [(height, width)] * len(images)
     maps = inference.predict(network, SliceSet(images), sizes, flipped_views=flipped_views)
     return np.stack([map_[0] for map_ in maps]).astype(np.float32)
