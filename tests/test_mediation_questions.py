@@ -80,7 +80,7 @@ def test_question_draws_that_fail_leave_errors_and_p_of_the_others():
     # A site of three patients is missed by some draws, and then no draw of it can be analysed
     table = cohort()
     table["x"] = [1.0] * 3 + [0.0] * 197
-    row = mediate(table, ["x"], "y", ["m"], draws=600).table.iloc[0]
+    row = mediate(table, ["x"], "y", ["m"], draws=600, fewest=3).table.iloc[0]
     products = drawn_products(table, [], 600)
     assert row["draws"] == len(products) < 600
     low, high = np.quantile(products, [0.025, 0.975])

@@ -110,7 +110,7 @@ def test_a_mask_that_does_not_overlie_its_image_is_listed(med, mask, affine, rea
 
 def test_nan_intensities_exclude_their_slice_alone(med):
     hu = np.full((8, 6, 3), -900, np.float32)
-    hu[0, 0, 1] = np.nan
+    hu[4, 3, 1] = np.nan  # not at the edge, where it would lie outside the field of view
     nifti(med[0] / "rp_im" / "1.nii.gz", hu)
     listing = medseg.list_slices(med[0])
     (reason,) = listing.exclusions["reason"]

@@ -79,7 +79,7 @@ def mediating_directions(
     draws, seed : int
         Number and seed of the bootstrap's draws, over given directions.
     fewest : int
-        As `effects.mediate` takes it.
+        The same as `effects.mediate` takes.
 
     Raises
     ------

@@ -53,7 +53,7 @@ class PathFit:
     covariates_dropped : str
         Covariates that do not vary or follow from those before them, separated by commas.
     notes : tuple of str
-        Of which variables nothing is by draws, and why.
+        Which variables have nothing by draws, and why.
     """
 
     estimates: pd.DataFrame
