@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Licences
 
 Of the packages in `constraints.txt`, as their own metadata state them; `make licences` writes this
-list. This project's own is in [LICENSE](LICENSE).
+list. This project's own is in [LICENSE](LICENSE), but for the networks in `ssinfnet/scans/models`,
+whose weights carry the licences of their training data, for non-commercial research: see
+[their card](ssinfnet/scans/models/covid_lesions/MODEL_CARD.md).
 
 | package | version | licence | home |
 | --- | --- | --- | --- |
