@@ -1,6 +1,8 @@
 import os
 import platform
 import re
+import subprocess
+import sys
 import time
 
 import nbformat
@@ -151,3 +153,15 @@ def test_a_line_counts_the_notebooks_executed_since_the_run_began(tmp_path):
     run = ["8", str(1_000_000 - 100), str(tmp_path)]
     line = notebook_runs._done(tmp_path / "c.ipynb", {"fold": 1}, 1_000_000 - 12, run, 1_000_000)
     assert line == "[2/8] c fold=1: 12 s, about 5 min 0 s left"
+
+
+def test_tables_are_written_after_a_notebook_ran_in_the_same_process(tmp_path):
+    """Papermill is imported without pyarrow's file systems, which pandas needs for a table."""
+    code = f"""
+import sys, pandas
+from ssinfnet.engine import notebook_runs
+notebook_runs._papermill()
+assert not {{*notebook_runs.UNUSED}} & {{*sys.modules}}, "neither was needed, nor is hidden"
+pandas.DataFrame({{"a": [1]}}).to_parquet({str(tmp_path / "a.parquet")!r})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

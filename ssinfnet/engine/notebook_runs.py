@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import logging
 import os
 import sys
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TextIO
 
 from ssinfnet.engine import warm_start
@@ -30,6 +32,8 @@ from ssinfnet.work import parent_watch, progress
 __all__ = ["KernelDied", "NotebookFailed", "main", "run_notebook", "store_checks"]
 
 log = logging.getLogger("ssinfnet")
+
+UNUSED = ("rfc3987_syntax", "pyarrow.fs")
 
 
 class NotebookFailed(RuntimeError):
@@ -61,7 +65,7 @@ def run_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]) ->
     NotebookFailed, KernelDied
         See the module's text.
     """
-    import papermill
+    papermill = _papermill()
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
@@ -119,9 +123,7 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
 
 def _defaults(notebook: Path) -> dict[str, Any]:
     """Return the parameters of a notebook with their defaults."""
-    import papermill
-
-    found = papermill.inspect_notebook(str(notebook))
+    found = _papermill().inspect_notebook(str(notebook))
     if not found:
         raise ValueError(f"{notebook} has no cell tagged `parameters`")
     return {name: ast.literal_eval(known["default"]) for name, known in found.items()}
@@ -171,14 +173,20 @@ def store_checks(notebook: Path, runs: Path) -> None:
         nbformat.write(source, temporary)
 
 
-def _without_unused_imports() -> None:
-    """Let papermill do without two packages that it would import and never use here.
+def _papermill() -> ModuleType:
+    """Import papermill, without two packages that it would import and never use here.
 
     A grammar of URIs, compiled on import, and Hadoop's file system: more than half of the time
     that a notebook's own process takes to start. Both are optional, to jsonschema and papermill.
+    Whoever else asks for them later gets them: without its file systems, pyarrow reads no table.
     """
-    for name in ("rfc3987_syntax", "pyarrow.fs"):
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+    hidden = [name for name in UNUSED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        return importlib.import_module("papermill")
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _only_what_the_cells_say(record: logging.LogRecord) -> bool:
@@ -318,7 +326,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = options_of(arguments)
     if options.parent is not None:
         parent_watch.start(options.parent)
-    _without_unused_imports()
     if options.store_checks:
         store_checks(options.notebook, options.output)
         return 0
