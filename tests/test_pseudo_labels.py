@@ -65,7 +65,7 @@ def test_a_pseudo_label_is_what_the_network_finds(sets, trained_on, tmp_path, mo
         for image in slices.images:
             yield (image > 90).numpy() * 0.5  # exactly at the threshold
 
-    monkeypatch.setattr(inference, "predict", predict)
+    monkeypatch.setattr(inference.slices, "predict", predict)
     found = label(sets, tmp_path)
     torch.testing.assert_close(found.slices.labels, (found.slices.images > 90).byte())
 

@@ -42,7 +42,7 @@ def teachers(opened, monkeypatch):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / fitting.WEIGHTS).write_text(f"{seed}")
 
-    def probabilities(network, images, flipped_views):
+    def probabilities(network, images, *, flipped_views):
         asked.append(network)
         maps = np.full((len(images), *images.shape[-2:]), 0.2 if network == 1 else 0.7, np.float32)
         maps[:, :, :5] = 0.2 if network == 1 else 0.9
@@ -53,7 +53,7 @@ def teachers(opened, monkeypatch):
         "load",
         lambda folder: (int((folder / fitting.WEIGHTS).read_text()), None),
     )
-    monkeypatch.setattr(teaching, "_probabilities", probabilities)
+    monkeypatch.setattr(teaching.inference, "predict_prepared", probabilities)
     return asked
 
 

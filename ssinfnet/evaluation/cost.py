@@ -7,7 +7,6 @@ machine harms all alike.
 
 from __future__ import annotations
 
-import itertools
 import platform
 import statistics
 import time
@@ -104,8 +103,7 @@ def _start_seconds(study: Study, paths: StudyPaths, stage: str, model: str, seed
         return float(sum(_history(part)["seconds"].sum() for part in parts))
     made_of = SINGLE_MODELS[model] if stage == "single" else MULTI_MODELS[model]
     if stage == "single" and SINGLE_MODELS[model].taught:
-        pairs = itertools.product(study.single.student.teachers, study.seeds)
-        folders = [paths.single(teacher, 0, each) for teacher, each in pairs]
+        folders = [paths.single(teacher, 0, each) for teacher, each in study.teachers()]
         return float(sum(_history(folder)["seconds"].sum() for folder in folders))
     if not made_of.pretrained:
         return 0.0

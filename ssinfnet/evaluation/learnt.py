@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -287,7 +286,7 @@ def _built_on(training: Training, study: Study) -> Iterator[tuple[str, Training]
     if getattr(made_of, "pseudo_labels", False):
         yield "starts from", Training(**at, stage="single", model=PSEUDO_LABELS)
     if getattr(made_of, "taught", False):
-        for teacher, seed in itertools.product(study.single.student.teachers, study.seeds):
+        for teacher, seed in study.teachers():
             of = {**at, "seed": seed, "part": training.part}
             yield "is taught by", Training(**of, stage="single", model=teacher)
     if training.prior == "predicted":

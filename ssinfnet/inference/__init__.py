@@ -9,6 +9,7 @@ from ssinfnet.inference.slices import (
     mean_of_views,
     predict,
     predict_batch,
+    predict_prepared,
     predict_rows,
 )
 from ssinfnet.inference.studies import (
@@ -31,5 +32,6 @@ __all__ = [
     "predict_batch",
     "predict_elsewhere",
     "predict_held_out",
+    "predict_prepared",
     "predict_rows",
 ]

@@ -114,8 +114,6 @@ def label_by_groups(
 
 def _labelled(network: nn.Module, images: torch.Tensor, device: torch.device) -> SliceSet:
     """Return slices with what the network finds as their labels: 1 lesion, 0 background."""
-    slices = SliceSet(images)
-    sizes = [tuple(images.shape[-2:])] * len(images)
-    maps = inference.predict(network, slices, sizes, device=device)
-    labels = np.stack([map_[0] >= THRESHOLD for map_ in maps]).astype(np.uint8)
+    lesion = inference.predict_prepared(network, images, device=device)
+    labels = (lesion >= THRESHOLD).astype(np.uint8)
     return SliceSet(images, torch.from_numpy(labels)[:, None])

@@ -30,6 +30,7 @@ __all__ = [
     "mean_of_views",
     "predict",
     "predict_batch",
+    "predict_prepared",
     "predict_rows",
 ]
 
@@ -165,6 +166,33 @@ def predict_batch(
     for own, size in zip(logits, sizes, strict=True):
         enlarged = F.interpolate(own[None], size=tuple(size), mode="bilinear", align_corners=False)
         yield enlarged[0].sigmoid().cpu().numpy().astype(np.float16)
+
+
+def predict_prepared(
+    network: nn.Module,
+    images: torch.Tensor,
+    *,
+    device: torch.device | None = None,
+    flipped_views: bool = False,
+) -> NDArray[np.float16]:
+    """Return the lesion probability of prepared slices at the size that the network reads.
+
+    Parameters
+    ----------
+    network : Module
+        Network of stage 1.
+    images : (n, 1, size, size) uint8 tensor
+    device, flipped_views
+        See `predict`.
+
+    Returns
+    -------
+    (n, size, size) float16 array in [0, 1]
+    """
+    height, width = images.shape[-2:]
+    sizes = [(height, width)] * len(images)
+    maps = predict(network, SliceSet(images), sizes, device=device, flipped_views=flipped_views)
+    return np.stack([map_[0] for map_ in maps])
 
 
 def predict_rows(

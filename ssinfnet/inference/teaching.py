@@ -7,16 +7,15 @@ all slices are labelled at once, by several networks together.
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ssinfnet import inference
 from ssinfnet.data.batches import SliceSet
 from ssinfnet.data.cohort import LEFT_OUT, Cohort
 from ssinfnet.data.slice_sets import single_slices
+from ssinfnet.data.thinning import evenly
+from ssinfnet.inference.pseudo_labels import THRESHOLD
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import Study
 from ssinfnet.study.models import SINGLE_MODELS
@@ -25,8 +24,6 @@ from ssinfnet.training import fitting
 from ssinfnet.work import progress
 
 __all__ = ["taught_slices"]
-
-THRESHOLD = 0.5  # mean lesion probability from which a pixel of an unlabelled slice is lesion
 
 
 def taught_slices(
@@ -63,7 +60,6 @@ def taught_slices(
     """
     if not SINGLE_MODELS[model].taught:
         return None
-    config = study.single.student
     cohort = Cohort.load(paths.cohort).in_fold(fold)
     cohort = cohort.leaving_out(part, study.multi.prior_parts) if part else cohort
     held_out = cohort.of_split("validation", "test", LEFT_OUT)["patient_id"]
@@ -74,11 +70,12 @@ def taught_slices(
             f"there are no unlabelled slices of training patients to teach {model}; name a source "
             "that has some, or leave it out of the study's models"
         )
-    rows = rows.iloc[_evenly(len(rows), config.unlabelled_slices)]
+    count = min(study.single.student.unlabelled_slices or len(rows), len(rows))
+    rows = rows.iloc[evenly(0, len(rows) - 1, count)]
     images = single_slices(rows, paths).images
     teachers = {
         f"{teacher}, seed {seed}": paths.single(teacher, fold, seed, part)
-        for teacher, seed in itertools.product(config.teachers, study.seeds)
+        for teacher, seed in study.teachers()
     }
     hashes = {name: artifacts.sha256(home / fitting.WEIGHTS) for name, home in teachers.items()}
     wanted = {"fold": fold, "part": part, "slices": rows["slice_id"].tolist(), "teachers": hashes}
@@ -88,23 +85,8 @@ def taught_slices(
         for number, folder in enumerate(teachers.values(), start=1):
             progress.say(f"teacher {number} of {len(teachers)} labels {len(rows)} slices")
             network, _ = inference.load(folder)
-            lesion += _probabilities(network, images, study.flipped_views)
+            lesion += inference.predict_prepared(network, images, flipped_views=study.flipped_views)
         labels = (lesion >= THRESHOLD * len(teachers)).astype(np.uint8)
         artifacts.write_arrays(target, {"labels": labels}, made)
     labels = artifacts.read_arrays(target)["labels"]
     return SliceSet(images, torch.from_numpy(labels)[:, None])
-
-
-def _evenly(number: int, most: int | None) -> NDArray[np.int64]:
-    """Return places of at most so many, evenly through all."""
-    return np.linspace(0, number - 1, min(most or number, number)).round().astype(np.int64)
-
-
-def _probabilities(
-    network: torch.nn.Module, images: torch.Tensor, flipped_views: bool
-) -> NDArray[np.float32]:
-    """Return the lesion probability of slices at the network's size."""
-    height, width = images.shape[-2:]
-    sizes = [(height, width)] * len(images)
-    maps = inference.predict(network, SliceSet(images), sizes, flipped_views=flipped_views)
-    return np.stack([map_[0] for map_ in maps]).astype(np.float32)

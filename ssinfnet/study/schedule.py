@@ -246,10 +246,9 @@ def _teachers(study: Study, model: str, at: dict[str, Any]) -> Iterator[Run]:
     """Yield the trainings of a student's teachers, of every seed of the study."""
     if not SINGLE_MODELS[model].taught:
         return
-    for teacher in study.single.student.teachers:
-        for seed in study.seeds:
-            where = {**at, "seed": seed}
-            if SINGLE_MODELS[teacher].pretrained:
-                start = {key: where[key] for key in ("study", "fold", "seed")}
-                yield "03_pretraining", {**start, "stage": "single"}
-            yield "05_single_segmentation", {**where, "model": teacher}
+    for teacher, seed in study.teachers():
+        where = {**at, "seed": seed}
+        if SINGLE_MODELS[teacher].pretrained:
+            start = {key: where[key] for key in ("study", "fold", "seed")}
+            yield "03_pretraining", {**start, "stage": "single"}
+        yield "05_single_segmentation", {**where, "model": teacher}

@@ -176,6 +176,10 @@ class Study(Part):
             update={stage: _shortened(getattr(self, stage), share) for stage in ("single", "multi")}
         )
 
+    def teachers(self) -> list[tuple[str, int]]:
+        """Return (model, seed) of the networks that label slices for a student (D-198)."""
+        return [(model, seed) for model in self.single.student.teachers for seed in self.seeds]
+
     def cross_fitted(self, fold: int) -> list[tuple[int, int]]:
         """Return (fold, part) of the stage-1 trainings that make the priors of training slices.
 
