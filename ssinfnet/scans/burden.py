@@ -187,9 +187,7 @@ def _millilitres(
         share = f"{100 * (1 - counted / called):.0f} %"
         reasons.append(f"{share} of the lesion lies outside the lungs that were found")
     if scan.voxel_ml is None:
-        why = "the thickness is unknown" if scan.pixel_mm else "the spacing is unknown"
-        why = "pictures have no spacing" if scan.volume is None else why
-        return dict.fromkeys(COLUMNS_ML, np.nan), [*reasons, f"ml: {why}"]
+        return dict.fromkeys(COLUMNS_ML, np.nan), [*reasons, f"ml: {_why_unknown(scan)}"]
     if "ggo" not in masks:
         reasons.append("ml: the model has no second stage, which tells classes apart")
     # Of the classes, which stage 2 tells everywhere, what stage 1 calls lesion (D-166)
@@ -301,16 +299,21 @@ def missing_phenotypes(scan: Scan, texture: TextureConfig = DEFAULT_TEXTURE) -> 
 
 def _spacing(scan: Scan, texture: TextureConfig) -> tuple[tuple[float, ...] | None, str]:
     """Return the spacing along the axes that are measured, or None and why (D-137)."""
-    if scan.volume is None:
-        return None, "pictures have no spacing"
     spacing = scan.known_mm[3 - texture.dimensions :]
-    if np.isnan(spacing).any():
-        return None, f"the {'thickness' if scan.pixel_mm else 'spacing'} is unknown"
+    if scan.volume is None or np.isnan(spacing).any():
+        return None, _why_unknown(scan)
     whole = texture.dimensions == 3
     if scan.volume.is_sheared if whole else scan.volume.has_sheared_pixels:
         axes = "its axes" if whole else "its rows and columns"
         return None, f"{axes} are not at right angles; --resample puts it on a grid where they are"
     return spacing, ""
+
+
+def _why_unknown(scan: Scan) -> str:
+    """Say which millimetres of a scan are not known."""
+    if scan.volume is None:
+        return "pictures have no spacing"
+    return f"the {'thickness' if scan.pixel_mm else 'spacing'} is unknown"
 
 
 def _in_mm(column: str) -> bool:

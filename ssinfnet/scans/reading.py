@@ -271,18 +271,16 @@ def _in_units(
 
     They are refused and doubted as volumes are (D-104, D-121).
     """
-    if slices.dtype != np.uint8:
-        _refuse(name, "" if np.isfinite(slices).all() else "some numbers are not finite")
-    if declared:
-        slices = declared.hounsfield(slices)
-    fault = (
-        units_fault(slices, declared=bool(declared)) if declared or slices.dtype != np.uint8 else ""
-    )
-    _refuse(name, "" if declared else fault)
-    if not declared and slices.dtype != np.uint8 and 0 <= slices.min() and slices.max() <= 255:
-        slices = np.rint(slices).astype(np.uint8)  # D-40, in wider numbers
-    if slices.dtype == np.uint8:
+    if slices.dtype == np.uint8 and not declared:
         return slices, [grey_doubt(slices)]
+    _refuse(name, "" if np.isfinite(slices).all() else "some numbers are not finite")
+    slices = declared.hounsfield(slices) if declared else slices
+    fault = units_fault(slices, declared=bool(declared))
+    if not declared:
+        _refuse(name, fault)
+        if 0 <= slices.min() and slices.max() <= 255:
+            grey = np.rint(slices).astype(np.uint8)  # D-40, in wider numbers
+            return grey, [grey_doubt(grey)]
     for index, one in enumerate(slices):
         _refuse(f"{name}, slice {index}", slice_fault(one))
     return slices, [f"as declared {fault}" if fault else "", units_doubt(slices)]
