@@ -84,9 +84,8 @@ def _run_and_leave(connection: socket.socket) -> NoReturn:
         status = _run(connection)
     except Exception:
         traceback.print_exc()
+        sys.stdout.flush()
         status = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(status)
 
 

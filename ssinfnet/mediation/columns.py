@@ -12,7 +12,7 @@ import pandas as pd
 from ssinfnet.mediation.cell_texts import thousands, unknown_levels
 from ssinfnet.mediation.missing_codes import countable, doubtful_values, without_codes
 
-__all__ = ["AS_TIME", "KINDS", "TYPED", "columns_text", "names_places", "typed_columns",
+__all__ = ["AS_TIME", "CODED", "KINDS", "TYPED", "columns_text", "names_places", "typed_columns",
            "written_as_date"]  # fmt: skip
 
 AS_TIME = "outcome as time"  # role of an outcome that is a time until an event

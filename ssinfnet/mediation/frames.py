@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ssinfnet.mediation.cell_texts import cell_text, remedy_of
 from ssinfnet.mediation.collinearity import adjustment, centred, unexplained
-from ssinfnet.mediation.columns import AS_TIME, TYPED, names_places, typed_columns
+from ssinfnet.mediation.columns import AS_TIME, CODED, TYPED, names_places, typed_columns
 
 __all__ = [
     "AnalysisFrame",
@@ -36,9 +36,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 BY_NAME = "a covariate by its name, as nobody named covariates"
-WARNED = re.compile(
-    "taken as|a code, or a limit|a level like any other"
-)  # in a note: other numbers, or doubtful ones
+WARNED = re.compile(f"taken as|{CODED.pattern}")  # in a note: other numbers, or doubtful ones
 
 
 @dataclass(frozen=True)

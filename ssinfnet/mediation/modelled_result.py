@@ -65,12 +65,12 @@ class ModelledMediation(Mediation):
 
     @property
     def ratio(self) -> str:
-        """What the exponential of an effect is; empty of a linear outcome."""
+        """Name the ratio that the exponential of an effect is; empty of a linear outcome."""
         return RATIOS.get(self.outcome_model, "")
 
     @property
     def passing(self) -> pd.Series:
-        """Which rows pass the joint test, as bool."""
+        """Say of each row whether it passes the joint test, as bool."""
         return self.table["mediator_by_joint_test"]
 
     def _mediates(self) -> pd.Series:

@@ -170,9 +170,12 @@ def natural_effects(
 
     estimate = effects(parameters)
     own = design.at(values.index.to_numpy()) if design else None
-    few = few_of_pairs(values, {exposure: ()}, [mediator], fewest,
-                       own.of_several() if own else None)[exposure, mediator]  # fmt: skip
-    few, draws = few * bool(draws), draws * (not few)
+    few = ""
+    if draws:
+        clusters = own.of_several() if own else None
+        pairs = few_of_pairs(values, {exposure: ()}, [mediator], fewest, clusters)
+        few = pairs[exposure, mediator]
+    draws = 0 if few else draws
     if own:
         drawn = _drawn_effects(data, low, high, unit, draws, seed, own)
         return _with_draws(result, estimate, drawn).assign(

@@ -1,4 +1,4 @@
-"""What the header of a NIfTI file tells of its geometry, and what it leaves open."""
+"""Read from the header of a NIfTI file where its voxels lie, and what it leaves open of that."""
 
 from __future__ import annotations
 

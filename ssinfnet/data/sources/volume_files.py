@@ -127,7 +127,7 @@ class Volume:
 
     @property
     def has_sheared_pixels(self) -> bool:
-        """Whether rows and columns are not at right angles; those of a tilted gantry are."""
+        """Say whether rows and columns are not at right angles; those of a tilted gantry are."""
         return _is_sheared(self.canonical_affine[:3, :2])
 
     def fault(self, index: int) -> str | None:
