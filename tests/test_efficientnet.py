@@ -72,3 +72,39 @@ def test_the_lite_network_gives_what_infnet_gives():
     assert all(logits.shape == (2, 1, 64, 64) for logits in output)
     full = networks.build_single("infnet", 0.25)
     assert set(network.heads) == set(full.heads)
+
+
+def test_a_unet_on_it_sees_what_it_sees_whatever_the_prior_is(published):
+    """Before it is trained: the prior's channels start at zero, and the stage at 1/32 is gone."""
+    whole = EfficientNetLite().eval()
+    whole.load_imagenet(installed_weights())
+    network = networks.build_multi("unet_lite", True, 0.5, str(installed_weights())).eval()
+    given = torch.rand(2, 6, 64, 96)
+    with torch.inference_mode():
+        seen = network.backbone(given)
+        for own, all_of_it in zip(seen, whole(given[:, :3])[:3], strict=True):
+            torch.testing.assert_close(own, all_of_it)
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize(("stage", "classes"), [("single", 1), ("multi", 3)])
+def test_a_unet_on_it_answers_at_the_slices_size_and_learns_everywhere(stage, classes):
+    if stage == "single":
+        network = networks.build_single("unet_lite")
+    else:
+        network = networks.build_multi("unet_lite", True)
+    channels = 6 if network.tells_classes else 3
+    logits = network(torch.rand(2, channels, 64, 96)).segmentations[-1]
+    assert logits.shape == (2, classes, 64, 96)
+    assert network.tells_classes == (classes == 3)
+    logits.square().sum().backward()
+    assert all(parameter.grad.any() for parameter in network.parameters())
+
+
+def test_weights_that_miss_a_block_are_refused_where_the_last_stage_is_left_out(
+    published, tmp_path
+):
+    short = {name: value for name, value in published.items() if "_blocks.3." not in name}
+    torch.save(short, tmp_path / "short.pth")
+    with pytest.raises(ValueError, match=r"(?s)does not hold EfficientNet-Lite0: .*stages\.2\.0"):
+        networks.build_multi("unet_lite", True).load_imagenet(tmp_path / "short.pth")

@@ -144,7 +144,9 @@ def test_a_missing_imagenet_file_says_what_to_do(tmp_path):
 
 
 def test_an_unknown_model_is_refused():
-    with pytest.raises(ValueError, match="not infnet, infnet_lite or unet"):
+    with pytest.raises(
+        ValueError, match="no stage-1 network 'resnet'; infnet, infnet_lite, unet or unet_lite"
+    ):
         networks.build_single("resnet")
 
 

@@ -121,12 +121,12 @@ def test_teachers_of_every_seed_run_before_their_student():
     ]
     parts = [(part, seed) for part in (0, 1, 2) for seed in (1, 2)]
     assert set(trained) == {("sinfnet", 0, 1), ("sinfnet", 0, 2)} | {
-        (model, *of) for model in ("sinfnet_lite", "student_lite") for of in parts
+        (model, *of) for model in ("unet_lite", "student_lite") for of in parts
     }
     for part, seed in parts:
         student = trained.index(("student_lite", part, seed))
         for each in (1, 2):
-            assert trained.index(("sinfnet_lite", part, each)) < student
+            assert trained.index(("unet_lite", part, each)) < student
     assert trained.index(("student_lite", 2, 1)) < trained.index(("sinfnet", 0, 1))
 
 

@@ -9,6 +9,7 @@ from conftest import ROOT
 
 from ssinfnet import inference, networks
 from ssinfnet.data import cohort, preparation
+from ssinfnet.networks.efficientnet import installed_weights
 from ssinfnet.study.config import load_study
 from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 from ssinfnet.training import checkpoints, fitting, stages
@@ -103,6 +104,21 @@ def test_the_lite_network_is_pretrained_and_gives_priors_where_a_study_says_so(o
         assert any(name.startswith("backbone.") for name in trained.transfer.loaded)
     priors = stages.train_multi(study, paths, "sinfnet").train.priors
     assert len(priors.unique()) > 2  # probabilities, no masks
+
+
+def test_the_lite_networks_of_both_stages_start_from_their_weights(opened, monkeypatch):
+    """None where the study says so, and those of the package otherwise."""
+    study, paths = opened
+    started = []
+    monkeypatch.setattr(networks.LiteUNet, "load_imagenet", lambda _, file: started.append(file))
+    stages.train_single(study, paths, "unet_lite")
+    stages.train_multi(study, paths, "sinfnet_lite", prior="ground_truth")
+    assert started == [str(installed_weights())] * 2
+    at_random = study.multi.network.model_copy(update={"lite_weights": None})
+    multi = study.multi.model_copy(update={"network": at_random})
+    study = study.model_copy(update={"multi": multi})
+    stages.train_multi(study, paths, "sinfnet_lite", seed=2, prior="ground_truth")
+    assert len(started) == 2
 
 
 def test_an_oracle_reads_the_true_lesion(opened):

@@ -13,6 +13,7 @@ from ssinfnet.networks.efficientnet import EfficientNetLite
 from ssinfnet.networks.fcn8 import FCN8s
 from ssinfnet.networks.heads import is_head, swap_heads
 from ssinfnet.networks.infnet import InfNet
+from ssinfnet.networks.lite_unet import LiteUNet
 from ssinfnet.networks.unet import UNet
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "EfficientNetLite",
     "FCN8s",
     "InfNet",
+    "LITE",
+    "LiteUNet",
     "UNet",
     "build_inpainter",
     "build_multi",
@@ -35,6 +38,9 @@ __all__ = [
 ]
 
 
+LITE = ("infnet_lite", "unet_lite")  # start from the weights of EfficientNet-Lite0
+
+
 def build_single(
     network: str, width: float = 1.0, imagenet_weights: str | None = None
 ) -> nn.Module:
@@ -42,19 +48,20 @@ def build_single(
 
     Parameters
     ----------
-    network : {"infnet", "infnet_lite", "unet"}
-        SInfNet and SSInfNet are Inf-Net both; the lite one has EfficientNet-Lite0 for its backbone.
+    network : {"infnet", "infnet_lite", "unet", "unet_lite"}
+        SInfNet and SSInfNet are Inf-Net both; the lite ones have EfficientNet-Lite0 for their
+        backbone.
     width : float
         Factor on every channel count, but the lite backbone's; 1 is the published network.
     imagenet_weights : str or None
-        Local file with ImageNet weights for Inf-Net's backbone. The U-Net has no ImageNet
-        counterpart: it starts at random beside a pretrained Inf-Net.
+        Local file with ImageNet weights for the backbone. The U-Net has no ImageNet counterpart:
+        it starts at random beside a pretrained Inf-Net.
 
     Returns
     -------
     Module
         Maps (batch, 3, size, size) to a tuple of logits (batch, 1, size, size), the prediction
-        last among the segmentations: see `InfNet` and `UNet`.
+        last among the segmentations: see `InfNet`, `UNet` and `LiteUNet`.
 
     Raises
     ------
@@ -68,7 +75,9 @@ def build_single(
         return InfNet(width, backbone)
     if network == "unet":
         return UNet(in_channels=3, out_channels=1, width=width)
-    raise ValueError(f"unknown stage-1 network {network!r}; not infnet, infnet_lite or unet")
+    if network == "unet_lite":
+        return _started(LiteUNet(in_channels=3, out_channels=1, width=width), imagenet_weights)
+    raise ValueError(f"no stage-1 network {network!r}; infnet, infnet_lite, unet or unet_lite")
 
 
 def build_multi(
@@ -78,14 +87,15 @@ def build_multi(
 
     Parameters
     ----------
-    network : {"unet", "fcn8s"}
-        Multi SInfNet and SSInfNet are the U-Net with prior (D-09).
+    network : {"unet", "fcn8s", "unet_lite"}
+        Multi SInfNet and SSInfNet are the U-Net with prior (D-09); the lite one reads its
+        backbone down to 1/16 alone.
     prior : bool
         Whether three channels of prior follow the slice's three.
     width : float
         Factor on every channel count; 1 is the published network.
     imagenet_weights : str or None
-        Local file with ImageNet weights for the FCN8s' VGG16.
+        Local file with ImageNet weights for the FCN8s' VGG16, or the lite one's backbone.
 
     Returns
     -------
@@ -102,11 +112,18 @@ def build_multi(
     if network == "unet":
         return UNet(in_channels=channels, out_channels=3, width=width)
     if network == "fcn8s":
-        fcn = FCN8s(in_channels=channels, out_channels=3, width=width)
-        if imagenet_weights is not None:
-            fcn.load_imagenet(imagenet_weights)
-        return fcn
-    raise ValueError(f"unknown stage-2 network {network!r}; expected 'unet' or 'fcn8s'")
+        return _started(FCN8s(in_channels=channels, out_channels=3, width=width), imagenet_weights)
+    if network == "unet_lite":
+        lite = LiteUNet(in_channels=channels, out_channels=3, width=width, levels=3)
+        return _started(lite, imagenet_weights)
+    raise ValueError(f"no stage-2 network {network!r}; unet, fcn8s or unet_lite")
+
+
+def _started(network: FCN8s | LiteUNet, imagenet_weights: str | None) -> nn.Module:
+    """Return a network with the published weights of ImageNet, where a file of them is given."""
+    if imagenet_weights is not None:
+        network.load_imagenet(imagenet_weights)
+    return network
 
 
 def build_inpainter(

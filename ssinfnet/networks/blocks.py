@@ -24,6 +24,7 @@ __all__ = [
     "load_published",
     "read_published",
     "scaled",
+    "widened",
 ]
 
 
@@ -241,6 +242,24 @@ def load_published(
         module.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"{file} does not hold {title}: {error}") from error
+
+
+def widened(weight: Tensor, in_channels: int) -> Tensor:
+    """Return the weight of a first convolution for more input channels than the published three.
+
+    The further ones start at zero, so that a network starts with what it has learnt of slices.
+
+    Parameters
+    ----------
+    weight : (out, channels, height, width) tensor
+    in_channels : int
+        A weight that has as many already is returned as it is.
+    """
+    if weight.shape[1] >= in_channels:
+        return weight
+    wide = weight.new_zeros(weight.shape[0], in_channels, *weight.shape[2:])
+    wide[:, : weight.shape[1]] = weight
+    return wide
 
 
 def read_published(file: str | Path, network: str) -> dict[str, Tensor]:

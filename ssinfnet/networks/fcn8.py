@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssinfnet.networks.blocks import load_published, read_published, scaled
+from ssinfnet.networks.blocks import load_published, read_published, scaled, widened
 from ssinfnet.networks.unet import UNetOutput
 
 __all__ = ["FCN8s"]
@@ -34,6 +33,7 @@ class FCN8s(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, width: float = 1.0) -> None:
         super().__init__()
+        self.in_channels = in_channels
         layers: list[nn.Module] = []
         self.ends: list[int] = []  # layers of the five stages end here, each with a max-pool
         channels = in_channels
@@ -73,8 +73,7 @@ class FCN8s(nn.Module):
     def load_imagenet(self, file: str | Path) -> None:
         """Load published VGG16 weights from a local file; its classifier has no place here.
 
-        The published first layer has three channels. Further input channels start at zero, so
-        that the network starts with what it has learnt of slices.
+        The published first layer has three channels; see `blocks.widened` for further ones.
 
         Raises
         ------
@@ -89,9 +88,6 @@ class FCN8s(nn.Module):
             for name, value in published.items()
             if name.startswith("features.")
         }
-        first = features.get("0.weight")
-        if first is not None and first.shape[1] < self.features[0].in_channels:
-            widened = torch.zeros_like(self.features[0].weight)
-            widened[:, : first.shape[1]] = first
-            features["0.weight"] = widened
+        if "0.weight" in features:
+            features["0.weight"] = widened(features["0.weight"], self.in_channels)
         load_published(self.features, features, file, "VGG16")

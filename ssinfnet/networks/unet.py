@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ssinfnet.networks.blocks import scaled
 
-__all__ = ["UNet", "UNetOutput"]
+__all__ = ["UNet", "UNetOutput", "double_conv"]
 
 
 class UNetOutput(NamedTuple):
@@ -42,11 +42,11 @@ class UNet(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, width: float = 1.0) -> None:
         super().__init__()
         c = [scaled(channels, width) for channels in (64, 128, 256, 512, 512)]
-        self.first = _double_conv(in_channels, c[0])
-        self.down = nn.ModuleList(_double_conv(c[i], c[i + 1]) for i in range(4))
+        self.first = double_conv(in_channels, c[0])
+        self.down = nn.ModuleList(double_conv(c[i], c[i + 1]) for i in range(4))
         # What comes from below has as many channels as the skip beside it: c[3], c[2], c[1], c[0].
         self.up = nn.ModuleList(
-            _double_conv(2 * skip, out, between=skip)
+            double_conv(2 * skip, out, between=skip)
             for skip, out in ((c[3], c[2]), (c[2], c[1]), (c[1], c[0]), (c[0], c[0]))
         )
         self.head = nn.Conv2d(c[0], out_channels, 1)
@@ -65,7 +65,7 @@ class UNet(nn.Module):
         return UNetOutput(self.head(x))
 
 
-def _double_conv(in_channels: int, out_channels: int, between: int | None = None) -> nn.Sequential:
+def double_conv(in_channels: int, out_channels: int, between: int | None = None) -> nn.Sequential:
     """Twice a 3×3 convolution (with bias), batch norm and ReLU."""
     channels = (in_channels, between or out_channels, out_channels)
     layers: list[nn.Module] = []

@@ -39,8 +39,9 @@ MODEL_COLOURS = {
     "fcn8s": "#CC79A7",
     "sinfnet": "#0072B2",
     "ssinfnet": "#009E73",
-    "sinfnet_lite": "#56B4E9",  # of stage 1 alone, as the next three
+    "sinfnet_lite": "#56B4E9",  # of either stage; the next three of stage 1 alone
     "ssinfnet_lite": "#CC79A7",
+    "unet_lite": "#882255",
     "student_lite": "#000000",
     "semi_infnet": "#D55E00",
     "ssinfnet_no_focal_no_lookahead": "#56B4E9",

@@ -19,6 +19,7 @@ NETWORKS = {
     "infnet": ("fan",),
     "infnet_lite": ("fan", "efficientnet"),
     "unet": ("ronneberger",),
+    "unet_lite": ("ronneberger", "efficientnet"),
     "fcn8s": ("long",),
 }
 

@@ -30,7 +30,7 @@ class SingleModel:
 
     label: str  # in tables and figures
     published: str  # in published_values.csv; of two models of one row the first one's is it
-    network: str = "infnet"  # or "infnet_lite", "unet"
+    network: str = "infnet"  # or "infnet_lite", "unet", "unet_lite"
     pretrained: bool = False  # starts from inpainting
     pseudo_labels: bool = False  # starts from slices that a network labelled (Semi-Inf-Net)
     taught: bool = False  # learns from slices, too, that the study's teachers labelled (D-198)
@@ -44,7 +44,7 @@ class MultiModel:
 
     label: str
     published: str
-    network: str = "unet"  # or "fcn8s"
+    network: str = "unet"  # or "fcn8s", "unet_lite"
     prior: bool = True
     pretrained: bool = False
     focal: bool = False
@@ -63,8 +63,9 @@ SINGLE_MODELS = {
     "ssinfnet_lite": SingleModel(
         "SSInfNet-Lite", "single_ssinfnet_lite", network="infnet_lite", pretrained=True
     ),
+    "unet_lite": SingleModel("U-Net-Lite", "single_unet_lite", network="unet_lite"),  # D-202
     "student_lite": SingleModel(
-        "Student-Lite", "single_student_lite", network="infnet_lite", taught=True
+        "Student-Lite", "single_student_lite", network="unet_lite", taught=True
     ),
     "semi_infnet": SingleModel("Semi-Inf-Net", "single_semi_infnet", pseudo_labels=True),
     "sinfnet_cutout20": SingleModel("SInfNet + cutout 0.2", "single_sinfnet+aug0.2", cutout=0.2),
@@ -99,6 +100,9 @@ MULTI_MODELS = {
     "sinfnet": MultiModel("SInfNet", "multi_sinfnet"),
     "ssinfnet": MultiModel(
         "SSInfNet", "multi_ssinfnet", pretrained=True, focal=True, lookahead=True
+    ),
+    "sinfnet_lite": MultiModel(  # beside the paper's models (D-202)
+        "SInfNet-Lite", "multi_sinfnet_lite", network="unet_lite"
     ),
     "ssinfnet_no_focal_no_lookahead": MultiModel(
         "SSInfNet − focal − Lookahead", "multi_ssinfnet-focal-lookahead", pretrained=True

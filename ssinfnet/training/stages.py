@@ -174,8 +174,8 @@ def _rows_to_train_on(rows: pd.DataFrame, config: FittingConfig) -> pd.DataFrame
 
 
 def _imagenet(config: NetworkConfig, network: str) -> str | None:
-    """Return the file of ImageNet weights that a network of stage 1 starts from, if any."""
-    if network != "infnet_lite":
+    """Return the file of ImageNet weights that a network starts from, if any."""
+    if network not in networks.LITE:
         return config.imagenet_weights
     return str(installed_weights()) if config.lite_weights == "installed" else config.lite_weights
 
@@ -216,7 +216,7 @@ def train_multi(
         )
     )
     size = config.network
-    weights = paths.published_weights(size.imagenet_weights)
+    weights = paths.published_weights(_imagenet(size, switches.network))
     network = networks.seeded(
         seed, networks.build_multi, switches.network, switches.prior, size.width, weights,
     )  # fmt: skip

@@ -11,13 +11,13 @@ __all__ = ["MultiName", "MultiNames", "Part", "Positive", "Share", "SingleName",
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 SingleName = Literal[
-    "unet", "sinfnet", "ssinfnet", "sinfnet_lite", "ssinfnet_lite", "semi_infnet",
+    "unet", "sinfnet", "ssinfnet", "sinfnet_lite", "ssinfnet_lite", "unet_lite", "semi_infnet",
     "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet_cutout40",
     "sinfnet_unaugmented", "sinfnet_augmented40", "sinfnet_augmented50",
     "ssinfnet_unaugmented", "ssinfnet_augmented40", "student_lite",
 ]  # fmt: skip
 MultiName = Literal[
-    "unet", "fcn8s", "sinfnet", "ssinfnet",
+    "unet", "fcn8s", "sinfnet", "ssinfnet", "sinfnet_lite",
     "ssinfnet_no_focal_no_lookahead", "ssinfnet_no_lookahead", "ssinfnet_no_focal",
     "sinfnet_cutout20", "sinfnet_cutout40", "sinfnet_cutout50", "ssinfnet_cutout40",
     "sinfnet_unaugmented", "sinfnet_augmented40", "sinfnet_augmented50",

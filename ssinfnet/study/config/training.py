@@ -203,7 +203,7 @@ class PseudoLabelConfig(Part):
 class StudentConfig(Part):
     """Self-training: a student learns from slices, too, that other networks labelled (D-198)."""
 
-    teachers: SingleNames = Field(default=("sinfnet_lite",), min_length=1)  # all seeds, averaged
+    teachers: SingleNames = Field(default=("unet_lite",), min_length=1)  # all seeds, averaged
     unlabelled_slices: int | None = Field(default=None, ge=1)  # at most, evenly; None: all
     epochs: Positive | None = None  # of a student, which has more slices; None: as `training`
 
