@@ -75,7 +75,7 @@ def test_the_lite_network_gives_what_infnet_gives():
 
 
 def test_a_unet_on_it_sees_what_it_sees_whatever_the_prior_is(published):
-    """Before it is trained: the prior's channels start at zero, and the stage at 1/32 is gone."""
+    """Before it is trained: the prior's channels start at zero, and it ends at 1/16."""
     whole = EfficientNetLite().eval()
     whole.load_imagenet(installed_weights())
     network = networks.build_multi("unet_lite", True, 0.5, str(installed_weights())).eval()

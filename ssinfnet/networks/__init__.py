@@ -88,8 +88,7 @@ def build_multi(
     Parameters
     ----------
     network : {"unet", "fcn8s", "unet_lite"}
-        Multi SInfNet and SSInfNet are the U-Net with prior (D-09); the lite one reads its
-        backbone down to 1/16 alone.
+        Multi SInfNet and SSInfNet are the U-Net with prior (D-09).
     prior : bool
         Whether three channels of prior follow the slice's three.
     width : float
@@ -114,7 +113,7 @@ def build_multi(
     if network == "fcn8s":
         return _started(FCN8s(in_channels=channels, out_channels=3, width=width), imagenet_weights)
     if network == "unet_lite":
-        lite = LiteUNet(in_channels=channels, out_channels=3, width=width, levels=3)
+        lite = LiteUNet(in_channels=channels, out_channels=3, width=width)
         return _started(lite, imagenet_weights)
     raise ValueError(f"no stage-2 network {network!r}; unet, fcn8s or unet_lite")
 

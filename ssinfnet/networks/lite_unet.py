@@ -14,40 +14,33 @@ from ssinfnet.networks.unet import UNetOutput, double_conv
 
 __all__ = ["LiteUNet"]
 
-CHANNELS = (48, 64, 128)  # of the decoder at 1/4, 1/8 and 1/16 of the input, at width 1
+CHANNELS = (48, 64)  # of the decoder at 1/4 and 1/8 of the input, at width 1
 
 
 class LiteUNet(nn.Module):
     """Features of EfficientNet-Lite0, enlarged step by step beside their skips, to 1/4.
 
-    With 3 input and 1 output channels it has 3,797,841 parameters at width 1. The logits are
-    enlarged from 1/4 to the input's size: at 224 pixels that is finer than Inf-Net's 1/8, and costs
-    a third of what two more steps up would.
+    With 3 input and 1 output channels it has 884,657 parameters at width 1. The encoder is read
+    down to 1/16: its stages behind that hold three quarters of its parameters, and gained nothing
+    (D-202). The logits are enlarged from 1/4 to the input's size, where Inf-Net's are from 1/8.
 
     Parameters
     ----------
     in_channels, out_channels : int
     width : float
         Factor on the decoder's channel counts; the encoder is Lite0 as published.
-    levels : {4, 3}
-        Levels of the encoder that are read: all, or without the one at 1/32, which holds three
-        quarters of the parameters.
     """
 
     heads = ("head",)
 
-    def __init__(
-        self, in_channels: int, out_channels: int, width: float = 1.0, levels: int = 4
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, width: float = 1.0) -> None:
         super().__init__()
-        self.backbone = EfficientNetLite(in_channels=in_channels, levels=levels)
-        skips = self.backbone.channels
-        ups = [scaled(channels, width) for channels in CHANNELS[: levels - 1]]
-        self.up = nn.ModuleList(
-            double_conv(below + skip, out)
-            for below, skip, out in zip([*ups[1:], skips[-1]], skips, ups, strict=False)
-        )
-        self.head = nn.Conv2d(ups[0], out_channels, 1)
+        self.backbone = EfficientNetLite(in_channels=in_channels, levels=3)
+        x1, x2, x3 = self.backbone.channels
+        c4, c8 = (scaled(channels, width) for channels in CHANNELS)
+        self.up8 = double_conv(x3 + x2, c8)
+        self.up4 = double_conv(c8 + x1, c4)
+        self.head = nn.Conv2d(c4, out_channels, 1)
         self.tells_classes = out_channels > 1
 
     def load_imagenet(self, file: str | Path) -> None:
@@ -55,13 +48,13 @@ class LiteUNet(nn.Module):
         self.backbone.load_imagenet(file)
 
     def forward(self, x: Tensor) -> UNetOutput:
-        """Map (batch, in_channels, size, size), a multiple of 32, to logits of that size."""
-        size = x.shape[-2:]
-        *skips, x = self.backbone(x)
-        for skip, block in zip(reversed(skips), reversed(self.up), strict=True):
-            x = block(torch.cat([_resize(x, skip.shape[-2:]), skip], dim=1))
-        return UNetOutput(_resize(self.head(x), size))
+        """Map (batch, in_channels, size, size), a multiple of 16, to logits of that size."""
+        x1, x2, x3 = self.backbone(x)
+        y = self.up8(torch.cat([_resize(x3, x2), x2], dim=1))
+        y = self.up4(torch.cat([_resize(y, x1), x1], dim=1))
+        return UNetOutput(_resize(self.head(y), x))
 
 
-def _resize(x: Tensor, size: torch.Size) -> Tensor:
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+def _resize(x: Tensor, beside: Tensor) -> Tensor:
+    """Enlarge features to the height and width of others."""
+    return F.interpolate(x, size=beside.shape[-2:], mode="bilinear", align_corners=False)
