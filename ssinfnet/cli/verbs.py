@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import ssinfnet
 from ssinfnet.cli import data_verbs, model_verbs, parsing
@@ -24,7 +25,23 @@ Threads = Annotated[
     ),
 ]
 
+EMPTY_LINE = "\x1b[2K\x1b[G"  # takes away what is left of a bar; click leaves it out in a pipe
+
+
+class Verbs(TyperGroup):
+    """The verbs. One that is stopped by Ctrl-C says so in a line and exits with status 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the verb that the command line names."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo(f"{EMPTY_LINE}stopped by Ctrl-C; no result is half written", err=True)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     rich_markup_mode="markdown",  # the lines of a paragraph flow
     pretty_exceptions_enable=False,
