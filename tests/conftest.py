@@ -260,13 +260,35 @@ def predictor(packed):
     return Predictor.of(packed.model, device="cpu")
 
 
+BROWSER_VARIABLE = "SSINFNET_NEEDS_BROWSER"
+UNTRIED = "the Lab and the report are not tried in a browser: "
+
+
+def _without_browser(why: str) -> None:
+    """Skip what needs a browser, or fail where the environment says that there has to be one."""
+    if os.environ.get(BROWSER_VARIABLE):
+        pytest.fail(f"{UNTRIED}{why} ({BROWSER_VARIABLE} is set)", pytrace=False)
+    pytest.skip(UNTRIED + why)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say last of all what no browser has tried; among many other skips it is read over."""
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    whys = {text.partition(UNTRIED)[2].rstrip("')") for text in skipped if UNTRIED in text}
+    for why in sorted(whys):
+        terminalreporter.write_line(f"{UNTRIED}{why}; {BROWSER_VARIABLE}=1 makes that a failure")
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A Chromium without a window; it serves one file of tests, then ends."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    try:
+        from playwright import sync_api as playwright
+    except ModuleNotFoundError:
+        _without_browser("playwright is not installed")
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if not found:
-        pytest.skip("no chromium on this machine; apt-get install chromium")
+        _without_browser("no chromium on this machine; apt-get install chromium")
     with playwright.sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield chromium
