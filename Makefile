@@ -34,7 +34,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) \
 	$(if $(GPUS),--resources gpu=$(GPUS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce publish test checks reference validate lab lint docs bench gpu model unlock licences audit clean
+.PHONY: help install reproduce plan publish test checks reference validate lab lint docs bench gpu model unlock licences audit clean
 
 help: ## list the verbs
 	@echo "make VERB [STUDY=demo] [DATA=folder of raw data] [CORES=2] [VERBOSE=1] [GPUS=number of GPUs] [EXECUTOR=slurm JOBS=20]"
@@ -60,6 +60,9 @@ reproduce: $(INSTALLED) ## run a study: executed notebooks, tables, figures and 
 	$(SNAKEMAKE)
 	@echo "tables and figures: $(FIGURES)/report.html"
 	@"$(BIN)/python" -m ssinfnet.cli learnt "$(STUDY)"
+
+plan: $(INSTALLED) ## count the notebooks that reproduce would run, and run none; VERBOSE=1 lists each with what it asks for
+	@$(SNAKEMAKE) --dry-run --quiet $(if $(VERBOSE),host,rules host reason)
 
 publish: $(INSTALLED) ## refresh what the repository shows of a study, docs/results, from its last run
 	"$(BIN)/python" -m ssinfnet.cli publish "$(STUDY)"

@@ -13,6 +13,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import ssinfnet
+from ssinfnet.study import schedule
+from ssinfnet.study.config import load_study
 from ssinfnet.study.paths import project_root
 
 ROOT = project_root()
@@ -134,17 +136,6 @@ def test_make_refuses_a_python_that_is_not_tested(tmp_path):
     assert "is Python 3.13.1, and only Python 3.11 is tested" in run.stdout
 
 
-def test_containers_have_the_pinned_set_and_no_floating_base():
-    docker, apptainer = (ROOT / "Dockerfile").read_text(), (ROOT / "apptainer.def").read_text()
-    (base,) = re.findall(r"^FROM (\S+)$", docker, re.MULTILINE)
-    assert re.search(r"^From: (\S+)$", apptainer, re.MULTILINE).group(1) == base
-    assert base.startswith("python:3.11.")
-    assert f"torch=={constraints()['torch']}" in docker
-    assert "make install" in docker
-    assert "--constraint constraints.txt" in apptainer
-    assert re.search(r"^USER ssinfnet$", docker, re.MULTILINE)
-
-
 def test_make_lab_hands_arguments_to_jupyterlab():
     asked = "--no-browser --ip 127.0.0.1 --allow-root"
     run = subprocess.run(
@@ -155,6 +146,42 @@ def test_make_lab_hands_arguments_to_jupyterlab():
         check=True,
     )
     assert f"lab 00_start.ipynb {asked}\n" in run.stdout
+
+
+def test_make_plan_counts_the_jobs_of_a_cluster_and_submits_none():
+    asked = ["STUDY=paper", "EXECUTOR=slurm", "JOBS=20"]
+    environment = os.environ | {"VIRTUAL_ENV": sys.prefix}
+    environment.pop("SSINFNET_DATA", None)  # where the real data of other tests lie
+    options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
+    told = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", "plan", *asked], check=True, **options
+    )
+    command = told.stdout.splitlines()[-1]  # before it make may install
+    assert "--executor slurm --jobs 20" in command
+    run = subprocess.run(command, shell=True, check=False, **options)
+    assert run.returncode == 0, run.stderr
+    said = run.stdout + run.stderr
+    jobs = len(list(schedule.runs_of(load_study("paper"), "paper")))
+    assert re.search(rf"^total +{jobs + 1}$", said, re.MULTILINE)  # and the page of all
+    assert "This was a dry-run" in said
+
+
+@pytest.mark.parametrize(("needed", "status"), [("", 0), ("1", 1)])
+def test_tests_without_a_browser_say_so_last_or_fail_where_one_is_needed(needed, status):
+    asked = ["-q", "-p", "no:cacheprovider", "tests/test_report_browser.py::"
+             "test_the_drawing_of_the_data_flow_scrolls_and_does_not_shrink"]  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *asked],
+        cwd=ROOT,
+        env=os.environ | {"PATH": "", "SSINFNET_NEEDS_BROWSER": needed},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == status, run.stdout
+    said = "the Lab and the report are not tried in a browser: no chromium on this machine"
+    assert said in run.stdout
+    assert bool(needed) != ("SSINFNET_NEEDS_BROWSER=1 makes that a failure" in run.stdout)
 
 
 def test_nothing_of_ours_imports_torchvision():
