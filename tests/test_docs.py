@@ -8,14 +8,12 @@ import shutil
 import subprocess
 import sys
 
-import pandas as pd
 import pytest
 import yaml
 from conftest import load_script
 
 from ssinfnet.study import paths, schedule
 from ssinfnet.study.config import load_study
-from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 
 ROOT = paths.project_root()
 PAGES = [
@@ -182,40 +180,6 @@ def test_every_option_of_a_command_shown_exists(generate, page):
 
 
 # What the README promises
-
-
-WORDS = {"overall of three classes": "overall", "ground glass": "ggo"}
-
-
-def test_numbers_of_the_readme_are_those_of_the_studies_that_it_names():
-    names = {model.label: key for key, model in (SINGLE_MODELS | MULTI_MODELS).items()}
-    study, checked = "", []
-    for line in text_of(ROOT / "README.md").splitlines():
-        if head := re.match(r"\| mean F1 [^|]*`(\w+)`", line):
-            study = head[1]
-        row = re.match(
-            r"\| ([^|`]*), `(\w+)` \| ([\w-]+) \| ([\d.]+) \| ([\d.]+) \[([\d.]+), ([\d.]+)\] \|$",
-            line,
-        )
-        if row:
-            of, table, shown, *printed = row.groups()
-            found = pd.read_csv(ROOT / "docs" / "results" / study / f"{table}.csv")
-            found = found[found["model"] == names[shown]]
-            if "class" in found:
-                found = found[found["class"] == WORDS.get(of, of)]
-            found = found.set_index("values")
-            ours = found.loc["ours", ["F1_mean", "F1_low", "F1_high"]]
-            wanted = [f"{value:.2f}" for value in (found.at["paper", "F1_mean"], *ours)]
-            assert [f"{float(value):.2f}" for value in printed] == wanted, line
-            checked.append(study)
-    assert checked.count("demo") >= 3
-    assert checked[0] != "demo"  # real slices come first
-    said = text_of(ROOT / "README.md").partition("`paper_public_cpu`:")[2].partition(";")[0]
-    told = re.findall(r"([\d.]+) ((?:U-|SInf|SSInf)Net)", said)
-    found = pd.read_csv(ROOT / "docs" / "results" / "paper_public_cpu" / "table_3b.csv")
-    ours = found[found["values"] == "ours"].set_index("model")["F1_mean"]
-    assert told == [(f"{ours[names[shown]]:.2f}", shown) for _, shown in told]
-    assert len(told) == 3
 
 
 def test_the_study_of_the_readme_is_one(tmp_path):
