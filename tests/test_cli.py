@@ -211,6 +211,10 @@ def test_mediate_prints_every_test_as_json(tmp_path):
         (lambda text: text.replace("severe", "mild", 1), "lacks columns"),
         (lambda text: text.replace("ggo_", "c_"), "no column matches"),
         (lambda text: text.replace(",1\n", ",yes\n"), "no finite numbers"),
+        (
+            lambda text: text.replace(",1\n", ",yes\n").replace(",0\n", ",no\n"),
+            "a number for each of its two words, 'no' and 'yes', such as 0 and 1",
+        ),
         (lambda text: "", "cannot be read as CSV"),
         (lambda text: text.replace("id", "name", 1), "has no column 'id'"),
     ],

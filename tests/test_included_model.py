@@ -38,6 +38,7 @@ def test_a_scan_is_predicted_without_a_model_being_named(tmp_path):
     result = CliRunner().invoke(app, ["predict", str(tmp_path / "scan.nii.gz"), "-o",
                                       str(tmp_path / "out"), "--no-flips"])  # fmt: skip
     assert result.exit_code == 0, result.output
+    assert "every file was used" in result.stdout
     assert ",covid_lesions," in (tmp_path / "out" / "predictions.csv").read_text()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from raw_files import AFFINE, nifti, save, truncate
 
-from ssinfnet.data import cohort, sources
+from ssinfnet.data import cohort, inspection, sources
 from ssinfnet.data.sources import covid_semiseg, medseg, volume_files
 from ssinfnet.data.sources.files import UnreadableFile, read_labels, read_picture
 from ssinfnet.data.sources.volume_files import read_volume
@@ -266,6 +266,14 @@ def test_a_missing_folder_says_what_was_looked_for(tmp_path):
     source = SourceConfig(name="medseg", folder="medseg")
     with pytest.raises(FileNotFoundError, match=r"no medseg data at .*medseg.*--source medseg`"):
         sources.list_slices(source, tmp_path)
+
+
+def test_a_folder_that_is_inspected_is_named_once(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        inspection.inspect(tmp_path, "volumes")
+    assert str(caught.value) == (
+        f"no volumes data at {tmp_path}; docs/servers.md shows the layout it needs"
+    )
 
 
 def test_the_data_folder_may_be_the_source_itself(semiseg):

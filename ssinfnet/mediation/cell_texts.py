@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,15 @@ def thousands(text: pd.Series) -> pd.Series:
     return text.astype("str").str.strip().str.fullmatch(THOUSANDS)
 
 
-def remedy_of(value: object) -> str:
-    """Return what to do about a value that is no finite number."""
+def remedy_of(value: object, words: Sequence[object] = ()) -> str:
+    """Return what to do about a value that is no finite number.
+
+    Parameters
+    ----------
+    value : object
+    words : sequence
+        All such values of its column, each once: two words are likely a no and a yes.
+    """
     text = str(value).strip()
     if re.fullmatch(r"[<>≤≥]=?\s*[-+]?[\d.,]+", text):
         return (
@@ -35,6 +43,11 @@ def remedy_of(value: object) -> str:
         )
     if re.fullmatch(THOUSANDS, text):
         return "write numbers without marks between thousands, and decimals with a point"
+    if len(words) == 2 and all(str(word).strip().isalpha() for word in words):
+        first, second = sorted(map(str, words))
+        return (
+            f"write a number for each of its two words, {first!r} and {second!r}, such as 0 and 1"
+        )
     return "code them as numbers or leave them empty"
 
 

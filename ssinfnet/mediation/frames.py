@@ -272,7 +272,7 @@ def _numbers(column: pd.Series) -> pd.Series:
         raise ValueError(
             f"column {column.name!r} holds {len(wrong)} values that are no finite numbers, first "
             f"{cell_text(wrong.iloc[0])} of patient {cell_text(wrong.index[0])}; "
-            f"{remedy_of(wrong.iloc[0])}"
+            f"{remedy_of(wrong.iloc[0], wrong.unique())}"
         )
     return numbers
 

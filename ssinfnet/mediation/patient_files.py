@@ -136,7 +136,10 @@ def _from_workbook(
     sheets = untrusted.read_excel(path, dtype=dtype, **WORDS)
     filled = [name for name, table in sheets.items() if len(table.columns)]
     if sheet is None and len(filled) != 1:
-        raise ValueError(f"{path} has {len(filled)} sheets with content, {filled[:8]}; name one")
+        raise ValueError(
+            f"{path} has {len(filled)} sheets with content, {filled[:8]}; name the "
+            "patients' sheet: `--sheet NAME`, in Python `sheet=`"
+        )
     chosen = filled[0] if sheet is None else sheet
     if chosen not in sheets:
         raise ValueError(f"{path} has no sheet {sheet!r}; it has {list(sheets)[:8]}")

@@ -102,9 +102,10 @@ class Written:
         earlier = f", beside {len(self.earlier)} of earlier calls" if self.earlier else ""
         files = len(self.excluded) - len(self.refused)
         files += 0 if self.asked_for else len(self.unchosen)
+        unused = f"{len(self.refused)} input(s) and {files} file(s) beside not used"
+        unused = unused if self.refused or files else "every file was used"
         return (
-            f"{len(self.rows)} scan(s) in {folder / PREDICTIONS}{current}{earlier}; "
-            f"{len(self.refused)} input(s) and {files} file(s) beside not used. "
+            f"{len(self.rows)} scan(s) in {folder / PREDICTIONS}{current}{earlier}; {unused}. "
             "Research only, not a medical device."
         )
 

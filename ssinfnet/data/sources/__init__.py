@@ -89,9 +89,12 @@ def folder_of(source: SourceConfig, root: Path) -> Path:
     for folder in (named, root):
         if folder.is_dir() and adapter.recognises(folder):
             return folder
+    layout = "docs/servers.md shows the layout it needs"
+    if named == root:  # somebody inspects a folder
+        raise FileNotFoundError(f"no {source.name} data at {root}; {layout}")
     raise FileNotFoundError(
-        f"no {source.name} data at {named} or {root}; docs/servers.md shows the layout it needs, "
-        f"and `ssinfnet data inspect FOLDER --source {source.name}` says what a folder holds"
+        f"no {source.name} data at {named} or {root}; {layout}, and `ssinfnet data inspect FOLDER "
+        f"--source {source.name}` says what a folder holds"
     )
 
 
