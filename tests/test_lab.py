@@ -1,4 +1,4 @@
-"""JupyterLab in a real browser: the newcomer's walk runs, its tables show, the viewer draws."""
+"""JupyterLab in a real browser: notebooks run on a fresh clone, and show what they find."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
+import nibabel
+import numpy as np
+import pandas as pd
 import psutil
 import pytest
 
@@ -35,11 +38,12 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """What a checkout has that the notebook needs, so that nothing is written into this one."""
+    """A fresh clone without any run, so that nothing is written into this one."""
     folder = tmp_path_factory.mktemp("checkout")
-    for part in ("notebooks/00_start.ipynb", "studies/start.yaml"):
-        (folder / part).parent.mkdir()
-        shutil.copy(project_root() / part, folder / part)
+    for part, ending in (("notebooks", "ipynb"), ("studies", "yaml")):
+        (folder / part).mkdir()
+        for file in (project_root() / part).glob(f"*.{ending}"):
+            shutil.copy(file, folder / part)
     for name, settings in SETTINGS.items():
         path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
@@ -99,22 +103,38 @@ def wait_until_it_answers(url: str, server: subprocess.Popen, log: Path) -> None
 
 
 @pytest.fixture(scope="module")
-def executed(browser, checkout):
-    """The page of the notebook after Run All, as a person would do it."""
+def run_all(browser, checkout):
+    """A function that opens a notebook and runs all of it, as a person would do it."""
     with lab(checkout) as (url, server):
         wait_until_it_answers(url, server, checkout / "lab.log")
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(60_000)
-        page.goto(f"{url}/lab/tree/00_start.ipynb?token={TOKEN}")
-        page.get_by_text(re.compile(r"^Python 3.* \| Idle$")).wait_for()
-        page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
-        page.locator("#jp-mainmenu-run").get_by_text("Run All Cells", exact=True).click()
-        # The last cell holds a stored output: only its number tells that it has run.
-        cells = page.locator(CELLS)
-        ran = cells.last.get_by_text(f"[{cells.count()}]:", exact=True)
-        ran.or_(page.locator(ERRORS)).first.wait_for(timeout=RUN_SECONDS * 1000)
-        yield page
-        page.close()
+        pages = []
+
+        def opened(notebook: str):
+            page = browser.new_page(viewport={"width": 1400, "height": 1000})
+            pages.append(page)
+            page.set_default_timeout(60_000)
+            # A workspace of its own: another notebook's tab would be restored with its cells.
+            page.goto(f"{url}/lab/workspaces/{notebook}/tree/{notebook}.ipynb?token={TOKEN}")
+            page.get_by_text(re.compile(r"^Python 3.* \| Idle$")).wait_for()
+            page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
+            page.locator("#jp-mainmenu-run").get_by_text("Run All Cells", exact=True).click()
+            # The last cell has a stored output: the number of the one before tells that all ran.
+            cells = page.locator(CELLS)
+            before = cells.nth(cells.count() - 2)
+            ran = before.get_by_text(f"[{cells.count() - 1}]:", exact=True)
+            ran.or_(page.locator(ERRORS)).first.wait_for(timeout=RUN_SECONDS * 1000)
+            page.get_by_text(re.compile(r"^Python 3.* \| Idle$")).wait_for()
+            return page
+
+        yield opened
+        for page in pages:
+            page.close()
+
+
+@pytest.fixture(scope="module")
+def executed(run_all):
+    """The newcomer's walk after Run All."""
+    return run_all("00_start")
 
 
 def photograph(page, checkout, name: str) -> None:
@@ -125,13 +145,17 @@ def cell_with(page, source: str):
     return page.locator(CELLS, has_text=source)
 
 
-def test_every_cell_of_the_walk_runs_without_an_error(executed, checkout):
-    photograph(executed, checkout, "end")
-    assert executed.locator(ERRORS).all_inner_texts() == []
-    numbers = executed.locator(f"{CELLS} .jp-InputPrompt").all_inner_texts()
-    folded = executed.locator(CELLS).last  # the check, whose source a placeholder stands for
+def assert_that_all_cells_ran(page) -> None:
+    assert page.locator(ERRORS).all_inner_texts() == []
+    numbers = page.locator(f"{CELLS} .jp-InputPrompt").all_inner_texts()
+    folded = page.locator(CELLS).last  # the check, whose source a placeholder stands for
     assert folded.locator(".jp-Placeholder").is_visible()
     assert numbers[:-1] == [f"[{n}]:" for n in range(1, len(numbers))]
+
+
+def test_every_cell_of_the_walk_runs_without_an_error(executed, checkout):
+    photograph(executed, checkout, "end")
+    assert_that_all_cells_ran(executed)
     assert "'lesion_extent'" in cells_text(executed.locator(CELLS).last)
 
 
@@ -194,6 +218,73 @@ def wait_for_another_caption(caption, first: str) -> None:
     while caption.inner_text() == first:
         assert time.monotonic() < until, "the slider moved and the caption did not"
         time.sleep(0.05)
+
+
+def drag_from_outside(page, path: Path) -> None:
+    """Drop a file onto the list of files, as somebody does who drags it from their computer."""
+    box = page.locator(".jp-DirListing-content").first.bounding_box()
+    at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] - 40}
+    carried = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    browser = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": kind, **at, "data": carried})
+
+
+def test_a_scan_that_is_dragged_into_the_lab_is_shown_with_its_lesions(
+    executed, checkout, tmp_path
+):
+    rng = np.random.default_rng(3)
+    hu = np.clip(rng.normal(-850, 40, (64, 64, 3)), -1000, 0).astype(np.int16)
+    own = tmp_path / "chest.nii"
+    nibabel.save(nibabel.Nifti1Image(hu, np.diag([-5.0, -5.0, 10.0, 1.0])), own)
+    drag_from_outside(executed, own)
+    files = executed.locator(".jp-DirListing-content").first
+    files.get_by_text("chest.nii", exact=True).wait_for()
+    assert (checkout / "notebooks/chest.nii").read_bytes() == own.read_bytes()
+    cell = cell_with(executed, "own_scan or scan")
+    cell.scroll_into_view_if_needed()
+    assert cell.get_by_text(re.compile("^phantom_scan, slice ")).first.is_visible()
+    line = cell.locator(".cm-line").first
+    line.click()
+    executed.keyboard.press("Home")
+    for _ in 'own_scan = "':
+        executed.keyboard.press("ArrowRight")  # to between the quotes
+    executed.keyboard.type("chest.nii")
+    executed.keyboard.press("Shift+Enter")
+    cell.get_by_text(re.compile("^chest, slice ")).first.wait_for()
+    photograph(executed, checkout, "dragged")
+    assert cell.locator("img").count() == 3  # as scanned, its lesion, its classes
+    assert executed.locator(ERRORS).all_inner_texts() == []
+
+
+def test_stage_1_is_trained_on_a_fresh_clone(run_all, checkout):
+    assert not (checkout / "papermill_runs/smoke").exists()
+    page = run_all("05_single_segmentation")
+    photograph(page, checkout, "05")
+    assert_that_all_cells_ran(page)
+    assert (checkout / "papermill_runs/smoke/artifacts/cohort/cohort.parquet").is_file()
+    curves = cell_with(page, "plot_training").locator(".jp-RenderedImage img")
+    assert curves.first.evaluate("picture => picture.naturalWidth") > 300
+    assert "validation_F1" in cells_text(cell_with(page, "learning.record"))
+    assert re.search(r"[1-9]\d* slices predicted", cells_text(cell_with(page, "predict_held_out")))
+    assert "'finite': True" in cells_text(page.locator(CELLS).last)
+
+
+def test_mediation_makes_what_it_lacks_on_a_fresh_clone(run_all, checkout):
+    assert not (checkout / "papermill_runs/smoke/artifacts/phenotypes").exists()
+    page = run_all("15_mediation")
+    photograph(page, checkout, "15")
+    assert_that_all_cells_ran(page)
+    artifacts = checkout / "papermill_runs/smoke/artifacts"
+    assert len(pd.read_parquet(artifacts / "phenotypes/patients.parquet"))
+    assert re.search(r"\d+ of \d+ pairs", cells_text(cell_with(page, "analyse = partial")))
+    for source in ("patients[columns]", "mediator_counts", "two_part_tables", "joint_counts"):
+        table = cell_with(page, source).locator(".jp-RenderedHTMLCommon table").first
+        table.scroll_into_view_if_needed()
+        assert table.is_visible()
+    for source in ("plots.plot_forest", "plot_correlations", "plot_path_model", "plot_rho"):
+        drawn = cell_with(page, source).locator(".jp-RenderedImage img").first
+        assert drawn.evaluate("picture => picture.naturalWidth") > 300
 
 
 def test_no_kernel_outlives_its_server(checkout):
