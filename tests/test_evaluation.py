@@ -55,6 +55,20 @@ def test_scores_agree_with_scikit_learn_slice_by_slice(tiny):
         assert row.AUC == pytest.approx(roc_auc_score(truth, map_))
 
 
+def test_averaged_seeds_are_scored_as_the_mean_of_their_maps(tiny, rng):
+    study, paths, cohort, maps = tiny
+    second = {name: rng.random((9, 7)).astype(np.float16) for name in cohort.masks}
+    artifacts.write_arrays(paths.single("unet", 0, 2) / PREDICTIONS, second, {})
+    scored = evaluation.score_single(study, paths, cohort, ["unet"], (1, 2), averaged=True)
+    assert scored["slice_id"].tolist() == ["s0", "s1", "s2", "s3"]
+    for row in scored.itertuples():
+        mean = (maps["unet"][row.slice_id].astype(float) + second[row.slice_id]) / 2
+        truth = cohort.masks[row.slice_id].ravel()
+        assert row.F1 == pytest.approx(f1_score(truth, mean.astype(np.float16).ravel() >= 0.5))
+    each = evaluation.score_single(study, paths, cohort, ["unet"], (1, 2))
+    assert len(each) == 8
+
+
 def test_thresholds_come_from_validation_slices_alone(tiny):
     study, paths, cohort, maps = tiny
     before = evaluation.thresholds(study, paths, cohort)

@@ -2,16 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from ssinfnet import inference
-from ssinfnet.data import slice_sets
+from ssinfnet.data import slice_sets, sources
 from ssinfnet.scans import model_folder, model_packing
 from ssinfnet.storage import artifacts
-from ssinfnet.study.paths import PREDICTIONS
+from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 from ssinfnet.training import checkpoints
 
 
@@ -62,6 +64,30 @@ def test_the_description_tells_the_data_and_scores_of_the_run(packed):
     )
     assert score.mean == pytest.approx(sum(f1) / len(f1))
     assert score.n == len(f1)
+
+
+def test_a_card_tells_the_scores_of_the_members_average_and_of_each_source(
+    packed, tmp_path, monkeypatch
+):
+    """Of two members who find nothing and everything, the mean of both finds everything."""
+    paths = StudyPaths("smoke", tmp_path)
+    shutil.copytree(packed.paths.runs, paths.runs)
+    stored = artifacts.read_arrays(paths.single("ssinfnet", 0, 1) / PREDICTIONS)
+    for seed, found in ((1, 0.0), (2, 1.0)):
+        maps = {name: np.full_like(map_, found) for name, map_ in stored.items()}
+        artifacts.write_arrays(paths.single("ssinfnet", 0, seed) / PREDICTIONS, maps, {})
+    monkeypatch.setitem(sources.ADAPTERS, "other", sources.ADAPTERS["medseg"])
+    rows, folder = packed.cohort.slices, packed.cohort.folders["medseg"]
+    source = np.where(rows["slice_id"].rank() % 2 == 0, "other", "medseg")
+    folders = {"medseg": folder, "other": folder}
+    cohort = replace(packed.cohort, slices=rows.assign(source=source), folders=folders)
+    scored = pd.DataFrame(
+        model_packing._scores(packed.study, paths, cohort, "ssinfnet", None, (0,), (1, 2))
+    ).set_index(["averaged", "source", "split"])
+    one_by_one, averaged = scored.loc[False, "all", "test"], scored.loc[True, "all", "test"]
+    assert averaged["mean"] == pytest.approx(2 * one_by_one["mean"])  # and of none F1 is 0
+    for name, own in cohort.of_split("test").groupby("source"):
+        assert scored.loc[(True, name, "test"), "n_slices"] == len(own)
 
 
 def test_the_card_says_what_it_is_not_for_and_what_it_was_trained_on(packed):

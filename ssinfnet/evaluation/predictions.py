@@ -44,7 +44,7 @@ def read_predictions(folder: Path) -> dict[str, NDArray[np.float16]]:
 
 
 def held_out(
-    cohort: Cohort, folder: Path, split: str = "test", *, classes: bool = False
+    cohort: Cohort, *folders: Path, split: str = "test", classes: bool = False
 ) -> Iterator[scores.Slice]:
     """Yield (patient_id, slice_id, truth, probability) of one training's held-out slices.
 
@@ -52,8 +52,9 @@ def held_out(
     ----------
     cohort : Cohort
         In the fold of that training.
-    folder : Path
-        Folder of the training; holds `predictions.npz`.
+    *folders : Path
+        Folder of the training; holds `predictions.npz`. Of several, the mean of their maps, which
+        is what a packed model of as many members answers.
     split : str
         "test", or "validation" for whatever is chosen (D-14).
     classes : bool
@@ -64,16 +65,18 @@ def held_out(
     ValueError
         If a slice has no prediction: the training saw another split.
     """
-    predictions = read_predictions(folder)
+    several = [read_predictions(folder) for folder in folders]
     rows = cohort.with_classes(split) if classes else cohort.of_split(split)
-    missing = sorted(set(rows["slice_id"]) - predictions.keys())
-    if missing:
-        raise ValueError(
-            f"{folder} has no prediction of {len(missing)} {split} slices {missing[:3]}; the "
-            "cohort has changed since, run its training notebook again"
-        )
+    for folder, predictions in zip(folders, several, strict=True):
+        if missing := sorted(set(rows["slice_id"]) - predictions.keys()):
+            raise ValueError(
+                f"{folder} has no prediction of {len(missing)} {split} slices {missing[:3]}; the "
+                "cohort has changed since, run its training notebook again"
+            )
     for row, _, mask in cohort.read(rows):
-        yield row.patient_id, row.slice_id, mask, predictions[row.slice_id]
+        maps = [predictions[row.slice_id] for predictions in several]
+        mean = maps[0] if len(maps) == 1 else np.mean(maps, axis=0, dtype=np.float32)
+        yield row.patient_id, row.slice_id, mask, mean.astype(np.float16)
 
 
 def score_single(
@@ -84,6 +87,8 @@ def score_single(
     seeds: Sequence[int] | None = None,
     thresholds: pd.DataFrame | None = None,
     split: str = "test",
+    *,
+    averaged: bool = False,
 ) -> pd.DataFrame:
     """Score every held-out slice of some stage-1 models and seeds of a study.
 
@@ -99,6 +104,8 @@ def score_single(
         model, seed, threshold as `thresholds` returns them; the study's one threshold if None.
     split : str
         Which slices are scored, see `held_out`.
+    averaged : bool
+        Score the mean of all seeds' maps once, under the first seed, and not each seed's.
 
     Returns
     -------
@@ -107,15 +114,21 @@ def score_single(
     """
     tables = []
     for model in models:
-        for seed in seeds or study.seeds:
+        for seed, *others in _together(seeds or study.seeds, averaged):
             threshold = study.scores.threshold
             if thresholds is not None:
                 row = (thresholds["model"] == model) & (thresholds["seed"] == seed)
                 threshold = float(thresholds.loc[row, "threshold"].item())
-            slices = held_out(cohort, paths.single(model, cohort.fold, seed), split)
+            folders = [paths.single(model, cohort.fold, each) for each in (seed, *others)]
+            slices = held_out(cohort, *folders, split=split)
             labels = {"model": model, "seed": seed, "fold": cohort.fold, "class": "lesion"}
             tables.append(scores.score_slices(slices, threshold, **labels))
     return pd.concat(tables, ignore_index=True)
+
+
+def _together(seeds: Sequence[int], averaged: bool) -> list[tuple[int, ...]]:
+    """Return seeds in the groups whose maps are averaged: all in one, or each in its own."""
+    return [tuple(seeds)] if averaged else [(seed,) for seed in seeds]
 
 
 def score_multi(
@@ -126,6 +139,8 @@ def score_multi(
     prior: str = "predicted",
     seeds: Sequence[int] | None = None,
     split: str = "test",
+    *,
+    averaged: bool = False,
 ) -> pd.DataFrame:
     """Score every held-out slice of some stage-2 models and seeds of a study.
 
@@ -140,6 +155,8 @@ def score_multi(
         All of the study's by default.
     split : str
         Which slices are scored, see `held_out`.
+    averaged : bool
+        As for `score_single`.
 
     Returns
     -------
@@ -149,9 +166,9 @@ def score_multi(
     """
     tables = []
     for model in models:
-        for seed in seeds or study.seeds:
-            folder = paths.multi(model, cohort.fold, seed, prior)
-            slices = held_out(cohort, folder, split, classes=True)
+        for seed, *others in _together(seeds or study.seeds, averaged):
+            folders = [paths.multi(model, cohort.fold, each, prior) for each in (seed, *others)]
+            slices = held_out(cohort, *folders, split=split, classes=True)
             labels = {"model": model, "seed": seed, "fold": cohort.fold, "prior": prior}
             tables.append(scores.score_class_slices(slices, **labels))
     return scores.with_averages(pd.concat(tables, ignore_index=True))
@@ -238,7 +255,7 @@ def thresholds(study: Study, paths: StudyPaths, cohort: Cohort) -> pd.DataFrame:
     rows = []
     for model in study.single.models:
         for seed in study.seeds:
-            slices = held_out(cohort, paths.single(model, 0, seed), "validation")
+            slices = held_out(cohort, paths.single(model, 0, seed), split="validation")
             rows.append(
                 {"model": model, "seed": seed, "threshold": scores.choose_threshold(slices)}
             )

@@ -109,8 +109,10 @@ class Score(Part):
 
     stage: Literal["single", "multi"]
     model: str
+    averaged: bool = False  # of the mean of the members' maps; False: the members one by one
     fold: int
     split: Literal["validation", "test"]
+    source: str = "all"
     class_: str = Field(alias="class")
     metric: str
     mean: float | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Sequence
@@ -211,23 +212,27 @@ def _scores(
     folds: Sequence[int],
     seeds: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """Score the held-out slices of every member, seeds together."""
+    """Score the held-out slices of every member, and their average; of all sources, and of each."""
     tables = []
-    for fold in folds:
+    ways = (False, True) if len(seeds) > 1 else (False,)
+    for fold, split, averaged in itertools.product(folds, ("validation", "test"), ways):
         own = cohort.in_fold(fold)
-        for split in ("validation", "test"):
-            lesion = evaluation.score_single(study, paths, own, [single], seeds, split=split)
-            tables.append(lesion.assign(stage="single", split=split))
-            if multi and len(own.with_classes(split)):
-                classes = evaluation.score_multi(
-                    study, paths, own, [multi], seeds=seeds, split=split
-                )
-                lesions = classes[classes["class"].isin(scores.CLASSES[1:])]
-                tables.append(lesions.assign(stage="multi", split=split))
-    by = ["stage", "model", "fold", "split", "class"]
+        to_score = {"seeds": seeds, "split": split, "averaged": averaged}
+        labels = {"split": split, "averaged": averaged}
+        lesion = evaluation.score_single(study, paths, own, [single], **to_score)
+        tables.append(lesion.assign(stage="single", **labels))
+        if multi and len(own.with_classes(split)):
+            classes = evaluation.score_multi(study, paths, own, [multi], **to_score)
+            lesions = classes[classes["class"].isin(scores.CLASSES[1:])]
+            tables.append(lesions.assign(stage="multi", **labels))
+    scored = pd.concat(tables, ignore_index=True)
+    source = scored["slice_id"].map(cohort.slices.set_index("slice_id")["source"])
+    of_each = [scored.assign(source=source)] if source.nunique() > 1 else []
+    by = ["stage", "model", "averaged", "fold", "split", "source", "class"]
     summary = scores.summarise(
-        pd.concat(tables, ignore_index=True), by, [METRIC], study.scores.bootstrap_draws
-    )
+        pd.concat([scored.assign(source="all"), *of_each]), by, [METRIC],
+        study.scores.bootstrap_draws,
+    )  # fmt: skip
     columns = [*by, "metric", "mean", "low", "high", "n", "n_slices", "n_patients"]
     return [
         {name: None if pd.isna(value) else value for name, value in row.items()}
