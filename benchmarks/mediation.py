@@ -35,6 +35,7 @@ from ssinfnet.mediation.regressions import slopes, weighted_indirect_effects
 from ssinfnet.mediation.resampling import (
     bca_interval,
     drawn_weights,
+    expanded_interval,
     left_out_weights,
     percentile_interval,
 )
@@ -47,6 +48,7 @@ OF_A_SIZE = 500
 GRID_SIZES = (50, 100, 200, 500, 1_500)
 GRID_SLOPES = {"neither": (0.0, 0.0), "only a": (0.4, 0.0), "only b": (0.0, 0.4),
                "both": (0.4, 0.4), "both large": (0.8, 0.8)}  # fmt: skip
+EXPANDED_UP_TO = 100  # patients; of more, expanded intervals are percentile ones but for a hair
 GRID_COHORTS, BCA_COHORTS, GRID_DRAWS, OF_ONE_SET = 10_000, 1_000, 999, 100
 EXPOSURES = {"Age": "age", "n_underlying": "n_diseases"}
 MEDIATORS = {"lesion_extent": "lesion_extent", "consolidation_share": "consolidation_share"}
@@ -151,10 +153,12 @@ def grid_cell(n: int, truth: str) -> list[dict[str, object]]:
         weights = list(drawn_weights(n, GRID_DRAWS, first // OF_ONE_SET))
         cohorts = [_cohort(number, n, a, b) for number in range(first, first + OF_ONE_SET)]
         drawn = _drawn_effects(weights, cohorts)
-        percentile = np.transpose(percentile_interval(drawn))
+        bounds = {"percentile": np.transpose(percentile_interval(drawn))}
+        if n <= EXPANDED_UP_TO:
+            bounds["expanded"] = np.transpose(expanded_interval(drawn, n))
         own = left_out if first < BCA_COHORTS else []
         said += [
-            _judged(cohort, drawn[:, [place]], percentile[place], a * b, own)
+            _judged(cohort, drawn[:, [place]], {k: v[place] for k, v in bounds.items()}, a * b, own)
             for place, cohort in enumerate(cohorts)
         ]
     rows = []
@@ -201,7 +205,7 @@ def _drawn_effects(weights: list[np.ndarray], cohorts: list[tuple[np.ndarray, ..
 def _judged(
     cohort: tuple[np.ndarray, ...],
     drawn: np.ndarray,
-    percentile: np.ndarray,
+    bounds: dict[str, np.ndarray],
     truth: float,
     left_out: list[np.ndarray],
 ) -> list[dict[str, object]]:
@@ -215,7 +219,7 @@ def _judged(
     error = np.hypot(first.estimate * second.se, second.estimate * first.se)
     estimate = first.estimate * second.estimate
     intervals = {
-        "percentile": percentile,
+        **bounds,
         "Sobel": (estimate[0] - 1.959964 * error[0], estimate[0] + 1.959964 * error[0]),
     }
     if left_out:

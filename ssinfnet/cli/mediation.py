@@ -135,8 +135,10 @@ def mediate_table(
         int, typer.Option(min=0, help="of the bootstrap; named models have none")
     ] = 5000,
     interval: Annotated[
-        Literal["percentile", "bca"],
-        typer.Option(help="bca is too narrow for small tables"),
+        Literal["percentile", "expanded", "bca"],
+        typer.Option(
+            help="expanded is wider for few patients or clusters; bca too narrow for small tables"
+        ),
     ] = "percentile",
     seed: Annotated[int, typer.Option(help="of the draws")] = 2021,
     fewest: Annotated[

@@ -70,6 +70,10 @@ class Design:
         """Return the clusters of rows; None where each row is one, as with weights alone."""
         return self.clusters if self.number < len(self.clusters) else None
 
+    def unequal(self) -> Array | None:
+        """Return the weights; None where all rows count alike."""
+        return None if (self.weights == self.weights[0]).all() else self.weights
+
     def drawn(self, draws: int, seed: int) -> Iterator[Array]:
         """Yield weights of rows in draws of clusters, as `resampling.drawn_weights` of patients."""
         for counted in drawn_weights(self.number, draws, seed):
@@ -149,8 +153,9 @@ def deviations(design: Design | None, values: Array) -> Array:
 
 
 def notes_of(
-    design: Design | None, cluster: str | None, weights: str | None, imputations: int, draws: float
-) -> tuple[str, ...]:
+    design: Design | None, cluster: str | None, weights: str | None, imputations: int,
+    draws: float, interval: str = "percentile",
+) -> tuple[str, ...]:  # fmt: skip
     """Return what is told of imputed tables, clusters, weights and too few draws.
 
     Parameters
@@ -160,6 +165,7 @@ def notes_of(
     imputations : int
     draws : float
         The most usable ones of any pair; NaN where none were asked for.
+    interval : {"percentile", "expanded", "bca"}
     """
     notes = [f"pooled over {imputations} imputed tables (D-132)"] if imputations else []
     few_clusters = False
@@ -179,12 +185,13 @@ def notes_of(
                 "p and intervals of indirect effects are missing: they take draws of at "
                 f"least {FEWEST_CLUSTERS} clusters"
             )
-        elif design.number < WIDE_CLUSTERS and draws >= FEWEST_DRAWS:
+        elif design.number < WIDE_CLUSTERS and draws >= FEWEST_DRAWS and interval != "expanded":
             notes.append(
                 f"intervals by draws of fewer than {WIDE_CLUSTERS} clusters are somewhat too "
                 "narrow: where the exposure belongs to the cluster and does nothing, p_indirect "
-                "is below 0.05 in 11 % of tables of 8 clusters and 8 % of 20; p_joint with "
-                "bias-reduced errors (CR2) holds (D-180)"
+                "is below 0.05 in 11 % of tables of 8 clusters and 8 % of 20; expanded intervals "
+                "(`--interval expanded`; D-138) and p_joint with bias-reduced errors (CR2) hold "
+                "(D-180)"
             )
     if weights is not None:
         notes.append(f"weighted by {weights}")

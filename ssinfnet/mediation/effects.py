@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -27,9 +27,10 @@ from ssinfnet.mediation.frames import (
 from ssinfnet.mediation.imputation import CompletedTables, pooled_rows
 from ssinfnet.mediation.pair_effects import Plan, group_effects
 from ssinfnet.mediation.repeated_rows import repeated_rows
+from ssinfnet.mediation.resampling import Interval
 from ssinfnet.mediation.results import Mediation
 
-__all__ = ["ALPHA", "FEWEST", "left_out_patients", "mediate"]
+__all__ = ["ALPHA", "FEWEST", "check_patients", "left_out_patients", "mediate"]
 
 Adjustment = Literal["fdr_bh", "holm"]
 
@@ -53,7 +54,7 @@ def mediate(
     weights: str | None = None,
     adjustment: Adjustment = "fdr_bh",
     draws: int = 5000,
-    interval: Literal["percentile", "bca"] = "percentile",
+    interval: Interval = "percentile",
     seed: int = 2021,
     fewest: int = FEWEST,
     alpha: float = ALPHA,
@@ -100,8 +101,9 @@ def mediate(
     draws : int
         Bootstrap draws of patients for p and interval of the indirect effect, which are missing of
         fewer than 20 usable draws (D-179), and of fewer than 8 clusters (D-180).
-    interval : {"percentile", "bca"}
-        BCa intervals leave out 0 for too many null mediators of small tables (D-91).
+    interval : {"percentile", "expanded", "bca"}
+        Expanded percentile intervals are wider for few patients or clusters (Hesterberg 2015,
+        D-138). BCa intervals leave out 0 for too many null mediators of small tables (D-91).
     seed : int
         Seed of the draws.
     fewest : int
@@ -136,15 +138,19 @@ def mediate(
         `frames.analysis_frame`, `design.sampling_design` and `contrasts.with_contrasts`.
     """
     check_decision(adjustment, alpha)
-    if interval not in ("bca", "percentile"):
-        raise ValueError(f"interval must be bca or percentile, got {interval!r}")
+    if interval not in get_args(Interval):
+        raise ValueError(
+            f"interval must be one of {', '.join(get_args(Interval))}, got {interval!r}"
+        )
     if imputations == 1:
         raise ValueError(
             "imputations must be 0 or at least 2, got 1: errors of one imputed table are those of "
             "complete data, too small; take 20, or 0 for the patients with all values"
         )
     if imputations and interval == "bca":
-        raise ValueError("bca intervals are of one table, not of imputed ones; take percentile")
+        raise ValueError(
+            "bca intervals are of one table, not of imputed ones; take percentile or expanded"
+        )
     if imputations and cluster_errors == "CR2":
         raise ValueError(
             "bias-reduced errors (CR2) are of one table, not of imputed ones; take CR1"
@@ -155,7 +161,7 @@ def mediate(
     covariates = covariates or ()
     check_names(table, [*exposures, outcome, *covariates, *mediators])
     design, patients = sampling_design(table, cluster, weights, cluster_errors), table.index
-    _check_patients(patients, design)
+    check_patients(patients, design)
     if design:  # whose rows are found again by their number
         table = table.set_axis(pd.RangeIndex(len(table)))
     table, siblings = with_contrasts(table, exposures, kinds or {}, reference or {}, missing)
@@ -200,12 +206,12 @@ def mediate(
         found, outcome, kind, beside,
         adjust_exposures and len(exposures) > 1, adjustment, left_out, taken,
         (*told, *notes_of(design, cluster, weights, imputations,
-                          drawn.max() if draws else np.nan)),
+                          drawn.max() if draws else np.nan, interval)),
         completed,
     )  # fmt: skip
 
 
-def _check_patients(patients: pd.Index, design: Design | None) -> None:
+def check_patients(patients: pd.Index, design: Design | None) -> None:
     """Raise ValueError where a patient has several rows, and nothing says that they are one's."""
     if design is None and not patients.is_unique:
         twice = patients[patients.duplicated()].unique().tolist()

@@ -10,7 +10,7 @@ interval and test are those of the bootstrap draws of all tables together (Schom
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from scipy.stats import t as student
 from ssinfnet.mediation.chained import chained
 from ssinfnet.mediation.decided import Drawing
 from ssinfnet.mediation.frames import check_names, covariate_columns, number_frame
-from ssinfnet.mediation.resampling import DrawnEffects, refuse_negative
+from ssinfnet.mediation.resampling import refuse_negative
 
 __all__ = [
     "CompletedTables", "Pooled", "imputed_tables", "missing_patterns", "pooled", "pooled_rows",
@@ -193,7 +193,13 @@ def pooled_rows(
     found["p_sobel"] = 2 * norm.sf(np.abs(found["indirect"] / found["indirect_se"]))
     found["p_joint"] = np.fmax(found["p_beta21"], found["p_beta32"])
     whole = [
-        (own[0][0], DrawnEffects.of(np.concatenate([drawn.ordered for _, drawn in own])))
+        (
+            own[0][0],
+            replace(
+                own[0][1],
+                ordered=np.sort(np.concatenate([drawn.ordered for _, drawn in own]), axis=0),
+            ),
+        )
         for own in zip(*(drawings for _, drawings in results), strict=True)
     ]
     for index, drawn in whole:

@@ -198,4 +198,6 @@ def _drawn(
     drawn = collected(drawing)
     if plan.interval == "percentile":
         return DrawnEffects.of(drawn)
+    if plan.interval == "expanded":
+        return DrawnEffects.expanded(drawn, design.number if design else len(y))
     return DrawnEffects.corrected(drawn, collected([once])[0], collected(left_out))

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
+from scipy.stats import t as student
 
 __all__ = [
     "FEWEST_DRAWS",
     "RESOLVING",
     "DrawnEffects",
+    "Interval",
     "bca_interval",
     "drawn_weights",
+    "expanded_interval",
     "left_out_weights",
     "percentile_interval",
     "refuse_negative",
 ]
 
 Array = NDArray[np.float64]
+Interval = Literal["percentile", "expanded", "bca"]
 
 CHUNK = 500  # draws held at a time
 FEWEST_DRAWS = 20  # usable ones, of which an interval or a p is shown (D-179)
@@ -85,6 +90,23 @@ def percentile_interval(drawn: Array, level: float = 0.95) -> tuple[Array, Array
     return DrawnEffects.of(drawn).interval(level)
 
 
+def expanded_interval(drawn: Array, cases: int, level: float = 0.95) -> tuple[Array, Array]:
+    """Return the expanded percentile interval of each column (Hesterberg 2015).
+
+    Percentile intervals of a mean are short by the two things that t intervals have beside normal
+    ones: deviations with n - 1, and t quantiles. Expanded ones take quantiles further out by both.
+
+    Parameters
+    ----------
+    drawn : ndarray of float, shape (draws, k)
+        See `percentile_interval`.
+    cases : int
+        How many patients, or clusters, a draw has; at least 2.
+    level : float
+    """
+    return DrawnEffects.expanded(drawn, cases).interval(level)
+
+
 def bca_interval(
     drawn: Array, estimate: Array, jackknife: Array, level: float = 0.95
 ) -> tuple[Array, Array]:
@@ -115,17 +137,25 @@ class DrawnEffects:
         Each column from the smallest draw to the largest, then NaN.
     bias, acceleration : ndarray of float, shape (k,)
         The two corrections of BCa intervals; 0 for percentile ones.
+    cases : int, optional
+        How many patients, or clusters, a draw has, where the intervals are expanded ones.
     """
 
     ordered: Array
     bias: Array
     acceleration: Array
+    cases: int | None = None
 
     @classmethod
     def of(cls, drawn: Array) -> DrawnEffects:
         """Return the draws (draws, k) for percentile intervals; NaN draws do not count."""
         nothing = np.zeros(drawn.shape[1])
         return cls(np.sort(drawn, axis=0), nothing, nothing)
+
+    @classmethod
+    def expanded(cls, drawn: Array, cases: int) -> DrawnEffects:
+        """Return the draws for expanded percentile intervals, see `expanded_interval`."""
+        return replace(cls.of(drawn), cases=cases)
 
     @classmethod
     def corrected(cls, drawn: Array, estimate: Array, jackknife: Array) -> DrawnEffects:
@@ -158,7 +188,7 @@ class DrawnEffects:
         with np.errstate(invalid="ignore", divide="ignore"):
             shifted = norm.ppf(self._share_below_zero()) - self.bias
             scale = np.maximum(1 + self.acceleration * shifted, 0)
-            tail = norm.cdf(shifted / scale - self.bias)
+            tail = self._tail(shifted / scale - self.bias)
         return self._enough(2 * np.minimum(tail, 1 - tail))
 
     def _enough(self, values: Array) -> Array:
@@ -166,10 +196,24 @@ class DrawnEffects:
         return np.where(self.draws >= FEWEST_DRAWS, values, np.nan)
 
     def _corrected_level(self, tail: float | Array) -> Array:
-        shifted = self.bias + norm.ppf(tail)
+        shifted = self.bias + self._deviate(tail)
         with np.errstate(invalid="ignore", divide="ignore"):
             scale = np.maximum(1 - self.acceleration * shifted, 0)
             return norm.cdf(self.bias + shifted / scale)
+
+    def _deviate(self, tail: float | Array) -> Array:
+        """Return the normal deviate at which a tail is cut off."""
+        if self.cases is None:
+            return norm.ppf(tail)
+        last = self.cases - 1
+        return np.sqrt(self.cases / last) * student.ppf(tail, last)
+
+    def _tail(self, deviate: Array) -> Array:
+        """Return the tail that is cut off at a normal deviate."""
+        if self.cases is None:
+            return norm.cdf(deviate)
+        last = self.cases - 1
+        return student.cdf(np.sqrt(last / self.cases) * deviate, last)
 
     def _resolved(self) -> Array:
         """Return the smallest share that the draws of each effect resolve."""

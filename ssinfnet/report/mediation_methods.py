@@ -19,6 +19,8 @@ ITEMS = Path(__file__).with_name("checklist") / "agrema.csv"
 NAMED = 8  # columns that a sentence names
 OUTCOMES = {"binary": "logistic", "ordinal": "proportional-odds"}  # natural effects' model of it
 ADJUSTED = {"fdr_bh": "by Benjamini and Hochberg", "holm": "by Holm"}
+INTERVALS = {"percentile": "percentile", "expanded": "expanded percentile (Hesterberg 2015)",
+             "bca": "BCa"}  # fmt: skip
 
 
 def methods_text(analysis: mediation.MediationAnalysis) -> list[str]:
@@ -63,8 +65,9 @@ def _design(analysis: mediation.MediationAnalysis) -> str:
 def _single(analysis: mediation.MediationAnalysis) -> str:
     asked, effects = analysis.asked, analysis.effects
     if isinstance(effects, mediation.ModelledMediation):
-        return _modelled(effects)
-    interval, adjusted = asked.get("interval", "percentile"), ADJUSTED[effects.adjustment]
+        return " ".join([_modelled(effects), *_dependence(analysis)])
+    interval = INTERVALS[asked.get("interval", "percentile")]
+    adjusted = ADJUSTED[effects.adjustment]
     rows = "clusters" if asked.get("cluster") else "patients"
     drawn = (
         f"{interval} intervals and p values of indirect effects came from "

@@ -87,7 +87,7 @@ class MediationConfig(Part):
     adjustment: Literal["fdr_bh", "holm"] = "fdr_bh"  # of p, within an exposure; ours
     alpha: float = Field(default=0.05, gt=0, lt=1)  # J
     draws: int = Field(default=5000, ge=0)  # of patients, for each indirect effect's interval
-    interval: Literal["percentile", "bca"] = "percentile"  # of indirect effects (D-91)
+    interval: Literal["percentile", "expanded", "bca"] = "percentile"  # of indirect effects (D-138)
     model_draws: int = Field(default=1000, ge=0)  # the same where a model is fitted to each
     fewest: int = Field(default=20, ge=1)  # patients of a class (D-19) or a pair's value (D-199)
     unstable: Literal["mark", "leave out"] = "mark"  # phenotypes, in figures 4 to 6 (D-93)
