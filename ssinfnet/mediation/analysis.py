@@ -158,7 +158,7 @@ def analyse(
     ------
     ValueError, FileNotFoundError
         As `effects.mediate`, `modelled.modelled_effects` and `patient_files.read_patients_table`
-        raise, and if named models are asked of imputed tables, clusters or weights.
+        raise, and if named models are asked of imputed tables.
     """
     source = (
         table.attrs.get("source", "a table")
@@ -206,6 +206,8 @@ def _parts_left_out(effects: Mediation, options: Mapping[str, Any]) -> dict[str,
         return dict.fromkeys(("chosen", "paths", "natural", "four_way", *OF_LINES), INDEPENDENT)
     if options.get("cluster"):
         drawn = {"natural": OF_CLUSTERS} if options.get("imputations") else {}
+        timed = isinstance(effects, ModelledMediation) and effects.event
+        drawn |= {"paths": OF_TIMES} if timed else {}
         return dict.fromkeys(("four_way", *OF_LINES), INDEPENDENT) | drawn
     if isinstance(effects, ModelledMediation) and effects.event:
         return dict.fromkeys(("paths", *OF_LINES), OF_TIMES)

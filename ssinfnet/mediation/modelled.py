@@ -15,14 +15,15 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import chi2, norm
+from scipy.stats import chi2
 from scipy.stats import f as fisher
 from scipy.stats import t as student
 
 from ssinfnet.mediation.analysed_table import analysed_table
 from ssinfnet.mediation.closed_form import ClosedForm, FittedPair, fit_closed_form
 from ssinfnet.mediation.decided import check_decision, interval_level, same_columns, with_adjusted
-from ssinfnet.mediation.effects import ALPHA, FEWEST, left_out_patients, mediate
+from ssinfnet.mediation.design import FEW_CLUSTERS, Design, deviations, sampling_design
+from ssinfnet.mediation.effects import ALPHA, FEWEST, check_patients, left_out_patients, mediate
 from ssinfnet.mediation.frames import (
     AnalysisFrame,
     analysis_frame,
@@ -45,7 +46,7 @@ __all__ = ["ModelledMediation", "modelled_effects", "single_effects"]
 Array = NDArray[np.float64]
 
 RARE = 0.1  # share of patients up to which an outcome is called rare (Valeri & VanderWeele 2013)
-OF_DRAWS = ("imputations", "cluster", "cluster_errors", "weights", "draws", "interval", "seed")
+OF_DRAWS = ("imputations", "cluster_errors", "draws", "interval", "seed")
 SHOWN = {"direct": "pure_direct", "indirect": "total_indirect", "total": "total"}
 
 
@@ -66,6 +67,8 @@ def modelled_effects(
     reference: Mapping[str, str] | None = None,
     kinds: Mapping[str, str] | None = None,
     missing: Sequence[float] | None = None,
+    cluster: str | None = None,
+    weights: str | None = None,
     adjustment: Literal["fdr_bh", "holm"] = "fdr_bh",
     fewest: int = FEWEST,
     alpha: float = ALPHA,
@@ -82,6 +85,12 @@ def modelled_effects(
         outcome's kind decides: logistic for 0 and 1, else linear, and Cox with an `event`.
     adjust_exposures, reference, kinds, missing, adjustment, alpha
         As `effects.mediate` takes them.
+    cluster : str, optional
+        Column, or name of the index, that rows of one patient or site share: errors are by
+        clusters, of both models together, and degrees of freedom one less than clusters (D-139).
+        A pair that is known in fewer than 8 clusters is not analysed.
+    weights : str, optional
+        Column of sampling weights, by which likelihoods are weighted; errors are then robust.
     fewest : int
         A mediator known for fewer patients with either value of a binary outcome, or fewer events,
         is not analysed.
@@ -104,16 +113,26 @@ def modelled_effects(
     Raises
     ------
     ValueError
-        If no mediator can be analysed; see also `closed_form.closed_form_effects`,
-        `frames.analysis_frame` and `contrasts.with_contrasts`.
+        If no mediator can be analysed, or a negative binomial model is to be weighted; see also
+        `closed_form.closed_form_effects`, `frames.analysis_frame`, `design.sampling_design` and
+        `contrasts.with_contrasts`.
     """
     check_decision(adjustment, alpha)
     refuse_none(exposures=exposures, mediators=mediators)
     seen = [] if event is None else [event]
-    used = [*exposures, outcome, *seen, *mediators]
+    used = [*exposures, outcome, *seen, *mediators, cluster, weights]
     told = (*unadjusted_places(table, covariates, used), *repeated_rows(table))
     covariates = covariates or ()
     check_names(table, [*exposures, outcome, *seen, *covariates, *mediators])
+    if weights and outcome_model == "negative_binomial":
+        raise ValueError(
+            "a negative binomial model takes no weights; name poisson, whose errors are robust "
+            "where rows are weighted"
+        )
+    design, patients = sampling_design(table, cluster, weights), table.index
+    check_patients(patients, design)
+    if design:  # whose rows are found again by their number
+        table = table.set_axis(pd.RangeIndex(len(table)))
     options = {
         "kinds": kinds,
         "reference": reference,
@@ -132,11 +151,19 @@ def modelled_effects(
     rows, parts = [], []
     for exposure, mediator in ((x, m) for x in frames for m in mediators):
         x = frames[exposure].values[exposure]
-        contrast = default_contrast(x)
+        sampled = design.at(x.index.to_numpy()) if design else None
+        spread = float(deviations(sampled, x.to_numpy()[:, None])[0])
+        contrast = _contrast(x, sampled, spread)
         held = dict.fromkeys(own.siblings[exposure], 0.0)
         fitted = fit_closed_form(own.values, exposure, outcome, mediator, own.beside[exposure],
-                                 contrast=contrast, at_covariates=held, **models)  # fmt: skip
-        row, part = _pair(fitted, outcome, outcome_model, event, fewest, float(x.std()), contrast)
+                                 contrast=contrast, at_covariates=held, design=design,
+                                 **models)  # fmt: skip
+        row, part = _pair(fitted, outcome, outcome_model, event, fewest, contrast)
+        if "indirect" in row and outcome_model == "linear":
+            own_design = design.at(fitted.values.index.to_numpy()) if design else None
+            of_y = deviations(own_design, fitted.values[[outcome]].to_numpy())[0]
+            apart = contrast[1] - contrast[0]
+            row["indirect_standardised"] = row["indirect"] / apart * spread / of_y
         named = {"exposure": exposure, "mediator": mediator}
         rows.append(named | row | {"same_as": alike[mediator]})
         parts.append(part.assign(**named))
@@ -147,12 +174,16 @@ def modelled_effects(
     timed = [(frame.values[outcome], frame.values[event]) for frame in frames.values()
              if event and outcome_model == "cox"]  # fmt: skip
     tied = max((tied_events(*own) for own in timed), default=0)
+    left_out = left_out_patients(list(frames.values()), list(frames))
+    if design:
+        left_out["patient"] = patients[left_out["patient"].to_numpy(dtype=int)]
     return ModelledMediation(
         _decided(found, adjustment, alpha), outcome, "time" if event else kind_of(
             own.values[outcome]), tuple(z for z in kept if z not in {*seen, *frames}),
         adjust_exposures and len(frames) > 1, adjustment,
-        left_out_patients(list(frames.values()), list(frames)), own.taken,
-        (*told, *_notes(found, outcome_model, event, case_control), *_of_ties(tied, ties)),
+        left_out, own.taken,
+        (*told, *_notes(found, outcome_model, event, case_control), *_of_ties(tied, ties),
+         *_of_design(design, cluster, weights)),
         mediator_model=mediator_model or "", outcome_model=outcome_model, event=event,
         interaction=interaction, case_control=case_control, ties=ties if tied else "",
         parts=pd.concat(parts, ignore_index=True),
@@ -192,7 +223,7 @@ def single_effects(
     Raises
     ------
     ValueError
-        If models are named with imputations, clusters or weights; and as both raise.
+        If models are named with imputations or bias-reduced errors; and as both raise.
     """
     models: dict[str, Any] = {
         "mediator_model": mediator_model, "outcome_model": outcome_model, "event": event,
@@ -208,12 +239,17 @@ def single_effects(
             raise ValueError(f"ties are of Cox's model, which needs an event; leave {ties!r} out")
         found = mediate(*given, **options)
         return replace(found, columns=marked_default(found.columns, by_name))
-    for name in ("imputations", "cluster", "weights"):
-        if options.get(name):
-            raise ValueError(
-                f"named models take independent, complete rows that count alike, and {name} was "
-                "given; leave out one of them, or analyse by linear regressions"
-            )
+    if options.get("imputations"):
+        raise ValueError(
+            "named models take complete rows, and imputations were asked for; leave out one of "
+            "them: without imputations patients with all values of a pair are analysed, and "
+            "imputed tables by linear regressions"
+        )
+    if options.get("cluster_errors", "CR1") != "CR1":
+        raise ValueError(
+            "bias-reduced errors (CR2) are of linear regressions; take CR1 for named models, or "
+            "leave the models out"
+        )
     taken = {name: value for name, value in options.items() if name not in OF_DRAWS}
     models |= {"interaction": interaction, "ties": ties}
     modelled = modelled_effects(*given, **(models | taken))
@@ -235,7 +271,7 @@ def _alike(frame: AnalysisFrame) -> dict[str, str]:
 
 
 def _pair(
-    fitted: FittedPair, outcome: str, model: str, event: str | None, fewest: int, spread: float,
+    fitted: FittedPair, outcome: str, model: str, event: str | None, fewest: int,
     contrast: tuple[float, float],
 ) -> tuple[dict[str, Any], pd.DataFrame]:  # fmt: skip
     """Return the row of a pair, and the effects it is made of."""
@@ -263,12 +299,10 @@ def _pair(
                 f"{name}_low": own["low"], f"{name}_high": own["high"]}  # fmt: skip
         if model != "linear":
             row |= {f"{name}_{ratio}": own[ratio] for ratio in ("ratio", "ratio_low", "ratio_high")}
-    if model == "linear":
-        apart = contrast[1] - contrast[0]
-        row["indirect_standardised"] = row["indirect"] / apart * spread / values[outcome].std()
     mediated = effects.loc["proportion_mediated"]
     row |= {"proportion_mediated": mediated["estimate"], "proportion_mediated_low": mediated["low"],
             "proportion_mediated_high": mediated["high"]}  # fmt: skip
+    row["df"] = form.df
     row["p_joint"] = max(row["p_alpha"], row["p_beta"])
     return row | last, part.assign(n=len(values), **last)
 
@@ -279,21 +313,44 @@ def _slopes(form: ClosedForm) -> dict[str, float]:
     tested = [2, 3] if form.interaction else [2]
     return {
         "alpha": float(a.slopes[1]), "alpha_se": float(np.sqrt(a.covariance[1, 1])),
-        "p_alpha": _p(a, [1], form.mediator_model),
+        "p_alpha": _p(a, [1], form.mediator_model, form.df),
         "beta": float(b.slopes[2]), "beta_se": float(np.sqrt(b.covariance[2, 2])),
-        "p_beta": _p(b, tested, form.outcome_model),
+        "p_beta": _p(b, tested, form.outcome_model, form.df),
     }  # fmt: skip
 
 
-def _p(fit: Regression, slopes: list[int], model: str) -> float:
-    """Return the p of some slopes being 0, by Wald's test; by t or F of a linear model."""
+def _p(fit: Regression, slopes: list[int], model: str, df: float) -> float:
+    """Return the p of some slopes being 0, by Wald's test; by t or F of clusters or of a line."""
     own = fit.slopes[slopes]
     wald = float(own @ np.linalg.solve(fit.covariance[np.ix_(slopes, slopes)], own))
-    if model != "linear":
+    if model == "linear":
+        df = min(df, fit.residual_df)
+    if np.isinf(df):
         return float(chi2.sf(wald, len(slopes)))
     if len(slopes) == 1:
-        return float(2 * student.sf(np.sqrt(wald), fit.residual_df))
-    return float(fisher.sf(wald / len(slopes), len(slopes), fit.residual_df))
+        return float(2 * student.sf(np.sqrt(wald), df))
+    return float(fisher.sf(wald / len(slopes), len(slopes), df))
+
+
+def _contrast(x: pd.Series, design: Design | None, spread: float) -> tuple[float, float]:
+    """Return the exposures compared, a mean by the weights where there are any."""
+    low, high = default_contrast(x)
+    if design is None or (low, high) == (0.0, 1.0):
+        return low, high
+    mean = float(np.average(x, weights=design.weights))
+    return mean, mean + spread
+
+
+def _of_design(design: Design | None, cluster: str | None, weights: str | None) -> list[str]:
+    """Return what is told of clusters and weights."""
+    notes = []
+    if design is not None and cluster is not None:
+        notes.append(f"errors by the {design.number} clusters of {cluster}")
+        if design.number < FEW_CLUSTERS:
+            notes.append(f"errors by fewer than {FEW_CLUSTERS} clusters tend to be too small")
+    if weights is not None:
+        notes.append(f"weighted by {weights}, with robust errors")
+    return notes
 
 
 def _decided(found: pd.DataFrame, adjustment: str, alpha: float) -> pd.DataFrame:
@@ -302,12 +359,13 @@ def _decided(found: pd.DataFrame, adjustment: str, alpha: float) -> pd.DataFrame
     for exposure, own in found.groupby("exposure", sort=False):
         level = interval_level(own, adjustment, alpha)
         rows = found["exposure"] == exposure
-        reach = norm.ppf((1 + level) / 2) * found.loc[rows, "indirect_se"]
+        deviate = student.ppf((1 + level) / 2, found.loc[rows, "df"])
+        reach = deviate * found.loc[rows, "indirect_se"]
         found.loc[rows, "indirect_low_adjusted"] = found.loc[rows, "indirect"] - reach
         found.loc[rows, "indirect_high_adjusted"] = found.loc[rows, "indirect"] + reach
     found["mediator_by_joint_test"] = found["p_joint_adjusted"] < alpha
     last = ["same_as", "covariates_dropped", "reason"]
-    return found[[*found.columns.drop(last), *last]]
+    return found[[*found.columns.drop([*last, "df"]), *last]]
 
 
 def _notes(

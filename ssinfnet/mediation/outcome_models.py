@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,9 +12,10 @@ import pandas as pd
 import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy.linalg import eigvalsh
-from statsmodels.duration.hazard_regression import PHReg
+from statsmodels.tools.numdiff import approx_fprime
 
 from ssinfnet.mediation.collinearity import centred
+from ssinfnet.mediation.cox import cox_likelihood
 
 __all__ = [
     "MEDIATOR_MODELS", "OUTCOME_MODELS", "SURVIVAL", "NotFittedError", "Regression", "Ties",
@@ -50,12 +51,16 @@ class Regression:
     variance : float
         Variance of a linear model's residuals, by its degrees of freedom; else 0.
     residual_df : int
+    moved : ndarray of float, shape (n, 1 + regressors)
+        By how much each row moves the slopes, to first order: its score times the inverse
+        information. Sums of their squares are robust covariances (Huber 1967).
     """
 
     slopes: Array
     covariance: Array
     variance: float
     residual_df: int
+    moved: Array = field(default_factory=lambda: np.empty((0, 0)), repr=False)
 
 
 def fit_regression(
@@ -64,6 +69,7 @@ def fit_regression(
     regressors: Array,
     event: Array | None = None,
     ties: Ties = "efron",
+    weights: Array | None = None,
 ) -> Regression:
     """Fit a regression with a constant.
 
@@ -80,6 +86,9 @@ def fit_regression(
     ties : {"efron", "breslow"}
         How Cox's likelihood takes events at the same time: Efron (1977, JASA 72:557), or Breslow
         (1974), which draws slopes towards 0 where many are tied (D-107). Of other models none.
+    weights : ndarray of float, shape (n,), optional
+        Above 0: the likelihood is weighted, by these over their mean. The covariance takes them for
+        counts: errors are those of `Regression.moved`. Not of a negative binomial model.
 
     Raises
     ------
@@ -97,6 +106,7 @@ def fit_regression(
         )
     if event is not None and not event.any():
         raise NotFittedError(f"the {model} model has no event among {len(response)} patients")
+    weights = None if weights is None else weights / weights.mean()
     # What is fitted does not depend on units, but whether a fit converges does
     centre, spread = regressors.mean(axis=0), regressors.std(axis=0)
     scaled = np.column_stack([np.ones(len(response)), (regressors - centre) / spread])
@@ -107,22 +117,30 @@ def fit_regression(
         try:
             seen = np.ones(len(response)) if event is None else event
             fit = _cox(ties) if model == "cox" else FITS[model]
-            found = fit(response, scaled, seen)
+            found = fit(response, scaled, seen, weights)
         except (np.linalg.LinAlgError, ValueError) as error:
             raise NotFittedError(f"the {model} model has no finite solution ({error})") from error
     if not (np.isfinite(found.slopes).all() and np.isfinite(found.covariance).all()):
         raise NotFittedError(f"the {model} model did not converge")
-    return replace(found, slopes=back @ found.slopes, covariance=back @ found.covariance @ back.T)
+    return replace(found, slopes=back @ found.slopes, covariance=back @ found.covariance @ back.T,
+                   moved=found.moved @ back.T)  # fmt: skip
 
 
-def _linear(y: Array, design: Array, event: Array) -> Regression:
-    fit = sm.OLS(y, design).fit()
-    return Regression(fit.params, fit.cov_params(), float(fit.mse_resid), int(fit.df_resid))
+def _counted(weights: Array | None, n: int) -> Array:
+    return np.ones(n) if weights is None else weights
+
+
+def _linear(y: Array, design: Array, event: Array, weights: Array | None) -> Regression:
+    w = _counted(weights, len(y))
+    fit = sm.WLS(y, design, w).fit() if weights is not None else sm.OLS(y, design).fit()
+    moved = design * (w * fit.resid)[:, None] @ fit.normalized_cov_params
+    return Regression(fit.params, fit.cov_params(), float(fit.mse_resid),
+                      len(y) - design.shape[1], moved)  # fmt: skip
 
 
 def _generalised(family: Callable[[], sm.families.Family]) -> Callable[..., Regression]:
-    def fit(y: Array, design: Array, event: Array) -> Regression:
-        model = sm.GLM(y, design, family=family())
+    def fit(y: Array, design: Array, event: Array, weights: Array | None) -> Regression:
+        model = sm.GLM(y, design, family=family(), freq_weights=weights)
         found = model.fit(maxiter=200, tol=1e-12)
         if not found.converged:
             raise ValueError("it did not converge")
@@ -130,94 +148,106 @@ def _generalised(family: Callable[[], sm.families.Family]) -> Callable[..., Regr
         curve = -model.hessian(found.params)  # beyond all numbers where a slope ran away
         if not np.isfinite(curve).all() or eigvalsh(curve, design.T @ design)[0] < SEPARATED:
             raise ValueError("patients with and without it are separated")
-        return Regression(found.params, found.cov_params(), 0.0, int(found.df_resid))
+        rest = _counted(weights, len(y)) * (y - found.mu)  # both links are canonical
+        moved = design * rest[:, None] @ found.cov_params()
+        return Regression(found.params, found.cov_params(), 0.0, len(y) - design.shape[1], moved)
 
     return fit
 
 
-def _negative_binomial(y: Array, design: Array, event: Array) -> Regression:
+def _negative_binomial(y: Array, design: Array, event: Array, weights: Array | None) -> Regression:
+    if weights is not None:
+        raise ValueError("it takes no weights; a poisson model does")
     start = np.append(sm.GLM(y, design, family=sm.families.Poisson()).fit().params, 0.1)
-    found = sm.NegativeBinomial(y, design).fit(start, method="newton", maxiter=200, disp=0)
+    model = sm.NegativeBinomial(y, design)
+    found = model.fit(start, method="newton", maxiter=200, disp=0)
     if not found.mle_retvals["converged"]:
         raise ValueError("it did not converge")
     q = design.shape[1]  # the dispersion comes last
-    return Regression(found.params[:q], found.cov_params()[:q, :q], 0.0, len(y) - q - 1)
+    scores = approx_fprime(found.params, model.loglikeobs, centered=True)
+    moved = (scores @ found.cov_params())[:, :q]
+    return Regression(found.params[:q], found.cov_params()[:q, :q], 0.0, len(y) - q - 1, moved)
 
 
 def _cox(ties: Ties) -> Callable[..., Regression]:
-    def fit(y: Array, design: Array, event: Array) -> Regression:
-        model = PHReg(y, design[:, 1:], status=event, ties=ties)
+    def fit(y: Array, design: Array, event: Array, weights: Array | None) -> Regression:
+        w, q = _counted(weights, len(y)), design.shape[1]
 
         def likelihood(theta: Array) -> tuple[float, Array, Array]:
-            return model.loglike(theta), model.score(theta), model.hessian(theta)
+            return cox_likelihood(theta, y, design[:, 1:], event, w, ties == "efron")
 
-        slopes, inside = _newton(likelihood, np.zeros(design.shape[1] - 1), len(y))
-        covariance = np.zeros((design.shape[1],) * 2)
-        covariance[1:, 1:] = inside
-        return Regression(np.append(0.0, slopes), covariance, 0.0, len(y) - len(slopes))
+        slopes, inside, moves = _newton(likelihood, np.zeros(q - 1), len(y))
+        covariance, moved = np.zeros((q, q)), np.zeros((len(y), q))
+        covariance[1:, 1:], moved[:, 1:] = inside, moves
+        return Regression(np.append(0.0, slopes), covariance, 0.0, len(y) - len(slopes), moved)
 
     return fit
 
 
-def _loglinear(y: Array, design: Array, event: Array) -> Regression:
+def _loglinear(y: Array, design: Array, event: Array, weights: Array | None) -> Regression:
     """Fit log risks, which must stay below 0: scoring by itself steps beyond."""
+    w = _counted(weights, len(y))
     start = sm.GLM(y, design, family=sm.families.Poisson()).fit().params
     start[0] -= max((design @ start).max() + 0.01, 0.0)
 
     def likelihood(theta: Array) -> tuple[float, Array, Array]:
         eta = design @ theta
         if eta.max() >= 0:
-            return -np.inf, theta, np.eye(len(theta))
+            return -np.inf, theta[None], np.eye(len(theta))
         risk = np.exp(eta)
-        value = float((y * eta + (1 - y) * np.log1p(-risk)).sum())
-        curve = (design.T * ((y - 1) * risk / (1 - risk) ** 2)) @ design
-        return value, design.T @ ((y - risk) / (1 - risk)), curve
+        value = float(w @ (y * eta + (1 - y) * np.log1p(-risk)))
+        curve = (design.T * (w * (y - 1) * risk / (1 - risk) ** 2)) @ design
+        return value, design * (w * (y - risk) / (1 - risk))[:, None], curve
 
-    theta, covariance = _newton(likelihood, start, len(y))
-    return Regression(theta, covariance, 0.0, len(y) - len(theta))
+    theta, covariance, moved = _newton(likelihood, start, len(y))
+    return Regression(theta, covariance, 0.0, len(y) - len(theta), moved)
 
 
 def _accelerated(free: bool) -> Callable[..., Regression]:
     """Return the fit of log times with extreme-value errors, their scale free or 1."""
 
-    def fit(y: Array, design: Array, event: Array) -> Regression:
+    def fit(y: Array, design: Array, event: Array, weights: Array | None) -> Regression:
+        w = _counted(weights, len(y))
         time, q = np.log(y), design.shape[1]
         start = np.linalg.lstsq(design, time, rcond=None)[0]
         scale = [np.log(max((time - design @ start).std(), 1e-3))] if free else []
 
         def likelihood(theta: Array) -> tuple[float, Array, Array]:
-            return _accelerated_likelihood(theta, time, design, event)
+            return _accelerated_likelihood(theta, time, design, event, w)
 
-        theta, covariance = _newton(likelihood, np.append(start, scale), len(y))
-        return Regression(theta[:q], covariance[:q, :q], 0.0, len(y) - len(theta))
+        theta, covariance, moved = _newton(likelihood, np.append(start, scale), len(y))
+        return Regression(theta[:q], covariance[:q, :q], 0.0, len(y) - len(theta), moved[:, :q])
 
     return fit
 
 
 def _accelerated_likelihood(
-    theta: Array, time: Array, design: Array, event: Array
+    theta: Array, time: Array, design: Array, event: Array, weights: Array
 ) -> tuple[float, Array, Array]:
-    """Return log-likelihood, gradient and Hessian of slopes and, if free, log scale."""
+    """Return log-likelihood, scores and Hessian of slopes and, if free, log scale."""
     q = design.shape[1]
     log_scale = theta[q] if len(theta) > q else 0.0
     scale = np.exp(log_scale)
     z = (time - design @ theta[:q]) / scale
     with np.errstate(over="ignore"):
-        w = np.exp(z)
-    rest = w - event
-    slope = np.append(design.T @ rest / scale, (w * z - event * (z + 1)).sum())
+        e = np.exp(z)
+    rest = e - event
+    scores = np.column_stack([design * rest[:, None] / scale, e * z - event * (z + 1)])
     curve = np.empty((q + 1, q + 1))
-    curve[:q, :q] = -(design.T * w) @ design / scale**2
-    curve[:q, q] = curve[q, :q] = -design.T @ (w * z + rest) / scale
-    curve[q, q] = (event * z - w * z**2 - w * z).sum()
-    value = float((event * (z - log_scale) - w).sum())
-    return value, slope[: len(theta)], curve[: len(theta), : len(theta)]
+    curve[:q, :q] = -(design.T * (weights * e)) @ design / scale**2
+    curve[:q, q] = curve[q, :q] = -design.T @ (weights * (e * z + rest)) / scale
+    curve[q, q] = weights @ (event * z - e * z**2 - e * z)
+    value = float(weights @ (event * (z - log_scale) - e))
+    held = len(theta)
+    return value, (scores * weights[:, None])[:, :held], curve[:held, :held]
 
 
 def _newton(
     likelihood: Callable[[Array], tuple[float, Array, Array]], theta: Array, n: int
-) -> tuple[Array, Array]:
-    """Return where a likelihood of n patients is largest, and the covariance there.
+) -> tuple[Array, Array, Array]:
+    """Return where a likelihood of n patients is largest, the covariance, and `Regression.moved`.
+
+    The likelihood returns its value, the scores (n, parameters) and its Hessian.
 
     Raises
     ------
@@ -225,11 +255,13 @@ def _newton(
         If no maximum is reached.
     """
     for _ in range(ROUNDS):
-        value, slope, curve = likelihood(theta)
+        value, scores, curve = likelihood(theta)
+        slope = scores.sum(axis=0)
         if not (np.isfinite(slope).all() and np.isfinite(curve).all()):
             break
         if np.abs(slope).max() < FLAT * n:
-            return theta, np.asarray(np.linalg.inv(-curve), dtype=np.float64)
+            covariance = np.asarray(np.linalg.inv(-curve), dtype=np.float64)
+            return theta, covariance, scores @ covariance
         # Away from the maximum the likelihood may curve upwards
         least = np.linalg.eigvalsh(-curve)[0]
         damping = max(0.0, SMALLEST_STEP * n - least)
