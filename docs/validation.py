@@ -43,6 +43,11 @@ SAID = {
     "statsmodels, standard errors": "their errors",
     "statsmodels, HC3 errors": "their errors where variances differ",
     "statsmodels, p": "p by both errors",
+    "statsmodels, Cox's model": "times that many events share, by Efron's method and Breslow's: "
+    "slopes and errors (R's are stored by Breslow's alone; of Gehan's remissions both methods have "
+    "the printed values)",
+    "statsmodels, models by clusters": "slopes and errors by clusters of a named model's mediator: "
+    "linear, logistic and Poisson",
     "sva, ComBat": "phenotypes of three sites, with covariates kept and without",
     "SAS macro, estimates": "controlled and natural effects by two regressions in closed form, as "
     "the macro of Valeri and VanderWeele prints them: mediators of two kinds, outcomes of eight, "
@@ -119,7 +124,8 @@ def main() -> None:
     sets = {name: comparisons.with_ibsi(folder, name) for name in SETS}
     slices = comparisons.slices_with_pyradiomics()
     others = [slices, comparisons.volumes_with_pyradiomics(), comparisons.with_lavaan(),
-              comparisons.with_statsmodels(), comparisons.with_sva(),
+              comparisons.with_statsmodels(), comparisons.with_statsmodels_models(),
+              comparisons.with_sva(),
               *(compare() for compare in effect_comparisons.ALONE),
               *(compare(folder) for compare in effect_comparisons.OF_ORACLES)]  # fmt: skip
     bounds = comparisons.BOUNDS | effect_comparisons.BOUNDS

@@ -16,8 +16,10 @@ import SimpleITK
 import statsmodels.api as sm
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 from scipy.ndimage import gaussian_filter
+from statsmodels.duration.hazard_regression import PHReg
 
-from ssinfnet.mediation import fit_paths, mediate
+from ssinfnet.mediation import fit_paths, mediate, modelled_effects
+from ssinfnet.mediation.outcome_models import fit_regression
 from ssinfnet.patients.harmonisation import fit_combat
 from ssinfnet.patients.phenotypes import FEATURES, ibsi, measure_mask, measure_region
 from ssinfnet.patients.phenotypes.catalogue import AREA, TWINS, features_of
@@ -39,6 +41,8 @@ BOUNDS = {
     "statsmodels, standard errors": 1e-8,
     "statsmodels, HC3 errors": 1e-8,
     "statsmodels, p": 1e-8,
+    "statsmodels, Cox's model": 1e-6,
+    "statsmodels, models by clusters": 1e-6,
     "sva, ComBat": 1e-7,
 }
 NOTHING = 1e-6  # what rounding leaves of 0, such as the χ² of a model without degrees of freedom
@@ -289,6 +293,35 @@ def with_statsmodels():
                 ("p", row[f"p_{name}_hc3"], robust.pvalues[term]),
             ):
                 tables.append(rows_of(f"statsmodels, {compared}", [name], [ours], [theirs]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def with_statsmodels_models():
+    """Compare Cox's model of tied times, by both methods, and models of clustered rows."""
+    table = pd.read_csv(REFERENCE / "kinds.csv")
+    table = table.assign(late=np.ceil(table["time"]))  # in whole units many are tied
+    names, tables = ["x", "m", "c"], []
+    for ties in ("efron", "breslow"):
+        ours = fit_regression("cox", table["late"].to_numpy(), table[names].to_numpy(),
+                              table["event"].to_numpy(float), ties)  # fmt: skip
+        theirs = PHReg(table["late"], table[names], status=table["event"], ties=ties).fit()
+        errors = np.sqrt(np.diag(ours.covariance))[1:]
+        for own, other in ((ours.slopes[1:], theirs.params), (errors, theirs.bse)):
+            tables.append(rows_of("statsmodels, Cox's model", [ties] * 3, own, other))
+    for model, outcome, family in (
+        ("linear", "y", sm.families.Gaussian()),
+        ("logistic", "y_binary", sm.families.Binomial()),
+        ("poisson", "y_count", sm.families.Poisson()),
+    ):
+        own = modelled_effects(
+            table, ["x"], outcome, ["m"], ["c"], outcome_model=model, cluster="cluster", fewest=1
+        ).table.iloc[0]
+        fit = sm.GLM(table[outcome], sm.add_constant(table[names]), family=family).fit(
+            cov_type="cluster", cov_kwds={"groups": table["cluster"]}, tol=1e-12
+        )
+        tables.append(rows_of("statsmodels, models by clusters", [model] * 2,
+                              [own["beta"], own["beta_se"]],
+                              [fit.params["m"], fit.bse["m"]]))  # fmt: skip
     return pd.concat(tables, ignore_index=True)
 
 

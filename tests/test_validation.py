@@ -23,7 +23,8 @@ def check(table):
 @pytest.mark.parametrize(
     "compare",
     [comparisons.slices_with_pyradiomics, comparisons.volumes_with_pyradiomics,
-     comparisons.with_lavaan, comparisons.with_statsmodels, comparisons.with_sva,
+     comparisons.with_lavaan, comparisons.with_statsmodels,
+     comparisons.with_statsmodels_models, comparisons.with_sva,
      *effect_comparisons.ALONE],
     ids=lambda one: one.__name__,
 )  # fmt: skip
