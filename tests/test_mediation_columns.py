@@ -88,6 +88,10 @@ def test_two_codes_are_a_binary_outcome_and_exposure(clinic, codes):
         (["2020/03/15 10:30", "2020/11/01 9:00"] * 20, "covariate", {}, "is a date"),
         ([20200315, 20191231, 20200229] * 15, "exposure", {}, "if it is a number"),
         ([20200315.0, np.nan] * 15, "covariate", {}, "is a date"),
+        (["20200131", "20200229", "20191231"] * 15, "mediator", {}, "is a date; count days"),
+        (["31.01.2020", "01.02.2020"] * 20, "covariate", {}, "is a date; count days"),
+        (["31012020", "01022020"] * 20, "outcome", {}, "is a date; count days"),
+        ([31012020, 1022020, 29022020] * 15, "exposure", {}, "if it is a number"),
         (range(40), "covariate", {}, "one by one"),
         ([f"p{i}" for i in range(40)], "covariate", {}, "one by one"),
         ([1, 2, 3, 1] * 10, "exposure", {"c": "category"}, "0/1 column"),
@@ -112,6 +116,40 @@ def test_durations_are_counted_in_days_and_numbers_that_are_no_dates_stay():
     named, kind, _ = kind_and_note([20200315, 20191231] * 20, kinds={"c": "continuous"})
     assert kind == "continuous"
     assert named.tolist()[:2] == [20200315, 20191231]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "shown", "slip"),
+    [
+        (["31.01.2020", "01.02.2020", "unbekannt"] * 20, "category", "31.01.2020", "unbekannt"),
+        (["20200131", "20200201", "20200231"] * 20, "category", "20200131", "20200231"),
+        ([20200131, 20200201, 20209999] * 20, "ordinal", "20200131", "20209999"),
+    ],
+)
+def test_a_slip_among_dates_does_not_make_them_categories_in_silence(values, kind, shown, slip):
+    _, found, note = kind_and_note(values)
+    assert found == kind
+    assert "40 of 60 values look like dates" in note
+    assert shown in note.split("others do not")[0]
+    assert slip in note.split("others do not")[1]
+    assert "count days" in note
+    for plain in ([1.5, 2.5, 3.5] * 20, ["I", "II", "III"] * 20, [1200500, 3100200, 2000000] * 20):
+        assert "dates" not in kind_and_note(plain)[2]
+
+
+def test_numbers_that_overflow_when_squared_are_refused_with_a_remedy(clinic):
+    """They gave slopes and p that were missing, without a reason."""
+    for name in ("ggo_area", "age", "severity"):
+        large = clinic.assign(**{name: clinic[name] * 1e160})
+        with pytest.raises(ValueError, match=f"'{name}' holds .*larger units"):
+            mediate(large, ["age"], "severity", ["ggo_area"], draws=0)
+    units = clinic.assign(ggo_area=clinic["ggo_area"] * 1e60)
+    small, large = (
+        mediate(own, ["age"], "severity", ["ggo_area"], draws=20).table.iloc[0]
+        for own in (clinic, units)
+    )
+    for name in ("p_beta21_hc3", "p_beta32", "p_indirect", "indirect"):
+        assert large[name] == pytest.approx(small[name], rel=1e-6)
 
 
 def test_few_dates_and_durations_are_no_categories_to_compare(clinic):

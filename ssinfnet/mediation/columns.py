@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from ssinfnet.mediation.cell_texts import thousands, unknown_levels
+from ssinfnet.mediation.dates import partly_dates, written_as_date
 from ssinfnet.mediation.missing_codes import countable, doubtful_values, without_codes
 
-__all__ = ["AS_TIME", "CODED", "KINDS", "TYPED", "columns_text", "names_places", "typed_columns",
-           "written_as_date"]  # fmt: skip
+__all__ = ["AS_TIME", "CODED", "KINDS", "TYPED", "columns_text", "names_places", "typed_columns"]
 
 AS_TIME = "outcome as time"  # role of an outcome that is a time until an event
 TYPED = "typed"  # attribute of a table that `typed_columns` returned
@@ -23,15 +23,12 @@ PLACE = re.compile(  # columns that say where a patient was seen
     r"(hospital|centre|center|site|institution)([ _.-]?(id|code|name|no|nr|number))?",
     re.IGNORECASE,
 )
-CODED = re.compile("taken as missing|a code, or a limit|a level like any other")  # in a note
+CODED = re.compile(  # in a note
+    "taken as missing|a code, or a limit|a level like any other|look like dates"
+)
 FEW = 6  # columns of a role that are named one by one
 MOST_LEVELS = 10  # different whole numbers, up to which they are grades
 SKEWED = 3.0  # skewness beyond which single patients decide a slope
-MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-DATE = (
-    r"(?i)(\d{4}([./-])\d{1,2}\2\d{1,2}|\d{1,2}([./-])\d{1,2}\3(\d{4}|\d{2})"
-    rf"|\d{{1,2}}[ .-]*{MONTH}[ .,-]*(\d{{4}}|\d{{2}})|{MONTH}[ .-]*\d{{1,2}}[ ,]+\d{{4}})(\D.*)?"
-)
 ROUNDING = 1e-9  # by which two values may differ and are one
 
 
@@ -92,6 +89,8 @@ def typed_columns(
             notes.append("its numbers name places: taken as categories")
         shown = "outcome" if role == AS_TIME else role
         _refuse(name, shown, kind, named=name in kinds, dtype=column.dtype)
+        if name not in kinds:
+            notes += partly_dates(column, kind)
         if kind not in ("category", "date", "id"):
             notes += doubtful_values(column, times=role == AS_TIME)
         elif kind == "category":
@@ -165,21 +164,6 @@ def _looks(column: pd.Series) -> str:
     return "count" if levels[0] == 0 and known.skew() > 1 else "continuous"
 
 
-def written_as_date(known: pd.Series) -> bool:
-    """Say whether all values are dates as text, or whole numbers such as 20200315."""
-    if not len(known) or isinstance(known.dtype, pd.CategoricalDtype):
-        return False
-    if not _numeric(known):
-        return bool(known.astype(str).str.fullmatch(DATE).all())
-    first = known.iloc[0]
-    if not 19000101 <= first <= 21001231 or not countable(known):
-        return False
-    if not known.between(19000101, 21001231).all():
-        return False
-    days = pd.to_datetime(known.astype("int64").astype(str), format="%Y%m%d", errors="coerce")
-    return bool((known % 1 == 0).all() and days.notna().all())
-
-
 def names_places(name: object) -> bool:
     """Say whether a column's name is that of a hospital, centre, site or institution (D-89)."""
     return bool(PLACE.fullmatch(str(name).strip()))
@@ -197,13 +181,13 @@ def _refuse(name: str, role: str, kind: str, named: bool, dtype: Any) -> None:
     if kind == "date":
         counted = pd.api.types.is_datetime64_any_dtype(dtype)
         way = (
-            "name its kind continuous, which does"
+            "count days, or name its kind continuous, which does"
             if counted
-            else "name its kind continuous if it is a number"
+            else "count days, or name its kind continuous if it is a number"
             if pd.api.types.is_numeric_dtype(dtype)
-            else "put them in its place"
+            else "count days, such as since the first symptom, and put them in its place"
         )
-        raise ValueError(f"{role} {name!r} is a date; count days, or {way}")
+        raise ValueError(f"{role} {name!r} is a date; {way}")
     if kind == "id":
         raise ValueError(
             f"{role} {name!r} numbers or names the patients one by one; leave it out, or name its "

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ssinfnet.mediation.columns import written_as_date
+from ssinfnet.mediation.dates import written_as_date
 from ssinfnet.mediation.missing_codes import MISSING_CODES, without_codes
 
 __all__ = ["with_contrasts"]

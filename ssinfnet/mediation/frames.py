@@ -35,6 +35,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+GREATEST = 1e70  # number whose fourth power, summed, a computer still counts
 BY_NAME = "a covariate by its name, as nobody named covariates"
 WARNED = re.compile(f"taken as|{CODED.pattern}")  # in a note: other numbers, or doubtful ones
 
@@ -261,8 +262,8 @@ def shown_columns(table: pd.DataFrame) -> list[str]:
 
 
 def _numbers(column: pd.Series) -> pd.Series:
-    """Return a column as float64; ValueError where it holds text, or infinity."""
-    if column.dtype == np.float64 and not np.isinf(column.to_numpy()).any():
+    """Return a column as float64; ValueError where it holds text, infinity, or almost so."""
+    if column.dtype == np.float64 and not (np.abs(column.to_numpy()) > GREATEST).any():
         return column  # thousands of mediators come so
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
@@ -273,6 +274,12 @@ def _numbers(column: pd.Series) -> pd.Series:
             f"column {column.name!r} holds {len(wrong)} values that are no finite numbers, first "
             f"{cell_text(wrong.iloc[0])} of patient {cell_text(wrong.index[0])}; "
             f"{remedy_of(wrong.iloc[0], wrong.unique())}"
+        )
+    if len(large := numbers[numbers.abs() > GREATEST]):
+        raise ValueError(
+            f"column {column.name!r} holds {large.iloc[0]:g} of patient "
+            f"{cell_text(large.index[0])}, whose powers are beyond what a computer counts; write "
+            "it in larger units, or leave it empty if it is a slip"
         )
     return numbers
 
