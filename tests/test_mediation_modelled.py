@@ -223,8 +223,8 @@ def test_the_command_line_names_models(cohort, tmp_path):
     assert "Weibull" in weibull.stdout
     assert (tmp_path / "own_mediation.csv").exists()
     for more, said in (
-        (["--cluster", "lobes"], "cluster was given"),
-        (["--imputations", "2"], "imputations was given"),
+        (["--cluster", "lobes"], "known in 7 clusters, fewer than 8"),
+        (["--imputations", "2"], "imputations were asked for"),
         (["--outcome-model", "poisson"], "need a column of events"),
     ):
         refused = CliRunner().invoke(app, [*asked, *more])
