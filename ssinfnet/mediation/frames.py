@@ -106,7 +106,7 @@ def default_covariates(table: pd.DataFrame, used: Collection[str]) -> list[str]:
 
 
 def unadjusted_places(
-    table: pd.DataFrame, covariates: Sequence[str] | None, used: Collection[str]
+    table: pd.DataFrame, covariates: Sequence[str] | None, used: Collection[str | None]
 ) -> tuple[str, ...]:
     """Return what is told of places that are no covariate since no covariates were named (D-89).
 

@@ -217,7 +217,7 @@ def _scores(
     ways = (False, True) if len(seeds) > 1 else (False,)
     for fold, split, averaged in itertools.product(folds, ("validation", "test"), ways):
         own = cohort.in_fold(fold)
-        to_score = {"seeds": seeds, "split": split, "averaged": averaged}
+        to_score: dict[str, Any] = {"seeds": seeds, "split": split, "averaged": averaged}
         labels = {"split": split, "averaged": averaged}
         lesion = evaluation.score_single(study, paths, own, [single], **to_score)
         tables.append(lesion.assign(stage="single", **labels))
