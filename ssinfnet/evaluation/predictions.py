@@ -156,7 +156,7 @@ def score_multi(
     split : str
         Which slices are scored, see `held_out`.
     averaged : bool
-        As for `score_single`.
+        Score the mean of all seeds' probabilities, as `score_single` does.
 
     Returns
     -------

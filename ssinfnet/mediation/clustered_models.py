@@ -29,7 +29,7 @@ def clustered_pair(
     Parameters
     ----------
     design : Design
-        Of the n rows of the outcome's model; without clusters each row is one.
+        How the n rows of the outcome's model were sampled; without clusters each row is one.
     to_mediator, to_outcome : Regression
         Fitted with the design's weights.
     rest : ndarray of float
