@@ -274,3 +274,11 @@ def test_of_correlated_mediators_one_is_kept():
     pd.testing.assert_frame_equal(
         correlations(table, list(table)), table.corr(), check_exact=False, rtol=1e-12
     )
+
+
+def test_no_correlation_of_twins_is_past_1(rng):
+    """Rounding took r of phenotypes in other units to 1 + 1e-15, of which no tree can be drawn."""
+    x = rng.normal(size=240)
+    twins = {f"m{i}": x * 10.0**power for i, power in enumerate(rng.uniform(-3, 6, 30))}
+    r = correlations(pd.DataFrame({**twins, "age": rng.normal(size=240)}), list(twins), ["age"])
+    assert r.to_numpy().max() == 1

@@ -130,6 +130,11 @@ def test_a_forest_without_mediators_says_so():
     assert [text.get_text() for text in ax.texts] == ["No mediator passes the criterion."]
 
 
+def test_a_correlation_that_was_rounded_past_1_is_drawn():
+    r = pd.DataFrame([[1, -1 - 1e-15, 0.1], [-1 - 1e-15, 1, 0.2], [0.1, 0.2, 1]])
+    assert len(plots.plot_correlations(r, {}).axes) == 4
+
+
 def test_correlations_stand_in_their_clustered_order():
     r = pd.DataFrame([[1, 0.1, 0.9], [0.1, 1, np.nan], [0.9, np.nan, 1]], list("abc"), list("abc"))
     figure = plots.plot_correlations(r, {"a": "Area"})

@@ -50,7 +50,7 @@ def correlations(
             first, second = (_unit(basis, values.loc[both, own]) for own in (names, others))
             r.loc[names, others] = first.T @ second
             r.loc[others, names] = second.T @ first
-    return r
+    return r.clip(-1, 1)  # rounding takes twins past 1
 
 
 def _unit(basis: NDArray[np.float64], values: pd.DataFrame) -> NDArray[np.float64]:

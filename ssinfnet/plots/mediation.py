@@ -169,7 +169,7 @@ def plot_correlations(r: pd.DataFrame, names: Mapping[str, str], none: str | Non
         one = "Only one mediator passes the criterion, so there are no correlations."
         return plot_reason(one if len(r) else none or NO_MEDIATOR).figure
     shown = r.rename(index=names, columns=names)
-    distance = 1 - np.abs(np.nan_to_num(shown.to_numpy()))
+    distance = np.clip(1 - np.abs(np.nan_to_num(shown.to_numpy())), 0, None)  # of r rounded past 1
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform((distance + distance.T) / 2, checks=False), "average")
     side = min(0.16 * len(shown), WIDEST)
