@@ -18,6 +18,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -89,6 +91,19 @@ def prepare(folder: Path, layout: str) -> None:
     os.environ[DATA_VARIABLE] = str(folder)
     study = study_of(layout)
     paths = StudyPaths("bench", folder / "out")
+    with watched_memory() as most:
+        began = time.perf_counter()
+        built = cohort.build(study, cohort.source_folder(study, paths))
+        listed = time.perf_counter()
+        preparation.prepare_slices(built, study, paths.cohort, {})
+        prepared = time.perf_counter()
+    built.save(paths.cohort, {})
+    print(f"{listed - began} {prepared - listed} {len(built.slices)} {most[0]}")
+
+
+@contextmanager
+def watched_memory() -> Iterator[list[float]]:
+    """Give a list of one number: the most memory in MiB that is the process's own until the end."""
     most, done = [_own_mib()], threading.Event()
 
     def watch() -> None:
@@ -97,14 +112,11 @@ def prepare(folder: Path, layout: str) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    began = time.perf_counter()
-    built = cohort.build(study, cohort.source_folder(study, paths))
-    listed = time.perf_counter()
-    preparation.prepare_slices(built, study, paths.cohort, {})
-    prepared = time.perf_counter()
-    done.set()
-    watcher.join()
-    print(f"{listed - began} {prepared - listed} {len(built.slices)} {most[0]}")
+    try:
+        yield most
+    finally:
+        done.set()
+        watcher.join()
 
 
 def _own_mib() -> float:
@@ -114,6 +126,13 @@ def _own_mib() -> float:
     raise RuntimeError("/proc/self/status has no RssAnon; this benchmark needs Linux")
 
 
+def prepared_elsewhere(folder: str, layout: str) -> list[float]:
+    """Return what `prepare` prints, in a process of its own."""
+    words = [sys.executable, __file__, "--prepare", folder, "--layout", layout]
+    said = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return [float(number) for number in said.splitlines()[-1].split()]
+
+
 def measure(layout: str, slices: int) -> dict[str, float | str]:
     """Return seconds and MiB of preparing so many slices in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -121,11 +140,7 @@ def measure(layout: str, slices: int) -> dict[str, float | str]:
             write_volumes(Path(folder), slices, PIXELS, OF_A_VOLUME)
         else:
             write_pictures(Path(folder), slices)
-        child = subprocess.run(
-            [sys.executable, __file__, "--prepare", folder, "--layout", layout],
-            check=True, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-    listing, preparing, prepared, mib = map(float, child.stdout.splitlines()[-1].split())
+        listing, preparing, prepared, mib = prepared_elsewhere(folder, layout)
     return {"layout": layout, "listed": slices, "prepared": int(prepared),
             "listing_seconds": listing, "preparing_seconds": preparing, "own_mib": mib}  # fmt: skip
 

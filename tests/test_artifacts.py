@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet.storage import artifacts
+from ssinfnet.storage import artifacts, untrusted
 
 
 @pytest.fixture
@@ -112,3 +112,11 @@ def test_the_record_of_equal_runs_is_equal_and_hashes_inputs(tmp_path):
     source.write_text("a\n2\n")
     assert first["inputs"] != artifacts.made_by("demo", {"seed": 1}, [source])["inputs"]
     assert first["versions"]["numpy"] == np.__version__
+
+
+def test_some_rows_of_a_table_are_read_however_many_come_at_once(tmp_path, monkeypatch):
+    table = pd.DataFrame({"split": ["train", "unlabelled"] * 5, "file": list("abcdefghij")})
+    path = artifacts.write_table(tmp_path / "t.parquet", table, {})
+    monkeypatch.setattr(untrusted, "ROWS_AT_ONCE", 3)
+    some = artifacts.read_table(path, keep=lambda rows: rows["split"] != "unlabelled")
+    pd.testing.assert_frame_equal(some, table.iloc[::2], check_index_type=False)

@@ -207,7 +207,8 @@ class Unlabelled:
     splits = ["train", "train", "validation", *["unlabelled"] * 5]
 
     def __init__(self):
-        self.slices = pd.DataFrame({"split": self.splits})
+        patients = [f"p{number}" for number in range(8)]
+        self.slices = pd.DataFrame({"split": self.splits, "patient_id": patients})
 
     def of_split(self, *splits):
         return self.slices[self.slices["split"].isin(splits)]
@@ -222,6 +223,7 @@ def unlabelled(tmp_path):
     numbered = np.arange(8, dtype=np.uint8)[:, None, None] * np.ones((1, 32, 32), np.uint8)
     np.save(paths.cohort / "images.npy", numbered)
     np.save(paths.cohort / "masks.npy", numbered * 0)
+    artifacts.write_table(paths.cohort / "cohort.parquet", Unlabelled().slices, {})
     return paths
 
 
@@ -239,6 +241,13 @@ def seen(paths, split, most, seed=1):
 def test_stage_1s_pretraining_sees_unlabelled_slices_and_validation_does_not(unlabelled):
     assert seen(unlabelled, "train", None) == [0, 1, 3, 4, 5, 6, 7]
     assert seen(unlabelled, "validation", None) == [2]
+
+
+def test_pretraining_sees_no_unlabelled_slice_of_a_patient_who_validates(unlabelled):
+    stored = Unlabelled().slices
+    stored.loc[4, "patient_id"] = stored.loc[2, "patient_id"]
+    artifacts.write_table(unlabelled.cohort / "cohort.parquet", stored, {})
+    assert seen(unlabelled, "train", None) == [0, 1, 3, 5, 6, 7]
 
 
 def test_a_study_may_limit_the_unlabelled_slices(unlabelled):

@@ -179,7 +179,10 @@ def test_question_a_continuous_exposure_is_compared_at_two_values(interaction, c
 def test_question_a_binary_mediator_coded_as_text_or_1_and_2_is_told():
     table = cohort(5).assign(high=lambda t: (t["m"] > 0).astype(int))
     words = table.assign(high=np.where(table["high"] == 1, "yes", "no"))
-    with pytest.raises(ValueError, match="'high' holds 200 values .* first '(yes|no)'.*a number for each of its two words"):
+    with pytest.raises(
+        ValueError,
+        match="'high' holds 200 values .* first '(yes|no)'.*a number for each of its two words",
+    ):
         natural_effects(words, "x", "y", "high")
     with pytest.warns(UserWarning, match="mediator 'high': coded 1, 2"):
         natural_effects(table.assign(high=table["high"] + 1), "x", "y", "high", draws=0)

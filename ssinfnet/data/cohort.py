@@ -78,10 +78,11 @@ class Cohort:
         return folder
 
     @classmethod
-    def load(cls, folder: Path) -> Cohort:
-        """Read what `save` wrote, and check it again."""
+    def load(cls, folder: Path, *, unlabelled: bool = True) -> Cohort:
+        """Read what `save` wrote, and check it again; False leaves out unlabelled slices."""
         stored = artifacts.read_json(folder / "sources.json")
-        slices = artifacts.read_table(folder / "cohort.parquet")
+        keep = None if unlabelled else lambda rows: rows["split"] != "unlabelled"
+        slices = artifacts.read_table(folder / "cohort.parquet", keep=keep)
         if "mask_values" not in slices:  # written before studies could name them (D-150)
             slices = slices.assign(mask_values=pd.NA)
         return cls(
@@ -108,9 +109,8 @@ class Cohort:
         if fold == 0:
             return self
         slices = self.slices.copy()
-        labelled = slices["labelled"]
-        held_out = labelled & (slices["fold"] == fold)
-        rest = slices[labelled & ~held_out]
+        held_out = slices["labelled"] & (slices["fold"] == fold)
+        rest = slices[slices["labelled"] & ~held_out]
         parts = divide_patients(rest, {"train": 6.0, "validation": 1.0}, seed=fold)
         slices.loc[held_out, "split"] = "test"
         slices.loc[rest.index, "split"] = rest["patient_id"].map(parts)

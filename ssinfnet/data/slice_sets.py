@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ssinfnet.data import images, lung_crop
 from ssinfnet.data.batches import SliceSet
 from ssinfnet.data.cohort import Cohort, prepared_array
+from ssinfnet.data.splits import SPLITS
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import Study
 from ssinfnet.study.models import PRIOR_MODEL
@@ -81,7 +82,7 @@ def pretext_slices(
     Parameters
     ----------
     cohort : Cohort
-        In `fold`.
+        In `fold`; its slices without labels are read from where it is saved.
     split : {"train", "validation"}
     stage : {"single", "multi"}
     study, paths, fold, seed
@@ -90,13 +91,26 @@ def pretext_slices(
     if stage == "multi":
         rows = cohort.with_classes(split)
         return replace(multi_slices(rows, study, paths, fold, seed, "predicted"), labels=None)
-    rows = cohort.of_split(split)
+    index = cohort.of_split(split).index
     if split == "train":
-        unlabelled, most = cohort.of_split("unlabelled"), study.single.pretext.unlabelled_slices
+        unlabelled = _unlabelled(cohort, paths)
+        most = study.single.pretext.unlabelled_slices
         if most is not None and most < len(unlabelled):
-            unlabelled = unlabelled.sample(most, random_state=seed).sort_index()
-        rows = pd.concat([rows, unlabelled])
-    return replace(single_slices(rows, paths), labels=None)
+            unlabelled = unlabelled.to_series().sample(most, random_state=seed).index.sort_values()
+        index = index.append(unlabelled)
+    return replace(single_slices(pd.DataFrame(index=index), paths), labels=None)
+
+
+def _unlabelled(cohort: Cohort, paths: StudyPaths) -> pd.Index:
+    """Return the index of slices without labels of other patients than the cohort's held-out ones.
+
+    Only patients and splits are read: a study may draw few of hundreds of thousands.
+    """
+    columns = ["patient_id", "split"]
+    stored = artifacts.read_table(paths.cohort / "cohort.parquet", columns=columns)
+    held_out = cohort.of_split(*SPLITS[1:])["patient_id"]
+    seen = ~stored["patient_id"].isin(held_out)
+    return stored.index[(stored["split"] == "unlabelled") & seen]
 
 
 def prior_maps(

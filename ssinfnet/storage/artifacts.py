@@ -162,10 +162,17 @@ def write_table(path: Path, frame: pd.DataFrame, made: Mapping[str, Any]) -> Pat
     return path
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a Parquet table; a missing or unreadable file is an error that says what to run."""
+def read_table(path: Path, **some: Any) -> pd.DataFrame:
+    """Read a Parquet table; a missing or unreadable file is an error that says what to run.
+
+    Parameters
+    ----------
+    path : Path
+    some
+        Which columns or rows to read, see `untrusted.read_parquet`; all by default.
+    """
     try:
-        return untrusted.read_parquet(_existing(path))
+        return untrusted.read_parquet(_existing(path), **some)
     except untrusted.UnreadableFile as error:
         raise ValueError(f"{error}; delete it and run the notebook that writes it again") from error
 

@@ -16,6 +16,7 @@ import math
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 __all__ = [
     "MOST_BYTES",
     "MOST_HEADER_BYTES",
+    "ROWS_AT_ONCE",
     "UnreadableFile",
     "check_dicom",
     "refuse_bomb",
@@ -47,6 +49,7 @@ MOST_PIXELS = 4096**2  # of one slice; scanners go up to 2,048 squared
 MOST_TEXT_BYTES = 256 * 2**20  # of a CSV or JSON file
 MOST_CELLS = 2**25  # of a table
 MOST_COLUMNS = 2**12
+ROWS_AT_ONCE = 2**13  # of a table of which some rows are wanted
 MOST_ARRAYS = 10**6  # in one NPZ
 MOST_HEADER_BYTES = 16 * 2**20  # extensions of a NIfTI file, names and shapes of safetensors
 MOST_AFTER_VOXELS = 2**20  # bytes; some programs pad a file
@@ -313,8 +316,21 @@ def _array(path: Path, content: bytes) -> NDArray[Any]:
     return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """Read a Parquet table.
+def read_parquet(
+    path: Path,
+    columns: list[str] | None = None,
+    keep: Callable[[pd.DataFrame], pd.Series] | None = None,
+) -> pd.DataFrame:
+    """Read a Parquet table, or some of it.
+
+    Parameters
+    ----------
+    path : Path
+    columns : list of str, optional
+        Those to read; all by default.
+    keep : callable, optional
+        Takes some rows and says which of them are wanted. No more than these and a few thousand
+        rows are ever in memory. The index says where a row stands in the whole table.
 
     Raises
     ------
@@ -325,14 +341,31 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
     try:
         with pyarrow.parquet.ParquetFile(path) as stored:
-            rows, columns = stored.metadata.num_rows, stored.metadata.num_columns
-            if columns > MOST_COLUMNS or rows * max(columns, 1) > MOST_CELLS:
+            length, width = stored.metadata.num_rows, stored.metadata.num_columns
+            if width > MOST_COLUMNS or length * max(width, 1) > MOST_CELLS:
                 raise UnreadableFile(
-                    f"{path} has {rows} rows and {columns} columns; at most {MOST_COLUMNS} "
+                    f"{path} has {length} rows and {width} columns; at most {MOST_COLUMNS} "
                     f"columns and {MOST_CELLS} cells are taken"
                 )
-        return pd.read_parquet(path)
+            if keep:
+                return _some_rows(stored, columns, keep)
+        return pd.read_parquet(path, columns=columns)
     except (UnreadableFile, FileNotFoundError):
         raise
     except Exception as error:  # pyarrow has errors of its own, and pandas' metadata are JSON
         raise UnreadableFile(f"{path} cannot be read as Parquet ({error})") from error
+    finally:
+        pyarrow.default_memory_pool().release_unused()  # Arrow would keep it for tables to come
+
+
+def _some_rows(
+    stored: Any, columns: list[str] | None, keep: Callable[[pd.DataFrame], pd.Series]
+) -> pd.DataFrame:
+    none = stored.schema_arrow.empty_table()
+    kept, read = [(none.select(columns) if columns else none).to_pandas()], 0
+    for batch in stored.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False):
+        rows = batch.to_pandas()
+        rows.index += read
+        read += len(rows)
+        kept.append(rows[keep(rows)])
+    return pd.concat(kept)

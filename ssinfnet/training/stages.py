@@ -49,7 +49,7 @@ class Trained:
     history : DataFrame
         A row an epoch, as `fitting.fit` returns it.
     cohort : Cohort
-        In the fold, and without the part that was left out.
+        In the fold, without the part that was left out and slices without labels.
     train, validation : SliceSet
         What it learnt from, and what its epochs were judged on.
     transfer : Transfer or None
@@ -139,7 +139,7 @@ def train_single(
             f"{model} {'learns' if switches.taught else 'does not learn'} from slices that "
             f"teachers labelled; got {'none' if taught is None else len(taught)} of such"
         )
-    cohort = Cohort.load(paths.cohort).in_fold(fold)
+    cohort = Cohort.load(paths.cohort, unlabelled=False).in_fold(fold)
     cohort = cohort.leaving_out(part, study.multi.prior_parts) if part else cohort
     train = single_slices(_rows_to_train_on(cohort.of_split("train"), config.training), paths)
     train = train.joined(taught) if taught else train
@@ -206,7 +206,7 @@ def train_multi(
         As `train_single` raises them; also if a slice has no prior.
     """
     switches, config = MULTI_MODELS[model], study.multi
-    cohort = Cohort.load(paths.cohort).in_fold(fold)
+    cohort = Cohort.load(paths.cohort, unlabelled=False).in_fold(fold)
     reads = prior if switches.prior else None
     train, validation = (
         multi_slices(rows, study, paths, fold, seed, reads)
@@ -263,7 +263,7 @@ def pretrain_stage(
         As `train_single` raises them.
     """
     config = getattr(study, stage)
-    cohort = Cohort.load(paths.cohort).in_fold(fold)
+    cohort = Cohort.load(paths.cohort, unlabelled=False).in_fold(fold)
     train, validation = (
         pretext_slices(cohort, split, stage, study, paths, fold, seed)
         for split in ("train", "validation")
