@@ -125,6 +125,17 @@ def test_examples_run_from_the_worst_slice_to_the_best(tiny):
     assert shown.f1[last] == sorted(shown.f1[last])
     assert shown.f1[last][0] == pytest.approx(scored[scored["model"] == last]["F1"].min())
     assert len(shown.images) == len(shown.predictions["unet"]) == 3
+    assert shown.note == "No test slice is without lesion"
+
+
+def test_below_the_examples_stands_a_slice_without_lesion_where_there_is_one(tiny):
+    study, paths, cohort, _ = tiny
+    cohort.masks["s1"] = cohort.masks["s1"] * 0
+    scored = evaluation.score_single(study, paths, cohort, study.single.models)
+    shown = evaluation.typical_examples(study, paths, cohort, scored, count=2)
+    assert [name.endswith("\nwithout lesion") for name in shown.names] == [False, False, True]
+    assert not shown.truths[-1].any()
+    assert shown.note == ""
 
 
 def test_stage_2_is_scored_by_class_on_slices_whose_masks_have_classes(tiny, rng):

@@ -288,6 +288,7 @@ class Examples:
     predictions: dict[str, list[NDArray[np.uint8]]]
     f1: dict[str, list[float]]
     names: Sequence[str]
+    note: str
 
 
 def typical_examples(
@@ -296,8 +297,9 @@ def typical_examples(
     """Return test slices that span what stage 1's last model does, from its worst F1 to its best.
 
     Slices with lesion are ranked by the F1 of the study's last model and first seed, and `count`
-    of them taken at equal distances, so that nobody picks the flattering ones. Masks hold 255
-    where lesion.
+    of them taken at equal distances, so that nobody picks the flattering ones. Below them stands
+    the slice without lesion in which the model finds most; `note` says where there is none. Masks
+    hold 255 where lesion.
     """
     seed, models = study.seeds[0], study.single.models
     folders = {model: paths.single(model, 0, seed) for model in models}
@@ -360,4 +362,5 @@ def _examples(
         names=[
             by_id.loc[name, "patient_id"] + "\nwithout lesion" * (name in healthy) for name in names
         ],
+        note="" if len(healthy) else "No test slice is without lesion",
     )

@@ -168,6 +168,7 @@ def plot_slices_by_model(
     predictions: Mapping[str, Sequence[NDArray[np.uint8]]],
     f1: Mapping[str, Sequence[float]] | None = None,
     names: Sequence[str] | None = None,
+    note: str = "",
 ) -> Figure:
     """Draw slices beside what each model predicts and the truth (J figure 3A and 3C).
 
@@ -183,6 +184,8 @@ def plot_slices_by_model(
         F1 of each slice, printed in a corner of its panel; NaN shows as undefined.
     names : sequence of str, optional
         Names of the rows.
+    note : str
+        Written below, such as that no test slice is without lesion.
     """
     same_number(images=images, truths=truths, names=images if names is None else names)
     same_number(images=images, **predictions)
@@ -204,11 +207,12 @@ def plot_slices_by_model(
     titles = ["CT slice", *(model_label(model) for model in predictions), "Truth"]
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
+    meant = "F1: mean of GGO and consolidation" if classes else "F1 of the lesion"
+    said = "\n".join(filter(None, [f1 and meant, note]))
     if classes:
-        legend = class_legend(figure, ["GGO", "consolidation"])
-        legend.set_title(f1 and "F1: mean of GGO and consolidation", prop={"size": 7})
-    elif f1 is not None:
-        figure.supxlabel("F1 of the lesion", fontsize=7)
+        class_legend(figure, ["GGO", "consolidation"]).set_title(said, prop={"size": 7})
+    elif said:
+        figure.supxlabel(said, fontsize=7)
     return figure
 
 
