@@ -315,7 +315,8 @@ TABLES_FOOT = [
     "not; the reason is below the table.",
     "",
     "Every table stands beside the paper's numbers, with the number of slices behind each mean and "
-    "a 95 % interval over patients. Figures are PNG and PDF with the data behind them, tables CSV, "
+    "a 95 % interval over patients. Figures are PNG and PDF with the data behind them, and "
+    "once more for a journal's column where one can hold them (`…_column.pdf`); tables are CSV, "
     "Markdown and LaTeX. `report.html` holds all of them, with what was run, the decisions behind "
     "each and four reporting checklists.",
     "",

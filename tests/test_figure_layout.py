@@ -1,6 +1,11 @@
-"""Every figure fits a page of 183 by 247 mm: letters of 7 points, nothing cut or covered."""
+"""Every figure fits a page of 183 by 247 mm: letters of 7 points, nothing cut or covered.
+
+So does what is drawn for one column of it, of 89 mm.
+"""
 
 import itertools
+import re
+from pathlib import Path
 from unittest import mock
 
 import matplotlib.pyplot as plt
@@ -10,12 +15,14 @@ import pytest
 from drawings import IMAGE, MASK
 from matplotlib.text import Text
 
-from ssinfnet import mediation, networks, plots
+from ssinfnet import mediation, networks, plots, report
 from ssinfnet.patients import phenotypes
+from ssinfnet.report import writer
 
+ROOT = Path(__file__).parents[1]
 MODELS = ("unet", "sinfnet", "ssinfnet", "semi_infnet")
 CLASSES = ("background", "ggo", "consolidation", "overall", "lesion_macro")
-PAGE_MM, HEIGHT_MM, LETTER_POINTS = 183, 247, 7
+PAGE_MM, COLUMN_MM, HEIGHT_MM, LETTER_POINTS = 183, 89, 247, 7
 APART_POINTS = 2  # between texts of one line
 SEED = 5
 
@@ -35,12 +42,12 @@ def drawn_texts(figure):
     return drawn
 
 
-def crowded(figure):
+def crowded(figure, width_mm=PAGE_MM):
     """Return what is wrong with the layout, in words."""
     places = drawn_texts(figure)
-    width, height = figure.get_tightbbox().size * 25.4
-    faults = [f"{width:.0f} mm wide"] if width > PAGE_MM + 0.5 else []
-    faults += [f"{height:.0f} mm high"] if height > HEIGHT_MM + 0.5 else []
+    width, height = (figure.get_tightbbox().size + 2 * writer.MARGIN[".pdf"]) * 25.4
+    faults = [f"{width:.1f} mm wide"] if width > width_mm else []
+    faults += [f"{height:.1f} mm high"] if height > HEIGHT_MM else []
     faults += [
         f"{text.get_fontsize()} points: {text.get_text()!r}"
         for text in places
@@ -84,7 +91,8 @@ def summary(rng, classes=("lesion",), metrics=("F1", "IoU", "Recall", "Precision
     table = pd.DataFrame(rows, columns=["model", "class", "metric"])
     table["mean"] = rng.uniform(0.2, 0.8, len(table))
     table["error"], table["low"], table["high"] = 0.05, table["mean"] - 0.1, table["mean"] + 0.1
-    counts = {"n": 1117, "n_slices": 1117, "n_patients": 135, "seeds": 1, "seed_spread": np.nan}
+    table["n"] = np.where(table["metric"] + table["model"] == "Precisionunet", 1011, 1117)
+    counts = {"n_slices": 1117, "n_patients": 135, "seeds": 1, "seed_spread": np.nan}
     return table.assign(**counts)
 
 
@@ -173,11 +181,18 @@ def patients(rng):
 
 
 def curves(rng):
-    names, rho = list(mediation.written_names().values())[:14], np.linspace(-0.9, 0.9, 19)
+    names = sorted(set(mediation.written_names().values()), key=len)[-14:]
+    rho = np.linspace(-0.9, 0.9, 19)
     return {
         f"Underlying diseases → {name}": pd.DataFrame({"rho": rho, "indirect": size - rho / 9})
         for name, size in zip(names, rng.uniform(0, 0.2, 14), strict=True)
     }
+
+
+def restored(rng):
+    """Examples of three phases, as a pretraining leaves them."""
+    names = [f"phase{n:02d}.{part}" for n in (1, 2, 3) for part in ("mask", "restored")]
+    return {name: rng.random((1, 64, 64)) for name in ["slice", *names]}
 
 
 def histories():
@@ -252,9 +267,13 @@ FIGURES = {
     ),
     "figure_coach": lambda rng: plots.plot_network(networks.diagrams()["coach_single"]),
     "figure_costs": lambda rng: plots.plot_costs(costs()),
+    "figure_inpainting": lambda rng: plots.plot_inpainting(restored(rng)),
     "figure_known_truth": lambda rng: plots.plot_known_truth(known_truth()),
+    "figure_lung_field": lambda rng: plots.plot_scan(
+        [IMAGE] * 5, [MASK > 0] * 5, ["lungs are not the largest of the scan"] * 5
+    ),
     "figure_lungs": lambda rng: plots.plot_lungs(
-        [IMAGE] * 10, [MASK > 0] * 10, ["", "one lung is missing or cut at the border"] * 5
+        [IMAGE] * 24, [MASK > 0] * 24, ["one lung is missing or cut at the border", ""] * 12
     ),
     "figure_patient_flow": lambda rng: plots.plot_patient_flow(flow()),
     "figure_phenotypes": lambda rng: plots.plot_phenotypes(*patients(rng)),
@@ -289,3 +308,75 @@ def test_a_figure_fits_a_journals_page_and_no_text_lies_on_another(name):
     figure = FIGURES[name](np.random.default_rng(SEED))
     assert crowded(figure) == []
     plt.close(figure)
+
+
+# Which of these a column cannot hold, and the function that draws it
+PAGES = {
+    "figure_1": "plot_system",
+    "figure_2": "plot_cohort_examples",
+    "figure_3a": "plot_slices_by_model",
+    "figure_4a": "plot_forest",
+    "figure_5_few": "plot_correlations",
+    "figure_5_many": "plot_correlations",
+    "figure_6": "plot_paths",
+    "figure_6_as_published": "plot_paths",
+    "figure_coach": "plot_network",
+    "figure_known_truth": "plot_known_truth",
+    "figure_lung_field": "plot_scan",
+    "figure_phenotypes": "plot_phenotypes",
+    "figure_s1_s2": "plot_network",
+    "figure_s3": "plot_network",
+    "figure_v6": "plot_augmented",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in PAGES])
+def test_in_a_column_it_fits_too(name):
+    narrow = plots.in_column(FIGURES[name](np.random.default_rng(SEED)))
+    assert crowded(narrow, COLUMN_MM) == []
+    plt.close("all")
+
+
+def test_the_figures_that_a_column_cannot_hold_are_listed_with_the_reason():
+    assert set(PAGES.values()) == set(plots.PAGE_ONLY)
+    for name in ("figure_1", "figure_3a", "figure_5_few"):
+        assert plots.in_column(FIGURES[name](np.random.default_rng(SEED))) is None
+    coverage = (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8")
+    assert [reason for reason in plots.PAGE_ONLY.values() if reason not in coverage] == []
+    plt.close("all")
+
+
+def test_a_figure_is_saved_at_both_widths(tmp_path):
+    figure = FIGURES["figure_3b"](np.random.default_rng(SEED))
+    report.save_figure(tmp_path, figure, "figure_3b", "Scores", {})
+    assert report.read_manifest(tmp_path)["files"][0] == [
+        "figure_3b.png", "figure_3b.pdf", "figure_3b_column.pdf"
+    ]  # fmt: skip
+    assert (
+        pdf_mm(tmp_path / "figure_3b_column.pdf") <= COLUMN_MM < pdf_mm(tmp_path / "figure_3b.pdf")
+    )
+    assert pdf_mm(tmp_path / "figure_3b.pdf") <= PAGE_MM
+    plt.close("all")
+
+
+def test_the_column_of_an_earlier_figure_does_not_stay_beside_one_that_has_none(tmp_path):
+    report.save_figure(tmp_path, plots.plot_reason("None was kept.").figure, "figure_6", "", {})
+    assert (tmp_path / "figure_6_column.pdf").exists()
+    report.save_figure(tmp_path, plt.figure(), "figure_6", "", {})
+    assert not (tmp_path / "figure_6_column.pdf").exists()
+    assert report.read_manifest(tmp_path)["files"][0] == ["figure_6.png", "figure_6.pdf"]
+    plt.close("all")
+
+
+def pdf_mm(path):
+    """Return the width of a PDF's page, which it states in points."""
+    box = re.search(rb"/MediaBox \[ ([\d. ]+) \]", path.read_bytes())[1]
+    left, _, right, _ = map(float, box.split())
+    return (right - left) / 72 * 25.4
+
+
+def test_a_figure_of_a_users_own_has_no_column():
+    _, ax = plt.subplots()
+    plots.plot_roc(dict.fromkeys(MODELS, ROC), dict.fromkeys(MODELS, 0.85), ax=ax)
+    assert plots.in_column(ax.figure) is None
+    plt.close("all")

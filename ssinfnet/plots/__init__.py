@@ -34,14 +34,24 @@ from ssinfnet.plots.slices import (
     plot_slice,
     plot_slices_by_model,
 )
-from ssinfnet.plots.style import MODEL_COLOURS, MODEL_NAMES, STYLE, plot_reason, style
+from ssinfnet.plots.style import (
+    MODEL_COLOURS,
+    MODEL_NAMES,
+    PAGE_ONLY,
+    STYLE,
+    in_column,
+    plot_reason,
+    style,
+)
 from ssinfnet.plots.training import plot_costs, plot_inpainting, plot_pretraining, plot_training
 
 __all__ = [
     "CLASS_COLOURS",
     "MODEL_COLOURS",
     "MODEL_NAMES",
+    "PAGE_ONLY",
     "STYLE",
+    "in_column",
     "plot_augmented",
     "plot_calibration",
     "plot_confusions",

@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ssinfnet.plots.boxes import draw_box, draw_line, write_on_line
-from ssinfnet.plots.style import PAGE, STYLE
+from ssinfnet.plots.style import PAGE, styled
 
 __all__ = ["plot_network", "plot_system"]
 
@@ -102,7 +101,7 @@ HANDED_ON = (
 Point = tuple[float, float]
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_network(drawn: Any, inpainter: Any | None = None) -> Figure:
     """Draw a network: blocks from above as they are computed, coarser maps further right.
 
@@ -139,7 +138,7 @@ def plot_network(drawn: Any, inpainter: Any | None = None) -> Figure:
     return figure
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_system(drawn: Mapping[str, Any]) -> Figure:
     """Draw how the parts work together, with the size of each network (J figure 1).
 

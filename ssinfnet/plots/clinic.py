@@ -11,10 +11,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from ssinfnet.plots.slices import LUNG_COLOUR, plot_slice
-from ssinfnet.plots.style import PAGE, STYLE, grid, model_colour, same_number
+from ssinfnet.plots.style import (
+    PAGE,
+    at_width,
+    figure_width,
+    grid,
+    model_colour,
+    same_number,
+    styled,
+)
 from ssinfnet.study.models import model_label
 
 __all__ = [
@@ -32,7 +41,7 @@ LETTERS = 24  # of a line below a slice
 GROUP_COLOURS = ("#999999", "#56B4E9", "#E69F00", "#D55E00")
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_patient_flow(flow: pd.DataFrame) -> Figure:
     """Draw how many patients each step leaves, as a flow diagram.
 
@@ -42,39 +51,43 @@ def plot_patient_flow(flow: pd.DataFrame) -> Figure:
         From `clinical.patient_flow`; its last two rows are the analyses, side by side.
     """
     steps, analyses = flow.iloc[:-2], flow.iloc[-2:]
-    figure = plt.figure(figsize=(5.4, 0.85 * (len(steps) + 1) + 0.2))
+    height, letters = at_width(page=(0.85, 36), column=(1.1, 22))
+    figure = plt.figure(figsize=(figure_width(5.4), height * (len(steps) + 1) + 0.2))
     ax = figure.subplots()
     ax.set(xlim=(0, 10), ylim=(-len(steps) - 0.45, 0.45))
     ax.axis("off")
+    above = None
     for y, row in enumerate(steps.itertuples()):
-        _flow_box(ax, 3.2, -y, f"{row.step}\nn = {row.patients:,}")
-        if y:
-            _arrow(ax, (3.2, -y + 0.7), (3.2, -y + 0.3))
+        box = _flow_box(ax, 3.2, -y, f"{row.step}\nn = {row.patients:,}")
+        if above is not None:
+            _arrow(above, box)
             if row.left_out:
-                text = f"{row.left_out:,} left out:\n{row.reason}"
+                text = f"{row.left_out:,} left out:\n{textwrap.fill(row.reason, letters)}"
                 ax.text(6.1, -y + 0.5, text, fontsize=7, va="center")
                 ax.plot([3.2, 6.0], [-y + 0.5] * 2, color="black", linewidth=0.6)
+        above = box
     bottom = -len(steps)
     for x, row in zip((2.0, 6.6), analyses.itertuples(), strict=True):
         text = f"{row.step}\nn = {row.patients:,}"
         if row.left_out:
-            text += f"\n(without {row.left_out:,}: {row.reason})"
-        _flow_box(ax, x, bottom, text, fontsize=7)
-        _arrow(ax, (3.2, bottom + 0.7), (x, bottom + 0.33))
+            text += "\n" + textwrap.fill(f"(without {row.left_out:,}: {row.reason})", letters)
+        _arrow(above, _flow_box(ax, x, bottom, text, fontsize=7))
     return figure
 
 
-def _flow_box(ax: Axes, x: float, y: float, text: str, fontsize: float = 8) -> None:
+def _flow_box(ax: Axes, x: float, y: float, text: str, fontsize: float = 8) -> Text:
     box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "linewidth": 0.8}
-    ax.text(x, y, text, ha="center", va="center", fontsize=fontsize, bbox=box, wrap=True)
+    return ax.text(x, y, text, ha="center", va="center", fontsize=fontsize, bbox=box, wrap=True)
 
 
-def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+def _arrow(start: Text, end: Text) -> None:
+    """Draw an arrow from the edge of one box to that of another."""
     line = {"arrowstyle": "-|>", "linewidth": 0.8, "color": "black", "shrinkA": 0, "shrinkB": 0}
-    ax.annotate("", end, start, arrowprops=line)
+    boxes = {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch()}
+    start.axes.annotate("", end.get_position(), start.get_position(), arrowprops=line | boxes)
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_lungs(
     slices: Sequence[NDArray[np.floating]],
     lungs: Sequence[NDArray[np.bool_]],
@@ -92,9 +105,9 @@ def plot_lungs(
     columns : int
     """
     same_number(slices=slices, lungs=lungs, faults=faults)
-    columns = min(columns, len(slices))
+    columns = min(at_width(page=columns, column=4), len(slices))
     rows = -(-len(slices) // columns)
-    figure, axes = grid(rows, columns)
+    figure, axes = grid(rows, columns, legend=at_width(page=0, column=0.4 * rows))
     for ax in axes.flat[len(slices) :]:
         ax.axis("off")
     for ax, image, mask, fault in zip(axes.flat, slices, lungs, faults, strict=False):
@@ -102,12 +115,13 @@ def plot_lungs(
         if mask.any():
             ax.contour(mask, levels=[0.5], colors=[LUNG_COLOUR], linewidths=0.8)
         if fault:
-            ax.set_xlabel(textwrap.fill(fault, LETTERS), fontsize=7, color=FAULT_COLOUR)
+            lines = textwrap.fill(fault, at_width(page=LETTERS, column=14))
+            ax.set_xlabel(lines, fontsize=7, color=FAULT_COLOUR)
             ax.spines[:].set(visible=True, color=FAULT_COLOUR, linewidth=1.6)
     return figure
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_confusions(counted: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw a confusion matrix a model: patients by true and given grade.
 
@@ -116,9 +130,10 @@ def plot_confusions(counted: Mapping[str, pd.DataFrame]) -> Figure:
     counted : mapping of str to DataFrame
         Model → `severity.confusion`.
     """
-    columns = min(len(counted), 3)
+    columns = min(len(counted), at_width(page=3, column=2))
     rows = -(-len(counted) // columns)
-    figure = plt.figure(figsize=(1.9 * columns + 0.5, 2.2 * rows + 0.2))
+    size = figure_width(1.9 * columns + 0.5), at_width(page=2.2, column=1.85) * rows + 0.2
+    figure = plt.figure(figsize=size)
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat[len(counted) :]:
         ax.axis("off")
@@ -141,7 +156,7 @@ def plot_confusions(counted: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_calibration(calibrated: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
     """Draw the share of severe patients over the lesion's share of the lungs.
 
@@ -152,7 +167,7 @@ def plot_calibration(calibrated: Mapping[str, pd.DataFrame], ax: Axes | None = N
     ax : Axes, optional
         A new figure's by default.
     """
-    ax = ax if ax is not None else plt.figure(figsize=(4.8, 2.6)).subplots()
+    ax = ax if ax is not None else plt.figure(figsize=(figure_width(4.8), 2.6)).subplots()
     for model, table in calibrated.items():
         above = table["share"] - table["low"], table["high"] - table["share"]
         ax.errorbar(
@@ -165,12 +180,15 @@ def plot_calibration(calibrated: Mapping[str, pd.DataFrame], ax: Axes | None = N
         ylim=(-0.03, 1.03),
     )
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
-    beside = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
+    beside = at_width(
+        page={"loc": "center left", "bbox_to_anchor": (1.02, 0.5)},
+        column={"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 2},
+    )
     ax.legend(title="95 % intervals", title_fontsize=7.5, **beside)
     return ax
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_phenotypes(
     values: pd.DataFrame, groups: pd.Series, names: Mapping[str, Mapping[str, str]]
 ) -> Figure:

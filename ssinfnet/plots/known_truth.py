@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssinfnet.plots.style import PAGE, STYLE, plot_reason
+from ssinfnet.plots.style import PAGE, plot_reason, styled
 
 __all__ = ["plot_known_truth"]
 
@@ -41,7 +40,7 @@ NOTE = (
 )
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_known_truth(table: pd.DataFrame) -> Figure:
     """Draw each planted effect as a line, and what was recovered as three intervals.
 

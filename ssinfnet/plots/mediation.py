@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssinfnet.plots.style import PAGE, STYLE, plot_reason
+from ssinfnet.plots.style import PAGE, at_width, figure_width, plot_reason, styled
 from ssinfnet.tables import minus_sign, p_text
 
 __all__ = ["plot_correlations", "plot_forest", "plot_power", "plot_rho"]
@@ -33,7 +33,7 @@ NO_INTERVAL = "–: draws give none; the table's reason says why."
 NEUTRAL = "#767676"
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_forest(
     rows: pd.DataFrame,
     names: Mapping[str, str],
@@ -148,7 +148,7 @@ def _write_beside(ax: Axes, x: float, y: float, text: str, fontweight: str) -> N
                 annotation_clip=False)  # fmt: skip
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_correlations(r: pd.DataFrame, names: Mapping[str, str], none: str | None = None) -> Figure:
     """Draw a correlation matrix, alike rows side by side (J figure 5).
 
@@ -202,7 +202,7 @@ def _place_correlations(drawn: Any, side: float) -> None:
         ax.set_position([x / whole, y / whole, width / whole, height / whole])
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_rho(
     curves: Mapping[str, pd.DataFrame], ax: Axes | None = None, none: str | None = None
 ) -> Axes:
@@ -220,22 +220,28 @@ def plot_rho(
     """
     if not curves:
         return plot_reason(none or NO_MEDIATOR, ax)
-    ax = ax if ax is not None else plt.figure(figsize=(PAGE, 2.9)).subplots()
+    height, letters = at_width(page=2.9, column=4.6), at_width(page=60, column=40)
+    ax = ax if ax is not None else plt.figure(figsize=(figure_width(), height)).subplots()
     by_effect = sorted(curves, key=lambda name: -_without_cause(curves[name]))
     for number, name in enumerate(by_effect):
         largest = number < COLOURS
-        look = {"label": name} if largest else {"color": "0.75", "linewidth": 0.8, "zorder": 1}
+        label = textwrap.fill(name, at_width(page=110, column=56))
+        look = {"label": label} if largest else {"color": "0.75", "linewidth": 0.8, "zorder": 1}
         ax.plot(curves[name]["rho"], curves[name]["indirect"], **look)
     if len(curves) > COLOURS:
         ax.plot([], [], color="0.75", linewidth=0.8, label=f"{len(curves) - COLOURS} smaller ones")
     ax.axhline(0, color="black", linewidth=0.6)
     ax.axvline(0, color="black", linewidth=0.6, linestyle=":")
     ax.set(
-        xlabel="Correlation of the errors of mediator and outcome, ρ",
+        xlabel=textwrap.fill("Correlation of the errors of mediator and outcome, ρ", letters),
         ylabel="Indirect effect (standardised)",
         xlim=(-1, 1),
     )
-    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    beside = at_width(
+        page={"loc": "center left", "bbox_to_anchor": (1.02, 0.5)},
+        column={"loc": "lower center", "bbox_to_anchor": (0.5, 1)},
+    )
+    ax.legend(fontsize=7, **beside)
     return ax
 
 
@@ -244,7 +250,7 @@ def _without_cause(curve: pd.DataFrame) -> float:
     return abs(np.interp(0.0, curve["rho"], curve["indirect"]))
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_power(power: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the share of simulated cohorts in which a mediator was found, by their size.
 
@@ -255,7 +261,7 @@ def plot_power(power: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         A new figure's by default.
     """
-    ax = ax if ax is not None else plt.figure(figsize=(4.2, 2.9)).subplots()
+    ax = ax if ax is not None else plt.figure(figsize=(figure_width(4.2), 2.9)).subplots()
     for criterion, rows in power.groupby("criterion", sort=False):
         above = rows["share"] - rows["low"], rows["high"] - rows["share"]
         ax.errorbar(rows["n"], rows["share"], yerr=above, fmt="o-", markersize=3, capsize=2,

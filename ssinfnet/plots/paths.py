@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from ssinfnet.plots.boxes import draw_box, draw_line, write_on_line
-from ssinfnet.plots.style import PAGE, PAGE_HEIGHT, STYLE, plot_reason
+from ssinfnet.plots.style import PAGE, PAGE_HEIGHT, plot_reason, styled
 from ssinfnet.tables import minus_sign
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class Box:
         return Bbox.from_extents(self.side(False), self.bottom, self.side(True), self.top)
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_paths(
     estimates: pd.DataFrame,
     exposures: pd.DataFrame,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from ssinfnet.paper.published import beside_paper
-from ssinfnet.plots.style import HOLLOW, PAGE, STYLE, model_colour, plot_reason
+from ssinfnet.plots.style import HOLLOW, at_width, figure_width, model_colour, plot_reason, styled
 from ssinfnet.scores import agreement
 from ssinfnet.study.models import model_label
 from ssinfnet.tables import minus_sign
@@ -24,7 +23,7 @@ __all__ = ["plot_class_scores", "plot_folds", "plot_by_training_set", "plot_roc"
            "plot_volumes"]  # fmt: skip
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_scores(
     summary: pd.DataFrame,
     metrics: Sequence[str] | None = None,
@@ -59,7 +58,8 @@ def plot_scores(
             "that the summary has, of one class"
         )
     if ax is None:
-        ax = plt.figure(figsize=(max(3.2, 1.15 * len(metrics) + 0.6), 3.1)).subplots()
+        width = figure_width(max(3.2, 1.15 * len(metrics) + 0.6))
+        ax = plt.figure(figsize=(width, 3.1)).subplots()
     paper = None if table is None else beside_paper(shown, table).set_index(["model", "metric"])
     rows = shown.set_index(["model", "metric"])
     step = 0.7 / len(models)
@@ -75,11 +75,16 @@ def plot_scores(
         ax.axvline(border, color="0.9", linewidth=0.7, zorder=0)
     ax.set(ylabel="Mean over slices", ylim=(-0.03, 1.03), xlim=(-0.5, len(metrics) - 0.5))
     handles = _score_handles(models, with_paper=table is not None)
-    ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    ax.legend(
+        handles=handles,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
+        ncols=at_width(page=3, column=2),
+    )
     return ax
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_class_scores(
     summary: pd.DataFrame,
     metrics: Sequence[str] = ("F1", "IoU", "Recall", "Precision"),
@@ -98,21 +103,23 @@ def plot_class_scores(
         alone.
     """
     names = list(dict.fromkeys(summary["class"]))
-    figure = plt.figure(figsize=(PAGE, 2.5 * ((len(names) + 1) // 2)))
-    panels = figure.subplots((len(names) + 1) // 2, 2, sharey=True, squeeze=False).flatten()
+    columns, height = at_width(page=(2, 2.5), column=(1, 1.85))
+    rows = -(-len(names) // columns)
+    figure = plt.figure(figsize=(figure_width(), height * rows))
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
     for ax, name in zip(panels, names, strict=False):
-        rows = summary[summary["class"] == name]
-        plot_scores(rows, metrics, None if name == "lesion_macro" else table, ax)
+        own = summary[summary["class"] == name]
+        plot_scores(own, metrics, None if name == "lesion_macro" else table, ax)
         ax.get_legend().remove()
         ax.set_title(_class_name(name), loc="left")
     for ax in panels[len(names) :]:
         ax.set_axis_off()
     handles = _score_handles(list(dict.fromkeys(summary["model"])), with_paper=table is not None)
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    figure.legend(handles=handles, loc="outside upper center", ncols=at_width(page=4, column=2))
     return figure
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_folds(folds: pd.DataFrame, pooled: pd.DataFrame, metric: str = "F1") -> Figure:
     """Draw a score of each fold of a cross-validation, and of all slices together (S2, S3).
 
@@ -126,9 +133,13 @@ def plot_folds(folds: pd.DataFrame, pooled: pd.DataFrame, metric: str = "F1") ->
     """
     names = list(dict.fromkeys(pooled["class"]))
     models = list(dict.fromkeys(pooled["model"]))
-    figure = plt.figure(figsize=(min(PAGE, 1.2 + 1.25 * len(names)), 3.1))
-    panels = figure.subplots(1, len(names), sharey=True, squeeze=False).flatten()
-    for ax, name in zip(panels, names, strict=True):
+    columns = min(len(names), at_width(page=len(names), column=2))
+    rows = -(-len(names) // columns)
+    figure = plt.figure(figsize=(figure_width(1.2 + 1.25 * len(names)), 0.3 + 2.8 * rows))
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for ax in panels.flat[len(names) :]:
+        ax.set_axis_off()
+    for ax, name in zip(panels.flat, names, strict=False):
         for x, model in enumerate(models):
             labels = {"class": name, "model": model, "metric": metric}
             own, whole = (_rows(table, labels) for table in (folds, pooled))
@@ -141,14 +152,15 @@ def plot_folds(folds: pd.DataFrame, pooled: pd.DataFrame, metric: str = "F1") ->
         ax.set(xlim=(-0.4, len(models) - 0.1), ylim=(-0.03, 1.03))
         ax.set_xticks(range(len(models)), [model_label(m) for m in models], rotation=90)
         ax.tick_params(axis="x", length=0)
-    panels[0].set_ylabel(f"{metric}, mean over slices")
+    for ax in panels[:, 0]:
+        ax.set_ylabel(f"{metric}, mean over slices")
     handles = _score_handles([], with_paper=False)
     handles.append(Line2D([], [], color="black", marker="$1$", linestyle="none", label="Fold"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    figure.legend(handles=handles, loc="outside upper center", ncols=at_width(page=3, column=2))
     return figure
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_by_training_set(
     summaries: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], table: str, metric: str = "F1"
 ) -> Figure:
@@ -163,7 +175,7 @@ def plot_by_training_set(
         Published tables, such as ``s5`` for ``s5a`` and ``s5b``.
     metric : str
     """
-    figure = plt.figure(figsize=(PAGE, 0.5 + 2.5 * len(summaries)))
+    figure = plt.figure(figsize=(figure_width(), 0.5 + 2.5 * len(summaries)))
     panels = figure.subplots(len(summaries), 1, sharex=True, sharey=True, squeeze=False).flatten()
     models: dict[str, None] = {}
     beside = [table] + [None] * (len(summaries) - 1)
@@ -177,7 +189,7 @@ def plot_by_training_set(
         ax.set_title(name, loc="left")
         ax.set(ylabel=f"{metric}, mean over slices", ylim=(-0.03, 1.03))
     handles = _score_handles(list(models), with_paper=True)
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    figure.legend(handles=handles, loc="outside upper center", ncols=at_width(page=3, column=2))
     return figure
 
 
@@ -197,10 +209,11 @@ def _draw_classes(ax: Axes, joined: pd.DataFrame) -> None:
         _draw_paper(ax, x + 0.28 * step, of_model, model_colour(model))
     n = joined.groupby("class", sort=False)["n"].min()
     ax.set_xticks(range(len(classes)), [f"{_class_name(name)}\nn = {n[name]}" for name in classes])
-    ax.tick_params(axis="x", length=0, labelbottom=True)
+    turned = at_width(page=0, column=90)
+    ax.tick_params(axis="x", length=0, labelbottom=True, labelrotation=turned)
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_roc(
     roc: Mapping[str, pd.DataFrame], auc: Mapping[str, float], ax: Axes | None = None
 ) -> Axes:
@@ -237,7 +250,7 @@ def plot_roc(
     return ax
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_volumes(volumes: pd.DataFrame) -> Figure:
     """Draw Bland and Altman's plot of lesion volumes, one panel a class (1986).
 
@@ -257,9 +270,11 @@ def plot_volumes(volumes: pd.DataFrame) -> Figure:
         told = "; ".join(f"{reason}: {count}" for reason, count in reasons.items())
         return plot_reason(f"No volume could be scored. {told or 'Slices stand alone.'}").figure
     names = list(dict.fromkeys(scored["class"]))
-    figure = plt.figure(figsize=(min(PAGE, 0.6 + 2.4 * len(names)), 3.1))
-    panels = figure.subplots(1, len(names), squeeze=False).flatten()
-    for ax, name in zip(panels, names, strict=True):
+    columns = at_width(page=len(names), column=1)
+    rows = len(names) // columns
+    figure = plt.figure(figsize=(figure_width(0.6 + 2.4 * len(names)), 0.6 + 2.5 * rows))
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for ax, name in zip(panels.flat, names, strict=True):
         ax.axhline(0, color="0.6", lw=0.8, ls=(0, (4, 3)))
         biases = []
         for model, own in scored[scored["class"] == name].groupby("model", sort=False):
@@ -274,12 +289,13 @@ def plot_volumes(volumes: pd.DataFrame) -> Figure:
         bias = minus_sign(" to ".join(ends))
         ax.set_title(f"{_class_name(name)}, n = {n} volumes\nmean error {bias} ml", loc="left")
     figure.supxlabel("Mean of true and predicted volume (ml)", fontsize=8.5)
-    panels[0].set_ylabel("Predicted − true volume (ml)")
+    for ax in panels[:, 0]:
+        ax.set_ylabel("Predicted − true volume (ml)")
     models = dict.fromkeys(scored["model"])
     figure.legend(
         handles=_score_handles(list(models), with_paper=False)[: len(models)],
         loc="outside upper center",
-        ncols=4,
+        ncols=at_width(page=4, column=2),
     )
     return figure
 
@@ -310,8 +326,9 @@ def _class_name(name: str) -> str:
 
 def _metric_label(summary: pd.DataFrame, metric: str) -> str:
     numbers = summary.loc[summary["metric"] == metric, "n"]
-    n = f"{numbers.iloc[0]}" if numbers.nunique() == 1 else f"{numbers.min()}–{numbers.max()}"
-    return f"{metric.replace('_', ' ')}\nn = {n}"
+    gap, dash = at_width(page=(" ", "–"), column=("\n", "–\n"))
+    n = dash.join(map(str, dict.fromkeys((numbers.min(), numbers.max()))))
+    return f"{metric.replace('_', ' ')}\nn ={gap}{n}"
 
 
 def _score_handles(models: Sequence[str], with_paper: bool) -> list[Line2D]:

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +15,7 @@ from matplotlib.legend import Legend
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from ssinfnet.plots.style import STYLE, grid, name_row, same_number
+from ssinfnet.plots.style import grid, name_row, same_number, styled
 from ssinfnet.study.models import model_label
 
 __all__ = [
@@ -36,7 +35,7 @@ LABELS = {1: "GGO", 2: "consolidation", 255: "lesion"}  # values of a mask
 FILL = 0.35  # opacity of a lesion over its slice
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_slice(image: NDArray[np.floating], ax: Axes | None = None) -> Axes:
     """Draw one slice in grey.
 
@@ -54,7 +53,7 @@ def plot_slice(image: NDArray[np.floating], ax: Axes | None = None) -> Axes:
     return ax
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_overlay(image: NDArray[np.floating], mask: NDArray[Any], ax: Axes | None = None) -> Axes:
     """Draw a slice with its lesion filled and outlined.
 
@@ -81,7 +80,7 @@ def plot_overlay(image: NDArray[np.floating], mask: NDArray[Any], ax: Axes | Non
     return ax
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_cohort_examples(
     images: Sequence[NDArray[np.floating]],
     masks: Sequence[NDArray[Any] | None],
@@ -119,7 +118,7 @@ def plot_cohort_examples(
     return figure
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_augmented(examples: Mapping[str, Sequence[NDArray[np.floating]]]) -> Figure:
     """Draw training slices as augmentation changes them (V figure 6).
 
@@ -137,7 +136,7 @@ def plot_augmented(examples: Mapping[str, Sequence[NDArray[np.floating]]]) -> Fi
     return figure
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_scan(
     slices: Sequence[NDArray[np.floating]],
     fields: Sequence[NDArray[np.bool_]],
@@ -161,7 +160,7 @@ def plot_scan(
     return figure
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_slices_by_model(
     images: Sequence[NDArray[np.floating]],
     truths: Sequence[NDArray[Any]],

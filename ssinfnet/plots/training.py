@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from ssinfnet.plots.style import PAGE, STYLE, grid, name_row
+from ssinfnet.plots.style import STYLE, at_width, figure_width, grid, name_row, styled
 from ssinfnet.study.models import model_label
 
 __all__ = ["plot_costs", "plot_inpainting", "plot_pretraining", "plot_training"]
@@ -26,7 +25,7 @@ TRAINING: dict[str, Any] = {"marker": "o", "markersize": 3}
 VALIDATION = TRAINING | {"linestyle": "--", "markerfacecolor": "white"}
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_training(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the losses of one training and, on the right axis, its validation F1.
 
@@ -44,7 +43,7 @@ def plot_training(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
         That of the losses, up to twice the usual ones: a validation loss beyond leaves it above.
         The F1 axis is its twin.
     """
-    ax = ax if ax is not None else plt.figure().subplots()
+    ax = ax if ax is not None else plt.figure(figsize=(figure_width(4.5), 3.2)).subplots()
     marker = "o" if len(history) < 25 else None
     shared: dict[str, Any] = {"marker": marker, "markersize": 2.5}
     ax.plot(history["epoch"], history["train_loss"], color="#000000", **shared)
@@ -70,12 +69,12 @@ def plot_training(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ["Training loss", "Validation loss", "Validation F1"],
         loc="lower center",
         bbox_to_anchor=(0.5, 1),
-        ncols=3,
+        ncols=at_width(page=3, column=2),
     )
     return ax
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_pretraining(history: pd.DataFrame) -> Figure:
     """Draw what network and coach made of their turns: L_rec above, L_coach below.
 
@@ -85,7 +84,7 @@ def plot_pretraining(history: pd.DataFrame) -> Figure:
         phase, train ("network" or "coach"), epoch (from 1 in each phase), train_loss and
         validation_loss, as `pretext.pretrain` returns them.
     """
-    figure = plt.figure(figsize=(4.8, 3.6))
+    figure = plt.figure(figsize=(figure_width(4.8), 3.6))
     panels = dict(zip(TURNS, figure.subplots(2, 1, sharex=True), strict=True))
     done = np.arange(1, len(history) + 1)
     for turn, ax in panels.items():
@@ -100,7 +99,8 @@ def plot_pretraining(history: pd.DataFrame) -> Figure:
         ax.margins(x=0)
     panels["network"].set(ylabel="$L_{rec}$\nwhile the network learns")
     panels["coach"].set(ylabel="$L_{coach}$\nwhile the coach learns")
-    panels["coach"].set(xlabel="Epoch of the alternation (phases shaded by turns)")
+    shaded = at_width(page=" ", column="\n") + "(phases shaded by turns)"
+    panels["coach"].set(xlabel=f"Epoch of the alternation{shaded}")
     panels["coach"].xaxis.get_major_locator().set_params(integer=True)
     handles = [
         Line2D([], [], color="0.3", label="Training slices", **TRAINING),
@@ -110,7 +110,7 @@ def plot_pretraining(history: pd.DataFrame) -> Figure:
     return figure
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_inpainting(examples: Mapping[str, NDArray[np.floating]], index: int = 0) -> Figure:
     """Draw one slice, and after each phase its mask, what is left of it, and what is restored.
 
@@ -138,11 +138,11 @@ def plot_inpainting(examples: Mapping[str, NDArray[np.floating]], index: int = 0
             ax.spines[:].set_visible(False)
     titles = ("Slice", "Mask (white is kept)", "Masked slice", "Restored")
     for ax, title in zip(axes[0], titles, strict=True):
-        ax.set_title(title)
+        ax.set_title(textwrap.fill(title, at_width(page=30, column=13)))
     return figure
 
 
-@mpl.rc_context(STYLE)
+@styled
 def plot_costs(measured: pd.DataFrame) -> Figure:
     """Draw each network's time a slice, training and predicting, over its arithmetic.
 
@@ -157,8 +157,9 @@ def plot_costs(measured: pd.DataFrame) -> Figure:
     -----
     A mark is the median over rounds and models, the line reaches from the fastest to the slowest.
     """
-    figure = plt.figure(figsize=(PAGE, 3.2))
-    panels = figure.subplots(1, 2)
+    rows, columns, height = at_width(page=(1, 2, 3.2), column=(2, 1, 5.6))
+    figure = plt.figure(figsize=(figure_width(), height))
+    panels = figure.subplots(rows, columns)
     labels = {
         "training_ms": "Training step (ms a slice)",
         "prediction_ms": "Prediction (ms a slice)",
@@ -179,4 +180,5 @@ def plot_costs(measured: pd.DataFrame) -> Figure:
 def _models_of(stage: str, models: pd.Series) -> str:
     """Return the stage and the models that are one network, in lines."""
     names = ", ".join(model_label(model) for model in dict.fromkeys(models))
-    return textwrap.fill(f"Stage {1 + (stage == 'multi')}: {names}", 110)
+    letters = at_width(page=110, column=52)
+    return textwrap.fill(f"Stage {1 + (stage == 'multi')}: {names}", letters)

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssinfnet import tables
+from ssinfnet import plots, tables
 from ssinfnet.evaluation import learnt
 from ssinfnet.report import bundle, html_page
 from ssinfnet.storage import artifacts, provenance
@@ -37,6 +38,7 @@ NO_METADATA = {
     ".png": {"Software": None},
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
+MARGIN = {".png": 0.1, ".pdf": 0.02}  # inches around a figure; a journal's column has none to spare
 
 
 def save_table(
@@ -112,6 +114,9 @@ def save_figure(
 ) -> Path:
     """Save a figure as PNG and PDF (fonts embedded) with its data; return the PNG's path.
 
+    A figure of `plots` that can be read in a journal's column is drawn anew for it, 89 mm wide, as
+    ``<name>_column.pdf``.
+
     Parameters
     ----------
     folder, name, title, made, undertrained, unlearnt
@@ -128,17 +133,14 @@ def save_figure(
     """
     _check_name(name)
     files = [folder / f"{name}.png", folder / f"{name}.pdf"]
-    # Every draw would lay a constrained figure out a little differently: PNG, PDF and a second
-    # save must agree.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    with mpl.rc_context({"pdf.fonttype": 42}):  # TrueType, which editors can read and change
-        for path in files:
-            with artifacts.replacing(path) as temporary:
-                metadata = NO_METADATA[path.suffix]
-                figure.savefig(
-                    temporary, dpi=html_page.PNG_DPI, bbox_inches="tight", metadata=metadata
-                )
+    _write_figure(figure, *files)
+    narrow, column = plots.in_column(figure), folder / f"{name}_column.pdf"
+    if narrow is None:
+        column.unlink(missing_ok=True)  # of an earlier run, which had another figure here
+    else:
+        _write_figure(narrow, column)
+        plt.close(narrow)  # or a notebook would show it
+        files.append(column)
     if data is not None:
         files.append(folder / f"{name}_data.csv")
         artifacts.write_text(files[-1], data.to_csv(index=False, lineterminator="\n"))
@@ -272,6 +274,21 @@ def is_complete(folder: Path) -> bool:
 def record_path(folder: Path, name: str) -> Path:
     """Return where the record of a table or figure of that name lies below a folder."""
     return folder / MANIFEST / f"{name}.json"
+
+
+def _write_figure(figure: Figure, *files: Path) -> None:
+    """Write a figure in the formats of the files' names, all with one layout."""
+    # Every draw would lay a constrained figure out a little differently: PNG, PDF and a second
+    # save must agree.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    with mpl.rc_context({"pdf.fonttype": 42}):  # TrueType, which editors can read and change
+        for path in files:
+            with artifacts.replacing(path) as temporary:
+                figure.savefig(
+                    temporary, dpi=html_page.PNG_DPI, bbox_inches="tight",
+                    pad_inches=MARGIN[path.suffix], metadata=NO_METADATA[path.suffix],
+                )  # fmt: skip
 
 
 def _check_name(name: str) -> None:
