@@ -87,7 +87,7 @@ def chosen_columns(table: pd.DataFrame, patterns: Sequence[str]) -> list[str]:
     return list(chosen)
 
 
-def default_covariates(table: pd.DataFrame, used: Collection[str]) -> list[str]:
+def default_covariates(table: pd.DataFrame, used: Collection[str | None]) -> list[str]:
     """Return the columns that say where patients were seen, if it was in several places.
 
     Without them two hospitals that differ in everything look like mediation (D-90). They are known

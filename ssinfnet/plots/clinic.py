@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -56,22 +57,21 @@ def plot_patient_flow(flow: pd.DataFrame) -> Figure:
     ax = figure.subplots()
     ax.set(xlim=(0, 10), ylim=(-len(steps) - 0.45, 0.45))
     ax.axis("off")
-    above = None
+    boxes: list[Text] = []
     for y, row in enumerate(steps.itertuples()):
-        box = _flow_box(ax, 3.2, -y, f"{row.step}\nn = {row.patients:,}")
-        if above is not None:
-            _arrow(above, box)
+        boxes.append(_flow_box(ax, 3.2, -y, f"{row.step}\nn = {row.patients:,}"))
+        if y:
+            _arrow(ax, *boxes[-2:])
             if row.left_out:
                 text = f"{row.left_out:,} left out:\n{textwrap.fill(row.reason, letters)}"
                 ax.text(6.1, -y + 0.5, text, fontsize=7, va="center")
                 ax.plot([3.2, 6.0], [-y + 0.5] * 2, color="black", linewidth=0.6)
-        above = box
     bottom = -len(steps)
     for x, row in zip((2.0, 6.6), analyses.itertuples(), strict=True):
         text = f"{row.step}\nn = {row.patients:,}"
         if row.left_out:
             text += "\n" + textwrap.fill(f"(without {row.left_out:,}: {row.reason})", letters)
-        _arrow(above, _flow_box(ax, x, bottom, text, fontsize=7))
+        _arrow(ax, boxes[-1], _flow_box(ax, x, bottom, text, fontsize=7))
     return figure
 
 
@@ -80,11 +80,11 @@ def _flow_box(ax: Axes, x: float, y: float, text: str, fontsize: float = 8) -> T
     return ax.text(x, y, text, ha="center", va="center", fontsize=fontsize, bbox=box, wrap=True)
 
 
-def _arrow(start: Text, end: Text) -> None:
+def _arrow(ax: Axes, start: Text, end: Text) -> None:
     """Draw an arrow from the edge of one box to that of another."""
     line = {"arrowstyle": "-|>", "linewidth": 0.8, "color": "black", "shrinkA": 0, "shrinkB": 0}
     boxes = {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch()}
-    start.axes.annotate("", end.get_position(), start.get_position(), arrowprops=line | boxes)
+    ax.annotate("", end.get_position(), start.get_position(), arrowprops=line | boxes)
 
 
 @styled
@@ -180,7 +180,7 @@ def plot_calibration(calibrated: Mapping[str, pd.DataFrame], ax: Axes | None = N
         ylim=(-0.03, 1.03),
     )
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
-    beside = at_width(
+    beside: dict[str, Any] = at_width(
         page={"loc": "center left", "bbox_to_anchor": (1.02, 0.5)},
         column={"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 2},
     )

@@ -237,7 +237,7 @@ def plot_rho(
         ylabel="Indirect effect (standardised)",
         xlim=(-1, 1),
     )
-    beside = at_width(
+    beside: dict[str, Any] = at_width(
         page={"loc": "center left", "bbox_to_anchor": (1.02, 0.5)},
         column={"loc": "lower center", "bbox_to_anchor": (0.5, 1)},
     )

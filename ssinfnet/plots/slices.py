@@ -207,7 +207,7 @@ def plot_slices_by_model(
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
     meant = "F1: mean of GGO and consolidation" if classes else "F1 of the lesion"
-    said = "\n".join(filter(None, [f1 and meant, note]))
+    said = "\n".join(filter(None, [meant if f1 else None, note]))
     if classes:
         class_legend(figure, ["GGO", "consolidation"]).set_title(said, prop={"size": 7})
     elif said:

@@ -130,7 +130,7 @@ Arguments = ParamSpec("Arguments")
 Drawn = TypeVar("Drawn", Axes, Figure)
 T = TypeVar("T")
 _width: ContextVar[float] = ContextVar("width", default=PAGE)
-_again: WeakKeyDictionary[Figure, Callable[[], Axes | Figure]] = WeakKeyDictionary()
+_again: WeakKeyDictionary[Any, Callable[[], Any]] = WeakKeyDictionary()
 
 
 def styled(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
@@ -138,11 +138,14 @@ def styled(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
 
     @functools.wraps(draw)
     def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Drawn:
-        with mpl.rc_context(STYLE):
-            made = draw(*args, **kwargs)
+        def again() -> Drawn:
+            with mpl.rc_context(STYLE):
+                return draw(*args, **kwargs)
+
+        made = again()
         given = any(isinstance(value, Axes) for value in (*args, *kwargs.values()))
         if draw.__name__ not in PAGE_ONLY and not given:  # a given Axes is of another's figure
-            _again[made.figure] = functools.partial(drawn, *args, **kwargs)
+            _again[made.figure] = again
         return made
 
     return drawn
