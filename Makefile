@@ -24,7 +24,7 @@ export SSINFNET_DATA := $(abspath $(DATA))
 endif
 
 BOX := ssinfnet/scans/models
-PACKED := sinfnet_lite
+PACKED := unet_lite
 FIGURES := figures/$(notdir $(basename $(STUDY)))
 # On a cluster CORES is what one job may use; a job that fails is tried again and goes on.
 SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) \

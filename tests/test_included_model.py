@@ -23,7 +23,8 @@ def included():
 def test_the_model_that_comes_along_is_whole_small_and_says_what_it_is(included):
     sizes = [path.stat().st_size for path in model_folder.INCLUDED.iterdir()]
     assert sum(sizes) <= MOST_BYTES
-    assert "2 members" not in model_folder.verify(model_folder.INCLUDED)
+    assert model_folder.verify(model_folder.INCLUDED)
+    assert len(included.chains) == 3
     card = included.card()
     for told in ("not a medical device", "Licence of the weights", "non-commercial", "25"):
         assert told in card
@@ -56,6 +57,6 @@ def test_of_a_volume_it_never_saw_it_finds_the_lesion_and_little_in_healthy_slic
     truth = read_volume(real_data / "medseg" / "rp_msk" / "9.nii.gz").slices > 0
     lesion = found.masks["lesion"]
     dice = 2 * (lesion & truth).sum() / (lesion.sum() + truth.sum())
-    assert dice > 0.65  # 0.71, and 0.73 with flips; another processor rounds differently
+    assert dice > 0.75  # 0.83; another processor rounds differently
     healthy = ~truth.any(axis=(1, 2))
-    assert np.quantile(lesion[healthy].mean(axis=(1, 2)), 0.95) < 0.03  # 0.014, with flips 0
+    assert np.quantile(lesion[healthy].mean(axis=(1, 2)), 0.95) < 0.01  # 0.003
