@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,22 +195,36 @@ def summary(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows).round(4)
 
 
-def main() -> None:
-    """Train what is missing, and write the table anew after every training."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def options_of(description: str | None, switches: Iterable[str]) -> argparse.Namespace:
+    """Return what the command line asks for; data and threads are set at once."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", help=f"folder of raw data; {DATA_VARIABLE} by default")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", nargs="*", default=list(SWITCHES), help="switches to train")
+    parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS)
+    parser.add_argument("--only", nargs="*", default=list(switches), help="switches to train")
     options = parser.parse_args()
     if options.data:
         os.environ[DATA_VARIABLE] = str(Path(options.data).resolve())
     torch.set_num_threads(options.threads)
-    paths = StudyPaths.of(STUDY.name)
-    slices = cohort.build(STUDY, cohort.source_folder(STUDY, paths))
-    made = artifacts.made_by(STUDY.name, {"benchmark": "recipe"})
-    preparation.prepare_slices(slices, STUDY, paths.cohort, made)
+    return options
+
+
+def prepared(study: Study) -> tuple[cohort.Cohort, StudyPaths, dict[str, Any]]:
+    """Return the slices of a study, prepared, where its files lie, and what they are made by."""
+    paths = StudyPaths.of(study.name)
+    made = artifacts.made_by(study.name, {"benchmark": study.name})
+    slices = cohort.build(study, cohort.source_folder(study, paths))
+    slices.save(paths.cohort, made)
+    preparation.prepare_slices(slices, study, paths.cohort, made)
+    return slices, paths, made
+
+
+def main() -> None:
+    """Train what is missing, and write the table anew after every training."""
+    options = options_of(__doc__, SWITCHES)
+    slices, paths, made = prepared(STUDY)
     results = paths.artifacts / "scores"
-    for seed in SEEDS:
+    for seed in options.seeds:
         for name in options.only:
             file = results / f"{name}.seed{seed}.parquet"
             if not file.exists():

@@ -11,8 +11,6 @@ flipped and averaged. An interrupted run goes on where it stopped. Hours of one 
 
 from __future__ import annotations
 
-import argparse
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,23 +24,22 @@ from PIL import Image
 from torch import nn
 
 from ssinfnet import inference, networks, scores
-from ssinfnet.data import cohort, images, lung_crop, preparation
+from ssinfnet.data import cohort, images, lung_crop
 from ssinfnet.data.batches import SliceSet
 from ssinfnet.data.slice_sets import single_slices
 from ssinfnet.networks.efficientnet import installed_weights
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import AugmentationConfig, Study, load_study
 from ssinfnet.study.models import SINGLE_MODELS
-from ssinfnet.study.paths import DATA_VARIABLE, StudyPaths
+from ssinfnet.study.paths import StudyPaths
 from ssinfnet.training import segmentation
 from ssinfnet.training.runs import Run
 
-SEEDS = (1, 2, 3)
 SLICES, VOLUME = "covid_semiseg", "medseg"  # sources of the 25 test slices, and of volume 9
 PSEUDO_EPOCHS = 3
 POSITIONS = AugmentationConfig(quarter_turn=0.5, crop=0.5)
 FLIPPED, AVERAGED = " with flipped views", "seeds averaged"
-OF_SEEDS = ("difference", "low", "high", "n_seeds", *(f"F1, seed {seed}" for seed in SEEDS))
+OF_SEEDS = ("difference", "low", "high", "n_seeds", *(f"F1, seed {seed}" for seed in recipe.SEEDS))
 
 Maps = dict[str, NDArray[np.float16]]  # slice_id → lesion probability at the slice's own size
 
@@ -154,7 +151,7 @@ def summary(results: Path) -> pd.DataFrame:
     rows, base = [], None
     names = [name + suffix for suffix in ("", FLIPPED) for name in SWITCHES]
     for name in [*names, *(AVERAGED + suffix for suffix in ("", FLIPPED))]:
-        files = {seed: results / f"{name}.seed{seed}.parquet" for seed in SEEDS}
+        files = {seed: results / f"{name}.seed{seed}.parquet" for seed in recipe.SEEDS}
         tables = {seed: artifacts.read_table(at) for seed, at in files.items() if at.exists()}
         if not tables:
             continue
@@ -171,21 +168,9 @@ def summary(results: Path) -> pd.DataFrame:
 
 def main() -> None:
     """Train what is missing, and write the table anew after every training."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", help=f"folder of raw data; {DATA_VARIABLE} by default")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS)
-    parser.add_argument("--only", nargs="*", default=list(SWITCHES), help="switches to train")
-    options = parser.parse_args()
-    if options.data:
-        os.environ[DATA_VARIABLE] = str(Path(options.data).resolve())
-    torch.set_num_threads(options.threads)
+    options = recipe.options_of(__doc__, SWITCHES)
     study = load_study("model").model_copy(update={"name": "recipe_model"})
-    paths = StudyPaths.of(study.name)
-    made = artifacts.made_by(study.name, {"benchmark": "recipe_model"})
-    slices = cohort.build(study, cohort.source_folder(study, paths))
-    slices.save(paths.cohort, made)
-    preparation.prepare_slices(slices, study, paths.cohort, made)
+    slices, paths, made = recipe.prepared(study)
     results = paths.artifacts / "scores"
     of_base: dict[str, list[Maps]] = {}
     for seed in options.seeds:
@@ -202,10 +187,9 @@ def main() -> None:
     for suffix, several in of_base.items():
         if len(several) > 1:
             mean = {
-                name: np.mean([maps[name] for maps in several], axis=0, dtype=np.float32)
-                for name in several[0]
+                name: images.mean_of_maps([maps[name] for maps in several]) for name in several[0]
             }
-            file = results / f"{AVERAGED}{suffix}.seed{SEEDS[0]}.parquet"
+            file = results / f"{AVERAGED}{suffix}.seed{recipe.SEEDS[0]}.parquet"
             artifacts.write_table(file, score(mean, slices), made)
     artifacts.write_text(path, summary(results).to_csv(index=False))
 

@@ -10,8 +10,6 @@ stopped. Hours of one core: not in `make bench`.
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,20 +20,18 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import recipe
-import torch
 from torch import Tensor
 
 from ssinfnet import inference, networks, scores
-from ssinfnet.data import batches, cohort, preparation
+from ssinfnet.data import batches, cohort
 from ssinfnet.data.slice_sets import multi_slices
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import Study, load_study
 from ssinfnet.study.models import MULTI_MODELS, PRIOR_MODEL
-from ssinfnet.study.paths import DATA_VARIABLE, PREDICTIONS, StudyPaths
+from ssinfnet.study.paths import PREDICTIONS, StudyPaths
 from ssinfnet.training import segmentation, stages
 from ssinfnet.training.runs import Run
 
-SEEDS = (1, 2, 3)
 CLASSES = ("ggo", "consolidation")
 JUDGED = ("validation", "test")
 MODEL = "sinfnet"  # of stage 2
@@ -120,7 +116,7 @@ def summary(folder: Path) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     base: dict[str, pd.DataFrame] = {}
     for name in SWITCHES:
-        files = [folder / f"{name}.seed{seed}.parquet" for seed in SEEDS]
+        files = [folder / f"{name}.seed{seed}.parquet" for seed in recipe.SEEDS]
         tables = [artifacts.read_table(file) for file in files if file.exists()]
         if not tables:
             continue
@@ -131,7 +127,7 @@ def summary(folder: Path) -> pd.DataFrame:
             f1 = table.pivot(index=["slice_id", "class"], columns="seed", values="F1")
             by_class = f1.groupby("class").mean()
             row |= {f"{split}, {one}": by_class.loc[one].mean() for one in CLASSES}
-            row |= {f"{split}, seed {seed}": by_class.mean().get(seed) for seed in SEEDS}
+            row |= {f"{split}, seed {seed}": by_class.mean().get(seed) for seed in recipe.SEEDS}
             base.setdefault(split, f1)
             both = [seed for seed in f1 if seed in base[split]]
             gain = recipe.paired(f1[both], base[split][both], np.random.default_rng(0))
@@ -142,23 +138,11 @@ def summary(folder: Path) -> pd.DataFrame:
 
 def main() -> None:
     """Train what is missing, and write the table anew after every training."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", help=f"folder of raw data; {DATA_VARIABLE} by default")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS)
-    parser.add_argument("--only", nargs="*", default=list(SWITCHES), help="switches to train")
-    options = parser.parse_args()
-    if options.data:
-        os.environ[DATA_VARIABLE] = str(Path(options.data).resolve())
-    torch.set_num_threads(options.threads)
+    options = recipe.options_of(__doc__, SWITCHES)
     study = load_study("paper_public_cpu")
     cut = study.data.model_copy(update={"crop": "lungs"})
     study = study.model_copy(update={"name": "recipe_multi", "data": cut})
-    paths = StudyPaths.of(study.name)
-    made = artifacts.made_by(study.name, {"benchmark": "recipe_multi"})
-    slices = cohort.build(study, cohort.source_folder(study, paths))
-    slices.save(paths.cohort, made)
-    preparation.prepare_slices(slices, study, paths.cohort, made)
+    slices, paths, made = recipe.prepared(study)
     results = paths.artifacts / "scores"
     for seed in options.seeds:
         train_priors(study, paths, seed, made)
