@@ -14,7 +14,7 @@ from torch import nn
 
 import ssinfnet
 from ssinfnet import inference
-from ssinfnet.data import classical_lungs, phantom, slice_sets
+from ssinfnet.data import classical_lungs, images, phantom, slice_sets
 from ssinfnet.data.sources.volume_files import read_volume
 from ssinfnet.evaluation.maps import SliceMaps, class_masks, read_maps
 from ssinfnet.inference import cohort_maps
@@ -100,7 +100,7 @@ def test_a_batch_of_one_size_gives_the_notebooks_numbers_exactly(packed, flips):
 
     predictor = Predictor.of(packed.model, device="cpu", flips=flips)
     views = predictor._see(predictor.model.chains[0], replace(slices, labels=None), (64, 64))
-    lesion, told = map(inference.mean_of_views, views)
+    lesion, told = map(images.mean_of_maps, views)
     for index, name in enumerate(rows["slice_id"]):
         np.testing.assert_array_equal(lesion[index], lesions[name])
         np.testing.assert_array_equal(told[index], classes[name])

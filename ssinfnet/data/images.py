@@ -6,6 +6,7 @@ on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "lesion_edge",
+    "mean_of_maps",
     "resize_image",
     "resize_mask",
     "resize_slices",
@@ -149,3 +151,8 @@ def lesion_edge(lesion: torch.Tensor) -> torch.Tensor:
     dilated = F.max_pool2d(lesion, kernel_size=3, stride=1, padding=1)
     eroded = -F.max_pool2d(-lesion, kernel_size=3, stride=1, padding=1)
     return dilated - eroded
+
+
+def mean_of_maps(maps: Sequence[NDArray[np.float16]]) -> NDArray[np.float16]:
+    """Return the mean of equally shaped float16 maps, summed in float32; one is its own mean."""
+    return maps[0] if len(maps) == 1 else np.mean(maps, axis=0, dtype=np.float32).astype(np.float16)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ssinfnet import scores
 from ssinfnet.data.cohort import Cohort
+from ssinfnet.data.images import mean_of_maps
 from ssinfnet.evaluation.maps import SliceMaps, class_masks
 from ssinfnet.storage import artifacts
 from ssinfnet.study.config import Study
@@ -74,9 +75,8 @@ def held_out(
                 "cohort has changed since, run its training notebook again"
             )
     for row, _, mask in cohort.read(rows):
-        maps = [predictions[row.slice_id] for predictions in several]
-        mean = maps[0] if len(maps) == 1 else np.mean(maps, axis=0, dtype=np.float32)
-        yield row.patient_id, row.slice_id, mask, mean.astype(np.float16)
+        mean = mean_of_maps([predictions[row.slice_id] for predictions in several])
+        yield row.patient_id, row.slice_id, mask, mean
 
 
 def score_single(

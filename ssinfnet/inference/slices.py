@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ssinfnet import networks
 from ssinfnet.data import lung_crop
 from ssinfnet.data.batches import Batches, SliceSet, lesion_view, multi_view, network_input
+from ssinfnet.data.images import mean_of_maps
 from ssinfnet.study.models import MULTI_MODELS, SINGLE_MODELS
 from ssinfnet.training import checkpoints, fitting
 from ssinfnet.training.runs import Run
@@ -27,7 +28,6 @@ __all__ = [
     "judged_batches",
     "load",
     "load_file",
-    "mean_of_views",
     "predict",
     "predict_batch",
     "predict_prepared",
@@ -126,12 +126,7 @@ def predict(
             predict_batch(network, batch_slices, sizes[batch], device, flip=flip)
             for flip in flips_of(flipped_views)
         ]
-        yield from (mean_of_views(maps) for maps in zip(*views, strict=True))
-
-
-def mean_of_views(maps: Sequence[NDArray[np.float16]]) -> NDArray[np.float16]:
-    """Return the mean of equally shaped float16 maps, summed in float32; one is its own mean."""
-    return maps[0] if len(maps) == 1 else np.mean(maps, axis=0, dtype=np.float32).astype(np.float16)
+        yield from (mean_of_maps(maps) for maps in zip(*views, strict=True))
 
 
 def flips_of(flipped_views: bool) -> tuple[tuple[int, ...], ...]:

@@ -70,9 +70,7 @@ def build_single(
     """
     if network in ("infnet", "infnet_lite"):
         backbone = EfficientNetLite() if network == "infnet_lite" else Res2Net50(width)
-        if imagenet_weights is not None:
-            backbone.load_imagenet(imagenet_weights)
-        return InfNet(width, backbone)
+        return InfNet(width, _started(backbone, imagenet_weights))
     if network == "unet":
         return UNet(in_channels=3, out_channels=1, width=width)
     if network == "unet_lite":
@@ -113,12 +111,12 @@ def build_multi(
     if network == "fcn8s":
         return _started(FCN8s(in_channels=channels, out_channels=3, width=width), imagenet_weights)
     if network == "unet_lite":
-        lite = LiteUNet(in_channels=channels, out_channels=3, width=width)
-        return _started(lite, imagenet_weights)
+        unet = LiteUNet(in_channels=channels, out_channels=3, width=width)
+        return _started(unet, imagenet_weights)
     raise ValueError(f"no stage-2 network {network!r}; unet, fcn8s or unet_lite")
 
 
-def _started(network: FCN8s | LiteUNet, imagenet_weights: str | None) -> nn.Module:
+def _started(network: Any, imagenet_weights: str | None) -> nn.Module:
     """Return a network with the published weights of ImageNet, where a file of them is given."""
     if imagenet_weights is not None:
         network.load_imagenet(imagenet_weights)

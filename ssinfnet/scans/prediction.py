@@ -337,7 +337,7 @@ class Predictor:
             return lesions, []
         if chain.reads_prior:
             priors = lesions if chain.prior is None else answers(chain.prior, slices)
-            mean = inference.mean_of_views(priors)
+            mean = images.mean_of_maps(priors)
             stored = slice_sets.at_network_size(mean, self.model.description.image_size)
             slices = replace(slices, priors=SliceSet.of(stored).images)
         return lesions, answers(chain.multi, slices)
