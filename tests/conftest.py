@@ -34,6 +34,17 @@ def load_script(path: Path) -> ModuleType:
     return module
 
 
+def assert_interval_and_p_agree(found) -> None:
+    """Some indirect effects have a p below 0.05: those whose interval leaves out 0 (D-93)."""
+    for low, high, p in (
+        ("indirect_low", "indirect_high", "p_indirect"),
+        ("indirect_low_adjusted", "indirect_high_adjusted", "p_indirect_adjusted"),
+    ):
+        outside = (found[low] > 0) | (found[high] < 0)
+        assert (outside == (found[p] < 0.05)).all()
+        assert 0 < outside.sum() < len(found)
+
+
 @pytest.fixture(autouse=True)
 def _figures_closed():
     yield
